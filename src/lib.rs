@@ -1,0 +1,1 @@
+//! A Kubernetes operator and gateway that runs language models as one portfolio.

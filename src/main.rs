@@ -1,0 +1,2 @@
+//! The `portfolio` command.
+fn main() {}
