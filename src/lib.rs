@@ -1,1 +1,6 @@
-//! A Kubernetes operator and gateway that runs language models as one portfolio.
+//! A Kubernetes operator and gateway that runs language models as one portfolio: commercial APIs, open models on our own accelerators and
+//! custom models, described by three custom resources and reached through one gateway.
+
+pub mod api;
+pub mod command;
+pub mod plan;

@@ -1,0 +1,352 @@
+//! `ModelDeployment`: one model of the portfolio, and where it comes from.
+
+use std::fmt;
+
+use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{money::Usd, resources};
+
+/// One language model: either behind a provider's API (`api`) or served on our own machines (`selfHosted`). Exactly one of the two is set.
+/// Example: `api: {provider: OpenAI, model: gpt-5-mini, credentials: {secretRef: {name: openai, key: api-key}}}`.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "llmportfolio.dev",
+    version = "v1alpha1",
+    kind = "ModelDeployment",
+    plural = "modeldeployments",
+    shortname = "mdep",
+    category = "portfolio",
+    namespaced,
+    status = "ModelDeploymentStatus",
+    derive = "PartialEq",
+    doc = "One language model of the portfolio: behind a provider's API, or served on our own accelerators.",
+    scale(
+        spec_replicas_path = ".spec.selfHosted.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Tier", type_ = "string", json_path = ".spec.tier"),
+    printcolumn(name = "Class", type_ = "string", json_path = ".status.class"),
+    printcolumn(name = "Model", type_ = "string", json_path = ".status.model"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Replicas", type_ = "string", json_path = ".status.readiness"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].message"#),
+    validation = ("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "metadata.name must be at most 52 characters, begin with a letter and hold only a-z, 0-9 and '-', so that its Service can be named after it")
+)]
+#[kube(cel)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.api) != has(self.selfHosted)")
+    .message("exactly one of spec.api and spec.selfHosted must be set: remove one, or add one").reason(Reason::FieldValueInvalid))]
+pub struct ModelDeploymentSpec {
+    /// How critical the model's work is; policies may require a tier. Default: General.
+    #[serde(default)]
+    pub tier: Tier,
+    /// The model is reached through a provider's API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiSource>,
+    /// The model runs in pods that the operator makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_hosted: Option<SelfHosted>,
+    /// What a token costs; used for the cost of requests and evaluations. Without it costs are unknown, never zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+}
+
+/// How critical a model's work is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Tier {
+    /// Everyday work: drafting, first-line triage.
+    #[default]
+    General,
+    /// Work under strict governance, usually on domain-tuned open models.
+    Regulated,
+    /// The highest control and accuracy: proprietary research, regulated applications.
+    MissionCritical,
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What kind of model it is, derived from the spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Class {
+    /// Behind a provider's API.
+    #[serde(rename = "API")]
+    Api,
+    /// Open weights on our own machines.
+    Open,
+    /// Our own fine-tuned weights or adapters on our own machines.
+    Custom,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Api => "API",
+            Self::Open => "Open",
+            Self::Custom => "Custom",
+        })
+    }
+}
+
+/// A model behind a provider's API.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.provider != 'OpenAICompatible' || has(self.endpoint)")
+    .message("endpoint is required for the provider OpenAICompatible: set it to the base URL, such as https://llm.example.com/v1").field_path(".endpoint"))]
+#[x_kube(validation = Rule::new("self.provider == 'OpenAICompatible' || has(self.credentials)")
+    .message("credentials are required for this provider: name the Secret and its key").field_path(".credentials"))]
+pub struct ApiSource {
+    /// Whose API it is, which decides the wire format, the default endpoint and how credentials are sent.
+    pub provider: Provider,
+    /// What the provider calls the model, such as `gpt-5-mini`.
+    #[schemars(length(min = 1, max = 256))]
+    pub model: String,
+    /// The base URL, without the operation: `https://llm.example.com/v1`. Default: the provider's own. Required for OpenAICompatible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = ("isURL(self) && url(self).getScheme() in ['http', 'https']", "endpoint must be a URL that starts with http:// or https://"))]
+    pub endpoint: Option<String>,
+    /// Where the provider processes the data, such as `eu`. Shown in the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub region: Option<String>,
+    /// The key for the provider. Checked with the provider; the gateway gets its own copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+}
+
+/// Whose API a model is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Provider {
+    /// OpenAI, at https://api.openai.com/v1.
+    OpenAI,
+    /// Anthropic, at https://api.anthropic.com/v1.
+    Anthropic,
+    /// Any server that speaks OpenAI's chat completions at `endpoint`.
+    OpenAICompatible,
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Where a key is kept.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Credentials {
+    /// The Secret and the key in it, in the ModelDeployment's namespace.
+    pub secret_ref: KeyRef,
+}
+
+/// One key of a Secret or ConfigMap in the same namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRef {
+    /// The object's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key in it.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// A model served by pods of ours.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SelfHosted {
+    /// Where the weights come from. May be absent when the engine's image already holds the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// What serves the model.
+    pub engine: Engine,
+    /// What it runs on. Without it the pods ask for no device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<Accelerator>,
+    /// CPU and memory of one pod, over the accelerator profile's. Example: `requests: {cpu: "2", memory: 8Gi}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "resources::requirements")]
+    pub resources: Option<ResourceRequirements>,
+    /// How many pods serve the model; `kubectl scale` sets it. Default: 1. Limit: 1000.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: i32,
+    /// Set when the model is our own: fine-tuned weights, or adapters over a base model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<Custom>,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// Where weights come from.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// `hf://org/name` with an optional `@revision` (the engine downloads it), or `pvc://claim/path` (a volume in this namespace).
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^(hf|pvc|s3|gs|az|https|oci)://.+$"))]
+    pub uri: String,
+    /// A token for the source, for gated models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<KeyRef>,
+}
+
+/// What serves a model.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.kind != 'Custom' || (has(self.image) && has(self.port))")
+    .message("image and port are required for the engine Custom: nothing can be assumed about it"))]
+pub struct Engine {
+    /// The engine, which decides image, arguments, port, probes and how it drains.
+    pub kind: EngineKind,
+    /// The container image. Default: the installer's choice for this engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// Arguments added after the ones the operator derives; the last of two equal ones wins in every known engine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(max = 4096)))]
+    pub args: Vec<String>,
+    /// Environment variables of the engine's container, each with `value` or `valueFrom`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "resources::environment")]
+    pub env: Vec<EnvVar>,
+    /// The port it listens on. Default: 8000 for VLLM, 8080 for LlamaCpp. Required for Custom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1024, max = 65535))]
+    pub port: Option<u16>,
+}
+
+/// The engines known by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum EngineKind {
+    /// vLLM's OpenAI server.
+    #[serde(rename = "VLLM")]
+    Vllm,
+    /// llama.cpp's server.
+    LlamaCpp,
+    /// Any server that answers `/health` and OpenAI's chat completions; `image` and `port` are required.
+    Custom,
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vllm => "VLLM",
+            Self::LlamaCpp => "LlamaCpp",
+            Self::Custom => "Custom",
+        })
+    }
+}
+
+/// What a model runs on.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accelerator {
+    /// A profile from the installer's settings, such as `nvidia-l4`.
+    #[schemars(length(min = 1, max = 63))]
+    pub profile: String,
+    /// How many of them each pod gets. Default: 1. Limit: 64.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 64))]
+    pub count: i32,
+}
+
+/// A model of our own making.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Custom {
+    /// What it was made from, such as `meta-llama/Llama-3.1-8B-Instruct`. Shown in the status.
+    #[schemars(length(min = 1, max = 256))]
+    pub base_model: String,
+    /// Adapters served beside the base model, each under its own name. Engine VLLM only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub adapters: Vec<Adapter>,
+}
+
+/// One adapter over the base model.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adapter {
+    /// What the engine calls it.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Where its weights come from.
+    pub source: Source,
+}
+
+/// Prices per million tokens, in US dollars.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Price {
+    /// What a million prompt tokens cost, such as `"1.25"`.
+    #[serde(rename = "inputPer1M")]
+    pub input_per_1m: Usd,
+    /// What a million answer tokens cost, such as `"10"`.
+    #[serde(rename = "outputPer1M")]
+    pub output_per_1m: Usd,
+}
+
+/// What the operator observed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelDeploymentStatus {
+    /// The generation of the spec that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready` says whether the model serves; `Accepted`, `CredentialsResolved` and `WorkloadReady` say why not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// API, Open or Custom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// What the provider or engine calls the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Where requests for it are processed: the API's declared region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// What a custom model was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_model: Option<String>,
+    /// Pods of the present spec, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Pods that answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i32>,
+    /// Ready of wanted pods, such as `1/2`; `-` for an API model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<String>,
+    /// The label selector of the pods, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+}
+
+impl ModelDeploymentSpec {
+    /// What kind of model the spec describes.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match &self.self_hosted {
+            None => Class::Api,
+            Some(own) if own.custom.is_some() => Class::Custom,
+            Some(_) => Class::Open,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Money as people write it (a decimal string of US dollars) and as it is counted (integer nano-dollars). Never a float.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// The accepted form: up to nine digits before and nine after the point.
+const PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
+
+/// An amount of US dollars, written as a decimal string such as `"0.0085"`. Never negative; up to nine decimals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Usd(pub String);
+
+impl Usd {
+    /// The amount in nano-dollars (10⁻⁹ US dollars), or `None` when the text is not an amount.
+    #[must_use]
+    pub fn nanos(&self) -> Option<u64> {
+        let (whole, fraction) = self.0.split_once('.').unwrap_or((&self.0, "0"));
+        let digits = |s: &str| (1..=9).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) {
+            return None;
+        }
+        let fraction: u64 = format!("{fraction:0<9}").parse().ok()?;
+        Some(whole.parse::<u64>().ok()? * 1_000_000_000 + fraction)
+    }
+}
+
+impl JsonSchema for Usd {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Usd".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": 19 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn amounts_are_read_exactly_or_not_at_all() {
+        for (text, nanos) in [
+            ("0", Some(0)),
+            ("1.25", Some(1_250_000_000)),
+            ("0.000000001", Some(1)),
+            ("999999999.999999999", Some(999_999_999_999_999_999)),
+            ("", None),
+            (".5", None),
+            ("5.", None),
+            ("-1", None),
+            ("1e3", None),
+            ("0.0000000001", None),
+        ] {
+            assert_eq!(Usd(text.to_owned()).nanos(), nanos, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_amount_survives_being_written(nanos in 0u64..1_000_000_000_000_000_000) {
+            let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+            prop_assert_eq!(Usd(text).nanos(), Some(nanos));
+        }
+    }
+}

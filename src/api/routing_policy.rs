@@ -1,0 +1,274 @@
+//! `RoutingPolicy`: one name that clients call, and which models may answer it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::Duration;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::model_deployment::Tier;
+
+/// One model name that clients call, who may call it, and which models may answer. Models are named within the same namespace and need
+/// not exist, be ready or be evaluated yet: the status says what is missing.
+/// Example: `{model: assistant, rules: [{targets: [{model: llama, weight: 80}, {model: gpt, weight: 20}], fallback: [{model: gpt}]}]}`.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "llmportfolio.dev",
+    version = "v1alpha1",
+    kind = "RoutingPolicy",
+    plural = "routingpolicies",
+    shortname = "rpol",
+    category = "portfolio",
+    namespaced,
+    status = "RoutingPolicyStatus",
+    derive = "PartialEq",
+    doc = "One model name that clients call, and which models of the portfolio may answer it.",
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Targets", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#
+    ),
+    selectable = ".spec.model"
+)]
+#[kube(cel)]
+#[serde(rename_all = "camelCase")]
+pub struct RoutingPolicySpec {
+    /// What clients put into the `model` field of a request, such as `assistant`. One policy of the cluster has it: the oldest wins, the
+    /// others say so in their status.
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-zA-Z0-9]([-a-zA-Z0-9._:]*[a-zA-Z0-9])?$"))]
+    pub model: String,
+    /// Who may call it; one match is enough. Default: every service account of the policy's own namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub clients: Vec<ClientMatch>,
+    /// What every target and fallback must fulfil; one that does not gets no request, even when nothing else is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<Requirements>,
+    /// Which models answer; the first rule that matches a request decides.
+    #[schemars(length(min = 1, max = 16))]
+    pub rules: Vec<RouteRule>,
+    /// How long each step of a request may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Timeouts>,
+}
+
+/// A kind of client; exactly one member is set.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("(has(self.serviceAccounts) ? 1 : 0) + (has(self.apiKeys) ? 1 : 0) + (has(self.anonymous) ? 1 : 0) == 1",
+    "exactly one of serviceAccounts, apiKeys and anonymous must be set"))]
+pub struct ClientMatch {
+    /// Kubernetes service accounts, by a token with the audience `llmportfolio.dev`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_accounts: Option<ServiceAccounts>,
+    /// API keys: Secrets in the gateway's namespace, labelled `llmportfolio.dev/api-key: "true"`, whose `sha256` holds the key's hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_keys: Option<ApiKeys>,
+    /// Anyone. Works only where the installer allows it (`allowAnonymous`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<Anonymous>,
+}
+
+/// Service accounts by namespace and name.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccounts {
+    /// The namespaces they are in. Default: the policy's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    pub namespaces: Vec<String>,
+    /// Their names. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    pub names: Vec<String>,
+}
+
+/// API keys by the labels of their Secrets.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeys {
+    /// Labels that the key's Secret must carry, such as `{team: claims}`. At least one.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
+    pub match_labels: BTreeMap<String, String>,
+}
+
+/// Clients without credentials.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Anonymous {}
+
+/// What a model must fulfil to get requests. Fails closed: unknown counts as unfulfilled.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requirements {
+    /// The tiers the model may have, such as `[Regulated, MissionCritical]`. Default: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub tiers: Vec<Tier>,
+    /// Evaluations whose latest verdict on the model must be `Pass`, for the model as it is now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["evalJob".into()]))]
+    pub evaluated: Vec<EvaluatedBy>,
+}
+
+/// An evaluation that the model must have passed.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvaluatedBy {
+    /// The EvalJob's name, in the policy's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub eval_job: String,
+}
+
+/// Which models answer the requests that match.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.targets.exists(t, t.weight > 0)")
+    .message("at least one target needs a weight above 0, or the rule can never answer").field_path(".targets"))]
+pub struct RouteRule {
+    /// A name for messages and metrics. Default: its position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub name: Option<String>,
+    /// Which requests it is for. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
+    /// How one of the targets is chosen. Default: Weighted.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// The models that answer.
+    #[schemars(length(min = 1, max = 16))]
+    pub targets: Vec<Target>,
+    /// The models tried, in order, when the chosen one fails before the first byte of its answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub fallback: Vec<Fallback>,
+}
+
+/// How a target is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Strategy {
+    /// By chance, in proportion to the weights of the targets that may be used; then the fallbacks.
+    #[default]
+    Weighted,
+    /// In the order given, then the fallbacks.
+    Ordered,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What a request must have for a rule to match; all of it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct When {
+    /// Request headers with these exact values; names in any case. Example: `[{name: x-team, value: claims}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub headers: Vec<HeaderMatch>,
+}
+
+/// One header and its value.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeaderMatch {
+    /// The header's name.
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
+    pub name: String,
+    /// Its exact value.
+    #[schemars(length(max = 4096))]
+    pub value: String,
+}
+
+/// A model and its share of the requests.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// A ModelDeployment's name, in the policy's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub model: String,
+    /// Its share, relative to the other targets. Default: 1. 0: no requests.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub weight: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A model to fall back to.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// A ModelDeployment's name, in the policy's namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub model: String,
+}
+
+/// How long each step of a request may take.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Timeouts {
+    /// To connect to the model. Default: 5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 2s"))]
+    pub connect: Option<Duration>,
+    /// To the first byte of its answer; after it the next model is tried. Default: 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 20s"))]
+    pub first_token: Option<Duration>,
+    /// Between two pieces of a streamed answer; after it the stream ends with an error. Default: 60s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 15s"))]
+    pub idle: Option<Duration>,
+    /// For the whole request, all attempts together. Default: 10m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 10m"))]
+    pub total: Option<Duration>,
+}
+
+/// What the operator observed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoutingPolicyStatus {
+    /// The generation of the spec that this status describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready` says whether requests are answered; `Accepted` and `ResolvedRefs` say why not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The models that get requests now, such as `llama 80, gpt 20`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// Each model the policy names, whether it gets requests, and if not, why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetStatus>,
+}
+
+/// Whether one model of a policy gets requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetStatus {
+    /// The ModelDeployment's name.
+    pub model: String,
+    /// Whether it may get requests now.
+    pub eligible: bool,
+    /// Why not, for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}

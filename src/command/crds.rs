@@ -1,0 +1,22 @@
+//! `portfolio crds`: the CRDs as YAML. `crds/` in the repository and the CRD chart hold this output.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::api;
+
+/// The CRDs as one YAML stream.
+///
+/// # Errors
+/// When a CRD cannot be written as YAML.
+pub fn yaml() -> anyhow::Result<String> {
+    let documents: Result<Vec<String>, _> = api::all_crds().iter().map(serde_saphyr::to_string).collect();
+    Ok(documents.context("writing the CRDs as YAML")?.join("---\n"))
+}
+
+#[expect(clippy::print_stdout, reason = "the output is the product")]
+pub(super) fn run() -> anyhow::Result<ExitCode> {
+    print!("{}", yaml()?);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,26 @@
+//! The subcommands: each wires the parts it needs and runs until it is done. Nothing imports this but `main`.
+
+mod crds;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// What `portfolio` can do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Prints the custom resource definitions.
+    Crds,
+}
+
+impl Command {
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// What went wrong, with its context, as one line for a person.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Crds => crds::run(),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Decisions and desired objects. Pure: no async, no client, no clock; `now`, settings and observations are arguments, and desired objects,
+//! statuses and route tables are what comes out. Imports `api` only.
+
+pub mod fingerprint;
+pub mod names;
+
+/// A specification that cannot be carried out: what is wrong where, and what to do about it. It becomes a condition, never an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The field's path, such as `spec.selfHosted.accelerator.profile`.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Invalid {
+    /// The problem of a field, and its remedy.
+    pub fn new(field: impl Into<String>, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}; {}", self.field, self.problem, self.remedy)
+    }
+}

@@ -1,0 +1,111 @@
+//! Every name, label, selector and owner reference of ours, in one place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt};
+
+/// The one field manager of every write.
+pub const FIELD_MANAGER: &str = "llm-portfolio";
+/// The audience of service-account tokens that the gateway accepts.
+pub const TOKEN_AUDIENCE: &str = "llmportfolio.dev";
+
+/// Label of everything made for one ModelDeployment; its value is the ModelDeployment's name. Selects its pods.
+pub const MODEL_LABEL: &str = "llmportfolio.dev/model";
+/// Label of everything made for one EvalJob; its value is the EvalJob's name.
+pub const EVAL_JOB_LABEL: &str = "llmportfolio.dev/eval-job";
+/// Label of backend Secrets; its value is the namespace of the ModelDeployment.
+pub const BACKEND_LABEL: &str = "llmportfolio.dev/backend";
+/// Label of Secrets that hold the hash of a client's API key; its value is `true`.
+pub const API_KEY_LABEL: &str = "llmportfolio.dev/api-key";
+/// Annotation of a ModelDeployment: where its engine already runs, for running without a cluster.
+pub const ENDPOINT_ANNOTATION: &str = "llmportfolio.dev/endpoint";
+/// Annotation of a child: the hash of what was last applied to it.
+pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
+
+/// The name of the operator in `app.kubernetes.io/managed-by`.
+pub const MANAGED_BY: &str = "llm-portfolio";
+
+/// The namespace and name of an object, written `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Key {
+    /// From its two parts.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// The key of an object; one without a namespace (from a file) is in `default`.
+    pub fn of<K: Resource>(object: &K) -> Self {
+        Self::new(object.namespace().unwrap_or_else(|| "default".to_owned()), object.name_any())
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The Deployment, Service and PodDisruptionBudget of a self-hosted model.
+#[must_use]
+pub fn engine(model: &str) -> String {
+    format!("{model}-engine")
+}
+
+/// The Secret that holds a model's credentials for the gateway, in the gateway's namespace. Unique: a namespace has no dot.
+#[must_use]
+pub fn backend_secret(model: &Key) -> String {
+    format!("backend.{}.{}", model.namespace, model.name)
+}
+
+/// The labels that select the pods of a model.
+#[must_use]
+pub fn engine_selector(model: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (MODEL_LABEL.to_owned(), model.to_owned()),
+        ("app.kubernetes.io/component".to_owned(), "engine".to_owned()),
+    ])
+}
+
+/// The five recommended labels and our own one.
+#[must_use]
+pub fn labels(component: &str, own: &'static str, name: &str) -> BTreeMap<String, String> {
+    [
+        ("app.kubernetes.io/name", "llm-portfolio"),
+        ("app.kubernetes.io/instance", name),
+        ("app.kubernetes.io/component", component),
+        ("app.kubernetes.io/part-of", "llm-portfolio"),
+        ("app.kubernetes.io/managed-by", MANAGED_BY),
+        (own, name),
+    ]
+    .into_iter()
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .collect()
+}
+
+/// The metadata of a child in its owner's namespace, collected with it.
+pub fn child<K: Resource<DynamicType = ()>>(owner: &K, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: owner.namespace(),
+        labels: Some(labels),
+        owner_references: owner.controller_owner_ref(&()).map(|o| {
+            vec![OwnerReference {
+                block_owner_deletion: Some(true),
+                ..o
+            }]
+        }),
+        ..ObjectMeta::default()
+    }
+}
