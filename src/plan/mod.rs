@@ -1,8 +1,11 @@
 //! Decisions and desired objects. Pure: no async, no client, no clock; `now`, settings and observations are arguments, and desired objects,
 //! statuses and route tables are what comes out. Imports `api` only.
 
+pub mod backend;
 pub mod fingerprint;
+pub mod model;
 pub mod names;
+pub mod serving;
 
 /// A specification that cannot be carried out: what is wrong where, and what to do about it. It becomes a condition, never an error.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,63 @@
+//! What the statuses of all ModelDeployments have in common, served or behind an API.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::api::ModelDeployment;
+use crate::api::condition::{self, Claim, Kind};
+use crate::api::model_deployment::ModelDeploymentStatus;
+
+use super::{Invalid, names};
+
+/// The status of a ModelDeployment that cannot be carried out.
+#[must_use]
+pub fn invalid(md: &ModelDeployment, invalid: &Invalid, now: Timestamp) -> ModelDeploymentStatus {
+    let message = invalid.to_string();
+    let claims = [
+        Claim::new(Kind::Accepted, false, "Invalid", message.clone()),
+        Claim::new(Kind::Ready, false, "Invalid", message.clone()),
+        Claim::new(Kind::Stalled, true, "Invalid", message),
+    ];
+    described(md, &claims, now)
+}
+
+/// The status that states `claims`, and what can be told from the spec alone.
+#[must_use]
+pub fn described(md: &ModelDeployment, claims: &[Claim], now: Timestamp) -> ModelDeploymentStatus {
+    let generation = md.metadata.generation;
+    let previous = md.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let conditions = condition::merge(previous, claims, generation, now);
+    let base = ModelDeploymentStatus {
+        observed_generation: generation,
+        conditions,
+        class: Some(md.spec.class()),
+        ..Default::default()
+    };
+    match (&md.spec.self_hosted, &md.spec.api) {
+        (Some(own), _) => ModelDeploymentStatus {
+            model: Some(own.source.as_ref().map_or_else(|| md.name_any(), |source| short(&source.uri))),
+            base_model: own.custom.as_ref().map(|custom| custom.base_model.clone()),
+            selector: Some(
+                names::engine_selector(&md.name_any())
+                    .iter()
+                    .map(|(k, v)| format!("{k}={v}"))
+                    .collect::<Vec<_>>()
+                    .join(","),
+            ),
+            ..base
+        },
+        (None, Some(api)) => ModelDeploymentStatus {
+            model: Some(api.model.clone()),
+            region: api.region.clone(),
+            readiness: Some("-".to_owned()),
+            ..base
+        },
+        (None, None) => base,
+    }
+}
+
+/// The last part of a source's URI, without its revision: what people call the model.
+fn short(uri: &str) -> String {
+    let path = uri.split('@').next().unwrap_or(uri);
+    path.trim_end_matches('/').rsplit('/').next().unwrap_or(path).to_owned()
+}

@@ -1,0 +1,265 @@
+//! The inference pod: under the restricted Pod Security profile, probed by what the engine answers, out of routing before it stops.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
+    SecretKeySelector, SecurityContext, SleepAction, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
+
+use crate::api::model_deployment::SelfHosted;
+use crate::api::settings::AcceleratorProfile;
+use crate::api::{ModelDeployment, Settings};
+use crate::plan::Invalid;
+
+use super::engine;
+use super::source::{self, MODELS, Weights};
+
+/// The name of the port that the engine answers on, in the pod, the Service and the EndpointSlices.
+pub(super) const PORT_NAME: &str = "http";
+/// The name of the engine's container.
+pub(super) const CONTAINER: &str = "engine";
+/// Nobody's user: the images need none of their own.
+const USER: i64 = 65532;
+/// Where engines keep what they download.
+const CACHE: &str = "/cache";
+
+pub(super) fn template(
+    md: &ModelDeployment,
+    own: &SelfHosted,
+    settings: &Settings,
+    profile: AcceleratorProfile,
+    labels: BTreeMap<String, String>,
+) -> Result<PodTemplateSpec, Invalid> {
+    let weights = source::weights(own)?;
+    let adapters = source::adapters(own)?;
+    let installed = settings.engines.get(&own.engine.kind);
+    let port = engine::port(&own.engine)?;
+    let drain = engine::traits(own.engine.kind).drain;
+
+    let mut args = engine::arguments(own, &md.name_any(), port, &weights, &adapters.modules);
+    args.extend(installed.into_iter().flat_map(|e| e.args.clone()));
+    args.extend(own.engine.args.clone());
+
+    let mut storage = Storage::default();
+    storage.scratch("tmp", "/tmp", None);
+    storage.scratch("cache", CACHE, None);
+    // Engines share tensors between processes through it; the runtime's default of 64 MiB is too small.
+    storage.scratch("shm", "/dev/shm", Some("Memory"));
+    if let Weights::Volume { claim, .. } = &weights {
+        storage.claim("models", claim, MODELS);
+    }
+    for (index, (claim, path)) in adapters.claims.iter().enumerate() {
+        storage.claim(&format!("adapter-{index}"), claim, path);
+    }
+
+    let container = Container {
+        name: CONTAINER.to_owned(),
+        image: Some(engine::image(&own.engine, installed.and_then(|e| e.image.as_deref()))?),
+        args: Some(args),
+        env: Some(environment(own)),
+        ports: Some(vec![ContainerPort {
+            name: Some(PORT_NAME.to_owned()),
+            container_port: port.into(),
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        resources: Some(resources(own, &profile)),
+        // Half an hour to load; then readiness leaves routing after 10 s of silence and liveness restarts after two minutes of it, so that
+        // an engine that is merely busy is not killed.
+        startup_probe: Some(probe(2, 900, 5)),
+        readiness_probe: Some(probe(5, 2, 5)),
+        liveness_probe: Some(probe(10, 12, 10)),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction {
+                    seconds: drain.before_stop,
+                }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(storage.mounts),
+        ..Container::default()
+    };
+
+    Ok(PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(PodSpec {
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            security_context: Some(PodSecurityContext {
+                run_as_non_root: Some(true),
+                run_as_user: Some(USER),
+                run_as_group: Some(USER),
+                fs_group: Some(USER),
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".to_owned(),
+                    ..SeccompProfile::default()
+                }),
+                ..PodSecurityContext::default()
+            }),
+            runtime_class_name: profile.runtime_class_name,
+            node_selector: (!profile.node_selector.is_empty()).then_some(profile.node_selector),
+            tolerations: (!profile.tolerations.is_empty()).then_some(profile.tolerations),
+            termination_grace_period_seconds: Some(drain.before_stop + drain.after_stop),
+            containers: vec![container],
+            volumes: Some(storage.volumes),
+            ..PodSpec::default()
+        }),
+    })
+}
+
+/// The accelerator profile that the spec names, or one that asks for nothing.
+pub(super) fn profile(own: &SelfHosted, settings: &Settings) -> Result<AcceleratorProfile, Invalid> {
+    let Some(accelerator) = &own.accelerator else {
+        return Ok(AcceleratorProfile::default());
+    };
+    settings.accelerator_profiles.get(&accelerator.profile).cloned().ok_or_else(|| {
+        let known: Vec<&str> = settings.accelerator_profiles.keys().map(String::as_str).collect();
+        let remedy = if known.is_empty() {
+            "ask the installer to add it to acceleratorProfiles of the settings, which has none".to_owned()
+        } else {
+            format!(
+                "use one of {}, or ask the installer to add it to acceleratorProfiles of the settings",
+                known.join(", ")
+            )
+        };
+        Invalid::new(
+            "spec.selfHosted.accelerator.profile",
+            format!("there is no profile {:?}", accelerator.profile),
+            remedy,
+        )
+    })
+}
+
+/// The profile's CPU and memory, the user's over them, and the devices themselves over both.
+fn resources(own: &SelfHosted, profile: &AcceleratorProfile) -> ResourceRequirements {
+    let merged = |pick: fn(&ResourceRequirements) -> Option<&BTreeMap<String, Quantity>>| -> BTreeMap<String, Quantity> {
+        [profile.resources.as_ref(), own.resources.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(pick)
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
+    };
+    let requests = merged(|r| r.requests.as_ref());
+    let mut limits = merged(|r| r.limits.as_ref());
+    if let (Some(resource), Some(accelerator)) = (&profile.resource, &own.accelerator) {
+        limits.insert(resource.clone(), Quantity(accelerator.count.to_string()));
+    }
+    ResourceRequirements {
+        requests: (!requests.is_empty()).then_some(requests),
+        limits: (!limits.is_empty()).then_some(limits),
+        ..ResourceRequirements::default()
+    }
+}
+
+/// Home and cache are where the pod may write. The user's own variables win.
+fn environment(own: &SelfHosted) -> Vec<EnvVar> {
+    let value = |name: &str, value: &str| EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        ..EnvVar::default()
+    };
+    let mut all = vec![value("HOME", "/tmp"), value("HF_HOME", CACHE), value("LLAMA_CACHE", CACHE)];
+    if let Some(token) = own.source.as_ref().and_then(|s| s.secret_ref.as_ref()) {
+        all.push(EnvVar {
+            name: "HF_TOKEN".to_owned(),
+            value_from: Some(EnvVarSource {
+                secret_key_ref: Some(SecretKeySelector {
+                    name: token.name.clone(),
+                    key: token.key.clone(),
+                    optional: None,
+                }),
+                ..EnvVarSource::default()
+            }),
+            ..EnvVar::default()
+        });
+    }
+    all.retain(|ours| own.engine.env.iter().all(|theirs| theirs.name != ours.name));
+    all.extend(own.engine.env.clone());
+    all
+}
+
+fn probe(period_seconds: i32, failure_threshold: i32, timeout_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some("/health".to_owned()),
+            port: IntOrString::String(PORT_NAME.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(failure_threshold),
+        timeout_seconds: Some(timeout_seconds),
+        ..Probe::default()
+    }
+}
+
+#[derive(Default)]
+struct Storage {
+    volumes: Vec<Volume>,
+    mounts: Vec<VolumeMount>,
+}
+
+impl Storage {
+    fn scratch(&mut self, name: &str, path: &str, medium: Option<&str>) {
+        let empty_dir = EmptyDirVolumeSource {
+            medium: medium.map(str::to_owned),
+            ..EmptyDirVolumeSource::default()
+        };
+        self.add(
+            Volume {
+                name: name.to_owned(),
+                empty_dir: Some(empty_dir),
+                ..Volume::default()
+            },
+            path,
+            None,
+        );
+    }
+
+    fn claim(&mut self, name: &str, claim: &str, path: &str) {
+        let claim = PersistentVolumeClaimVolumeSource {
+            claim_name: claim.to_owned(),
+            read_only: Some(true),
+        };
+        self.add(
+            Volume {
+                name: name.to_owned(),
+                persistent_volume_claim: Some(claim),
+                ..Volume::default()
+            },
+            path,
+            Some(true),
+        );
+    }
+
+    fn add(&mut self, volume: Volume, path: &str, read_only: Option<bool>) {
+        self.mounts.push(VolumeMount {
+            name: volume.name.clone(),
+            mount_path: path.to_owned(),
+            read_only,
+            ..VolumeMount::default()
+        });
+        self.volumes.push(volume);
+    }
+}

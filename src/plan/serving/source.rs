@@ -1,0 +1,123 @@
+//! Where weights come from: the URI of a source, and what it means for a pod.
+
+use crate::api::model_deployment::{EngineKind, SelfHosted, Source};
+use crate::plan::Invalid;
+
+/// What a source means for a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Weights {
+    /// The image holds the model.
+    InImage,
+    /// The engine downloads it from the hub.
+    Hub { repository: String, revision: Option<String> },
+    /// A volume claim, mounted read-only.
+    Volume { claim: String, path: String },
+}
+
+/// Where the volume of the weights is mounted.
+pub(super) const MODELS: &str = "/models";
+
+/// Reads the source of the model.
+pub(super) fn weights(own: &SelfHosted) -> Result<Weights, Invalid> {
+    let Some(source) = &own.source else { return Ok(Weights::InImage) };
+    let field = "spec.selfHosted.source.uri";
+    let weights = parse(source, field, MODELS)?;
+    match (&weights, own.engine.kind) {
+        (Weights::Hub { revision: Some(_), .. }, EngineKind::LlamaCpp) => Err(Invalid::new(
+            field,
+            "llama.cpp cannot be told a revision of the hub",
+            "remove the part from '@' on, or use pvc://",
+        )),
+        (_, EngineKind::Custom) => Err(Invalid::new(
+            field,
+            "the operator cannot tell a Custom engine where its model is",
+            "remove spec.selfHosted.source and put the location into spec.selfHosted.engine.args",
+        )),
+        _ => Ok(weights),
+    }
+}
+
+/// What the adapters mean for a pod.
+#[derive(Default)]
+pub(super) struct Adapters {
+    /// The name of each, and its path or repository.
+    pub(super) modules: Vec<(String, String)>,
+    /// Volume claims, and where each is mounted.
+    pub(super) claims: Vec<(String, String)>,
+}
+
+/// Reads the sources of the adapters.
+pub(super) fn adapters(own: &SelfHosted) -> Result<Adapters, Invalid> {
+    let mut adapters = Adapters::default();
+    for (index, adapter) in own.custom.iter().flat_map(|custom| &custom.adapters).enumerate() {
+        let field = format!("spec.selfHosted.custom.adapters[{index}].source.uri");
+        if own.engine.kind != EngineKind::Vllm {
+            let field = format!("spec.selfHosted.custom.adapters[{index}]");
+            let problem = format!("the engine {} loads no adapters by name", own.engine.kind);
+            return Err(Invalid::new(
+                field,
+                problem,
+                "use the engine VLLM, or merge the adapter into the weights",
+            ));
+        }
+        let mount = format!("/adapters/{}", adapter.name);
+        match parse(&adapter.source, &field, &mount)? {
+            Weights::Hub {
+                repository,
+                revision: None,
+            } => adapters.modules.push((adapter.name.clone(), repository)),
+            Weights::Volume { claim, path } => {
+                adapters.modules.push((adapter.name.clone(), path));
+                adapters.claims.push((claim, mount));
+            }
+            Weights::Hub { .. } | Weights::InImage => {
+                return Err(Invalid::new(
+                    field,
+                    "vLLM cannot be told a revision of an adapter",
+                    "remove the part from '@' on, or use pvc://",
+                ));
+            }
+        }
+    }
+    Ok(adapters)
+}
+
+fn parse(source: &Source, field: &str, mount: &str) -> Result<Weights, Invalid> {
+    let invalid = |problem: &str, remedy: &str| Err(Invalid::new(field, format!("{:?} {problem}", source.uri), remedy));
+    match source.uri.split_once("://") {
+        Some(("hf", rest)) => {
+            let (repository, revision) = rest.split_once('@').map_or((rest, None), |(r, v)| (r, Some(v.to_owned())));
+            let parts: Vec<&str> = repository.split('/').collect();
+            if parts.len() != 2 || parts.iter().any(|p| p.is_empty()) || revision.as_deref() == Some("") {
+                return invalid(
+                    "is not a model of the hub",
+                    "write it as hf://organization/name or hf://organization/name@revision",
+                );
+            }
+            Ok(Weights::Hub {
+                repository: repository.to_owned(),
+                revision,
+            })
+        }
+        Some(("pvc", rest)) => {
+            let (claim, path) = rest.split_once('/').unwrap_or((rest, ""));
+            if claim.is_empty() || path.split('/').any(|part| part == "..") {
+                return invalid("is not a path in a volume claim", "write it as pvc://claim/path/to/the/model");
+            }
+            let path = path.trim_end_matches('/');
+            let path = if path.is_empty() {
+                mount.to_owned()
+            } else {
+                format!("{mount}/{path}")
+            };
+            Ok(Weights::Volume {
+                claim: claim.to_owned(),
+                path,
+            })
+        }
+        _ => invalid(
+            "is a kind of source that is not served yet",
+            "use hf:// or pvc://, or an image that holds the model and no source",
+        ),
+    }
+}

@@ -1,0 +1,234 @@
+//! The children as whole objects, and the words their failures get.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::api::model_deployment::ModelDeploymentStatus;
+use crate::api::{ModelDeployment, Settings};
+
+use super::{Observed, Serving, plan, status};
+
+const SETTINGS: &str = "
+acceleratorProfiles:
+  nvidia-l4:
+    resource: nvidia.com/gpu
+    nodeSelector: {nvidia.com/gpu.product: NVIDIA-L4}
+    tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]
+    runtimeClassName: nvidia
+    resources: {requests: {cpu: \"2\", memory: 8Gi}}
+  cpu: {resources: {requests: {cpu: \"1\"}}}
+engines:
+  LlamaCpp: {image: \"registry.example.com/llama:1\", args: [--no-ui]}
+";
+
+fn md(spec: &str) -> ModelDeployment {
+    let head = "apiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: triage, namespace: claims, uid: u-1, generation: 2}\n";
+    serde_saphyr::from_str(&format!("{head}spec: {spec}")).unwrap()
+}
+
+fn planned(spec: &str) -> Result<Serving, String> {
+    let settings: Settings = serde_saphyr::from_str(SETTINGS).unwrap();
+    let md = md(spec);
+    plan(&md, md.spec.self_hosted.as_ref().unwrap(), &settings).map_err(|invalid| invalid.to_string())
+}
+
+#[test]
+fn a_model_of_the_hub_on_two_accelerators() {
+    let Serving {
+        deployment,
+        service,
+        budget,
+    } = planned(
+        "{selfHosted: {source: {uri: 'hf://meta-llama/Llama-3.1-8B@0e9e39f', secretRef: {name: hf, key: token}},
+          engine: {kind: VLLM, args: [--max-model-len=32768], env: [{name: HOME, value: /work}]},
+          accelerator: {profile: nvidia-l4, count: 2}, resources: {requests: {memory: 16Gi}}, replicas: 2}}",
+    )
+    .unwrap();
+    insta::assert_yaml_snapshot!("vllm_deployment", deployment);
+    insta::assert_yaml_snapshot!("vllm_service", service);
+    insta::assert_yaml_snapshot!("vllm_budget", budget);
+}
+
+#[test]
+fn a_model_in_its_image_on_the_cpu() {
+    let Serving { deployment, budget, .. } = planned("{selfHosted: {engine: {kind: LlamaCpp}, accelerator: {profile: cpu}}}").unwrap();
+    insta::assert_yaml_snapshot!("llama_deployment", deployment);
+    assert_eq!(budget, None, "a budget over one pod would block every node drain");
+}
+
+#[test]
+fn a_custom_model_from_a_volume_with_an_adapter() {
+    let serving = planned(
+        "{selfHosted: {source: {uri: 'pvc://weights/llama/'}, engine: {kind: VLLM},
+          custom: {baseModel: llama, adapters: [{name: fraud, source: {uri: 'pvc://adapters/fraud-7'}}]}}}",
+    )
+    .unwrap();
+    let pod = serving.deployment.spec.unwrap().template.spec.unwrap();
+    let args = pod.containers[0].args.clone().unwrap().join(" ");
+    assert!(args.starts_with("/models/llama --served-model-name triage "), "{args}");
+    assert!(
+        args.ends_with("--enable-lora --lora-modules fraud=/adapters/fraud/fraud-7"),
+        "{args}"
+    );
+    let claims: Vec<_> = pod
+        .volumes
+        .unwrap()
+        .into_iter()
+        .filter_map(|v| v.persistent_volume_claim)
+        .map(|c| c.claim_name)
+        .collect();
+    assert_eq!(claims, ["weights", "adapters"]);
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_with_its_field_and_remedy() {
+    for (spec, words) in [
+        (
+            "{selfHosted: {engine: {kind: VLLM}, accelerator: {profile: nvidia-h200}}}",
+            "spec.selfHosted.accelerator.profile: there is no profile \"nvidia-h200\"; use one of cpu, nvidia-l4, or ask",
+        ),
+        (
+            "{selfHosted: {source: {uri: 's3://b/x'}, engine: {kind: VLLM}}}",
+            "spec.selfHosted.source.uri: \"s3://b/x\" is a kind of source that is not served yet; use hf://",
+        ),
+        (
+            "{selfHosted: {source: {uri: 'hf://llama'}, engine: {kind: VLLM}}}",
+            "spec.selfHosted.source.uri: \"hf://llama\" is not a model of the hub; write it as",
+        ),
+        (
+            "{selfHosted: {source: {uri: 'pvc://c/../x'}, engine: {kind: VLLM}}}",
+            "is not a path in a volume claim",
+        ),
+        (
+            "{selfHosted: {source: {uri: 'hf://a/b@c'}, engine: {kind: LlamaCpp}}}",
+            "llama.cpp cannot be told a revision",
+        ),
+        (
+            "{selfHosted: {source: {uri: 'hf://a/b'}, engine: {kind: Custom, image: i, port: 9000}}}",
+            "cannot tell a Custom engine where its model is",
+        ),
+        (
+            "{selfHosted: {engine: {kind: Custom, port: 9000}}}",
+            "spec.selfHosted.engine.image: ",
+        ),
+        ("{selfHosted: {engine: {kind: Custom, image: i}}}", "spec.selfHosted.engine.port: "),
+        (
+            "{selfHosted: {engine: {kind: LlamaCpp}, custom: {baseModel: b, adapters: [{name: a, source: {uri: 'hf://a/b'}}]}}}",
+            "spec.selfHosted.custom.adapters[0]: the engine LlamaCpp loads no adapters by name; use the engine VLLM",
+        ),
+    ] {
+        let refused = planned(spec).unwrap_err();
+        assert!(refused.contains(words), "{refused}");
+    }
+}
+
+fn deployment(status: &str) -> Deployment {
+    let mut deployment = planned("{selfHosted: {engine: {kind: LlamaCpp}, replicas: 2}}").unwrap().deployment;
+    deployment.metadata.generation = Some(4);
+    deployment.status = Some(serde_saphyr::from_str::<DeploymentStatus>(status).unwrap());
+    deployment
+}
+
+fn seen(deployment: &Deployment, pods: &[&str]) -> ModelDeploymentStatus {
+    let md = md("{selfHosted: {engine: {kind: LlamaCpp}, replicas: 2}}");
+    let pods: Vec<Arc<Pod>> = pods
+        .iter()
+        .map(|status| Arc::new(serde_saphyr::from_str::<Pod>(&format!("metadata: {{name: p}}\nstatus: {status}")).unwrap()))
+        .collect();
+    status(
+        &md,
+        md.spec.self_hosted.as_ref().unwrap(),
+        Observed { deployment, pods: &pods },
+        Timestamp::UNIX_EPOCH,
+    )
+}
+
+fn words(status: &ModelDeploymentStatus) -> String {
+    status
+        .conditions
+        .iter()
+        .map(|c| format!("{}={} {}", c.type_, c.status, c.reason))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[test]
+fn a_child_is_believed_only_when_it_has_seen_its_own_spec() {
+    let stale = deployment("{observedGeneration: 3, replicas: 2, updatedReplicas: 2, availableReplicas: 2}");
+    assert_eq!(
+        words(&seen(&stale, &[])),
+        "Accepted=True Valid, Ready=True Serving, Reconciling=True Starting, WorkloadReady=False Starting"
+    );
+    let current = deployment("{observedGeneration: 4, replicas: 2, updatedReplicas: 2, availableReplicas: 2}");
+    let settled = seen(&current, &[]);
+    assert_eq!(
+        words(&settled),
+        "Accepted=True Valid, Ready=True Serving, WorkloadReady=True Settled"
+    );
+    assert_eq!((settled.readiness.as_deref(), settled.observed_generation), (Some("2/2"), Some(2)));
+}
+
+#[test]
+fn the_pods_own_reason_is_shown_with_what_to_do() {
+    let starting = deployment("{observedGeneration: 4, replicas: 2, updatedReplicas: 2}");
+    for (pod, reason, message) in [
+        (
+            "{conditions: [{type: PodScheduled, status: 'False', reason: Unschedulable, message: 0/1 nodes are available}]}",
+            "Unschedulable",
+            "0/1 nodes are available",
+        ),
+        (
+            "{containerStatuses: [{name: e, image: nope:1, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: ImagePullBackOff, message: Back-off 40s}}}]}",
+            "ImageNotAvailable",
+            "\"nope:1\" cannot be pulled",
+        ),
+        (
+            "{containerStatuses: [{name: e, image: i, imageID: '', ready: false, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 7}}}]}",
+            "CrashLooping",
+            "exit code 7",
+        ),
+        (
+            "{containerStatuses: [{name: e, image: i, imageID: '', ready: false, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 137, reason: OOMKilled}}}]}",
+            "OutOfMemory",
+            "limits.memory",
+        ),
+        (
+            "{containerStatuses: [{name: e, image: i, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: CreateContainerConfigError, message: 'secret \"x\" not found'}}}]}",
+            "ContainerConfigInvalid",
+            "secret \"x\" not found",
+        ),
+    ] {
+        let status = seen(&starting, &[pod]);
+        let ready = status.conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", reason));
+        assert!(ready.message.contains(message), "{}", ready.message);
+    }
+}
+
+#[test]
+fn a_pod_that_never_answers_stalls_after_the_deadline() {
+    let late = deployment(
+        "{observedGeneration: 4, replicas: 2, updatedReplicas: 2, conditions: [{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded}]}",
+    );
+    assert_eq!(
+        words(&seen(&late, &[])),
+        "Accepted=True Valid, Ready=False StartDeadlineExceeded, Stalled=True StartDeadlineExceeded, WorkloadReady=False StartDeadlineExceeded"
+    );
+}
+
+#[test]
+fn pods_the_cluster_refuses_are_told_in_its_words() {
+    let refused = deployment(
+        "{observedGeneration: 4, conditions: [{type: ReplicaFailure, status: 'True', reason: FailedCreate, message: 'exceeded quota: gpus'}]}",
+    );
+    let status = seen(&refused, &[]);
+    assert!(
+        status
+            .conditions
+            .iter()
+            .any(|c| c.reason == "PodsRefused" && c.message.contains("exceeded quota: gpus"))
+    );
+}
