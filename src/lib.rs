@@ -2,5 +2,7 @@
 //! custom models, described by three custom resources and reached through one gateway.
 
 pub mod api;
+pub mod cluster;
 pub mod command;
+pub mod controller;
 pub mod plan;

@@ -1,6 +1,8 @@
 //! The subcommands: each wires the parts it needs and runs until it is done. Nothing imports this but `main`.
 
 mod crds;
+mod operator;
+mod start;
 
 use std::process::ExitCode;
 
@@ -11,6 +13,8 @@ use clap::Subcommand;
 pub enum Command {
     /// Prints the custom resource definitions.
     Crds,
+    /// Runs the controllers.
+    Operator(operator::Flags),
 }
 
 impl Command {
@@ -21,6 +25,7 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Crds => crds::run(),
+            Self::Operator(flags) => operator::run(flags),
         }
     }
 }

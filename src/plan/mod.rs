@@ -5,6 +5,7 @@ pub mod backend;
 pub mod fingerprint;
 pub mod model;
 pub mod names;
+pub mod routing;
 pub mod serving;
 
 /// A specification that cannot be carried out: what is wrong where, and what to do about it. It becomes a condition, never an error.

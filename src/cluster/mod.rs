@@ -1,0 +1,39 @@
+//! The only door to the API server. Reads come from stores that watches keep; writes are server-side apply by one field manager, and none is
+//! sent for what is already so: a settled object costs no requests.
+
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "this is the door that the others are kept from"
+)]
+
+mod apply;
+mod gate;
+mod known;
+pub mod lease;
+pub mod secrets;
+pub mod tokens;
+pub mod watch;
+
+pub use apply::{Cluster, Error, Owned, Stores};
+pub use known::Known;
+
+use k8s_openapi::jiff::Timestamp;
+
+/// A connection to a cluster; the others only carry it to this door.
+pub type Connection = kube::Client;
+
+/// The clock.
+#[must_use]
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// A client for the cluster that the environment names: `KUBECONFIG`, or the pod's own service account.
+///
+/// # Errors
+/// When neither names a cluster.
+pub async fn connect() -> Result<Connection, kube::Error> {
+    let config = kube::Config::infer().await.map_err(kube::Error::InferConfig)?;
+    kube::Client::try_from(config)
+}

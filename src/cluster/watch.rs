@@ -1,0 +1,169 @@
+//! Watches: each keeps a store and tells its subscribers which objects moved, after the store has them. One watch serves both, so that a
+//! trigger never outruns what the reconcile will read.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use crate::plan::names::Key;
+
+use super::Known;
+
+/// A watch that has not started yet.
+pub struct Feed<K: Resource<DynamicType = ()> + Clone + 'static> {
+    api: Api<DeserializeGuard<K>>,
+    config: watcher::Config,
+    writer: Writer<K>,
+    store: Store<K>,
+    known: Arc<Known<K>>,
+    subscribers: Vec<UnboundedSender<Arc<K>>>,
+}
+
+impl<K> Feed<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    /// Over the objects of every namespace that the label selector picks; an empty one picks all.
+    #[must_use]
+    pub fn everywhere(client: &Client, selector: &str) -> Self {
+        Self::over(Api::all(client.clone()), selector)
+    }
+
+    fn over(api: Api<DeserializeGuard<K>>, selector: &str) -> Self {
+        let (store, writer) = reflector::store();
+        let known = Arc::new(Known::new(store.clone()));
+        Self {
+            api,
+            config: watcher::Config::default().labels(selector),
+            writer,
+            store,
+            known,
+            subscribers: vec![],
+        }
+    }
+
+    /// What it will show.
+    #[must_use]
+    pub fn known(&self) -> Arc<Known<K>> {
+        Arc::clone(&self.known)
+    }
+
+    /// The store, for a controller.
+    #[must_use]
+    pub fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    /// Every object that moves, once the store has it. Unbounded, since its readers only note a name and debounce.
+    pub fn subscribe(&mut self) -> UnboundedReceiver<Arc<K>> {
+        let (sender, receiver) = unbounded();
+        self.subscribers.push(sender);
+        receiver
+    }
+
+    /// Starts the watch and waits until the store is complete.
+    pub async fn start(self) {
+        let store = self.store.clone();
+        tokio::spawn(self.run());
+        // An error here means the writer is gone, which is only so when the process ends.
+        store.wait_until_ready().await.ok();
+    }
+
+    async fn run(mut self) {
+        let mut events = watch(self.api.clone(), self.config.clone()).default_backoff().boxed();
+        // Objects of a (re)list, told once the store has been swapped.
+        let mut listed: Vec<Arc<K>> = vec![];
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), %error, "the watch broke and is opened anew");
+                    continue;
+                }
+            };
+            let Some(event) = understood(event) else { continue };
+            let before = if matches!(event, Event::InitDone) {
+                self.store.state()
+            } else {
+                vec![]
+            };
+            self.writer.apply_watcher_event(&event);
+            match event {
+                Event::Init => listed.clear(),
+                Event::InitApply(object) => listed.push(Arc::new(object)),
+                Event::InitDone => {
+                    let here: std::collections::HashSet<_> = listed.iter().map(|o| o.uid()).collect();
+                    before
+                        .into_iter()
+                        .filter(|o| !here.contains(&o.uid()))
+                        .for_each(|gone| self.tell(&gone, true));
+                    std::mem::take(&mut listed).iter().for_each(|object| self.tell(object, false));
+                }
+                Event::Apply(object) => self.tell(&Arc::new(object), false),
+                Event::Delete(object) => self.tell(&Arc::new(object), true),
+            }
+        }
+    }
+
+    fn tell(&self, object: &Arc<K>, is_gone: bool) {
+        if is_gone {
+            self.known.forget(&Key::of(&**object));
+        }
+        for subscriber in &self.subscribers {
+            // A subscriber that ended has no more interest.
+            subscriber.unbounded_send(Arc::clone(object)).ok();
+        }
+    }
+}
+
+impl<K> Feed<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    /// Over the objects of one namespace that the label selector picks.
+    #[must_use]
+    pub fn within(client: &Client, namespace: &str, selector: &str) -> Self {
+        let api: Api<K> = Api::namespaced(client.clone(), namespace);
+        Self::over(guarded(client, &api, namespace), selector)
+    }
+}
+
+fn guarded<K>(client: &Client, _: &Api<K>, namespace: &str) -> Api<DeserializeGuard<K>>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), namespace)
+}
+
+/// One stored object that no longer parses must not stop the others: it is left out, loudly. Managed fields are half of an object's metadata and
+/// nothing here reads them.
+fn understood<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
+    let parsed = |guard: DeserializeGuard<K>| match guard.0 {
+        Ok(mut object) => {
+            object.meta_mut().managed_fields = None;
+            Some(object)
+        }
+        Err(invalid) => {
+            let name = invalid.metadata.name.unwrap_or_default();
+            let namespace = invalid.metadata.namespace.unwrap_or_default();
+            tracing::error!(kind = %K::kind(&()), %namespace, %name, error = %invalid.error, "a stored object cannot be read and is left out");
+            None
+        }
+    };
+    Some(match event {
+        Event::Apply(object) => Event::Apply(parsed(object)?),
+        Event::Delete(object) => Event::Delete(parsed(object)?),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(parsed(object)?),
+        Event::InitDone => Event::InitDone,
+    })
+}

@@ -1,0 +1,73 @@
+//! What long-running commands begin with: logs, settings, signals, and the health endpoints.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Context;
+use axum::Router;
+use axum::routing::get;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::api::Settings;
+
+/// Logs to stderr: JSON lines, or text on a terminal. `RUST_LOG` filters them.
+pub(super) fn logs() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        logs.init();
+    } else {
+        logs.json().flatten_event(true).init();
+    }
+}
+
+/// The runtime of every command that waits.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")
+}
+
+/// The installer's settings from a file; without one, the defaults.
+pub(super) fn settings(path: Option<&Path>) -> anyhow::Result<Settings> {
+    let Some(path) = path else { return Ok(Settings::default()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading the settings {}", path.display()))?;
+    if text.trim().is_empty() {
+        return Ok(Settings::default());
+    }
+    serde_saphyr::from_str(&text).with_context(|| format!("the settings {}", path.display()))
+}
+
+/// Cancelled by the first SIGTERM or SIGINT.
+pub(super) fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping");
+        cancel.cancel();
+    });
+    Ok(stop)
+}
+
+/// Serves `/healthz` and `/readyz` until `stop`.
+pub(super) async fn health(listen: SocketAddr, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("listening on {listen}"))?;
+    let app = Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(async || "ok"));
+    Ok(tokio::spawn(async move {
+        let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "the health endpoints ended");
+        }
+    }))
+}

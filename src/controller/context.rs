@@ -1,0 +1,101 @@
+//! What every reconcile has at hand, and what they share: the clock, the refusal of an invalid spec, the pace of retries and resyncs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::controller::Action;
+
+use crate::api::condition::{self, Kind};
+use crate::api::{ModelDeployment, Settings};
+use crate::cluster::{self, Cluster};
+use crate::plan::{Invalid, model};
+
+use super::probe::Prober;
+
+/// The shortest and the longest wait before something that only time can heal is looked at again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// A settled object is looked at again after an hour, spread over a quarter of one.
+const RESYNC: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_secs(900));
+
+/// What every reconcile has at hand.
+pub struct Context {
+    /// The door to the API server.
+    pub cluster: Cluster,
+    /// What the installer decided.
+    pub settings: Settings,
+    /// Where backend Secrets are kept.
+    pub gateway_namespace: String,
+    /// Where evaluations ask their questions.
+    pub gateway_url: String,
+    /// The image that evaluations run: this one.
+    pub image: String,
+    /// Asks providers.
+    pub prober: Prober,
+}
+
+/// What can go wrong in a reconcile: only the infrastructure. A wrong spec is a status.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(#[from] pub(super) cluster::Error);
+
+impl Context {
+    /// The clock.
+    pub fn now(&self) -> Timestamp {
+        cluster::now()
+    }
+
+    /// Says on a ModelDeployment why it cannot be carried out, and waits for a change.
+    ///
+    /// # Errors
+    /// When the status cannot be written.
+    pub async fn refuse(&self, md: &ModelDeployment, invalid: &Invalid, now: Timestamp) -> Result<Action, Error> {
+        self.cluster.set_status(md, model::invalid(md, invalid, now)).await?;
+        Ok(Action::await_change())
+    }
+}
+
+/// When to look again at an object that is settled.
+pub(super) fn resync() -> Action {
+    Action::requeue(RESYNC.0 + RESYNC.1.mul_f64(fastrand::f64()))
+}
+
+/// When to look again at an object that only time can heal: the longer it has been so, the later.
+pub(super) fn retry(conditions: &[Condition], now: Timestamp) -> Action {
+    Action::requeue(pace(conditions, now))
+}
+
+fn pace(conditions: &[Condition], now: Timestamp) -> Duration {
+    let unready = condition::find(conditions, Kind::Ready).filter(|ready| ready.status != "True");
+    let since = unready.map_or(0, |ready| now.as_second() - ready.last_transition_time.0.as_second());
+    Duration::from_secs(u64::try_from(since / 2).unwrap_or(0)).clamp(RETRY.0, RETRY.1)
+}
+
+/// What a controller does about an error: it waits, as long as the object has been waiting.
+pub(super) fn on_error(conditions: &[Condition], error: &Error, cx: &Arc<Context>) -> Action {
+    let chain = std::iter::successors(std::error::Error::source(&error.0), |e| e.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ");
+    tracing::warn!(error = %error, because = %chain, "a reconcile failed and is tried again");
+    retry(conditions, cx.now())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::condition::{Claim, merge};
+
+    use super::*;
+
+    #[test]
+    fn the_pace_of_retries_follows_how_long_it_has_not_been_ready() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let unready = merge(&[], &[Claim::new(Kind::Ready, false, "No", "")], None, at(1000));
+        assert_eq!(pace(&unready, at(1000)), RETRY.0);
+        assert_eq!(pace(&unready, at(1100)), Duration::from_secs(50));
+        assert_eq!(pace(&unready, at(9999)), RETRY.1);
+        assert_eq!(pace(&[], at(9999)), RETRY.0);
+        assert_eq!(pace(&unready, at(0)), RETRY.0, "a clock that went back makes no hot loop");
+    }
+}

@@ -1,0 +1,12 @@
+//! Effects: each controller reads, lets a plan decide, writes, and reports, and its `reconcile` reads as the story of its object. Only the
+//! holder of the lease runs them.
+
+mod context;
+mod model_deployment;
+mod orphans;
+mod probe;
+mod routing_policy;
+mod run;
+
+pub use context::{Context, Error};
+pub use run::{Setup, run};

@@ -1,0 +1,143 @@
+//! The ModelDeployment controller.
+//!
+//! Needs: modeldeployments get, list, watch; modeldeployments/status patch; deployments, services, poddisruptionbudgets get, list, watch, create,
+//! patch, delete; pods list, watch; secrets get (named) and, in the gateway's namespace, create, patch, delete; events create, patch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use crate::api::ModelDeployment;
+use crate::api::model_deployment::{ApiSource, SelfHosted};
+use crate::cluster;
+use crate::plan::Invalid;
+use crate::plan::backend::{self, Answer, Credential};
+use crate::plan::names::{self, Key};
+use crate::plan::serving::{self, Observed, Serving};
+
+use super::context::{Context, Error, resync, retry};
+
+/// How often a provider that answered is asked again, so that a revoked key is noticed without traffic.
+const ASK_AGAIN: Duration = Duration::from_secs(600);
+
+/// Makes the cluster match one ModelDeployment.
+pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Result<Action, Error> {
+    let md = cx.cluster.stores.models.latest(&md);
+    if md.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let done = match (&md.spec.self_hosted, &md.spec.api) {
+        (Some(own), None) => serve(&md, own, &cx).await,
+        (None, Some(api)) => back(&md, api, &cx).await,
+        // The CRD's rule refuses both and neither; an object stored before the rule existed says so here.
+        _ => {
+            let invalid = Invalid::new("spec", "exactly one of api and selfHosted must be set", "remove one, or add one");
+            cx.refuse(&md, &invalid, cx.now()).await
+        }
+    };
+    match done {
+        Err(Error(cluster::Error::NameTaken { kind, key })) => {
+            let taken = Invalid::new(
+                "metadata.name",
+                format!("{kind} {key} exists and belongs to somebody else"),
+                "rename this object or delete that one",
+            );
+            cx.refuse(&md, &taken, cx.now()).await?;
+            Ok(retry(&[], cx.now()))
+        }
+        done => done,
+    }
+}
+
+/// A model on our own machines: its children, and what they say.
+async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<Action, Error> {
+    let now = cx.now();
+    let Serving {
+        deployment,
+        service,
+        budget,
+    } = match serving::plan(md, own, &cx.settings) {
+        Ok(serving) => serving,
+        Err(invalid) => return cx.refuse(md, &invalid, now).await,
+    };
+    cx.cluster.apply(&service).await?;
+    cx.cluster
+        .apply_or_prune::<PodDisruptionBudget>(budget.as_ref(), &child(md))
+        .await?;
+    let live = cx.cluster.apply(&deployment).await?;
+    let pods = pods(md, cx);
+    let status = serving::status(
+        md,
+        own,
+        Observed {
+            deployment: &live,
+            pods: &pods,
+        },
+        now,
+    );
+    cx.cluster.set_status(md, status).await?;
+    Ok(resync())
+}
+
+/// A model behind an API: its credentials, the gateway's copy of them, and what the provider says.
+async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Action, Error> {
+    let own = child(md);
+    cx.cluster.prune::<PodDisruptionBudget>(&own).await?;
+    cx.cluster.prune::<Service>(&own).await?;
+    cx.cluster.prune::<Deployment>(&own).await?;
+
+    let key = Key::of(md);
+    let secret = match &api.credentials {
+        Some(credentials) => cx.cluster.secret(&Key::new(&key.namespace, &credentials.secret_ref.name)).await?,
+        None => None,
+    };
+    let credential = backend::credential(api, &key.namespace, secret.as_ref());
+    if md.status.as_ref().and_then(|s| s.observed_generation) != md.metadata.generation {
+        // Asking takes time: say at once that this generation has been seen.
+        cx.cluster
+            .set_status(md, backend::status(md, api, &credential, None, cx.now()))
+            .await?;
+    }
+    let md = &*cx.cluster.stores.models.latest(&Arc::new(md.clone()));
+
+    let backend_secret = Key::new(&cx.gateway_namespace, names::backend_secret(&key));
+    let answer = match &credential {
+        Credential::Unusable(_) => {
+            cx.cluster.prune::<Secret>(&backend_secret).await?;
+            None
+        }
+        Credential::NotNeeded => {
+            cx.cluster.prune::<Secret>(&backend_secret).await?;
+            Some(cx.prober.ask(api, "").await)
+        }
+        Credential::Found(value) => {
+            cx.cluster.apply(&backend::secret(md, value.clone(), &cx.gateway_namespace)).await?;
+            Some(cx.prober.ask(api, &String::from_utf8_lossy(value)).await)
+        }
+    };
+    let now = cx.now();
+    let status = backend::status(md, api, &credential, answer.as_ref(), now);
+    let again = match &answer {
+        // A rejected or missing key heals when its Secret changes, which is watched, or when the provider reconsiders.
+        Some(Answer::Accepted | Answer::Rejected(_)) | None => Action::requeue(ASK_AGAIN),
+        Some(Answer::Unreachable(_)) => retry(&status.conditions, now),
+    };
+    cx.cluster.set_status(md, status).await?;
+    Ok(again)
+}
+
+fn child(md: &ModelDeployment) -> Key {
+    Key::new(md.namespace().unwrap_or_default(), names::engine(&md.name_any()))
+}
+
+fn pods(md: &ModelDeployment, cx: &Context) -> Vec<Arc<Pod>> {
+    let (namespace, name) = (md.namespace(), md.name_any());
+    let is_engine =
+        |pod: &Arc<Pod>| pod.namespace() == namespace && names::engine_selector(&name).iter().all(|(k, v)| pod.labels().get(k) == Some(v));
+    cx.cluster.stores.pods.all().into_iter().filter(is_engine).collect()
+}

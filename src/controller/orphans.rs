@@ -1,0 +1,42 @@
+//! Two chores over all ModelDeployments at once: removing backend Secrets whose model is gone, and following the Secrets that specs name.
+//!
+//! Needs: secrets watch (named); in the gateway's namespace secrets list, watch, delete.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::cluster::secrets::Followed;
+use crate::plan::backend;
+use crate::plan::names::Key;
+
+use super::Context;
+
+/// Moves that come together are handled together.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// Does the chores whenever models or backend Secrets move, until the stream of moves ends.
+pub(super) async fn run(cx: Arc<Context>, followed: Followed, moves: impl Stream<Item = ()> + Send) {
+    let mut moves = std::pin::pin!(moves);
+    loop {
+        let models = cx.cluster.stores.models.all();
+        let named = |md: &Arc<crate::api::ModelDeployment>| {
+            let credentials = md.spec.api.as_ref()?.credentials.as_ref()?;
+            Some(Key::new(Key::of(&**md).namespace, &credentials.secret_ref.name))
+        };
+        followed.set(&models.iter().filter_map(named).collect::<BTreeSet<_>>());
+        for orphan in backend::orphans(&cx.cluster.stores.backends.all(), &models) {
+            if let Err(error) = cx.cluster.prune::<Secret>(&orphan).await {
+                tracing::warn!(%error, "a backend Secret whose model is gone could not be removed; it is tried again");
+            }
+        }
+        if moves.next().await.is_none() {
+            return;
+        }
+        tokio::time::sleep(DEBOUNCE).await;
+        while futures::poll!(moves.next()).is_ready() {}
+    }
+}

@@ -1,0 +1,30 @@
+//! The RoutingPolicy controller: the same decision that the gateways take, written down as statuses. A policy has no children.
+//!
+//! Needs: routingpolicies, modeldeployments, evaljobs, endpointslices get, list, watch; routingpolicies/status patch; events create, patch.
+
+use std::sync::Arc;
+
+use kube::runtime::controller::Action;
+
+use crate::api::RoutingPolicy;
+use crate::plan::names::Key;
+use crate::plan::routing::{self, Inputs};
+
+use super::context::{Context, Error, resync};
+
+/// Says in the status what the gateways do with one RoutingPolicy.
+pub(super) async fn reconcile(policy: Arc<RoutingPolicy>, cx: Arc<Context>) -> Result<Action, Error> {
+    let policy = cx.cluster.stores.policies.latest(&policy);
+    let stores = &cx.cluster.stores;
+    let decided = routing::build(&Inputs {
+        models: &stores.models.all(),
+        policies: &stores.policies.all(),
+        evaluations: &stores.evaluations.all(),
+        endpoints: &routing::endpoints(&stores.slices.all()),
+        allow_anonymous: cx.settings.allow_anonymous,
+    });
+    if let Some(verdict) = decided.verdicts.get(&Key::of(&*policy)) {
+        cx.cluster.set_status(&*policy, routing::status(&policy, verdict, cx.now())).await?;
+    }
+    Ok(resync())
+}

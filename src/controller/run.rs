@@ -1,0 +1,183 @@
+//! Which moves wake which controller.
+//!
+//! ```text
+//! ModelDeployment ◄─ itself, its children, its pods, its credentials Secret, its backend Secret
+//! RoutingPolicy   ◄─ itself, and every ModelDeployment, EvalJob and EndpointSlice (all policies: they are few, and an unchanged one is silent)
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::mpsc::unbounded;
+use futures::stream::{SelectAll, select_all};
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::runtime::controller::{self, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
+use crate::cluster::secrets::Followed;
+use crate::cluster::watch::Feed;
+use crate::cluster::{Cluster, Connection, Stores};
+use crate::plan::backend;
+use crate::plan::names::{BACKEND_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL};
+
+use super::context::{Context, on_error};
+use super::probe::Prober;
+use super::{model_deployment, orphans, routing_policy};
+
+/// Reconciles that run at once, per kind.
+const CONCURRENCY: u16 = 16;
+/// Moves of one object within this time are handled together.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// What the operator was started with.
+pub struct Setup {
+    /// What the installer decided.
+    pub settings: Settings,
+    /// Where backend Secrets are kept.
+    pub gateway_namespace: String,
+    /// Where evaluations ask their questions.
+    pub gateway_url: String,
+    /// The image that evaluations run.
+    pub image: String,
+}
+
+type Triggers<K> = SelectAll<futures::stream::BoxStream<'static, ObjectRef<K>>>;
+
+/// Runs the controllers until `stop`, after which reconciles under way are finished.
+///
+/// # Errors
+/// When the certificate authorities of the machine cannot be read.
+pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> anyhow::Result<()> {
+    let ours = format!("app.kubernetes.io/managed-by={MANAGED_BY}");
+    let mut models = Feed::<ModelDeployment>::everywhere(&client, "");
+    let mut policies = Feed::<RoutingPolicy>::everywhere(&client, "");
+    let mut evaluations = Feed::<EvalJob>::everywhere(&client, "");
+    let mut deployments = Feed::<Deployment>::everywhere(&client, &ours);
+    let mut services = Feed::<Service>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
+    let mut budgets = Feed::<PodDisruptionBudget>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
+    let jobs = Feed::<Job>::everywhere(&client, &format!("{ours},{EVAL_JOB_LABEL}"));
+    let mut pods = Feed::<Pod>::everywhere(&client, &ours);
+    let mut slices = Feed::<EndpointSlice>::everywhere(&client, MODEL_LABEL);
+    let mut backends = Feed::<Secret>::within(&client, &setup.gateway_namespace, BACKEND_LABEL);
+
+    let stores = Stores {
+        models: models.known(),
+        policies: policies.known(),
+        evaluations: evaluations.known(),
+        deployments: deployments.known(),
+        services: services.known(),
+        budgets: budgets.known(),
+        jobs: jobs.known(),
+        pods: pods.known(),
+        slices: slices.known(),
+        backends: backends.known(),
+    };
+    let cx = Arc::new(Context {
+        cluster: Cluster::new(client.clone(), stores),
+        settings: setup.settings,
+        gateway_namespace: setup.gateway_namespace,
+        gateway_url: setup.gateway_url,
+        image: setup.image,
+        prober: Prober::new()?,
+    });
+
+    let (secret_moved, secrets_moved) = unbounded::<Key>();
+    let by_secret = {
+        let known = models.known();
+        secrets_moved.flat_map(move |secret| futures::stream::iter(models_naming(&known.all(), &secret)))
+    };
+    let model_triggers: Triggers<ModelDeployment> = select_all([
+        labelled(deployments.subscribe(), MODEL_LABEL).boxed(),
+        labelled(services.subscribe(), MODEL_LABEL).boxed(),
+        labelled(budgets.subscribe(), MODEL_LABEL).boxed(),
+        labelled(pods.subscribe(), MODEL_LABEL).boxed(),
+        backends
+            .subscribe()
+            .filter_map(async |secret| backend::model_of(&secret).map(|model| reference(&model)))
+            .boxed(),
+        by_secret.boxed(),
+    ]);
+    let policy_moves = select_all([
+        models.subscribe().map(drop).boxed(),
+        evaluations.subscribe().map(drop).boxed(),
+        slices.subscribe().map(drop).boxed(),
+        policies.subscribe().map(drop).boxed(),
+    ]);
+    let chores = select_all([models.subscribe().map(drop).boxed(), backends.subscribe().map(drop).boxed()]);
+
+    let config = || controller::Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
+    let (model_store, policy_store) = (models.store(), policies.store());
+    let models_control = Controller::for_shared_stream(models.subscribe(), model_store)
+        .reconcile_on(model_triggers)
+        .with_config(config());
+    let policies_control = Controller::for_shared_stream(policies.subscribe(), policy_store)
+        .reconcile_all_on(policy_moves)
+        .with_config(config());
+
+    tokio::join!(
+        models.start(),
+        policies.start(),
+        evaluations.start(),
+        deployments.start(),
+        services.start()
+    );
+    tokio::join!(budgets.start(), jobs.start(), pods.start(), slices.start(), backends.start());
+    tracing::info!("the watches are complete");
+
+    let stopped = || stop.clone().cancelled_owned();
+    let models_control = models_control.graceful_shutdown_on(stopped()).run(
+        model_deployment::reconcile,
+        |md, error, cx| on_error(md.status.as_ref().map_or(&[], |s| &s.conditions), error, &cx),
+        Arc::clone(&cx),
+    );
+    let policies_control = policies_control.graceful_shutdown_on(stopped()).run(
+        routing_policy::reconcile,
+        |policy, error, cx| on_error(policy.status.as_ref().map_or(&[], |s| &s.conditions), error, &cx),
+        Arc::clone(&cx),
+    );
+    let chores = orphans::run(Arc::clone(&cx), Followed::new(client, secret_moved), chores);
+    let chores = async {
+        tokio::select! { () = chores => {}, () = stop.cancelled() => {} }
+    };
+    tokio::join!(finished(models_control), finished(policies_control), chores);
+    Ok(())
+}
+
+/// Results are reported where they happen; a deleted object that is still queued is no news.
+async fn finished<T, E: std::fmt::Debug>(results: impl Stream<Item = Result<T, E>>) {
+    results
+        .for_each(async |result| drop(result.inspect_err(|error| tracing::debug!(?error, "not reconciled"))))
+        .await;
+}
+
+/// The owner that a child's label names, in the child's namespace.
+fn labelled<C, K>(children: impl Stream<Item = Arc<C>> + Send + 'static, label: &'static str) -> impl Stream<Item = ObjectRef<K>> + Send
+where
+    C: Resource + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + 'static,
+{
+    children.filter_map(async move |child| {
+        let name = child.labels().get(label)?;
+        Some(ObjectRef::new(name).within(&child.namespace()?))
+    })
+}
+
+fn reference<K: Resource<DynamicType = ()>>(key: &Key) -> ObjectRef<K> {
+    ObjectRef::new(&key.name).within(&key.namespace)
+}
+
+fn models_naming(models: &[Arc<ModelDeployment>], secret: &Key) -> Vec<ObjectRef<ModelDeployment>> {
+    let names_it = |md: &&Arc<ModelDeployment>| {
+        let credentials = md.spec.api.as_ref().and_then(|api| api.credentials.as_ref());
+        Key::of(&***md).namespace == secret.namespace && credentials.is_some_and(|c| c.secret_ref.name == secret.name)
+    };
+    models.iter().filter(names_it).map(|md| reference(&Key::of(&**md))).collect()
+}

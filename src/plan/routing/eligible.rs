@@ -1,0 +1,217 @@
+//! Whether a model may answer requests, as named checks in the order in which a person would want to hear about them. The first that fails
+//! is the reason.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use http::Uri;
+
+use super::Inputs;
+use super::table::{Backend, Candidate};
+use crate::api::condition::{self, Kind};
+use crate::api::eval_job::Verdict;
+use crate::api::model_deployment::{ApiSource, Provider};
+use crate::api::routing_policy::Requirements;
+use crate::api::{EvalJob, ModelDeployment};
+use crate::plan::fingerprint;
+use crate::plan::names::Key;
+
+/// Why a model gets no requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exclusion {
+    /// For machines.
+    pub reason: Reason,
+    /// For a person: a sentence that begins with the model's name.
+    pub message: String,
+}
+
+/// The kinds of exclusion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The ModelDeployment does not exist.
+    TargetNotFound,
+    /// A required EvalJob does not exist.
+    EvalJobNotFound,
+    /// The model's tier is not one the policy allows.
+    TierNotAllowed,
+    /// A required evaluation does not say `Pass` about the model as it is now.
+    NotEvaluated,
+    /// The model does not serve now.
+    NotReady,
+}
+
+impl Reason {
+    /// Whether an object that the policy names is missing.
+    #[must_use]
+    pub fn is_missing(self) -> bool {
+        matches!(self, Self::TargetNotFound | Self::EvalJobNotFound)
+    }
+}
+
+/// The objects, by key.
+pub(super) struct Known<'a> {
+    models: BTreeMap<Key, &'a ModelDeployment>,
+    evaluations: HashMap<Key, &'a EvalJob>,
+    endpoints: &'a BTreeMap<Key, Vec<String>>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(inputs: &Inputs<'a>) -> Self {
+        Self {
+            models: inputs.models.iter().map(|md| (Key::of(md.as_ref()), md.as_ref())).collect(),
+            evaluations: inputs.evaluations.iter().map(|ej| (Key::of(ej.as_ref()), ej.as_ref())).collect(),
+            endpoints: inputs.endpoints,
+        }
+    }
+
+    /// The keys of all models, sorted.
+    pub(super) fn models(&self) -> impl Iterator<Item = &Key> {
+        self.models.keys()
+    }
+
+    /// A model as a candidate: with its backend if it may answer, else with the reason why not.
+    pub(super) fn candidate(&self, key: Key, require: Option<&Requirements>) -> Candidate {
+        let backend = self.eligible(&key, require).map(Arc::new);
+        Candidate { model: key, backend }
+    }
+
+    fn eligible(&self, key: &Key, require: Option<&Requirements>) -> Result<Backend, Exclusion> {
+        let exclude = |reason, why: String| Exclusion {
+            reason,
+            message: format!("{} {why}", key.name),
+        };
+        let Some(md) = self.models.get(key) else {
+            let why = format!("does not exist: create ModelDeployment {key}, or take it out of the policy");
+            return Err(exclude(Reason::TargetNotFound, why));
+        };
+        if let Some(require) = require {
+            tier_is_allowed(md, require).map_err(|why| exclude(Reason::TierNotAllowed, why))?;
+            for required in &require.evaluated {
+                match self.evaluations.get(&Key::new(&key.namespace, &required.eval_job)) {
+                    Some(ej) => has_passed(md, &key.name, ej, &required.eval_job).map_err(|why| exclude(Reason::NotEvaluated, why))?,
+                    None => {
+                        let why = format!("must pass EvalJob {}, which does not exist: create it", required.eval_job);
+                        return Err(exclude(Reason::EvalJobNotFound, why));
+                    }
+                }
+            }
+        }
+        self.backend(key, md).map_err(|why| exclude(Reason::NotReady, why))
+    }
+
+    /// Where the model answers now.
+    fn backend(&self, key: &Key, md: &ModelDeployment) -> Result<Backend, String> {
+        let urls = match &md.spec.api {
+            Some(api) => {
+                provider_is_confirmed(md)?;
+                vec![format!("{}/chat/completions", base_url(api).trim_end_matches('/'))]
+            }
+            None => pods(self.endpoints.get(key), md)?
+                .iter()
+                .map(|url| format!("{}/v1/chat/completions", url.trim_end_matches('/')))
+                .collect(),
+        };
+        let urls: Result<Vec<Uri>, _> = urls.iter().map(|url| url.parse()).collect();
+        Ok(Backend {
+            model: key.clone(),
+            class: md.spec.class(),
+            urls: urls.map_err(|e| format!("has an endpoint that is not a URL ({e}): correct it"))?,
+            upstream_model: served_name(md),
+            has_credentials: md.spec.api.as_ref().is_some_and(|api| api.credentials.is_some()),
+            price: md.spec.price.clone(),
+        })
+    }
+}
+
+/// What the provider or engine calls the model. Our own engines serve a model under the ModelDeployment's name.
+#[must_use]
+pub fn served_name(md: &ModelDeployment) -> String {
+    match &md.spec.api {
+        Some(api) => api.model.clone(),
+        None => md.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+fn base_url(api: &ApiSource) -> &str {
+    match (&api.endpoint, api.provider) {
+        (Some(url), _) => url,
+        (None, Provider::OpenAI) => "https://api.openai.com/v1",
+        (None, Provider::Anthropic) => "https://api.anthropic.com/v1",
+        // Refused by the CRD's rules; where those are bypassed it is not a URL, and the model stays out.
+        (None, Provider::OpenAICompatible) => "",
+    }
+}
+
+fn tier_is_allowed(md: &ModelDeployment, require: &Requirements) -> Result<(), String> {
+    if require.tiers.is_empty() || require.tiers.contains(&md.spec.tier) {
+        return Ok(());
+    }
+    let allowed: Vec<String> = require.tiers.iter().map(ToString::to_string).collect();
+    Err(format!(
+        "has tier {}, and the policy requires {}",
+        md.spec.tier,
+        allowed.join(" or ")
+    ))
+}
+
+fn has_passed(md: &ModelDeployment, name: &str, ej: &EvalJob, job: &str) -> Result<(), String> {
+    if !ej.spec.targets.models.iter().any(|model| model == name) {
+        return Err(format!(
+            "is not among the models that EvalJob {job} evaluates: add it to the EvalJob's spec.targets.models"
+        ));
+    }
+    let status = ej.status.as_ref();
+    let Some(result) = status.and_then(|s| s.targets.iter().find(|t| t.model == name)) else {
+        return Err(format!("has not been evaluated by EvalJob {job} yet; {}", next_run(ej)));
+    };
+    if result.fingerprint != fingerprint::of(md, ej) {
+        return Err(format!(
+            "or EvalJob {job} was changed since the latest evaluation, which said {}; {}",
+            result.verdict,
+            next_run(ej)
+        ));
+    }
+    match result.verdict {
+        Verdict::Pass => Ok(()),
+        verdict @ (Verdict::Fail | Verdict::Inconclusive | Verdict::Invalid) => Err(format!(
+            "must pass EvalJob {job}, which says {verdict} ({}); {}",
+            result.message,
+            next_run(ej)
+        )),
+    }
+}
+
+fn next_run(ej: &EvalJob) -> String {
+    let status = ej.status.as_ref();
+    if ej.spec.suspend {
+        return "it is suspended, so no run is due".to_owned();
+    }
+    match status.and_then(|s| s.active.as_ref()) {
+        Some(_) => "a run is under way".to_owned(),
+        None => match status.and_then(|s| s.next_schedule_time.as_ref()) {
+            Some(time) => format!("the next run is at {}", time.0),
+            None => "its next run is not planned yet".to_owned(),
+        },
+    }
+}
+
+/// The words say no more than the reason: they are shown to clients, who need not know names of Secrets and images.
+fn provider_is_confirmed(md: &ModelDeployment) -> Result<(), String> {
+    let ready = md.status.as_ref().and_then(|s| condition::find(&s.conditions, Kind::Ready));
+    match ready {
+        Some(ready) if ready.status == "True" => Ok(()),
+        Some(ready) => Err(format!("is not ready ({})", ready.reason)),
+        None => Err("has not been checked with its provider yet".to_owned()),
+    }
+}
+
+fn pods<'a>(found: Option<&'a Vec<String>>, md: &ModelDeployment) -> Result<&'a [String], String> {
+    if let Some(urls) = found.filter(|urls| !urls.is_empty()) {
+        return Ok(urls);
+    }
+    let ready = md.status.as_ref().and_then(|s| condition::find(&s.conditions, Kind::Ready));
+    Err(match ready {
+        Some(ready) if ready.status != "True" => format!("has no ready pod ({})", ready.reason),
+        _ => "has no ready pod".to_owned(),
+    })
+}

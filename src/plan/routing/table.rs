@@ -1,0 +1,294 @@
+//! What gateways hold: for each name that clients call, who may call it and which models answer. Immutable; a change is another table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+
+use super::access::{Admission, Client, admissions};
+use super::eligible::{Exclusion, Known};
+use crate::api::RoutingPolicy;
+use crate::api::model_deployment::{Class, Price};
+use crate::api::routing_policy::{RouteRule, Strategy};
+use crate::plan::names::Key;
+
+/// Every name that clients may call. Reading it takes no lock; cloning it copies no route.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTable {
+    routes: Arc<HashMap<String, Arc<Route>>>,
+}
+
+impl RouteTable {
+    pub(super) fn new(routes: HashMap<String, Arc<Route>>) -> Self {
+        Self { routes: Arc::new(routes) }
+    }
+
+    /// What a name stands for: a policy's `spec.model`, or `namespace/name` of a ModelDeployment.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Arc<Route>> {
+        self.routes.get(name)
+    }
+
+    /// Every route, in no particular order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.values()
+    }
+
+    /// The key of every model that may get requests from some route.
+    pub fn backends(&self) -> impl Iterator<Item = &Backend> {
+        let rules = self.routes.values().flat_map(|route| &route.rules);
+        rules.flat_map(Rule::candidates).filter_map(|c| c.backend.as_deref().ok())
+    }
+}
+
+/// What one name stands for.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The name that clients call.
+    pub name: String,
+    /// The policy; absent when the name is a ModelDeployment's `namespace/name`.
+    pub policy: Option<Key>,
+    /// Who may call it; one match is enough.
+    pub clients: Vec<Admission>,
+    /// The first that matches a request decides.
+    pub rules: Vec<Rule>,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+}
+
+impl Route {
+    /// Whether the client may call it.
+    #[must_use]
+    pub fn admits(&self, client: &Client) -> bool {
+        self.clients.iter().any(|admission| admission.admits(client))
+    }
+}
+
+/// Which models answer the requests that match.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its name, or its position from 1.
+    pub name: String,
+    /// Headers a request must have, names in lower case; none: every request matches.
+    pub headers: Vec<(String, String)>,
+    /// How a target is chosen.
+    pub strategy: Strategy,
+    /// The models that answer.
+    pub targets: Vec<Target>,
+    /// The models tried after them, in order.
+    pub fallback: Vec<Candidate>,
+}
+
+impl Rule {
+    /// Every model it names, targets first.
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        self.targets.iter().map(|target| &target.candidate).chain(&self.fallback)
+    }
+
+    /// The targets that get requests now.
+    pub fn open_targets(&self) -> impl Iterator<Item = &Target> {
+        self.targets
+            .iter()
+            .filter(|target| target.weight > 0 && target.candidate.backend.is_ok())
+    }
+
+    /// The models to try, in order, for a request that drew `roll`: one of the targets by its share (or all in order), then the
+    /// fallbacks. None twice.
+    #[must_use]
+    pub fn attempts(&self, roll: u64) -> Vec<&Arc<Backend>> {
+        let open: Vec<&Target> = self.open_targets().collect();
+        let chosen = match self.strategy {
+            Strategy::Ordered => open,
+            Strategy::Weighted => drawn(&open, roll).into_iter().collect(),
+        };
+        let chosen = chosen.into_iter().map(|target| &target.candidate);
+        let mut attempts: Vec<&Arc<Backend>> = Vec::new();
+        for backend in chosen.chain(&self.fallback).filter_map(|c| c.backend.as_ref().ok()) {
+            if attempts.iter().all(|earlier| earlier.model != backend.model) {
+                attempts.push(backend);
+            }
+        }
+        attempts
+    }
+
+    /// Why its models that get no requests are out, as sentences for a person.
+    #[must_use]
+    pub fn exclusions(&self) -> Vec<String> {
+        let mut sentences: Vec<String> = Vec::new();
+        let unused = self.targets.iter().filter(|t| t.weight == 0 && t.candidate.backend.is_ok());
+        let unused = unused.map(|t| format!("{} has weight 0", t.candidate.model.name));
+        let out = self
+            .candidates()
+            .filter_map(|c| c.backend.as_ref().err())
+            .map(|e| e.message.clone());
+        for sentence in out.chain(unused) {
+            if !sentences.contains(&sentence) {
+                sentences.push(sentence);
+            }
+        }
+        sentences
+    }
+
+    /// Whether any model can answer now.
+    #[must_use]
+    pub fn can_answer(&self) -> bool {
+        self.open_targets().next().is_some() || self.fallback.iter().any(|c| c.backend.is_ok())
+    }
+}
+
+/// The target whose stretch of the shares, laid end to end, holds the roll.
+fn drawn<'a>(open: &[&'a Target], roll: u64) -> Option<&'a Target> {
+    let total: u64 = open.iter().map(|target| u64::from(target.weight)).sum();
+    let mut left = roll.checked_rem(total)?;
+    open.iter().copied().find(|target| {
+        let share = u64::from(target.weight);
+        let here = left < share;
+        left = left.saturating_sub(share);
+        here
+    })
+}
+
+/// A model and its share of the requests.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The model.
+    pub candidate: Candidate,
+    /// Its share, relative to the others; 0: no requests.
+    pub weight: u32,
+}
+
+/// A model that a rule names.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The ModelDeployment.
+    pub model: Key,
+    /// Where it answers, or why it may not.
+    pub backend: Result<Arc<Backend>, Exclusion>,
+}
+
+/// A model that may answer now. All speak OpenAI's chat completions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backend {
+    /// The ModelDeployment.
+    pub model: Key,
+    /// API, Open or Custom.
+    pub class: Class,
+    /// The full URLs of its chat completions, at least one; each is another pod, or the one provider.
+    pub urls: Vec<Uri>,
+    /// What the other side calls the model.
+    pub upstream_model: String,
+    /// Whether a request without our credentials would be in vain.
+    pub has_credentials: bool,
+    /// What its tokens cost, if known.
+    pub price: Option<Price>,
+}
+
+/// How long each step of a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To connect.
+    pub connect: Duration,
+    /// To the first byte of the answer.
+    pub first_token: Duration,
+    /// Between two pieces of a streamed answer.
+    pub idle: Duration,
+    /// For all of it.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_token: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            total: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Timeouts {
+    fn of(policy: &RoutingPolicy) -> Self {
+        let default = Self::default();
+        let Some(given) = &policy.spec.timeouts else {
+            return default;
+        };
+        // The CRD refuses what is not positive; where its rules are bypassed the default holds.
+        let or = |value: &Option<kube::core::Duration>, default| match value {
+            Some(value) if !value.is_negative() => Some(Duration::from(*value)).filter(|d| !d.is_zero()).unwrap_or(default),
+            _ => default,
+        };
+        Self {
+            connect: or(&given.connect, default.connect),
+            first_token: or(&given.first_token, default.first_token),
+            idle: or(&given.idle, default.idle),
+            total: or(&given.total, default.total),
+        }
+    }
+}
+
+/// What a policy's name stands for.
+pub(super) fn route(policy: &RoutingPolicy, known: &Known<'_>, allow_anonymous: bool) -> Route {
+    let key = Key::of(policy);
+    let rules = policy.spec.rules.iter().enumerate();
+    Route {
+        name: policy.spec.model.clone(),
+        clients: admissions(&policy.spec.clients, &key.namespace, allow_anonymous),
+        rules: rules.map(|(at, rule)| checked(at, rule, policy, &key.namespace, known)).collect(),
+        timeouts: Timeouts::of(policy),
+        policy: Some(key),
+    }
+}
+
+/// What `namespace/name` stands for: that model alone, whatever policies require, for the service accounts of its own namespace. This is
+/// how evaluations reach a model that no policy admits yet.
+pub(super) fn direct(key: &Key, known: &Known<'_>, allow_anonymous: bool) -> Route {
+    let own = Admission::ServiceAccounts {
+        namespaces: vec![key.namespace.clone()],
+        names: Vec::new(),
+    };
+    let timeouts = Timeouts::default();
+    Route {
+        name: key.to_string(),
+        policy: None,
+        clients: [Some(own), allow_anonymous.then_some(Admission::Anyone)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        rules: vec![Rule {
+            name: "1".to_owned(),
+            headers: Vec::new(),
+            strategy: Strategy::Ordered,
+            targets: vec![Target {
+                candidate: known.candidate(key.clone(), None),
+                weight: 1,
+            }],
+            fallback: Vec::new(),
+        }],
+        // Nothing to fall back to, so nothing is gained by giving up early.
+        timeouts: Timeouts {
+            first_token: timeouts.total,
+            ..timeouts
+        },
+    }
+}
+
+fn checked(at: usize, rule: &RouteRule, policy: &RoutingPolicy, namespace: &str, known: &Known<'_>) -> Rule {
+    let candidate = |model: &str| known.candidate(Key::new(namespace, model), policy.spec.require.as_ref());
+    let headers = rule.when.iter().flat_map(|when| &when.headers);
+    Rule {
+        name: rule.name.clone().unwrap_or_else(|| (at + 1).to_string()),
+        headers: headers.map(|h| (h.name.to_ascii_lowercase(), h.value.clone())).collect(),
+        strategy: rule.strategy,
+        targets: rule
+            .targets
+            .iter()
+            .map(|t| Target {
+                candidate: candidate(&t.model),
+                weight: t.weight,
+            })
+            .collect(),
+        fallback: rule.fallback.iter().map(|f| candidate(&f.model)).collect(),
+    }
+}

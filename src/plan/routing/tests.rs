@@ -1,0 +1,387 @@
+//! What routing decides, in sentences.
+
+use super::*;
+use crate::api::condition::{Kind, find};
+use crate::api::routing_policy::RoutingPolicyStatus;
+use crate::plan::fingerprint;
+use k8s_openapi::jiff::Timestamp;
+use proptest::prelude::*;
+
+/// The objects of one cluster; each test changes one thing.
+#[derive(Default)]
+struct World {
+    models: Vec<Arc<ModelDeployment>>,
+    policies: Vec<Arc<RoutingPolicy>>,
+    evaluations: Vec<Arc<EvalJob>>,
+    endpoints: BTreeMap<Key, Vec<String>>,
+    allow_anonymous: bool,
+}
+
+impl World {
+    /// A pod's model `llama`, a ready API model `gpt`.
+    fn new() -> Self {
+        Self::default().pod("llama").api("gpt", "True")
+    }
+
+    fn model(mut self, name: &str, spec: &str, status: &str) -> Self {
+        let yaml = format!("metadata: {{name: {name}, namespace: claims}}\nspec: {spec}\nstatus: {status}");
+        self.models.push(Arc::new(serde_saphyr::from_str(&yaml).unwrap()));
+        self
+    }
+
+    fn pod(mut self, name: &str) -> Self {
+        self.endpoints
+            .insert(Key::new("claims", name), vec!["http://10.0.0.1:8080".to_owned()]);
+        self.model(name, "{tier: Regulated, selfHosted: {engine: {kind: VLLM}}}", "{}")
+    }
+
+    fn api(self, name: &str, ready: &str) -> Self {
+        let condition = format!(
+            "{{type: Ready, status: '{ready}', reason: CredentialsRejected, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}}"
+        );
+        let spec = "{api: {provider: OpenAI, model: gpt-5-mini, credentials: {secretRef: {name: openai, key: api-key}}}}";
+        self.model(name, spec, &format!("{{conditions: [{condition}]}}"))
+    }
+
+    fn policy(mut self, name: &str, created: &str, spec: &str) -> Self {
+        let meta = format!("{{name: {name}, namespace: claims, generation: 3, creationTimestamp: '{created}'}}");
+        let policy: RoutingPolicy = serde_saphyr::from_str(&format!("metadata: {meta}\nspec: {spec}")).unwrap();
+        self.policies.push(Arc::new(policy));
+        self
+    }
+
+    fn assistant(self, rest: &str) -> Self {
+        self.policy("assistant", "2026-01-01T00:00:00Z", &format!("{{model: assistant, {rest}}}"))
+    }
+
+    /// An EvalJob `quality` of llama whose latest run said `verdict` about what `fingerprint` stands for.
+    fn evaluated(mut self, verdict: &str, fingerprint: Option<&str>) -> Self {
+        let spec = "{targets: {models: [llama]}, schedule: {cron: '0 2 * * *'}, criteria: [{suite: s, metric: accuracy, lowerBoundAtLeast: '0.9'}],
+            suites: [{name: s, exemplars: {dataset: {configMapRef: {name: c, key: k}}}, scorer: {exact: {}}}]}";
+        let yaml = format!("metadata: {{name: quality, namespace: claims}}\nspec: {spec}");
+        let mut job: EvalJob = serde_saphyr::from_str(&yaml).unwrap();
+        let current = fingerprint::of(&self.models[0], &job);
+        let fingerprint = fingerprint.unwrap_or(&current);
+        let result = format!("{{model: llama, verdict: {verdict}, message: 0.5 is below 0.9, fingerprint: '{fingerprint}'}}");
+        let status = format!("{{nextScheduleTime: '2026-02-01T02:00:00Z', targets: [{result}]}}");
+        job.status = Some(serde_saphyr::from_str(&status).unwrap());
+        self.evaluations.push(Arc::new(job));
+        self
+    }
+
+    fn build(&self) -> Routing {
+        build(&Inputs {
+            models: &self.models,
+            policies: &self.policies,
+            evaluations: &self.evaluations,
+            endpoints: &self.endpoints,
+            allow_anonymous: self.allow_anonymous,
+        })
+    }
+
+    fn status(&self, policy: &str) -> RoutingPolicyStatus {
+        let policy = self.policies.iter().find(|p| p.metadata.name.as_deref() == Some(policy)).unwrap();
+        status(policy, &self.build().verdicts[&Key::of(policy.as_ref())], Timestamp::UNIX_EPOCH)
+    }
+
+    /// Why a model is out of policy `assistant`.
+    fn why_not(&self, model: &str) -> String {
+        let status = self.status("assistant");
+        status
+            .targets
+            .iter()
+            .find(|t| t.model == model)
+            .unwrap()
+            .message
+            .clone()
+            .unwrap_or_default()
+    }
+}
+
+/// `True NoEligibleTarget`, or nothing.
+fn condition(status: &RoutingPolicyStatus, kind: Kind) -> String {
+    find(&status.conditions, kind)
+        .map(|c| format!("{} {}", c.status, c.reason))
+        .unwrap_or_default()
+}
+
+fn message(status: &RoutingPolicyStatus, kind: Kind) -> String {
+    find(&status.conditions, kind).map(|c| c.message.clone()).unwrap_or_default()
+}
+
+fn names(attempts: &[&Arc<Backend>]) -> Vec<String> {
+    attempts.iter().map(|b| b.model.name.clone()).collect()
+}
+
+const BOTH: &str = "rules: [{targets: [{model: llama, weight: 80}, {model: gpt, weight: 20}], fallback: [{model: gpt}]}]";
+
+#[test]
+fn a_policy_whose_models_serve_is_ready_and_says_who_answers() {
+    let world = World::new().assistant(BOTH);
+    let status = world.status("assistant");
+    assert_eq!(condition(&status, Kind::Ready), "True Routing");
+    assert_eq!(condition(&status, Kind::Accepted), "True Accepted");
+    assert_eq!(condition(&status, Kind::ResolvedRefs), "True ResolvedRefs");
+    assert_eq!(
+        (condition(&status, Kind::Reconciling), condition(&status, Kind::Stalled)),
+        Default::default()
+    );
+    assert_eq!(status.summary.as_deref(), Some("llama 80, gpt 20"));
+    assert_eq!(status.observed_generation, Some(3));
+}
+
+#[test]
+fn backends_know_where_and_under_what_name_to_call() {
+    let routing = World::new().assistant(BOTH).build();
+    let rule = &routing.table.find("assistant").unwrap().rules[0];
+    let backends: Vec<_> = rule.candidates().map(|c| c.backend.clone().unwrap()).collect();
+    assert_eq!(backends[0].urls, ["http://10.0.0.1:8080/v1/chat/completions"]);
+    assert_eq!((backends[0].upstream_model.as_str(), backends[0].has_credentials), ("llama", false));
+    assert_eq!(backends[1].urls, ["https://api.openai.com/v1/chat/completions"]);
+    assert_eq!(
+        (backends[1].upstream_model.as_str(), backends[1].has_credentials),
+        ("gpt-5-mini", true)
+    );
+}
+
+#[test]
+fn a_model_that_does_not_exist_is_named_with_what_to_do_and_the_others_still_answer() {
+    let world = World::new().assistant("rules: [{targets: [{model: llama}, {model: nope}]}]");
+    let status = world.status("assistant");
+    assert_eq!(condition(&status, Kind::Ready), "True Routing");
+    assert_eq!(condition(&status, Kind::ResolvedRefs), "False NotFound");
+    assert_eq!(
+        message(&status, Kind::ResolvedRefs),
+        "nope does not exist: create ModelDeployment claims/nope, or take it out of the policy"
+    );
+    assert_eq!(status.summary.as_deref(), Some("llama"));
+}
+
+#[test]
+fn a_rule_whose_models_are_all_missing_makes_the_policy_not_ready_yet() {
+    let status = World::new().assistant("rules: [{targets: [{model: nope}]}]").status("assistant");
+    assert_eq!(condition(&status, Kind::Ready), "False TargetNotFound");
+    assert_eq!(condition(&status, Kind::Reconciling), "True TargetNotFound");
+    assert!(condition(&status, Kind::Stalled).is_empty());
+}
+
+#[test]
+fn one_rule_without_a_model_makes_the_policy_not_ready_but_the_other_keeps_answering() {
+    let rules =
+        "rules: [{name: team, when: {headers: [{name: X-Team, value: claims}]}, targets: [{model: nope}]}, {targets: [{model: gpt}]}]";
+    let world = World::new().assistant(rules);
+    let status = world.status("assistant");
+    assert_eq!(condition(&status, Kind::Ready), "False TargetNotFound");
+    assert!(message(&status, Kind::Ready).starts_with("rule team has no model that may answer: nope does not exist"));
+    assert_eq!(status.summary.as_deref(), Some("team: none; 2: gpt"));
+    let routing = world.build();
+    let route = routing.table.find("assistant").unwrap();
+    assert_eq!(route.rules[0].headers, [("x-team".to_owned(), "claims".to_owned())]);
+    assert!(route.rules[1].can_answer());
+}
+
+#[test]
+fn a_pod_model_without_a_ready_pod_is_out() {
+    let mut world = World::new().assistant(BOTH);
+    world.endpoints.clear();
+    assert_eq!(world.why_not("llama"), "llama has no ready pod");
+    assert_eq!(world.status("assistant").summary.as_deref(), Some("gpt"));
+    world.endpoints.insert(Key::new("claims", "llama"), Vec::new());
+    assert_eq!(world.why_not("llama"), "llama has no ready pod");
+}
+
+#[test]
+fn an_api_model_is_out_until_its_provider_confirmed_it() {
+    let rules = "rules: [{targets: [{model: gpt}]}]";
+    for (ready, sentence) in [
+        ("False", "gpt is not ready (CredentialsRejected)"),
+        ("Unknown", "gpt is not ready (CredentialsRejected)"),
+    ] {
+        let world = World::default().api("gpt", ready).assistant(rules);
+        assert_eq!(world.why_not("gpt"), sentence);
+        assert_eq!(condition(&world.status("assistant"), Kind::Ready), "False NoEligibleTarget");
+    }
+    let unseen = World::default()
+        .model("gpt", "{api: {provider: OpenAI, model: m}}", "{}")
+        .assistant(rules);
+    assert_eq!(unseen.why_not("gpt"), "gpt has not been checked with its provider yet");
+}
+
+#[test]
+fn a_model_of_another_tier_is_out() {
+    let world = World::new().assistant(&format!("require: {{tiers: [Regulated, MissionCritical]}}, {BOTH}"));
+    assert_eq!(world.why_not("llama"), "");
+    assert_eq!(
+        world.why_not("gpt"),
+        "gpt has tier General, and the policy requires Regulated or MissionCritical"
+    );
+}
+
+#[test]
+fn only_a_current_pass_lets_a_model_in() {
+    let rules = "require: {evaluated: [{evalJob: quality}]}, rules: [{targets: [{model: llama}]}]";
+    let why = |world: World| world.assistant(rules).why_not("llama");
+    assert_eq!(why(World::new().evaluated("Pass", None)), "");
+    assert_eq!(
+        why(World::new()),
+        "llama must pass EvalJob quality, which does not exist: create it"
+    );
+    assert_eq!(
+        why(World::new().evaluated("Fail", None)),
+        "llama must pass EvalJob quality, which says Fail (0.5 is below 0.9); the next run is at 2026-02-01T02:00:00Z"
+    );
+    assert!(why(World::new().evaluated("Inconclusive", None)).contains("says Inconclusive"));
+    assert!(why(World::new().evaluated("Invalid", None)).contains("says Invalid"));
+    assert_eq!(
+        why(World::new().evaluated("Pass", Some("earlier"))),
+        "llama or EvalJob quality was changed since the latest evaluation, which said Pass; the next run is at 2026-02-01T02:00:00Z"
+    );
+}
+
+#[test]
+fn a_model_that_was_never_evaluated_is_out() {
+    let rules = "require: {evaluated: [{evalJob: quality}]}, rules: [{targets: [{model: llama}, {model: gpt}]}]";
+    let mut world = World::new().evaluated("Pass", None).assistant(rules);
+    assert_eq!(
+        world.why_not("gpt"),
+        "gpt is not among the models that EvalJob quality evaluates: add it to the EvalJob's spec.targets.models"
+    );
+    let mut job = world.evaluations[0].as_ref().clone();
+    job.status = None;
+    world.evaluations = vec![Arc::new(job)];
+    assert_eq!(
+        world.why_not("llama"),
+        "llama has not been evaluated by EvalJob quality yet; its next run is not planned yet"
+    );
+}
+
+#[test]
+fn the_oldest_policy_keeps_a_name_and_the_others_say_who_has_it() {
+    let spec = "{model: assistant, rules: [{targets: [{model: gpt}]}]}";
+    let mut world = World::new()
+        .policy("later", "2026-01-02T00:00:00Z", spec)
+        .policy("first", "2026-01-01T00:00:00Z", spec)
+        .policy("also-later", "2026-01-02T00:00:00Z", spec);
+    for _ in 0..2 {
+        assert_eq!(condition(&world.status("first"), Kind::Ready), "True Routing");
+        let later = world.status("later");
+        assert_eq!(condition(&later, Kind::Accepted), "False NameConflict");
+        assert_eq!(condition(&later, Kind::Ready), "False NameConflict");
+        assert_eq!(condition(&later, Kind::Stalled), "True NameConflict");
+        assert!(message(&later, Kind::Ready).contains("older RoutingPolicy claims/first: choose another spec.model"));
+        assert_eq!(later.summary, None);
+        assert_eq!(
+            world.build().table.find("assistant").unwrap().policy,
+            Some(Key::new("claims", "first"))
+        );
+        world.policies.reverse();
+    }
+}
+
+#[test]
+fn without_clients_the_service_accounts_of_the_policys_namespace_may_call() {
+    let routing = World::new().assistant(BOTH).build();
+    let route = routing.table.find("assistant").unwrap();
+    let account = |namespace: &str| Client::ServiceAccount {
+        namespace: namespace.to_owned(),
+        name: "web".to_owned(),
+    };
+    assert!(route.admits(&account("claims")));
+    assert!(!route.admits(&account("other")));
+    assert!(!route.admits(&Client::Anonymous));
+}
+
+#[test]
+fn clients_are_admitted_by_name_and_by_the_labels_of_their_key() {
+    let clients = "clients: [{serviceAccounts: {namespaces: [batch], names: [nightly]}}, {apiKeys: {matchLabels: {team: claims}}}]";
+    let routing = World::new().assistant(&format!("{clients}, {BOTH}")).build();
+    let route = routing.table.find("assistant").unwrap();
+    let account = |name: &str| Client::ServiceAccount {
+        namespace: "batch".to_owned(),
+        name: name.to_owned(),
+    };
+    let key = |labels: &[(&str, &str)]| Client::ApiKey {
+        name: "k".to_owned(),
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+    };
+    assert!(route.admits(&account("nightly")));
+    assert!(!route.admits(&account("daily")));
+    assert!(route.admits(&key(&[("team", "claims"), ("env", "prod")])));
+    assert!(!route.admits(&key(&[("team", "sales")])));
+    assert!(!route.admits(&key(&[])));
+}
+
+#[test]
+fn anonymous_clients_need_the_installers_leave() {
+    let mut world = World::new().assistant(&format!("clients: [{{anonymous: {{}}}}], {BOTH}"));
+    let status = world.status("assistant");
+    assert_eq!(condition(&status, Kind::Ready), "False AnonymousNotAllowed");
+    assert_eq!(condition(&status, Kind::Stalled), "True AnonymousNotAllowed");
+    assert!(!world.build().table.find("assistant").unwrap().admits(&Client::Anonymous));
+    world.allow_anonymous = true;
+    assert_eq!(condition(&world.status("assistant"), Kind::Ready), "True Routing");
+    assert!(world.build().table.find("assistant").unwrap().admits(&Client::Anonymous));
+}
+
+#[test]
+fn a_model_is_called_by_its_own_name_only_from_its_own_namespace() {
+    let routing = World::new()
+        .assistant(&format!("require: {{tiers: [MissionCritical]}}, {BOTH}"))
+        .build();
+    let route = routing.table.find("claims/llama").unwrap();
+    let account = |namespace: &str| Client::ServiceAccount {
+        namespace: namespace.to_owned(),
+        name: "evaluator".to_owned(),
+    };
+    assert!(route.admits(&account("claims")) && !route.admits(&account("other")) && !route.admits(&Client::Anonymous));
+    assert_eq!(names(&route.rules[0].attempts(0)), ["llama"]);
+    assert!(routing.table.find("claims/nope").is_none());
+}
+
+#[test]
+fn ordered_targets_come_in_order_then_the_fallbacks_and_none_twice() {
+    let rules = "rules: [{strategy: Ordered, targets: [{model: gpt, weight: 1}, {model: idle, weight: 0}, {model: llama}],
+        fallback: [{model: gpt}, {model: spare}]}]";
+    let routing = World::new().pod("idle").pod("spare").assistant(rules).build();
+    assert_eq!(
+        names(&routing.table.find("assistant").unwrap().rules[0].attempts(7)),
+        ["gpt", "llama", "spare"]
+    );
+}
+
+#[test]
+fn timeouts_default_and_are_taken_as_given() {
+    let routing = World::new()
+        .assistant(&format!("timeouts: {{firstToken: 2s, total: 1h30m}}, {BOTH}"))
+        .build();
+    let timeouts = routing.table.find("assistant").unwrap().timeouts;
+    assert_eq!(timeouts.first_token.as_secs(), 2);
+    assert_eq!(timeouts.total.as_secs(), 5400);
+    assert_eq!(
+        (timeouts.connect, timeouts.idle),
+        (Timeouts::default().connect, Timeouts::default().idle)
+    );
+}
+
+#[test]
+fn the_status_of_an_unchanged_policy_does_not_depend_on_the_time() {
+    let mut world = World::new().assistant("rules: [{targets: [{model: nope}, {model: llama}]}]");
+    let first = world.status("assistant");
+    let mut policy = world.policies[0].as_ref().clone();
+    policy.status = Some(first.clone());
+    world.policies = vec![Arc::new(policy)];
+    let verdict = world.build().verdicts.into_values().next().unwrap();
+    assert_eq!(status(&world.policies[0], &verdict, Timestamp::from_second(99).unwrap()), first);
+}
+
+proptest! {
+    #[test]
+    fn targets_are_drawn_exactly_in_proportion_to_their_weights(a in 0u32..50, b in 0u32..50, c in 0u32..50) {
+        let rules = format!("rules: [{{targets: [{{model: gpt, weight: {a}}}, {{model: llama, weight: {b}}}, {{model: out, weight: {c}}}]}}]");
+        let routing = World::new().api("out", "False").assistant(&rules).build();
+        let rule = &routing.table.find("assistant").unwrap().rules[0];
+        let drawn: Vec<_> = (0..u64::from(a + b)).flat_map(|roll| names(&rule.attempts(roll))).collect();
+        let count = |name: &str| drawn.iter().filter(|n| *n == name).count();
+        prop_assert_eq!((count("gpt"), count("llama"), count("out")), (a as usize, b as usize, 0));
+    }
+}
