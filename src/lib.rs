@@ -5,4 +5,8 @@ pub mod api;
 pub mod cluster;
 pub mod command;
 pub mod controller;
+pub mod manifest;
 pub mod plan;
+
+#[cfg(test)]
+mod arrows;

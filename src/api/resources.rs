@@ -4,18 +4,24 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// `ResourceRequirements` without the essay on quantities.
 pub(super) fn requirements(_: &mut SchemaGenerator) -> Schema {
-    let quantities = json_schema!({
-        "type": "object",
-        "maxProperties": 32,
-        "additionalProperties": {
-            "x-kubernetes-int-or-string": true,
-            "pattern": r"^([0-9]+(\.[0-9]+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
-            "anyOf": [{ "type": "integer" }, { "type": "string" }],
-        },
-    });
+    let quantities = |description: &str| {
+        json_schema!({
+            "type": "object",
+            "description": description,
+            "maxProperties": 32,
+            "additionalProperties": {
+                "x-kubernetes-int-or-string": true,
+                "maxLength": 32,
+                "pattern": r"^([0-9]+(\.[0-9]+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+            },
+        })
+    };
     json_schema!({
         "type": "object",
-        "properties": { "requests": quantities, "limits": quantities },
+        "properties": {
+            "requests": quantities("What each pod is given at least, which decides the node. Example: `{cpu: \"2\", memory: 8Gi}`."),
+            "limits": quantities("What each pod may use at most. Example: `{memory: 8Gi}`."),
+        },
     })
 }
 
@@ -27,9 +33,9 @@ pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
             "description": format!("One key of a {what} in this namespace."),
             "required": ["name", "key"],
             "properties": {
-                "name": { "type": "string", "maxLength": 253 },
-                "key": { "type": "string", "maxLength": 253 },
-                "optional": { "type": "boolean" },
+                "name": { "type": "string", "maxLength": 253, "description": format!("The {what}'s name.") },
+                "key": { "type": "string", "maxLength": 253, "description": "The key in it." },
+                "optional": { "type": "boolean", "description": "Start the pod even when it is missing. Default: false." },
             },
         })
     };
@@ -41,11 +47,25 @@ pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
         "items": {
             "type": "object",
             "required": ["name"],
+            "x-kubernetes-validations": [{
+                "rule": "!(has(self.value) && has(self.valueFrom))",
+                "message": "value and valueFrom exclude each other: remove one",
+            }],
             "properties": {
-                "name": { "type": "string", "pattern": "^[-._a-zA-Z][-._a-zA-Z0-9]*$", "maxLength": 253 },
-                "value": { "type": "string", "maxLength": 32768 },
+                "name": {
+                    "type": "string",
+                    "pattern": "^[-._a-zA-Z][-._a-zA-Z0-9]*$",
+                    "maxLength": 253,
+                    "description": "The variable's name, of letters, digits, '_', '-' and '.', such as `OMP_NUM_THREADS`.",
+                },
+                "value": { "type": "string", "maxLength": 32768, "description": "Its value. Default: empty." },
                 "valueFrom": {
                     "type": "object",
+                    "description": "Where its value is kept; exactly one member is set.",
+                    "x-kubernetes-validations": [{
+                        "rule": "has(self.secretKeyRef) != has(self.configMapKeyRef)",
+                        "message": "exactly one of secretKeyRef and configMapKeyRef must be set",
+                    }],
                     "properties": { "secretKeyRef": key_of("Secret"), "configMapKeyRef": key_of("ConfigMap") },
                 },
             },

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::model_deployment::Tier;
 
+/// `90s`, `1h30m`; so few digits that no sum overflows.
+const DURATION: &str = r"^([0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m|h))+$";
+
 /// One model name that clients call, who may call it, and which models may answer. Models are named within the same namespace and need
 /// not exist, be ready or be evaluated yet: the status says what is missing.
 /// Example: `{model: assistant, rules: [{targets: [{model: llama, weight: 80}, {model: gpt, weight: 20}], fallback: [{model: gpt}]}]}`.
@@ -97,7 +100,7 @@ pub struct ServiceAccounts {
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeys {
     /// Labels that the key's Secret must carry, such as `{team: claims}`. At least one.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub match_labels: BTreeMap<String, String>,
 }
 
@@ -225,18 +228,22 @@ pub struct Fallback {
 pub struct Timeouts {
     /// To connect to the model. Default: 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 2s"))]
     pub connect: Option<Duration>,
     /// To the first byte of its answer; after it the next model is tried. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 20s"))]
     pub first_token: Option<Duration>,
     /// Between two pieces of a streamed answer; after it the stream ends with an error. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 15s"))]
     pub idle: Option<Duration>,
     /// For the whole request, all attempts together. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 10m"))]
     pub total: Option<Duration>,
 }

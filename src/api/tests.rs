@@ -1,1 +1,283 @@
+//! The CRDs without a server: every rule accepts and refuses what it should, every field is documented, everything a user writes is bounded.
 
+use std::collections::BTreeSet;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool};
+use kube::core::cel::ValidationErrors;
+
+use super::{EvalJob, ModelDeployment, RoutingPolicy, all_crds};
+
+const TOKEN: &str = "credentials: {secretRef: {name: s, key: k}}";
+
+fn model(name: &str, spec: &str) -> Result<(), ValidationErrors> {
+    let yaml = format!("{{apiVersion: x, kind: ModelDeployment, metadata: {{name: {name}}}, spec: {spec}}}");
+    serde_saphyr::from_str::<ModelDeployment>(&yaml).unwrap().validate_cel()
+}
+
+fn policy(rest: &str) -> Result<(), ValidationErrors> {
+    let yaml = format!("{{apiVersion: x, kind: RoutingPolicy, metadata: {{name: p}}, spec: {{model: m, {rest}}}}}");
+    serde_saphyr::from_str::<RoutingPolicy>(&yaml).unwrap().validate_cel()
+}
+
+fn evaluation(name: &str, scorer: &str, criteria: &str) -> Result<(), ValidationErrors> {
+    let suite = format!("{{name: s, exemplars: {{dataset: {{configMapRef: {{name: c, key: k}}}}}}, scorer: {scorer}}}");
+    let rest = format!("targets: {{models: [m]}}, schedule: {{cron: \"0 2 * * *\"}}, suites: [{suite}], criteria: [{criteria}]");
+    let yaml = format!("{{apiVersion: x, kind: EvalJob, metadata: {{name: {name}}}, spec: {{{rest}}}}}");
+    serde_saphyr::from_str::<EvalJob>(&yaml).unwrap().validate_cel()
+}
+
+fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
+    let passes = "{suite: s, metric: accuracy, lowerBoundAtLeast: \"0.5\"}";
+    vec![
+        (
+            "an API model",
+            model("m", &format!("{{api: {{provider: OpenAI, model: x, {TOKEN}}}}}")),
+        ),
+        (
+            "a compatible API without credentials",
+            model("m", "{api: {provider: OpenAICompatible, model: x, endpoint: \"http://h:1/v1\"}}"),
+        ),
+        (
+            "a model in the engine's image",
+            model("m", "{selfHosted: {engine: {kind: LlamaCpp}}}"),
+        ),
+        (
+            "an engine of one's own",
+            model("m", "{selfHosted: {engine: {kind: Custom, image: i, port: 8080}}}"),
+        ),
+        (
+            "an environment",
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM, env: [{name: A, value: b}, {name: C, valueFrom: {secretKeyRef: {name: s, key: k}}}]}}}",
+            ),
+        ),
+        (
+            "the longest name of a model",
+            model(&"a".repeat(52), "{selfHosted: {engine: {kind: VLLM}}}"),
+        ),
+        ("null for absent", model("m", "{api: null, selfHosted: {engine: {kind: VLLM}}}")),
+        (
+            "one target with weight",
+            policy("rules: [{targets: [{model: a}, {model: b, weight: 0}]}]"),
+        ),
+        (
+            "each kind of client",
+            policy("rules: [{targets: [{model: a}]}], clients: [{anonymous: {}}, {serviceAccounts: {}}, {apiKeys: {matchLabels: {a: b}}}]"),
+        ),
+        (
+            "all timeouts",
+            policy("rules: [{targets: [{model: a}]}], timeouts: {connect: 1s, firstToken: 20s, idle: 500ms, total: 1h30m}"),
+        ),
+        ("an exact scorer", evaluation("e", "{exact: {}}", passes)),
+        ("a regex scorer", evaluation("e", "{regex: {pattern: x}}", passes)),
+        (
+            "the longest name of an evaluation",
+            evaluation(&"a".repeat(52), "{multipleChoice: {}}", passes),
+        ),
+    ]
+}
+
+/// What is refused, at which field, with which beginning of the message.
+fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> {
+    let rules = "rules: [{targets: [{model: a}]}]";
+    let passes = "{suite: s, metric: accuracy, lowerBoundAtLeast: \"0.5\"}";
+    let one_source = "exactly one of spec.api and spec.selfHosted must be set";
+    let name = "metadata.name must be at most 52 characters, begin with a letter";
+    let url = "endpoint must be a URL that starts with http:// or https://";
+    vec![
+        (model("m", "{}"), "spec", one_source),
+        (
+            model(
+                "m",
+                &format!("{{api: {{provider: OpenAI, model: x, {TOKEN}}}, selfHosted: {{engine: {{kind: VLLM}}}}}}"),
+            ),
+            "spec",
+            one_source,
+        ),
+        (model(&"a".repeat(53), "{selfHosted: {engine: {kind: VLLM}}}"), "", name),
+        (model("1a", "{selfHosted: {engine: {kind: VLLM}}}"), "", name),
+        (model("a.b", "{selfHosted: {engine: {kind: VLLM}}}"), "", name),
+        (
+            model("m", "{api: {provider: OpenAICompatible, model: x}}"),
+            "spec.api.endpoint",
+            "endpoint is required for the provider OpenAICompatible",
+        ),
+        (
+            model("m", "{api: {provider: Anthropic, model: x}}"),
+            "spec.api.credentials",
+            "credentials are required for this provider",
+        ),
+        (
+            model("m", "{api: {provider: OpenAICompatible, model: x, endpoint: \"ftp://h/v1\"}}"),
+            "spec.api.endpoint",
+            url,
+        ),
+        (
+            model("m", "{api: {provider: OpenAICompatible, model: x, endpoint: \"h:80\"}}"),
+            "spec.api.endpoint",
+            url,
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: Custom, image: i}}}"),
+            "spec.selfHosted.engine",
+            "image and port are required for the engine Custom",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM, env: [{name: A, value: b, valueFrom: {secretKeyRef: {name: s, key: k}}}]}}}",
+            ),
+            "spec.selfHosted.engine.env[0]",
+            "value and valueFrom exclude each other",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM, env: [{name: A, valueFrom: {}}]}}}"),
+            "spec.selfHosted.engine.env[0].valueFrom",
+            "exactly one of secretKeyRef and configMapKeyRef must be set",
+        ),
+        (
+            policy("rules: [{targets: [{model: a}]}, {targets: [{model: a, weight: 0}, {model: b, weight: 0}]}]"),
+            "spec.rules[1].targets",
+            "at least one target needs a weight above 0",
+        ),
+        (
+            policy(&format!("{rules}, clients: [{{}}]")),
+            "spec.clients[0]",
+            "exactly one of serviceAccounts, apiKeys and anonymous must be set",
+        ),
+        (
+            policy(&format!("{rules}, clients: [{{anonymous: {{}}, serviceAccounts: {{}}}}]")),
+            "spec.clients[0]",
+            "exactly one of serviceAccounts, apiKeys and anonymous must be set",
+        ),
+        (
+            policy(&format!("{rules}, timeouts: {{connect: 0s}}")),
+            "spec.timeouts.connect",
+            "must be above 0s, such as 2s",
+        ),
+        (
+            policy(&format!("{rules}, timeouts: {{firstToken: 0s}}")),
+            "spec.timeouts.firstToken",
+            "must be above 0s, such as 20s",
+        ),
+        (
+            policy(&format!("{rules}, timeouts: {{idle: 0s}}")),
+            "spec.timeouts.idle",
+            "must be above 0s, such as 15s",
+        ),
+        (
+            policy(&format!("{rules}, timeouts: {{total: 0s}}")),
+            "spec.timeouts.total",
+            "must be above 0s, such as 10m",
+        ),
+        (
+            evaluation("e", "{}", passes),
+            "spec.suites[0].scorer",
+            "exactly one of exact, regex and multipleChoice must be set",
+        ),
+        (
+            evaluation("e", "{exact: {}, regex: {pattern: x}}", passes),
+            "spec.suites[0].scorer",
+            "exactly one of exact, regex and multipleChoice must be set",
+        ),
+        (
+            evaluation("e", "{exact: {}}", "{suite: other, metric: accuracy, lowerBoundAtLeast: \"0.5\"}"),
+            "spec.criteria",
+            "each criterion must name one of spec.suites",
+        ),
+        (
+            evaluation(&"a".repeat(53), "{exact: {}}", passes),
+            "",
+            "metadata.name must be at most 52 characters, so that the names of its Jobs fit",
+        ),
+    ]
+}
+
+#[test]
+fn what_the_rules_allow_is_accepted() {
+    for (what, result) in accepted() {
+        assert!(result.is_ok(), "{what}: {result:?}");
+    }
+}
+
+#[test]
+fn what_a_rule_forbids_is_refused_at_its_field_with_its_message() {
+    for (result, field, message) in refused() {
+        let errors = result.expect_err(message).into_vec();
+        assert_eq!(errors.len(), 1, "{message}: {errors:?}");
+        assert_eq!(errors[0].field_path, field, "{message}");
+        assert!(errors[0].message.starts_with(message), "{errors:?}");
+    }
+}
+
+#[test]
+fn every_rule_has_been_seen_to_refuse() {
+    let seen: BTreeSet<String> = refused()
+        .into_iter()
+        .flat_map(|(result, ..)| result.unwrap_err().into_vec())
+        .map(|e| e.rule)
+        .collect();
+    walk(|_, path, schema| {
+        for rule in schema.x_kubernetes_validations.iter().flatten() {
+            assert!(seen.contains(&rule.rule), "no test breaks the rule {} at {path}", rule.rule);
+            assert!(rule.message.is_some(), "the rule {} at {path} says nothing to a person", rule.rule);
+        }
+    });
+}
+
+#[test]
+fn every_field_is_documented() {
+    let mut silent = Vec::new();
+    walk(|kind, path, schema| {
+        let is_field = !path.ends_with("[]") && !path.is_empty();
+        if is_field && schema.description.as_deref().is_none_or(|d| d.len() < 5) {
+            silent.push(format!("{kind}{path}"));
+        }
+    });
+    assert!(silent.is_empty(), "no description: {silent:#?}");
+}
+
+/// Unbounded values make rules too dear for the API server, and objects too large for everybody.
+#[test]
+fn everything_a_user_writes_is_bounded() {
+    let mut unbounded = Vec::new();
+    walk(|kind, path, schema| {
+        if !path.starts_with(".spec") {
+            return;
+        }
+        let is_map = matches!(schema.additional_properties, Some(JSONSchemaPropsOrBool::Schema(_)));
+        let is_bounded = match schema.type_.as_deref() {
+            Some("string") => schema.max_length.is_some() || schema.enum_.is_some(),
+            Some("array") => schema.max_items.is_some(),
+            Some("object") if is_map => schema.max_properties.is_some(),
+            Some("integer" | "number") => schema.minimum.is_some() && schema.maximum.is_some(),
+            Some(_) => true,
+            None => schema.x_kubernetes_int_or_string == Some(true) && schema.max_length.is_some(),
+        };
+        if !is_bounded {
+            unbounded.push(format!("{kind}{path}"));
+        }
+    });
+    assert!(unbounded.is_empty(), "no limit: {unbounded:#?}");
+}
+
+/// Calls `each` with the kind, path and schema of everything in the CRDs.
+fn walk(mut each: impl FnMut(&str, &str, &JSONSchemaProps)) {
+    fn inside(kind: &str, path: &str, schema: &JSONSchemaProps, each: &mut impl FnMut(&str, &str, &JSONSchemaProps)) {
+        each(kind, path, schema);
+        for (name, child) in schema.properties.iter().flatten() {
+            inside(kind, &format!("{path}.{name}"), child, each);
+        }
+        if let Some(JSONSchemaPropsOrArray::Schema(child)) = &schema.items {
+            inside(kind, &format!("{path}[]"), child, each);
+        }
+        if let Some(JSONSchemaPropsOrBool::Schema(child)) = &schema.additional_properties {
+            inside(kind, &format!("{path}[]"), child, each);
+        }
+    }
+    for crd in all_crds() {
+        let schema = crd.spec.versions[0].schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
+        inside(&crd.spec.names.kind, "", schema, &mut each);
+    }
+}

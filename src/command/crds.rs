@@ -7,10 +7,7 @@ use anyhow::Context;
 use crate::api;
 
 /// The CRDs as one YAML stream.
-///
-/// # Errors
-/// When a CRD cannot be written as YAML.
-pub fn yaml() -> anyhow::Result<String> {
+fn yaml() -> anyhow::Result<String> {
     let documents: Result<Vec<String>, _> = api::all_crds().iter().map(serde_saphyr::to_string).collect();
     Ok(documents.context("writing the CRDs as YAML")?.join("---\n"))
 }
@@ -19,4 +16,15 @@ pub fn yaml() -> anyhow::Result<String> {
 pub(super) fn run() -> anyhow::Result<ExitCode> {
     print!("{}", yaml()?);
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cargo run -q -- crds > crds/llmportfolio.dev.yaml` writes it anew.
+    #[test]
+    fn the_crds_in_the_repository_are_the_ones_of_the_code() {
+        assert_eq!(include_str!("../../crds/llmportfolio.dev.yaml"), yaml().unwrap());
+    }
 }

@@ -1,5 +1,6 @@
 //! The subcommands: each wires the parts it needs and runs until it is done. Nothing imports this but `main`.
 
+mod check;
 mod crds;
 mod operator;
 mod start;
@@ -15,6 +16,8 @@ pub enum Command {
     Crds,
     /// Runs the controllers.
     Operator(operator::Flags),
+    /// Checks files offline: exits with 1 and names file, line, field and remedy when the cluster would refuse something.
+    Check(check::Check),
 }
 
 impl Command {
@@ -26,6 +29,7 @@ impl Command {
         match self {
             Self::Crds => crds::run(),
             Self::Operator(flags) => operator::run(flags),
+            Self::Check(check) => check.run(),
         }
     }
 }

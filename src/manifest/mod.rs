@@ -1,0 +1,101 @@
+//! Objects from files instead of a cluster: read, defaulted and checked as the API server would, each finding with its file, line, object,
+//! field and remedy. Pure but for reading the files; imports `api` and `plan`.
+//!
+//! ```text
+//!   files ── texts ──► document ── values, lines ──► object ── schema, rules ──► Portfolio ──► references, feasible
+//! ```
+
+mod document;
+mod files;
+mod finding;
+mod object;
+mod references;
+mod schema;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
+
+pub use finding::{Finding, Origin, Severity};
+pub use object::Other;
+
+/// An object and where it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written<K> {
+    /// The object, with its defaults.
+    pub object: K,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// What some files hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Portfolio {
+    /// The models that the API server would take.
+    pub models: Vec<Written<ModelDeployment>>,
+    /// The policies that the API server would take.
+    pub policies: Vec<Written<RoutingPolicy>>,
+    /// The evaluations that the API server would take.
+    pub evaluations: Vec<Written<EvalJob>>,
+    /// Objects of other kinds.
+    pub others: Vec<Other>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+impl Portfolio {
+    /// Reads files, folders and `-` (standard input), and checks each object by itself and all of them together.
+    #[must_use]
+    pub fn read(paths: &[PathBuf]) -> Self {
+        let (sources, findings) = files::read(paths);
+        let mut portfolio = Self {
+            findings,
+            ..Self::default()
+        };
+        for source in sources {
+            portfolio.add(&source);
+        }
+        portfolio.finish()
+    }
+
+    /// The same from one text.
+    #[must_use]
+    pub fn from_text(name: &str, text: &str) -> Self {
+        let mut portfolio = Self::default();
+        portfolio.add(&files::Source {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            named: true,
+        });
+        portfolio.finish()
+    }
+
+    /// How many of the findings the API server or the operator would refuse.
+    #[must_use]
+    pub fn errors(&self) -> usize {
+        self.findings.iter().filter(|f| f.is_error()).count()
+    }
+
+    fn add(&mut self, source: &files::Source) {
+        for parsed in document::parse(&source.text) {
+            match parsed {
+                Ok(document) => object::add(&source.name, source.named, &document, self),
+                Err(unreadable) => self.findings.push(Finding {
+                    line: Some(unreadable.line),
+                    ..Finding::of_file(&source.name, unreadable.problem, "correct the YAML")
+                }),
+            }
+        }
+    }
+
+    fn finish(mut self) -> Self {
+        references::check(&mut self);
+        self.findings.sort();
+        self.findings.dedup();
+        self
+    }
+}

@@ -1,0 +1,178 @@
+//! What the objects of some files say about each other. Names that nothing here carries are warnings, because everything may be applied in
+//! any order and from several places; two objects that claim the same thing are errors. Secrets are not missed when absent: they belong
+//! into no repository. One that is here must have the key that is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::finding::{Finding, Severity};
+use super::{Portfolio, Written};
+use crate::api::model_deployment::KeyRef;
+use crate::plan::Invalid;
+use crate::plan::names::Key;
+
+/// Adds the findings about names to `portfolio`.
+pub(super) fn check(portfolio: &mut Portfolio) {
+    let mut found = Vec::new();
+    twice(portfolio, &mut found);
+    one_policy_a_model(portfolio, &mut found);
+    names(portfolio, &mut found);
+    portfolio.findings.extend(found);
+}
+
+fn twice(portfolio: &Portfolio, found: &mut Vec<Finding>) {
+    let origins = (portfolio.models.iter().map(|w| &w.origin))
+        .chain(portfolio.policies.iter().map(|w| &w.origin))
+        .chain(portfolio.evaluations.iter().map(|w| &w.origin));
+    let mut seen = BTreeMap::new();
+    for origin in origins {
+        if let Some(first) = seen.get(&origin.object) {
+            let problem = format!("is defined twice, first at {first}");
+            let invalid = Invalid::new("metadata.name", problem, "remove one of them or name it differently");
+            found.push(origin.finding(Severity::Error, invalid));
+        } else {
+            seen.insert(origin.object.clone(), origin.place());
+        }
+    }
+}
+
+fn one_policy_a_model(portfolio: &Portfolio, found: &mut Vec<Finding>) {
+    let mut first: BTreeMap<&str, &Written<_>> = BTreeMap::new();
+    for policy in &portfolio.policies {
+        let model = policy.object.spec.model.as_str();
+        match first.get(model) {
+            Some(earlier) if earlier.origin.object != policy.origin.object => {
+                let problem = format!(
+                    "{model} is already the model of {} ({})",
+                    earlier.origin.object,
+                    earlier.origin.place()
+                );
+                let invalid = Invalid::new("spec.model", problem, "give one of the two policies another model name");
+                found.push(policy.origin.finding(Severity::Error, invalid));
+            }
+            Some(_) => {}
+            None => {
+                first.insert(model, policy);
+            }
+        }
+    }
+}
+
+fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
+    let models: BTreeSet<Key> = portfolio.models.iter().map(|w| Key::of(&w.object)).collect();
+    let evaluations: BTreeSet<Key> = portfolio.evaluations.iter().map(|w| Key::of(&w.object)).collect();
+    let missing = |known: &BTreeSet<Key>, kind: &str, field: String, namespace: &str, name: &str| {
+        let key = Key::new(namespace, name);
+        let remedy = format!("apply it too, or correct the name; {}", near(known, &key));
+        (!known.contains(&key)).then(|| Invalid::new(field, format!("no {kind} {key} is in these files"), remedy.trim_end_matches("; ")))
+    };
+    for policy in &portfolio.policies {
+        let namespace = Key::of(&policy.object).namespace;
+        let spec = &policy.object.spec;
+        let mut named: Vec<(String, &str)> = Vec::new();
+        for (r, rule) in spec.rules.iter().enumerate() {
+            let of_rule = |list: &str, i: usize| format!("spec.rules[{r}].{list}[{i}].model");
+            named.extend(
+                rule.targets
+                    .iter()
+                    .enumerate()
+                    .map(|(i, t)| (of_rule("targets", i), t.model.as_str())),
+            );
+            named.extend(
+                rule.fallback
+                    .iter()
+                    .enumerate()
+                    .map(|(i, t)| (of_rule("fallback", i), t.model.as_str())),
+            );
+        }
+        let of_models = named
+            .into_iter()
+            .filter_map(|(field, name)| missing(&models, "ModelDeployment", field, &namespace, name));
+        let evaluated = spec.require.iter().flat_map(|r| r.evaluated.iter().enumerate());
+        let of_evaluations = evaluated.filter_map(|(i, e)| {
+            missing(
+                &evaluations,
+                "EvalJob",
+                format!("spec.require.evaluated[{i}].evalJob"),
+                &namespace,
+                &e.eval_job,
+            )
+        });
+        found.extend(
+            of_models
+                .chain(of_evaluations)
+                .map(|invalid| policy.origin.finding(Severity::Warning, invalid)),
+        );
+    }
+    for evaluation in &portfolio.evaluations {
+        let namespace = Key::of(&evaluation.object).namespace;
+        let spec = &evaluation.object.spec;
+        let targets = spec.targets.models.iter().enumerate();
+        let of_models =
+            targets.filter_map(|(i, name)| missing(&models, "ModelDeployment", format!("spec.targets.models[{i}]"), &namespace, name));
+        found.extend(of_models.map(|invalid| evaluation.origin.finding(Severity::Warning, invalid)));
+        for (i, suite) in spec.suites.iter().enumerate() {
+            let field = format!("spec.suites[{i}].exemplars.dataset.configMapRef");
+            let reference = &suite.exemplars.dataset.config_map_ref;
+            found.extend(data(portfolio, "ConfigMap", &field, &namespace, reference).map(|(s, i)| evaluation.origin.finding(s, i)));
+        }
+    }
+    for model in &portfolio.models {
+        let namespace = Key::of(&model.object).namespace;
+        let spec = &model.object.spec;
+        let credentials = spec.api.as_ref().and_then(|a| a.credentials.as_ref());
+        let of_source = spec
+            .self_hosted
+            .as_ref()
+            .and_then(|s| s.source.as_ref())
+            .and_then(|s| s.secret_ref.as_ref());
+        let secrets = (credentials.map(|c| ("spec.api.credentials.secretRef", &c.secret_ref)))
+            .into_iter()
+            .chain(of_source.map(|reference| ("spec.selfHosted.source.secretRef", reference)));
+        for (field, reference) in secrets {
+            let finding = data(portfolio, "Secret", field, &namespace, reference).filter(|(severity, _)| *severity == Severity::Error);
+            found.extend(finding.map(|(severity, invalid)| model.origin.finding(severity, invalid)));
+        }
+    }
+}
+
+/// What is wrong with a reference to one key of a ConfigMap or Secret.
+fn data(portfolio: &Portfolio, kind: &str, field: &str, namespace: &str, reference: &KeyRef) -> Option<(Severity, Invalid)> {
+    let key = Key::new(namespace, reference.name.as_str());
+    let Some(other) = portfolio.others.iter().find(|o| o.kind == kind && o.key == key) else {
+        let known = portfolio.others.iter().filter(|o| o.kind == kind).map(|o| o.key.clone()).collect();
+        let remedy = format!("apply it too, or correct the name; {}", near(&known, &key));
+        let invalid = Invalid::new(
+            format!("{field}.name"),
+            format!("no {kind} {key} is in these files"),
+            remedy.trim_end_matches("; "),
+        );
+        return Some((Severity::Warning, invalid));
+    };
+    let keys: Vec<&str> = ["data", "stringData", "binaryData"]
+        .into_iter()
+        .filter_map(|member| other.value.get(member).and_then(Value::as_object))
+        .flat_map(|members| members.keys().map(String::as_str))
+        .collect();
+    (!keys.contains(&reference.key.as_str())).then(|| {
+        let remedy = format!("add the key, or use {}", super::words::one_of(&keys, "or"));
+        let invalid = Invalid::new(format!("{field}.key"), format!("{kind} {key} has no key {}", reference.key), remedy);
+        (Severity::Error, invalid)
+    })
+}
+
+/// A hint at what was probably meant: the same name in another namespace, or nearly the same name in this one.
+fn near(known: &BTreeSet<Key>, key: &Key) -> String {
+    if let Some(elsewhere) = known.iter().find(|k| k.name == key.name) {
+        return format!("there is {elsewhere}, but names refer to the same namespace");
+    }
+    let here: Vec<&str> = known
+        .iter()
+        .filter(|k| k.namespace == key.namespace)
+        .map(|k| k.name.as_str())
+        .collect();
+    super::words::closest(&key.name, &here)
+        .map(|meant| format!("did you mean {meant}?"))
+        .unwrap_or_default()
+}

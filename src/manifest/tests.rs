@@ -1,0 +1,198 @@
+//! One row for each thing that can be wrong in a file: what was written, and what is said about it.
+
+use super::Portfolio;
+
+/// The findings about one text, without the file's name.
+fn findings(text: &str) -> Vec<String> {
+    let found = Portfolio::from_text("x", text).findings;
+    found.iter().map(|f| f.to_string().strip_prefix("x:").unwrap().to_owned()).collect()
+}
+
+fn model(spec: &str) -> String {
+    format!("apiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: m, namespace: ns}}\nspec:\n  {spec}\n")
+}
+
+fn policy(name: &str, spec: &str) -> String {
+    format!("apiVersion: llmportfolio.dev/v1alpha1\nkind: RoutingPolicy\nmetadata: {{name: {name}, namespace: ns}}\nspec:\n  {spec}\n")
+}
+
+fn evaluation(spec: &str) -> String {
+    let suites = "suites: [{name: s, exemplars: {dataset: {configMapRef: {name: c, key: k}}}, scorer: {exact: {}}}]";
+    let rest = format!("targets: {{models: [m]}}\n  {suites}\n  criteria: [{{suite: s, metric: accuracy, lowerBoundAtLeast: \"0.5\"}}]");
+    format!("apiVersion: llmportfolio.dev/v1alpha1\nkind: EvalJob\nmetadata: {{name: e, namespace: ns}}\nspec:\n  {spec}\n  {rest}\n")
+}
+
+const MODEL: &str = "api: {provider: OpenAI, model: x, credentials: {secretRef: {name: s, key: k}}}";
+const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: ns}\ndata: {k: x}\n";
+const GOOD: &str = "schedule: {cron: \"0 2 * * *\"}";
+
+fn together(texts: &[&str]) -> String {
+    texts.join("---\n")
+}
+
+#[test]
+fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
+    let m = "ModelDeployment ns/m";
+    for (text, wanted) in [
+        (model(&format!("{MODEL}\n  teir: General")), format!("6: {m}: spec.teir: unknown field; did you mean tier?")),
+        (model(&format!("{MODEL}\n  color: red")), format!("6: {m}: spec.color: unknown field; remove it, or use api, price, selfHosted or tier")),
+        (
+            model(&format!("tier: General \n  {MODEL}")).replace("General", "regulated"),
+            format!("5: {m}: spec.tier: \"regulated\" is not one of its values; did you mean Regulated? its values are General, Regulated and MissionCritical"),
+        ),
+        (model(&MODEL.replace("OpenAI", "Bard")), format!("5: {m}: spec.api.provider: \"Bard\" is not one of its values; use OpenAI, Anthropic or OpenAICompatible")),
+        (model("tier: General"), format!("4: {m}: spec: exactly one of spec.api and spec.selfHosted must be set: remove one, or add one")),
+        (
+            model(&format!("{MODEL}\n  selfHosted: {{engine: {{kind: VLLM}}}}")),
+            format!("4: {m}: spec: exactly one of spec.api and spec.selfHosted must be set: remove one, or add one"),
+        ),
+        (model("selfHosted: {}"), format!("5: {m}: spec.selfHosted.engine: is required; add it: What serves the model")),
+        (model("selfHosted:\n    engine:"), format!("6: {m}: spec.selfHosted.engine: must not be null; give it a value or remove it")),
+        (model("selfHosted: [x]"), format!("5: {m}: spec.selfHosted: must be a map, is a list; write a map of these fields: accelerator, custom, engine, replicas, resources and source")),
+        (model("selfHosted: {engine: {kind: VLLM, args: --x}}"), format!("5: {m}: spec.selfHosted.engine.args: must be a list, is \"--x\"; write a list: each item on a line of its own that begins with `- `")),
+        (model("selfHosted: {engine: {kind: VLLM, args: [1]}}"), format!("5: {m}: spec.selfHosted.engine.args[0]: must be a text, is 1; put it in quotes: \"1\"")),
+        (model("selfHosted: {replicas: \"2\", engine: {kind: VLLM}}"), format!("5: {m}: spec.selfHosted.replicas: must be a whole number, is \"2\"; write it without quotes, or correct it")),
+        (model("selfHosted: {replicas: 1001, engine: {kind: VLLM}}"), format!("5: {m}: spec.selfHosted.replicas: must be at most 1000, is 1001; use a number from 0 to 1000")),
+        (model("selfHosted: {replicas: -1, engine: {kind: VLLM}}"), format!("5: {m}: spec.selfHosted.replicas: must be at least 0, is -1; use a number from 0 to 1000")),
+        (model("selfHosted: {engine: {kind: VLLM}, resources: {limits: {cpu: 0.5}}}"), format!("5: {m}: spec.selfHosted.resources.limits.cpu: must be a whole number or a text, is 0.5; put it in quotes: \"0.5\"")),
+        (model("selfHosted: {engine: {kind: VLLM, env: [{name: A}, {name: A}]}}"), format!("5: {m}: spec.selfHosted.engine.env[1].name: \"A\" is in the list twice; name it differently or remove one")),
+        (model(&format!("{MODEL}\n  price: {{inputPer1M: \"1,25\", outputPer1M: \"1\"}}")), format!("6: {m}: spec.price.inputPer1M: \"1,25\" does not have the form ^[0-9]{{1,9}}(\\.[0-9]{{1,9}})?$; What a million prompt tokens cost, such as `\"1.25\"`.")),
+        (model(&MODEL.replace('x', "\"\"")), format!("5: {m}: spec.api.model: is empty; write it, or remove the field")),
+        (model(MODEL).replace("name: m", "name: 0m"), "3: ModelDeployment ns/0m: metadata.name: must be at most 52 characters, begin with a letter and hold only a-z, 0-9 and '-', so that its Service can be named after it".to_owned()),
+        (model(MODEL).replace("name: m", "label: m"), "3: ModelDeployment ns/(no name): metadata.label: unknown field; did you mean labels?".to_owned()),
+        (model(MODEL).replace("name: s", "name: n"), format!("5: {m}: spec.api.credentials.secretRef.name: must be a text, is false; put it in quotes: y, n, yes, no, on, off, true and false are no texts without them")),
+        (model(MODEL).replace("v1alpha1", "v1"), format!("1: {m}: apiVersion: there is no version v1; write llmportfolio.dev/v1alpha1")),
+        (model(MODEL).replace("kind: Model", "kind: Modal"), "2: ModalDeployment ns/m: kind: there is no kind ModalDeployment; did you mean ModelDeployment? llmportfolio.dev has ModelDeployment, RoutingPolicy and EvalJob".to_owned()),
+        (model(MODEL).replace("kind:", "# kind:"), "1: object ns/m: kind: is required: this is not a Kubernetes object; write apiVersion: llmportfolio.dev/v1alpha1 and kind: ModelDeployment, RoutingPolicy or EvalJob".to_owned()),
+        (
+            policy("p", "model: a\n  rules:\n  - targets:\n    - {model: m, weight: 0}\n    - {model: m, weight: 0}"),
+            "7: RoutingPolicy ns/p: spec.rules[0].targets: at least one target needs a weight above 0, or the rule can never answer".to_owned(),
+        ),
+        (
+            policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {total: 99999999h}"),
+            "7: RoutingPolicy ns/p: spec.timeouts.total: \"99999999h\" does not have the form ^([0-9]{1,6}(\\.[0-9]{1,9})?(ms|s|m|h))+$; For the whole request, all attempts together. Default: 10m.".to_owned(),
+        ),
+        (
+            evaluation("schedule: {cron: \"0 2 * *\"}"),
+            "5: EvalJob ns/e: spec.schedule.cron: \"0 2 * *\" does not have the form ^\\S+( +\\S+){4}$; Five fields: minute, hour, day of month, month, day of week. Example: `0 2 * * 1-5`. A slot missed while the operator was down".to_owned(),
+        ),
+    ] {
+        assert!(findings(&text).contains(&wanted), "wanted: {wanted}\nfound: {:#?}\nin:\n{text}", findings(&text));
+    }
+}
+
+#[test]
+fn objects_that_contradict_each_other_are_errors() {
+    let two_policies = together(&[
+        &model(MODEL),
+        &policy("a", "model: assistant\n  rules: [{targets: [{model: m}]}]"),
+        &policy("b", "model: assistant\n  rules: [{targets: [{model: m}]}]"),
+    ]);
+    assert_eq!(
+        findings(&two_policies),
+        [
+            "18: RoutingPolicy ns/b: spec.model: assistant is already the model of RoutingPolicy ns/a (x:7); give one of the two policies another model name"
+        ]
+    );
+    assert_eq!(
+        findings(&together(&[&model(MODEL), &model(MODEL)])),
+        ["9: ModelDeployment ns/m: metadata.name: is defined twice, first at x:1; remove one of them or name it differently"]
+    );
+    let no_key = together(&[
+        &model(MODEL),
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\nstringData: {token: x}\n",
+    ]);
+    assert_eq!(
+        findings(&no_key),
+        ["5: ModelDeployment ns/m: spec.api.credentials.secretRef.key: Secret ns/s has no key k; add the key, or use token"]
+    );
+}
+
+#[test]
+fn names_that_nothing_carries_are_warnings() {
+    assert_eq!(
+        findings(&together(&[&model(MODEL), CONFIG, &evaluation(GOOD)])),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        findings(&together(&[&model(MODEL), &evaluation(GOOD)])),
+        [
+            "13: warning: EvalJob ns/e: spec.suites[0].exemplars.dataset.configMapRef.name: no ConfigMap ns/c is in these files; apply it too, or correct the name"
+        ]
+    );
+    assert_eq!(
+        findings(&together(&[
+            &model(MODEL),
+            &policy(
+                "p",
+                "model: a\n  require: {evaluated: [{evalJob: e}]}\n  rules: [{targets: [{model: m}], fallback: [{model: mm}]}]"
+            )
+        ])),
+        [
+            "12: warning: RoutingPolicy ns/p: spec.require.evaluated[0].evalJob: no EvalJob ns/e is in these files; apply it too, or correct the name",
+            "13: warning: RoutingPolicy ns/p: spec.rules[0].fallback[0].model: no ModelDeployment ns/mm is in these files; apply it too, or correct the name; did you mean m?",
+        ]
+    );
+    let elsewhere = together(&[
+        &model(MODEL).replace("namespace: ns", "namespace: other"),
+        &policy("p", "model: a\n  rules: [{targets: [{model: m}]}]"),
+    ]);
+    assert!(findings(&elsewhere)[0].ends_with("there is other/m, but names refer to the same namespace"));
+}
+
+#[test]
+fn one_bad_document_leaves_the_others_alone() {
+    let text = together(&["kind: [\n", &model(MODEL), &model("selfHosted: {}").replace("name: m", "name: b")]);
+    let portfolio = Portfolio::from_text("x", &text);
+    assert_eq!((portfolio.models.len(), portfolio.errors()), (1, 2), "{:#?}", portfolio.findings);
+}
+
+#[test]
+fn defaults_are_the_servers_and_an_exported_object_is_accepted() {
+    let text = model(&format!("tier: null\n  {MODEL}")) + "status: {nonsense: true}\n";
+    let exported = text.replace(
+        "namespace: ns",
+        "namespace: ns, uid: u, generation: 3, creationTimestamp: null, managedFields: [{}]",
+    );
+    let portfolio = Portfolio::from_text("x", &exported);
+    assert_eq!(portfolio.findings, []);
+    let model = &portfolio.models[0].object;
+    assert_eq!(
+        (model.spec.tier, model.status.as_ref()),
+        (crate::api::model_deployment::Tier::General, None)
+    );
+}
+
+#[test]
+fn a_list_of_objects_is_taken_apart() {
+    let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: llmportfolio.dev/v1alpha1\n  kind: ModelDeployment\n  metadata: {name: m}\n  spec:\n    selfHosted:\n      engine: {kind: Vllm}\n";
+    assert_eq!(
+        findings(text),
+        [
+            "9: ModelDeployment default/m: spec.selfHosted.engine.kind: \"Vllm\" is not one of its values; did you mean VLLM? its values are VLLM, LlamaCpp and Custom"
+        ]
+    );
+}
+
+#[test]
+fn folders_are_read_whole_and_may_hold_other_files() {
+    let folder = std::env::temp_dir().join(format!("llm-portfolio-manifest-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("sub/.git")).unwrap();
+    for (name, text) in [
+        ("values.yaml", "replicas: 2\n".to_owned()),
+        ("notes.txt", "[".to_owned()),
+        ("sub/m.yml", model(MODEL)),
+        ("sub/.git/config.yaml", "[".to_owned()),
+        (
+            "m.json",
+            r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}"#.to_owned(),
+        ),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let portfolio = Portfolio::read(std::slice::from_ref(&folder));
+    let named = Portfolio::read(&[folder.join("values.yaml"), folder.join("absent.yaml")]);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!((portfolio.findings, portfolio.models.len(), portfolio.others.len()), (vec![], 1, 1));
+    assert_eq!(named.errors(), 2, "{:#?}", named.findings);
+}
