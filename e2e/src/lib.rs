@@ -1,1 +1,22 @@
-//! A real Kubernetes with real engines on one machine.
+//! A real Kubernetes with real engines on one machine, started and controlled from Rust.
+//!
+//! - [`Cluster::connect`] is the door for tests: the cluster of `KUBECONFIG`, else ours, started when needed.
+//! - [`Cluster::alone`] is for tests that break parts; the others wait meanwhile.
+//! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
+
+pub mod assets;
+pub mod audit;
+pub mod cluster;
+pub mod command;
+pub mod fake_nodes;
+pub mod image;
+pub mod images;
+pub mod kubectl;
+pub mod namespace;
+pub mod provider;
+mod skip;
+pub mod wait;
+
+pub use cluster::Cluster;
+pub use skip::skip;
+pub use wait::until;

@@ -1,0 +1,109 @@
+//! The `e2e` command: a real Kubernetes on this machine, up, down, and its parts one by one.
+
+#![expect(clippy::print_stdout, reason = "a command line's answers go to stdout")]
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use e2e::cluster::{self, Shape, State};
+use e2e::{assets, images};
+
+/// A real Kubernetes on this machine: one process tree, no registry, nothing leaves it.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the cluster, unless it runs
+    Up {
+        /// Nodes; a running cluster gets the missing ones
+        #[arg(long, default_value_t = Shape::default().nodes)]
+        nodes: usize,
+        /// Fake GPUs of each node
+        #[arg(long, default_value_t = Shape::default().gpus)]
+        gpus: usize,
+    },
+    /// End it and remove every trace
+    Down,
+    /// Start, stop, kill, freeze or thaw one part, or print its process id
+    Part {
+        /// What to do
+        action: Action,
+        /// As `status` lists them: etcd@1, kubelet@2, …
+        name: String,
+    },
+    /// What runs
+    Status,
+    /// Lines for a shell: eval "$(e2e env)"
+    Env,
+    /// Build or fetch everything that is kept between runs
+    Assets,
+}
+
+#[derive(Clone, ValueEnum)]
+enum Action {
+    Start,
+    Stop,
+    Kill,
+    Freeze,
+    Thaw,
+    Pid,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Up { nodes, gpus } => {
+            let begin = Instant::now();
+            let local = cluster::up(Shape { nodes, gpus }).await?;
+            eprintln!("the cluster is up ({:.1} s, {} node(s)); use it: eval \"$(e2e env)\"", begin.elapsed().as_secs_f32(), local.nodes()?);
+        }
+        Command::Down => cluster::down().await?,
+        Command::Part { action, name } => {
+            let parts = running()?.parts();
+            match action {
+                Action::Start => parts.start(&name)?,
+                Action::Stop => parts.stop(&name)?,
+                Action::Kill => parts.kill(&name)?,
+                Action::Freeze => parts.freeze(&name)?,
+                Action::Thaw => parts.thaw(&name)?,
+                Action::Pid => println!("{}", parts.pid(&name)?),
+            }
+        }
+        Command::Status => status()?,
+        Command::Env => {
+            let local = running()?;
+            println!("export KUBECONFIG='{}'", local.kubeconfig().display());
+            println!("export PATH='{}':\"$PATH\"", local.bin().display());
+        }
+        Command::Assets => {
+            println!("kubernetes {}", assets::kubernetes::binary().await?.display());
+            println!("pause      {}", images::pause().await?.archive.display());
+            println!("engine     {}", images::engine().await?.archive.display());
+            println!("helm       {}", assets::helm::binary().await?.display());
+        }
+    }
+    Ok(())
+}
+
+fn status() -> Result<()> {
+    let parts = running()?.parts();
+    for name in parts.names()? {
+        let state = match parts.state(&name)? {
+            State::Running => format!("running  {}", parts.pid(&name)?),
+            State::Frozen => format!("frozen   {}", parts.pid(&name)?),
+            State::Gone => "gone".to_owned(),
+        };
+        println!("{name:28} {state}");
+    }
+    Ok(())
+}
+
+fn running() -> Result<cluster::Local> {
+    cluster::Local::running()?.context("no cluster is up: run `e2e up`")
+}

@@ -1,0 +1,76 @@
+//! A namespace per test, so that tests do not meet; it goes with the test, and a failing test first shows what was in it.
+
+// A test's namespace is the test's own business, not the operator's.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
+
+use crate::kubectl::Kubectl;
+
+/// A namespace under the *restricted* pod security profile. Dropping it deletes it; with `E2E_KEEP` set it stays.
+pub struct Namespace {
+    name: String,
+    kubectl: Kubectl,
+}
+
+impl Namespace {
+    pub(crate) async fn create(client: Client, kubectl: Kubectl, hint: &str) -> Result<Self> {
+        let wanted = KubeNamespace {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{hint}-")),
+                labels: Some([("pod-security.kubernetes.io/enforce".to_owned(), "restricted".to_owned())].into()),
+                ..ObjectMeta::default()
+            },
+            ..KubeNamespace::default()
+        };
+        let made = Api::<KubeNamespace>::all(client).create(&PostParams::default(), &wanted).await.context("making a namespace")?;
+        Ok(Self { name: made.name_any(), kubectl })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `kubectl apply --server-side` of a YAML text whose objects go into this namespace.
+    pub async fn apply(&self, yaml: &str) -> Result<String> {
+        let mut command = self.kubectl.command();
+        command.args(["-n", &self.name, "apply", "--server-side", "-f", "-"]);
+        crate::command::output_with_input(&mut command, yaml.as_bytes(), std::time::Duration::from_secs(60)).await
+    }
+
+    /// Runs kubectl in this namespace and returns what it printed.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.kubectl.run(&[&["-n", &self.name], arguments].concat()).await
+    }
+
+    fn run_now(&self, arguments: &[&str]) {
+        let mut command = self.kubectl.command().into_std();
+        let status = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        if !status.is_ok_and(|s| s.success()) {
+            eprintln!("kubectl {} failed", arguments.join(" "));
+        }
+    }
+
+    fn show(&self, arguments: &[&str]) {
+        if let Ok(done) = self.kubectl.command().into_std().args(["-n", &self.name]).args(arguments).output() {
+            eprintln!("$ kubectl -n {} {}\n{}", self.name, arguments.join(" "), String::from_utf8_lossy(&done.stdout));
+        }
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.show(&["get", "pods,services,events", "-o", "wide"]);
+        }
+        if std::env::var_os("E2E_KEEP").is_none() {
+            self.run_now(&["delete", "namespace", &self.name, "--wait=false"]);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! A commercial API that does as it is told.
