@@ -2,11 +2,13 @@
 //! statuses and route tables are what comes out. Imports `api` only.
 
 pub mod backend;
+pub mod evaluation;
 pub mod fingerprint;
 pub mod model;
 pub mod names;
 pub mod routing;
 pub mod serving;
+pub mod statistics;
 
 /// A specification that cannot be carried out: what is wrong where, and what to do about it. It becomes a condition, never an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
