@@ -15,8 +15,8 @@ pub mod routing_policy;
 pub mod settings;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON;
 use kube::CustomResourceExt;
+use serde_json::{Value, json};
 
 pub use eval_job::EvalJob;
 pub use model_deployment::ModelDeployment;
@@ -31,26 +31,35 @@ pub const GROUP: &str = "llmportfolio.dev";
 #[must_use]
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
     [ModelDeployment::crd(), RoutingPolicy::crd(), EvalJob::crd()]
-        .into_iter()
-        .map(unobserved_until_seen)
+        .iter()
+        .map(served)
         .collect()
 }
 
-/// A stored object without a status looks finished to kstatus. The default makes its observed generation older than any real one, so that
-/// it is in progress from the moment it exists.
-fn unobserved_until_seen(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    for version in &mut crd.spec.versions {
-        let properties = version
-            .schema
-            .as_mut()
-            .and_then(|s| s.open_api_v3_schema.as_mut())
-            .and_then(|s| s.properties.as_mut());
-        if let Some(status) = properties.and_then(|p| p.get_mut("status")) {
-            status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
-            status.nullable = None;
-        }
+/// Fits a derived CRD to the API server.
+fn served(crd: &CustomResourceDefinition) -> CustomResourceDefinition {
+    let mut crd = serde_json::to_value(crd).expect("a CRD is plain data");
+    drop_unknown_formats(&mut crd);
+    // A stored object without a status looks finished to kstatus. This default makes its observed generation older than any real one, so
+    // that it is in progress from the moment it exists.
+    for version in crd["spec"]["versions"].as_array_mut().into_iter().flatten() {
+        let status = &mut version["schema"]["openAPIV3Schema"]["properties"]["status"];
+        status["default"] = json!({ "observedGeneration": -1 });
+        status.as_object_mut().map(|status| status.remove("nullable"));
     }
-    crd
+    serde_json::from_value(crd).expect("it was a CRD before")
+}
+
+/// The API server warns of formats that it does not know, and bounds say the same.
+fn drop_unknown_formats(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, value| name != "format" || !value.as_str().is_some_and(|format| format.starts_with("uint")));
+            fields.values_mut().for_each(drop_unknown_formats);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_unknown_formats),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(super) fn logs() {
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         logs.init();
     } else {
-        logs.json().flatten_event(true).init();
+        logs.json().flatten_event(true).with_span_list(false).init();
     }
 }
 
