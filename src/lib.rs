@@ -10,3 +10,5 @@ pub mod plan;
 
 #[cfg(test)]
 mod arrows;
+#[cfg(test)]
+mod testing;

@@ -10,3 +10,6 @@ mod run;
 
 pub use context::{Context, Error};
 pub use run::{Setup, run};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Reconciles against an API server that fails: the same end state from a crash at any write, and silence once it is reached.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::runtime::controller::Action;
+use serde_json::{Value, json};
+
+use crate::api::{ModelDeployment, RoutingPolicy, Settings};
+use crate::testing::{Fault, Server};
+
+use super::context::{Context, Error};
+use super::probe::Prober;
+use super::{model_deployment, routing_policy};
+
+const MODELS: &str = "/apis/llmportfolio.dev/v1alpha1/namespaces/claims/modeldeployments";
+const POLICY: &str = "/apis/llmportfolio.dev/v1alpha1/namespaces/claims/routingpolicies/assistant";
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/claims/deployments/triage-engine";
+const SERVICE: &str = "/api/v1/namespaces/claims/services/triage-engine";
+
+fn server() -> Server {
+    let server = Server::default();
+    server.put(
+        "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: triage, namespace: claims}
+spec: {selfHosted: {engine: {kind: LlamaCpp}, resources: {requests: {cpu: '0.5'}}, replicas: 2}}
+",
+    );
+    // A port where nothing listens: the provider's answer is the same in every run.
+    server.put(
+        "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: gpt, namespace: claims}
+spec: {api: {provider: OpenAI, model: gpt-5, endpoint: 'http://127.0.0.1:1', credentials: {secretRef: {name: openai, key: api-key}}}}
+",
+    );
+    server.put(
+        "
+apiVersion: v1
+kind: Secret
+metadata: {name: openai, namespace: claims}
+data: {api-key: c2stMQ==}
+",
+    );
+    server.put(
+        "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: assistant, namespace: claims}
+spec: {model: assistant, rules: [{targets: [{model: triage}], fallback: [{model: gpt}]}]}
+",
+    );
+    server
+}
+
+/// A process that has just started.
+fn started(server: &Server) -> Arc<Context> {
+    Arc::new(Context {
+        cluster: server.cluster(),
+        settings: Settings::default(),
+        gateway_namespace: "llm".to_owned(),
+        gateway_url: "http://gateway.llm".to_owned(),
+        image: "localhost/portfolio:dev".to_owned(),
+        prober: Prober::new().unwrap(),
+    })
+}
+
+async fn model(server: Server, name: &'static str, cx: Arc<Context>) -> Result<Action, Error> {
+    let md: ModelDeployment = server.get(&format!("{MODELS}/{name}")).unwrap();
+    model_deployment::reconcile(Arc::new(md), cx).await
+}
+
+async fn policy(server: Server, cx: Arc<Context>) -> Result<Action, Error> {
+    let policy: RoutingPolicy = server.get(POLICY).unwrap();
+    routing_policy::reconcile(Arc::new(policy), cx).await
+}
+
+/// Runs a first reconcile with a fault at each of its writes in turn, then the process anew until nothing moves, and compares.
+async fn converges<F: Future<Output = Result<Action, Error>>>(reconcile: impl Fn(Server, Arc<Context>) -> F) {
+    let settled = async |server: &Server| -> BTreeMap<String, Value> {
+        for _ in 0..3 {
+            reconcile(server.clone(), started(server)).await.unwrap();
+        }
+        server.requests();
+        reconcile(server.clone(), started(server)).await.unwrap();
+        let requests = server.requests();
+        assert!(
+            requests.iter().all(|request| request.contains("/secrets/openai")),
+            "a settled object is silent: {requests:?}"
+        );
+        server.contents()
+    };
+    let reference = server();
+    reconcile(reference.clone(), started(&reference)).await.unwrap();
+    let writes = reference.requests().iter().filter(|request| !request.starts_with("GET")).count();
+    assert!(writes > 0);
+    let expected = settled(&reference).await;
+    for fault in [Fault::Refused, Fault::AnswerLost] {
+        for number in 0..writes {
+            let server = server();
+            server.fail(number, fault);
+            reconcile(server.clone(), started(&server)).await.unwrap_err();
+            assert_eq!(settled(&server).await, expected, "{fault:?} at write {number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_self_hosted_model_converges_from_a_crash_at_any_write() {
+    converges(|server, cx| model(server, "triage", cx)).await;
+}
+
+#[tokio::test]
+async fn an_api_model_converges_from_a_crash_at_any_write() {
+    converges(|server, cx| model(server, "gpt", cx)).await;
+}
+
+#[tokio::test]
+async fn a_policy_converges_from_a_crash_at_any_write() {
+    converges(policy).await;
+}
+
+#[tokio::test]
+async fn drift_is_repaired_with_one_apply() {
+    let server = server();
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    server.change(SERVICE, json!({ "spec": { "ports": [{ "name": "http", "port": 81 }] } }));
+    server.requests();
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!(server.requests(), [format!("PATCH {SERVICE}")]);
+}
+
+#[tokio::test]
+async fn a_reconcile_that_runs_before_its_own_writes_come_back_repeats_none() {
+    let server = server();
+    let cx = started(&server);
+    let stale: ModelDeployment = server.get(&format!("{MODELS}/triage")).unwrap();
+    model_deployment::reconcile(Arc::new(stale.clone()), Arc::clone(&cx)).await.unwrap();
+    server.requests();
+    model_deployment::reconcile(Arc::new(stale), cx).await.unwrap();
+    assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_child_of_somebody_else_is_left_alone_and_named() {
+    let server = server();
+    server.put(
+        "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: triage-engine, namespace: claims, labels: {app: theirs}}
+spec: {replicas: 7}
+",
+    );
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    let theirs: Deployment = server.get(DEPLOYMENT).unwrap();
+    assert_eq!(theirs.spec.and_then(|spec| spec.replicas), Some(7));
+    let md: ModelDeployment = server.get(&format!("{MODELS}/triage")).unwrap();
+    let status = md.status.unwrap();
+    let stalled = status.conditions.iter().find(|c| c.type_ == "Stalled").unwrap();
+    assert!(
+        stalled
+            .message
+            .contains("Deployment claims/triage-engine exists and belongs to somebody else"),
+        "{}",
+        stalled.message
+    );
+}
+
+#[tokio::test]
+async fn a_model_that_moves_to_an_api_leaves_no_pods_behind() {
+    let server = server();
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert!(server.get::<Value>(DEPLOYMENT).is_some());
+    let api = json!({ "provider": "OpenAICompatible", "model": "m", "endpoint": "http://127.0.0.1:1" });
+    server.change(&format!("{MODELS}/triage"), json!({ "spec": { "selfHosted": null, "api": api } }));
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert!(server.get::<Value>(DEPLOYMENT).is_none() && server.get::<Value>(SERVICE).is_none());
+}

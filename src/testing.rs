@@ -1,0 +1,237 @@
+//! A small API server in memory, behind a real client: it knows get, server-side apply, status and delete, counts what is sent, and can fail
+//! or lose the answer of the k-th write. Enough to show that a settled object is silent and that a crash anywhere still converges.
+
+#![expect(clippy::disallowed_types, reason = "this is the other side of the door")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use kube::core::DynamicObject;
+use kube::runtime::reflector::{self, store::Writer};
+use kube::runtime::watcher::Event;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Known, Stores};
+
+/// What happens to one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The server refuses it.
+    Refused,
+    /// The server carries it out, and the answer is lost.
+    AnswerLost,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Value>,
+    version: u64,
+    requests: Vec<String>,
+    writes: usize,
+    fault: Option<(usize, Fault)>,
+}
+
+/// The server.
+#[derive(Clone, Default)]
+pub(crate) struct Server(Arc<Mutex<State>>);
+
+impl Server {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an object there, as a user would.
+    pub(crate) fn put(&self, yaml: &str) {
+        let object: DynamicObject = serde_saphyr::from_str(yaml).unwrap();
+        let types = object.types.clone().unwrap();
+        let (group, version) = types.api_version.rsplit_once('/').unwrap_or(("", types.api_version.as_str()));
+        let root = if group.is_empty() {
+            format!("/api/{version}")
+        } else {
+            format!("/apis/{group}/{version}")
+        };
+        let plural = match types.kind.as_str() {
+            "RoutingPolicy" => "routingpolicies".to_owned(),
+            kind => format!("{}s", kind.to_lowercase()),
+        };
+        let namespace = object.metadata.namespace.clone().unwrap();
+        let path = format!("{root}/namespaces/{namespace}/{plural}/{}", object.metadata.name.clone().unwrap());
+        self.state().write(&path, serde_json::to_value(object).unwrap());
+    }
+
+    /// Changes an object, as another client would.
+    pub(crate) fn change(&self, path: &str, change: Value) {
+        self.state().write(path, change);
+    }
+
+    /// Fails the write of that number from now, counted from 0.
+    pub(crate) fn fail(&self, number: usize, fault: Fault) {
+        let mut state = self.state();
+        state.fault = Some((state.writes + number, fault));
+    }
+
+    /// The requests since the last call, events aside: they are told, not stored.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().requests)
+    }
+
+    /// Everything stored, without what differs between two runs.
+    pub(crate) fn contents(&self) -> BTreeMap<String, Value> {
+        let mut objects = self.state().objects.clone();
+        objects.values_mut().for_each(forget_what_differs);
+        objects
+    }
+
+    /// One stored object.
+    pub(crate) fn get<K: DeserializeOwned>(&self, path: &str) -> Option<K> {
+        self.state().objects.get(path).cloned().map(|o| serde_json::from_value(o).unwrap())
+    }
+
+    /// A door to it whose stores show what is stored now, as after a start of the process.
+    pub(crate) fn cluster(&self) -> Cluster {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move { server.answer(request).await }
+        });
+        let stores = Stores {
+            models: self.known(),
+            policies: self.known(),
+            evaluations: self.known(),
+            deployments: self.known(),
+            services: self.known(),
+            budgets: self.known(),
+            jobs: self.known(),
+            pods: self.known(),
+            slices: self.known(),
+            backends: self.known(),
+        };
+        Cluster::new(Client::new(service, "default"), stores)
+    }
+
+    fn known<K>(&self) -> Arc<Known<K>>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + 'static,
+    {
+        let (store, mut writer): (_, Writer<K>) = reflector::store();
+        let part = format!("/{}/", K::plural(&()));
+        for (_, object) in self.state().objects.iter().filter(|(path, _)| path.contains(&part)) {
+            writer.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
+        }
+        Arc::new(Known::new(store))
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, std::io::Error> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if path.contains("/events") {
+            return Ok(answer(StatusCode::CREATED, &body));
+        }
+        let mut state = self.state();
+        state.requests.push(format!("{} {path}", head.method));
+        if head.method == Method::GET {
+            return Ok(match state.objects.get(&path) {
+                Some(object) => answer(StatusCode::OK, object),
+                None => refusal(StatusCode::NOT_FOUND),
+            });
+        }
+        let number = state.writes;
+        state.writes += 1;
+        let fault = state.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault);
+        if fault == Some(Fault::Refused) {
+            return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR));
+        }
+        let done = match head.method {
+            Method::PATCH => match path.strip_suffix("/status") {
+                Some(of) if !state.objects.contains_key(of) => refusal(StatusCode::NOT_FOUND),
+                Some(of) => answer(StatusCode::OK, &state.write_status(of, &body)),
+                None => answer(StatusCode::OK, &state.write(&path, body)),
+            },
+            Method::DELETE => match state.objects.remove(&path) {
+                Some(object) => answer(StatusCode::OK, &object),
+                None => refusal(StatusCode::NOT_FOUND),
+            },
+            _ => refusal(StatusCode::METHOD_NOT_ALLOWED),
+        };
+        match fault {
+            Some(Fault::AnswerLost) => Err(std::io::Error::other("the connection was closed")),
+            _ => Ok(done),
+        }
+    }
+}
+
+impl State {
+    fn write(&mut self, path: &str, change: Value) -> Value {
+        let before = self.objects.get(path).cloned();
+        let mut after = before
+            .clone()
+            .unwrap_or_else(|| json!({ "metadata": { "uid": format!("uid-{path}"), "generation": 1 } }));
+        merge(&mut after, change);
+        if let Some(before) = &before {
+            if after == *before {
+                return after;
+            }
+            if before["spec"] != after["spec"] {
+                after["metadata"]["generation"] = json!(before["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+            }
+        }
+        self.store(path, after)
+    }
+
+    fn write_status(&mut self, path: &str, body: &Value) -> Value {
+        let mut after = self.objects.get(path).cloned().unwrap_or_default();
+        after["status"] = body["status"].clone();
+        self.store(path, after)
+    }
+
+    fn store(&mut self, path: &str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        self.objects.insert(path.to_owned(), object.clone());
+        object
+    }
+}
+
+/// As much of server-side apply as one manager sees: fields are set, lists are replaced.
+fn merge(into: &mut Value, change: Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (name, value) in change {
+                merge(into.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (into, change) => *into = change,
+    }
+}
+
+fn forget_what_differs(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for name in ["resourceVersion", "lastTransitionTime", "managedFields"] {
+                fields.remove(name);
+            }
+            fields.values_mut().for_each(forget_what_differs);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_what_differs),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response<Body> {
+    Response::builder()
+        .status(status)
+        .body(Body::from(serde_json::to_vec(body).unwrap()))
+        .unwrap()
+}
+
+fn refusal(status: StatusCode) -> Response<Body> {
+    let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": status.to_string(), "reason": status.canonical_reason().unwrap_or_default().replace(' ', ""), "code": status.as_u16() });
+    answer(status, &body)
+}
