@@ -1,6 +1,7 @@
 //! `kubectl`, as a user would run it.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -49,6 +50,14 @@ impl Kubectl {
             DEADLINE,
         )
         .await
+    }
+
+    /// Runs kubectl where nothing can be awaited, as in a `Drop`; a failure is told on stderr.
+    pub(crate) fn run_now(&self, arguments: &[&str]) {
+        let done = self.command().into_std().args(arguments).stdin(Stdio::null()).output();
+        if !done.as_ref().is_ok_and(|done| done.status.success()) {
+            eprintln!("kubectl {}: {done:?}", arguments.join(" "));
+        }
     }
 
     /// The command to add arguments to.

@@ -2,6 +2,8 @@
 //!
 //! - [`Cluster::connect`] is the door for tests: the cluster of `KUBECONFIG`, else ours, started when needed.
 //! - [`Cluster::alone`] is for tests that break parts; the others wait meanwhile.
+//! - [`provider::Provider`] is a commercial API that does as it is told.
+//! - [`fake_nodes::FakeNodes`] makes pods Ready on nodes that do not exist.
 //! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
 
 pub mod assets;
@@ -9,6 +11,7 @@ pub mod audit;
 pub mod cluster;
 pub mod command;
 pub mod fake_nodes;
+pub mod http_client;
 pub mod image;
 pub mod images;
 pub mod kubectl;

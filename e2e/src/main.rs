@@ -2,11 +2,15 @@
 
 #![expect(clippy::print_stdout, reason = "a command line's answers go to stdout")]
 
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use e2e::cluster::{self, Shape, State};
+use e2e::http_client::HttpClient;
+use e2e::provider::{Options, Provider};
 use e2e::{assets, images};
 
 /// A real Kubernetes on this machine: one process tree, no registry, nothing leaves it.
@@ -41,6 +45,29 @@ enum Command {
     Status,
     /// Lines for a shell: eval "$(e2e env)"
     Env,
+    /// Run a fake commercial API until ended; PUT /_control changes how it answers
+    Provider {
+        /// Address and port
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Plain HTTP instead of TLS
+        #[arg(long)]
+        plain: bool,
+        /// Where to write the certificate of its authority
+        #[arg(long)]
+        ca_file: Option<PathBuf>,
+        /// A script as JSON, as of the control endpoint
+        #[arg(long)]
+        script: Option<String>,
+    },
+    /// GET a URL and print the answer; for pods, whose images have no shell
+    Get {
+        /// What to get
+        url: String,
+        /// The certificate (PEM) of the authority to trust
+        #[arg(long)]
+        ca: Option<String>,
+    },
     /// Build or fetch everything that is kept between runs
     Assets,
 }
@@ -84,6 +111,23 @@ async fn main() -> Result<()> {
             let local = running()?;
             println!("export KUBECONFIG='{}'", local.kubeconfig().display());
             println!("export PATH='{}':\"$PATH\"", local.bin().display());
+        }
+        Command::Provider { listen, plain, ca_file, script } => {
+            let provider = Provider::on(TcpListener::bind(listen)?, Options { tls: !plain, ..Options::default() }).await?;
+            if let Some(script) = script {
+                let script = serde_json::from_str(&script).context("--script")?;
+                provider.set(|current| *current = script);
+            }
+            if let Some((file, ca)) = ca_file.zip(provider.ca()) {
+                std::fs::write(file, ca)?;
+            }
+            eprintln!("{}", provider.url());
+            provider.run().await?;
+        }
+        Command::Get { url, ca } => {
+            let answer = HttpClient::new(ca.as_deref())?.get(&url, &[]).await?;
+            println!("{}", answer.body);
+            anyhow::ensure!(answer.status.is_success(), "{}", answer.status);
         }
         Command::Assets => {
             println!("kubernetes {}", assets::kubernetes::binary().await?.display());

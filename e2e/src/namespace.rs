@@ -3,8 +3,6 @@
 // A test's namespace is the test's own business, not the operator's.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
-use std::process::Stdio;
-
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use kube::api::{ObjectMeta, PostParams};
@@ -55,14 +53,6 @@ impl Namespace {
         self.kubectl.run(&[&["-n", &self.name], arguments].concat()).await
     }
 
-    fn run_now(&self, arguments: &[&str]) {
-        let mut command = self.kubectl.command().into_std();
-        let status = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).status();
-        if !status.is_ok_and(|s| s.success()) {
-            eprintln!("kubectl {} failed", arguments.join(" "));
-        }
-    }
-
     fn show(&self, arguments: &[&str]) {
         if let Ok(done) = self.kubectl.command().into_std().args(["-n", &self.name]).args(arguments).output() {
             eprintln!(
@@ -81,7 +71,7 @@ impl Drop for Namespace {
             self.show(&["get", "pods,services,events", "-o", "wide"]);
         }
         if std::env::var_os("E2E_KEEP").is_none() {
-            self.run_now(&["delete", "namespace", &self.name, "--wait=false"]);
+            self.kubectl.run_now(&["delete", "namespace", &self.name, "--wait=false"]);
         }
     }
 }

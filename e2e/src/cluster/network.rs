@@ -13,6 +13,8 @@ use crate::command::{find, output};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// While the cluster is down, nothing for its addresses may leave by the default route. Any real route wins over this metric.
 const FENCE: [&str; 4] = ["unreachable", RANGE, "metric", "4000000000"];
+/// The words that list exactly such routes.
+const FENCE_FILTER: [&str; 4] = ["type", "unreachable", "exact", RANGE];
 
 /// Links the host to node 1, whose process is `first`.
 pub(crate) async fn link_host(parts: &Parts) -> Result<()> {
@@ -66,6 +68,7 @@ pub(crate) async fn unlink_host() -> Result<()> {
         .await?
         .contains("unreachable")
     {
+    if output(Command::new("ip").args(["route", "show"]).args(FENCE_FILTER), DEADLINE).await?.contains("unreachable") {
         ip(&[&["route", "del"], FENCE.as_slice()].concat()).await?;
     }
     Ok(())
