@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 /// The one field manager of every write.
@@ -15,6 +16,8 @@ pub const TOKEN_AUDIENCE: &str = "llmportfolio.dev";
 pub const MODEL_LABEL: &str = "llmportfolio.dev/model";
 /// Label of everything made for one EvalJob; its value is the EvalJob's name.
 pub const EVAL_JOB_LABEL: &str = "llmportfolio.dev/eval-job";
+/// Annotation of an evaluation's Job: a JSON object of the fingerprint of each target when the run started.
+pub const EVALUATED_ANNOTATION: &str = "llmportfolio.dev/evaluated";
 /// Label of backend Secrets; its value is the namespace of the ModelDeployment.
 pub const BACKEND_LABEL: &str = "llmportfolio.dev/backend";
 /// Label of Secrets that hold the hash of a client's API key; its value is `true`.
@@ -69,6 +72,20 @@ pub fn backend_secret(model: &Key) -> String {
     format!("backend.{}.{}", model.namespace, model.name)
 }
 
+/// The Job of one run. A pure function of the slot, so that a run whose start was not noted down is found again instead of repeated.
+#[must_use]
+pub fn evaluation(job: &str, slot: Timestamp) -> String {
+    format!("{job}-{}", slot.as_second().div_euclid(60))
+}
+
+/// The slot of the Job of that name; `None` for a Job that is not a run of this EvalJob.
+#[must_use]
+pub fn evaluation_slot(job: &str, name: &str) -> Option<Timestamp> {
+    let minutes: i64 = name.strip_prefix(job)?.strip_prefix('-')?.parse().ok()?;
+    let slot = Timestamp::from_second(minutes.checked_mul(60)?).ok()?;
+    (evaluation(job, slot) == name).then_some(slot)
+}
+
 /// The labels that select the pods of a model.
 #[must_use]
 pub fn engine_selector(model: &str) -> BTreeMap<String, String> {
@@ -107,5 +124,21 @@ pub fn child<K: Resource<DynamicType = ()>>(owner: &K, name: String, labels: BTr
             }]
         }),
         ..ObjectMeta::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slot_of_a_run_is_read_back_from_its_name() {
+        let slot: Timestamp = "2026-10-25T01:30:00Z".parse().unwrap();
+        let name = evaluation("quality", slot);
+        assert_eq!(name, "quality-29881530");
+        assert_eq!(evaluation_slot("quality", &name), Some(slot));
+        for other in ["quality", "quality-", "quality-x", "quality-029881530", "quality-b-29881530"] {
+            assert_eq!(evaluation_slot("quality", other), None, "{other}");
+        }
     }
 }

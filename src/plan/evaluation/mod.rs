@@ -4,4 +4,201 @@
 //! slot due ──► Job applied ──► report in the pod's termination message ──► judged ──► recorded in the status, once
 //! ```
 
+pub mod check;
+pub mod job;
+pub mod judge;
+pub mod observe;
+pub mod record;
+pub mod report;
+pub mod run;
 pub mod schedule;
+pub mod status;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use self::check::Datasets;
+use self::job::Runner;
+use self::observe::Run;
+use self::record::Record;
+use self::run::Evaluation;
+use self::schedule::{Decision, Schedule};
+use self::status::Facts;
+use crate::api::condition::{self, Kind};
+use crate::api::eval_job::EvalJobStatus;
+use crate::api::{EvalJob, ModelDeployment};
+use crate::plan::fingerprint;
+use crate::plan::names::Key;
+
+/// How long after its slot a run waits for targets that are still changing. Then it starts without them being settled, and says nothing
+/// about what they become.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Jobs of ended runs that are kept for their logs.
+const KEPT_JOBS: usize = 3;
+
+/// What was seen in the cluster.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// Every ModelDeployment.
+    pub models: &'a [Arc<ModelDeployment>],
+    /// The ConfigMaps that the EvalJob names; none when they were not looked at, which is enough unless `wants_datasets`.
+    pub datasets: Option<&'a Datasets>,
+    /// The EvalJob's runs, from `observe::runs`.
+    pub runs: &'a [Run],
+}
+
+/// What to do about an EvalJob. Apply, then write the status, then prune: a crash in between loses nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The Job of a run that is due.
+    pub start: Option<Job>,
+    /// The status, as it is once that Job is there.
+    pub status: EvalJobStatus,
+    /// Names of Jobs that are recorded in `status` and no longer needed.
+    pub prune: Vec<String>,
+    /// When time alone will change something.
+    pub wake: Option<Timestamp>,
+    /// Whether a dataset is missing: its coming wakes nobody, so it must be asked for again.
+    pub ask_again: bool,
+}
+
+/// Whether the datasets must be looked at: nothing else is wrong, and either their existence is not known for this generation or a run is
+/// about to need them.
+#[must_use]
+pub fn wants_datasets(job: &EvalJob, models: &[Arc<ModelDeployment>], runs: &[Run], now: Timestamp) -> bool {
+    let Ok(schedule) = check::accept(job) else { return false };
+    let is_known = job.status.as_ref().is_some_and(|status| {
+        status.observed_generation == job.metadata.generation && condition::is_true(&status.conditions, Kind::ResolvedRefs)
+    });
+    let is_due = matches!(decide(job, &schedule, runs, now), Decision::Start { .. });
+    (is_due || !is_known) && check::resolve(job, models, None).is_ok()
+}
+
+/// What to do about `job` now.
+#[must_use]
+pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> Plan {
+    let record = Record::of(job, seen.runs);
+    let mut facts = Facts {
+        problem: None,
+        waiting_for: &[],
+        outdated: &outdated(job, &record, seen.models),
+        active: going_on(seen.runs).map(|run| (run.name.clone(), run.slot)),
+        next: None,
+        record,
+    };
+    let prune = superseded(seen.runs, &facts.record);
+    let ending = seen.runs.iter().filter_map(|run| match run.state {
+        observe::State::Ending(until) => Some(until),
+        observe::State::Running | observe::State::Ended(..) => None,
+    });
+    let ending = ending.min();
+
+    let checked = check::accept(job).and_then(|schedule| Ok((schedule, check::resolve(job, seen.models, seen.datasets)?)));
+    let (schedule, targets) = match checked {
+        Ok(checked) => checked,
+        Err(problem) => {
+            facts.problem = Some(&problem);
+            return Plan {
+                start: None,
+                status: status::status(job, facts, now),
+                prune,
+                wake: ending,
+                ask_again: problem.claim == Kind::ResolvedRefs,
+            };
+        }
+    };
+    let next = schedule.next(now).filter(|_| !job.spec.suspend);
+    facts.next = next;
+    let unsettled: Vec<String> = targets
+        .iter()
+        .filter(|model| !is_settled(model))
+        .map(|model| model.name_any())
+        .collect();
+    let (start, wake) = match decide(job, &schedule, seen.runs, now) {
+        Decision::Suspended => (None, ending),
+        Decision::Wait { until } => (None, ending.or(until)),
+        Decision::Start { slot } if !unsettled.is_empty() && now < slot + PATIENCE => {
+            facts.waiting_for = &unsettled;
+            (None, Some(slot + PATIENCE))
+        }
+        Decision::Start { slot } => {
+            let fingerprints = fingerprints(job, &targets, &unsettled);
+            let models: Vec<&ModelDeployment> = targets.iter().map(AsRef::as_ref).collect();
+            let start = job::job(job, &Evaluation::of(job, &models), &fingerprints, runner, slot);
+            facts.active = Some((start.name_any(), slot));
+            (Some(start), None)
+        }
+    };
+    Plan {
+        start,
+        status: status::status(job, facts, now),
+        prune,
+        wake,
+        ask_again: false,
+    }
+}
+
+/// What the schedule asks for now. Missed slots count from the latest run's end, or the object's creation.
+fn decide(job: &EvalJob, schedule: &Schedule, runs: &[Run], now: Timestamp) -> Decision {
+    let created = job.creation_timestamp().map_or(now, |time| time.0);
+    let status = job.status.as_ref();
+    let scheduled = status.and_then(|s| s.last_schedule_time.as_ref()).map(|time| time.0);
+    let ran = runs.iter().flat_map(|run| match run.state {
+        observe::State::Ended(end, _) => [Some(run.slot), Some(end)],
+        observe::State::Running | observe::State::Ending(_) => [Some(run.slot), None],
+    });
+    let since = ran.chain([scheduled, Some(created)]).flatten().max().unwrap_or(created);
+    schedule::due(schedule, job.spec.suspend, going_on(runs).is_some(), since, now)
+}
+
+fn going_on(runs: &[Run]) -> Option<&Run> {
+    runs.iter().find(|run| run.is_going_on())
+}
+
+/// Whether what answers for the model is what its spec says: ready, and nothing of it still changing.
+fn is_settled(model: &ModelDeployment) -> bool {
+    model.status.as_ref().is_some_and(|status| {
+        status.observed_generation == model.metadata.generation
+            && condition::is_true(&status.conditions, Kind::Ready)
+            && condition::find(&status.conditions, Kind::Reconciling).is_none()
+            && condition::find(&status.conditions, Kind::Stalled).is_none()
+    })
+}
+
+fn fingerprints(job: &EvalJob, targets: &[Arc<ModelDeployment>], unsettled: &[String]) -> BTreeMap<String, String> {
+    let of = |model: &Arc<ModelDeployment>| {
+        let name = model.name_any();
+        let settled = !unsettled.contains(&name);
+        (name, if settled { fingerprint::of(model, job) } else { String::new() })
+    };
+    targets.iter().map(of).collect()
+}
+
+/// Targets whose latest result is not about what they are now.
+fn outdated(job: &EvalJob, record: &Record, models: &[Arc<ModelDeployment>]) -> Vec<String> {
+    let namespace = Key::of(job).namespace;
+    let is_current = |name: &String| {
+        let model = models.iter().find(|model| Key::of(&***model) == Key::new(&namespace, name));
+        let result = record.targets.iter().find(|target| target.model == *name);
+        matches!((model, result), (Some(model), Some(result)) if result.fingerprint == fingerprint::of(model, job))
+    };
+    job.spec.targets.models.iter().filter(|name| !is_current(name)).cloned().collect()
+}
+
+/// Ended runs but the latest few.
+fn superseded(runs: &[Run], record: &Record) -> Vec<String> {
+    let recorded = |run: &&Run| !run.is_going_on() && record.latest().is_some_and(|latest| run.slot <= latest);
+    let ended: Vec<&Run> = runs.iter().filter(recorded).collect();
+    let kept = ended.len().saturating_sub(KEPT_JOBS);
+    ended[..kept].iter().map(|run| run.name.clone()).collect()
+}

@@ -1,0 +1,177 @@
+//! Whether an EvalJob can be carried out: what it says by itself, and whether what it names exists.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use super::schedule::Schedule;
+use crate::api::condition::Kind;
+use crate::api::{EvalJob, ModelDeployment};
+use crate::plan::Invalid;
+use crate::plan::names::Key;
+
+/// Why no run can start; only a person can change that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `Accepted` when the specification is wrong by itself, `ResolvedRefs` when something that it names is not there.
+    pub claim: Kind,
+    /// A stable word for machines.
+    pub reason: &'static str,
+    /// Field, problem and remedy.
+    pub invalid: Invalid,
+}
+
+/// The ConfigMaps that an EvalJob names, by name, as far as they exist.
+pub type Datasets = BTreeMap<String, ConfigMap>;
+
+/// The schedule of a specification that is right by itself.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn accept(job: &EvalJob) -> Result<Schedule, Problem> {
+    let refused = |reason, invalid| Problem {
+        claim: Kind::Accepted,
+        reason,
+        invalid,
+    };
+    let schedule = Schedule::parse(&job.spec.schedule).map_err(|invalid| refused("InvalidSchedule", invalid))?;
+    for suite in &job.spec.suites {
+        let Some(scorer) = &suite.scorer.regex else { continue };
+        if let Err(error) = regex::Regex::new(&scorer.pattern) {
+            let field = format!("spec.suites[{}].scorer.regex.pattern", suite.name);
+            // The library draws the pattern over several lines; its last line says what is wrong.
+            let why = error
+                .to_string()
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
+            let remedy = "write a regular expression in RE2 syntax, which has no look-around and no back-references";
+            return Err(refused("InvalidScorer", Invalid::new(field, why, remedy)));
+        }
+    }
+    Ok(schedule)
+}
+
+/// The targets of `job`, when they and its datasets exist. `datasets` of none: they were found before and are not looked at now.
+///
+/// # Errors
+/// The first thing that is missing.
+pub fn resolve(job: &EvalJob, models: &[Arc<ModelDeployment>], datasets: Option<&Datasets>) -> Result<Vec<Arc<ModelDeployment>>, Problem> {
+    let missing = |reason, field: &str, problem, remedy| Problem {
+        claim: Kind::ResolvedRefs,
+        reason,
+        invalid: Invalid::new(field, problem, remedy),
+    };
+    let namespace = Key::of(job).namespace;
+    let target = |name: &String| {
+        let key = Key::new(&namespace, name);
+        let found = models.iter().find(|model| Key::of(&***model) == key).map(Arc::clone);
+        found.ok_or_else(|| {
+            let problem = format!("there is no ModelDeployment {key}");
+            missing(
+                "TargetNotFound",
+                "spec.targets.models",
+                problem,
+                "create it, or remove the name".to_owned(),
+            )
+        })
+    };
+    let targets = job.spec.targets.models.iter().map(target).collect::<Result<Vec<_>, _>>()?;
+
+    let capped = job.spec.limits.as_ref().is_some_and(|limits| limits.max_cost_usd.is_some());
+    if let Some(unpriced) = targets.iter().find(|model| capped && model.spec.price.is_none()) {
+        let problem = format!(
+            "the price of ModelDeployment {} is unknown, so its cost cannot be capped",
+            Key::of(&**unpriced)
+        );
+        let remedy = "set the model's spec.price, or use spec.limits.maxTokens instead";
+        return Err(Problem {
+            claim: Kind::Accepted,
+            reason: "PriceUnknown",
+            invalid: Invalid::new("spec.limits.maxCostUSD", problem, remedy),
+        });
+    }
+
+    let Some(datasets) = datasets else { return Ok(targets) };
+    for suite in &job.spec.suites {
+        let wanted = &suite.exemplars.dataset.config_map_ref;
+        let field = format!("spec.suites[{}].exemplars.dataset.configMapRef", suite.name);
+        let (name, key) = (Key::new(&namespace, &wanted.name), &wanted.key);
+        let Some(found) = datasets.get(&wanted.name) else {
+            let remedy = format!("create it with the key {key}, or change the name");
+            return Err(missing(
+                "ConfigMapNotFound",
+                &field,
+                format!("there is no ConfigMap {name}"),
+                remedy,
+            ));
+        };
+        let has_key = found.data.as_ref().is_some_and(|data| data.contains_key(key))
+            || found.binary_data.as_ref().is_some_and(|data| data.contains_key(key));
+        if !has_key {
+            let problem = format!("ConfigMap {name} has no key {key}");
+            return Err(missing(
+                "ConfigMapKeyNotFound",
+                &field,
+                problem,
+                "add it, or change the key".to_owned(),
+            ));
+        }
+    }
+    Ok(targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::evaluation::fixtures;
+
+    fn problem(change: impl FnOnce(&mut EvalJob, &mut Vec<ModelDeployment>, &mut Datasets)) -> (Kind, &'static str, String) {
+        let (mut job, mut models, mut datasets) = (fixtures::job(), vec![fixtures::model("llama")], fixtures::datasets());
+        change(&mut job, &mut models, &mut datasets);
+        let models: Vec<_> = models.into_iter().map(Arc::new).collect();
+        let found = accept(&job).and_then(|_| resolve(&job, &models, Some(&datasets)));
+        let Problem { claim, reason, invalid } = found.expect_err("it is carried out");
+        (claim, reason, invalid.to_string())
+    }
+
+    #[test]
+    fn what_is_there_is_resolved() {
+        let models = [Arc::new(fixtures::model("llama"))];
+        assert!(accept(&fixtures::job()).is_ok());
+        assert_eq!(resolve(&fixtures::job(), &models, Some(&fixtures::datasets())).unwrap(), models);
+        assert_eq!(resolve(&fixtures::job(), &models, None).unwrap(), models);
+    }
+
+    #[test]
+    fn each_problem_has_its_reason_field_and_remedy() {
+        let found = [
+            problem(|job, _, _| job.spec.schedule.cron = "0 25 * * *".to_owned()),
+            problem(|job, _, _| job.spec.suites[0].scorer = fixtures::read("regex: {pattern: '(?<=a)b'}")),
+            problem(|_, models, _| models.clear()),
+            problem(|_, models, _| models[0].metadata.namespace = Some("other".to_owned())),
+            problem(|job, models, _| {
+                job.spec.limits = Some(fixtures::read("{maxCostUSD: '25'}"));
+                models[0].spec.price = None;
+            }),
+            problem(|_, _, datasets| datasets.clear()),
+            problem(|job, _, _| job.spec.suites[0].exemplars.dataset.config_map_ref.key = "other.jsonl".to_owned()),
+        ];
+        let lines: Vec<String> = found
+            .iter()
+            .map(|(claim, reason, text)| format!("{claim} {reason} {text}"))
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        Accepted InvalidSchedule spec.schedule.cron: "0 25 * * *" is not a schedule (number out of bounds); write five fields: minute, hour, day of month, month, day of week, such as "0 2 * * 1-5"
+        Accepted InvalidScorer spec.suites[claims].scorer.regex.pattern: look-around, including look-ahead and look-behind, is not supported; write a regular expression in RE2 syntax, which has no look-around and no back-references
+        ResolvedRefs TargetNotFound spec.targets.models: there is no ModelDeployment claims/llama; create it, or remove the name
+        ResolvedRefs TargetNotFound spec.targets.models: there is no ModelDeployment claims/llama; create it, or remove the name
+        Accepted PriceUnknown spec.limits.maxCostUSD: the price of ModelDeployment claims/llama is unknown, so its cost cannot be capped; set the model's spec.price, or use spec.limits.maxTokens instead
+        ResolvedRefs ConfigMapNotFound spec.suites[claims].exemplars.dataset.configMapRef: there is no ConfigMap claims/exemplars; create it with the key cases.jsonl, or change the name
+        ResolvedRefs ConfigMapKeyNotFound spec.suites[claims].exemplars.dataset.configMapRef: ConfigMap claims/exemplars has no key other.jsonl; add it, or change the key
+        "#);
+    }
+}

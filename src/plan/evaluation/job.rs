@@ -1,0 +1,226 @@
+//! The Job of one run: a pod that asks the gateway, has no rights in the cluster, and leaves its report in the termination message.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::{Job, JobSpec};
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapProjection, Container, EmptyDirVolumeSource, EnvVar, KeyToPath, PodSecurityContext, PodSpec, PodTemplateSpec,
+    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection, Volume, VolumeMount,
+    VolumeProjection,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+
+use super::run::Evaluation;
+use crate::api::EvalJob;
+use crate::plan::names::{self, Key};
+
+/// A run that is not done by then is stuck; with the retries below it is Kubernetes that ends it.
+const DEADLINE_SECONDS: i64 = 6 * 60 * 60;
+/// Restarts of the container, each of which goes on where the last one stopped.
+const RETRIES: i32 = 3;
+/// The kubelet renews the token at 80 % of this; an hour is what it does by itself.
+const TOKEN_SECONDS: i64 = 3600;
+/// The user that our image runs as.
+const USER: i64 = 65532;
+
+const DATASETS: &str = "/datasets";
+const TOKEN_FOLDER: &str = "/var/run/secrets/llmportfolio.dev";
+const PROGRESS_FOLDER: &str = "/work";
+
+/// What the installer decides about the pods of evaluations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runner {
+    /// The image of `portfolio`; its entry point is the command itself.
+    pub image: String,
+    /// `Always`, `IfNotPresent` or `Never`; none: what Kubernetes does by default.
+    pub image_pull_policy: Option<String>,
+    /// The base URL of the gateway inside the cluster, such as `http://llm-portfolio-gateway.llm-portfolio:8080`.
+    pub gateway_url: String,
+}
+
+/// The Job that carries out `run` for `slot`. `fingerprints` say what each target is at this moment, so that the result is attributed to
+/// what was evaluated, whatever the objects say when it arrives.
+#[must_use]
+pub fn job(owner: &EvalJob, run: &Evaluation, fingerprints: &BTreeMap<String, String>, runner: &Runner, slot: Timestamp) -> Job {
+    let name = Key::of(owner).name;
+    let labels = names::labels("evaluation", names::EVAL_JOB_LABEL, &name);
+    let evaluated = json(fingerprints);
+    Job {
+        metadata: ObjectMeta {
+            annotations: Some(BTreeMap::from([(names::EVALUATED_ANNOTATION.to_owned(), evaluated)])),
+            ..names::child(owner, names::evaluation(&name, slot), labels.clone())
+        },
+        spec: Some(JobSpec {
+            backoff_limit: Some(RETRIES),
+            active_deadline_seconds: Some(DEADLINE_SECONDS),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(run, runner)),
+            },
+            ..JobSpec::default()
+        }),
+        ..Job::default()
+    }
+}
+
+fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
+    PodSpec {
+        restart_policy: Some("OnFailure".to_owned()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![Container {
+            name: "evaluate".to_owned(),
+            image: Some(runner.image.clone()),
+            image_pull_policy: runner.image_pull_policy.clone(),
+            args: Some(vec!["evaluate".to_owned()]),
+            env: Some(vec![
+                variable("EVALUATION", json(run)),
+                variable("GATEWAY_URL", runner.gateway_url.clone()),
+                variable("TOKEN_FILE", format!("{TOKEN_FOLDER}/token")),
+                variable("DATASETS", DATASETS),
+                variable("PROGRESS_FILE", format!("{PROGRESS_FOLDER}/progress.jsonl")),
+                variable("REPORT_FILE", "/dev/termination-log"),
+            ]),
+            resources: Some(ResourceRequirements {
+                requests: Some(quantities(&[("cpu", "50m"), ("memory", "64Mi")])),
+                limits: Some(quantities(&[("memory", "256Mi")])),
+                ..ResourceRequirements::default()
+            }),
+            security_context: Some(SecurityContext {
+                allow_privilege_escalation: Some(false),
+                read_only_root_filesystem: Some(true),
+                capabilities: Some(Capabilities {
+                    drop: Some(vec!["ALL".to_owned()]),
+                    ..Capabilities::default()
+                }),
+                ..SecurityContext::default()
+            }),
+            termination_message_policy: Some("File".to_owned()),
+            volume_mounts: Some(vec![
+                mount("datasets", DATASETS, true),
+                mount("token", TOKEN_FOLDER, true),
+                mount("progress", PROGRESS_FOLDER, false),
+            ]),
+            ..Container::default()
+        }],
+        volumes: Some(vec![
+            Volume {
+                name: "datasets".to_owned(),
+                projected: Some(ProjectedVolumeSource {
+                    sources: Some(run.suites.iter().map(dataset).collect()),
+                    ..ProjectedVolumeSource::default()
+                }),
+                ..Volume::default()
+            },
+            Volume {
+                name: "token".to_owned(),
+                projected: Some(ProjectedVolumeSource {
+                    sources: Some(vec![VolumeProjection {
+                        service_account_token: Some(ServiceAccountTokenProjection {
+                            audience: Some(names::TOKEN_AUDIENCE.to_owned()),
+                            expiration_seconds: Some(TOKEN_SECONDS),
+                            path: "token".to_owned(),
+                        }),
+                        ..VolumeProjection::default()
+                    }]),
+                    ..ProjectedVolumeSource::default()
+                }),
+                ..Volume::default()
+            },
+            Volume {
+                name: "progress".to_owned(),
+                empty_dir: Some(EmptyDirVolumeSource {
+                    size_limit: Some(Quantity("128Mi".to_owned())),
+                    ..EmptyDirVolumeSource::default()
+                }),
+                ..Volume::default()
+            },
+        ]),
+        ..PodSpec::default()
+    }
+}
+
+/// Optional, because a missing key would keep the pod from starting with nothing but an event to say so; the evaluator names what is
+/// missing in its report.
+fn dataset(suite: &super::run::Suite) -> VolumeProjection {
+    VolumeProjection {
+        config_map: Some(ConfigMapProjection {
+            name: suite.dataset.name.clone(),
+            items: Some(vec![KeyToPath {
+                key: suite.dataset.key.clone(),
+                path: format!("{}.jsonl", suite.name),
+                ..KeyToPath::default()
+            }]),
+            optional: Some(true),
+        }),
+        ..VolumeProjection::default()
+    }
+}
+
+/// Kubernetes replaces `$(NAME)` in values and `$$` by `$`; a pattern of a scorer must arrive as it was written.
+fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value.into().replace('$', "$$")),
+        ..EnvVar::default()
+    }
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
+    pairs
+        .iter()
+        .map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())))
+        .collect()
+}
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data with string keys is always JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::evaluation::fixtures;
+
+    #[test]
+    fn the_job_of_a_run() {
+        let mut owner = fixtures::job();
+        owner.spec.suites[0].scorer = fixtures::read(r#"regex: {pattern: '(\d+)$'}"#);
+        owner.spec.limits = Some(fixtures::read(r#"{maxCostUSD: "25", maxTokens: 20000}"#));
+        let run = Evaluation::of(&owner, &[&fixtures::model("llama")]);
+        let fingerprints = [("llama".to_owned(), "0123456789abcdef".to_owned())].into();
+        let slot = "2026-05-02T02:00:00Z".parse().unwrap();
+        insta::assert_yaml_snapshot!(job(&owner, &run, &fingerprints, &fixtures::runner(), slot));
+    }
+
+    #[test]
+    fn the_evaluator_reads_back_what_the_operator_wrote() {
+        let run = Evaluation::of(&fixtures::job(), &[&fixtures::model("llama")]);
+        assert_eq!(serde_json::from_str::<Evaluation>(&json(&run)).unwrap(), run);
+    }
+}

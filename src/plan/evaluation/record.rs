@@ -1,0 +1,119 @@
+//! What an EvalJob's status remembers of its runs. Runs of one EvalJob never overlap, so the slot of the latest recorded one tells which have
+//! been recorded: each is, exactly once, however often it is seen.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::judge::{judge, worst};
+use super::observe::{Run, State};
+use super::report::Report;
+use crate::api::eval_job::{PastRun, TargetResult, Verdict};
+use crate::api::{EvalJob, Usd};
+use crate::plan::names;
+
+/// The memory of runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    /// The verdict of the latest run that has ended.
+    pub verdict: Option<Verdict>,
+    /// The latest result of each present target.
+    pub targets: Vec<TargetResult>,
+    /// Runs that have ended, the latest first.
+    pub history: Vec<PastRun>,
+}
+
+impl Record {
+    /// What the status of `job` already has, and what `runs` add to it.
+    #[must_use]
+    pub fn of(job: &EvalJob, runs: &[Run]) -> Self {
+        let status = job.status.clone().unwrap_or_default();
+        let mut record = Self {
+            verdict: status.verdict,
+            targets: status.targets,
+            history: status.history,
+        };
+        let vanished = vanished(job, runs);
+        let ended = runs.iter().filter_map(|run| match &run.state {
+            State::Ended(_, result) => Some((run, result)),
+            State::Running | State::Ending(_) => None,
+        });
+        for (run, result) in ended.chain(vanished.iter().map(|(run, result)| (run, result))) {
+            record.add(job, run, result.as_ref().map_err(String::as_str));
+        }
+        let wanted = &job.spec.targets.models;
+        record.targets.retain(|target| wanted.contains(&target.model));
+        record
+            .targets
+            .sort_by_key(|target| wanted.iter().position(|model| *model == target.model));
+        record
+            .history
+            .truncate(usize::try_from(job.spec.history.runs).unwrap_or(usize::MAX));
+        record
+    }
+
+    /// The slot of the latest run that is recorded.
+    #[must_use]
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.history.first().map(|run| run.slot.0)
+    }
+
+    fn add(&mut self, job: &EvalJob, run: &Run, result: Result<&Report, &str>) {
+        if self.latest().is_some_and(|latest| latest >= run.slot) {
+            return;
+        }
+        let asked = job
+            .spec
+            .targets
+            .models
+            .iter()
+            .filter_map(|model| Some((model, run.fingerprints.get(model)?)));
+        let results: Vec<TargetResult> = asked
+            .map(|(model, fingerprint)| {
+                let judgement = judge(job, model, result);
+                TargetResult {
+                    model: model.clone(),
+                    verdict: judgement.verdict,
+                    message: judgement.message,
+                    fingerprint: fingerprint.clone(),
+                    suites: judgement.suites,
+                }
+            })
+            .collect();
+        let verdict = worst(results.iter().map(|target| target.verdict));
+        self.verdict = Some(verdict);
+        self.targets.retain(|old| !results.iter().any(|new| new.model == old.model));
+        self.targets.extend(results);
+        let past = PastRun {
+            slot: Time(run.slot),
+            verdict,
+            tokens: result.map_or(0, Report::tokens),
+            cost_usd: result.ok().and_then(|report| report.cost).map(usd),
+        };
+        self.history.insert(0, past);
+    }
+}
+
+/// The run that the status says is going on and whose Job is gone. What it asked is not known any more, so it says nothing about any
+/// fingerprint.
+fn vanished(job: &EvalJob, runs: &[Run]) -> Option<(Run, Result<Report, String>)> {
+    let name = job.status.as_ref()?.active.as_ref()?;
+    if runs.iter().any(|run| run.name == *name) {
+        return None;
+    }
+    let run = Run {
+        name: name.clone(),
+        slot: names::evaluation_slot(&job.name_any(), name)?,
+        fingerprints: job.spec.targets.models.iter().map(|model| (model.clone(), String::new())).collect(),
+        state: State::Running,
+    };
+    Some((
+        run,
+        Err(format!("Job {name} was deleted before its report was read; wait for the next run")),
+    ))
+}
+
+fn usd(nanos: u64) -> Usd {
+    let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    Usd(text.trim_end_matches('0').trim_end_matches('.').to_owned())
+}

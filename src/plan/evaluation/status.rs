@@ -1,0 +1,118 @@
+//! The status of an EvalJob. Nothing in it moves by itself: between two slots the same facts give the same status.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+use super::check::Problem;
+use super::record::Record;
+use crate::api::EvalJob;
+use crate::api::condition::{self, Claim, Kind, Status, seconds};
+use crate::api::eval_job::{EvalJobStatus, Verdict};
+
+/// What the status is about.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// Why no run can start.
+    pub problem: Option<&'a Problem>,
+    /// Targets whose present state is not settled, for which a due run waits.
+    pub waiting_for: &'a [String],
+    /// What the runs so far say.
+    pub record: Record,
+    /// Targets that the latest results say nothing about: they, or what they are asked, have changed since.
+    pub outdated: &'a [String],
+    /// The Job that goes on, and its slot.
+    pub active: Option<(String, Timestamp)>,
+    /// The next slot.
+    pub next: Option<Timestamp>,
+}
+
+/// The status of `job` by `facts`.
+#[must_use]
+pub fn status(job: &EvalJob, facts: Facts<'_>, now: Timestamp) -> EvalJobStatus {
+    let previous = job.status.clone().unwrap_or_default();
+    let generation = job.metadata.generation;
+    let claims = claims(job, &facts);
+    let Facts { record, active, next, .. } = facts;
+    let recorded = record.latest();
+    let started = active.as_ref().map(|(_, slot)| *slot);
+    let known = previous.last_schedule_time.map(|time| time.0);
+    EvalJobStatus {
+        observed_generation: generation,
+        conditions: condition::merge(&previous.conditions, &claims, generation, now),
+        verdict: record.verdict,
+        last_schedule_time: [recorded, started, known].into_iter().flatten().max().map(Time),
+        next_schedule_time: next.map(|slot| Time(seconds(slot))),
+        active: active.map(|(name, _)| name),
+        targets: record.targets,
+        history: record.history,
+    }
+}
+
+fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
+    let mut claims = vec![passed(facts)];
+    if let Some(Problem { claim, reason, invalid }) = facts.problem {
+        let message = invalid.to_string();
+        if *claim == Kind::ResolvedRefs {
+            claims.push(accepted());
+        }
+        let because = |kind, status: bool| Claim::new(kind, status, reason, message.clone());
+        claims.extend([because(*claim, false), because(Kind::Ready, false), because(Kind::Stalled, true)]);
+        return claims;
+    }
+    let resolved = Claim::new(Kind::ResolvedRefs, true, "Resolved", "every model and dataset that it names exists");
+    let ready = if job.spec.suspend {
+        ("Suspended", "no run starts until spec.suspend is false".to_owned())
+    } else if !facts.waiting_for.is_empty() {
+        let targets = facts.waiting_for.join(", ");
+        (
+            "WaitingForTargets",
+            format!("a run is due and waits for {targets}: not ready yet, or still changing"),
+        )
+    } else {
+        let zone = job.spec.schedule.time_zone.as_deref().unwrap_or("UTC");
+        ("Scheduled", format!("runs at {:?} {zone}", job.spec.schedule.cron))
+    };
+    claims.extend([accepted(), resolved, Claim::new(Kind::Ready, true, ready.0, ready.1)]);
+    claims
+}
+
+fn accepted() -> Claim {
+    Claim::new(Kind::Accepted, true, "Valid", "the specification can be carried out")
+}
+
+fn passed(facts: &Facts<'_>) -> Claim {
+    let record = &facts.record;
+    let Some(verdict) = record.verdict else {
+        return Claim {
+            kind: Kind::Passed,
+            status: Status::Unknown,
+            reason: "NoRunYet",
+            message: "no run has ended yet".to_owned(),
+        };
+    };
+    if !facts.outdated.is_empty() {
+        let targets = facts.outdated.join(", ");
+        return Claim {
+            kind: Kind::Passed,
+            status: Status::Unknown,
+            reason: "Outdated",
+            message: format!("{targets} or the evaluation changed since the latest run, which said {verdict}; the next run judges anew"),
+        };
+    }
+    let (status, reason) = match verdict {
+        Verdict::Pass => (Status::True, "Pass"),
+        Verdict::Fail => (Status::False, "Fail"),
+        Verdict::Inconclusive => (Status::Unknown, "Inconclusive"),
+        Verdict::Invalid => (Status::Unknown, "Invalid"),
+    };
+    let of_that_verdict = record.targets.iter().filter(|target| target.verdict == verdict);
+    let reasons: Vec<String> = of_that_verdict
+        .map(|target| format!("{}: {}", target.model, target.message))
+        .collect();
+    Claim {
+        kind: Kind::Passed,
+        status,
+        reason,
+        message: reasons.join("; "),
+    }
+}

@@ -1,0 +1,368 @@
+//! The life of an EvalJob: slots, runs, crashes, verdicts.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use proptest::prelude::*;
+
+use super::check::Datasets;
+use super::report::{Counts, Report, Suite, Target};
+use super::{Plan, Seen, fixtures, observe, plan, wants_datasets};
+use crate::api::condition::{self, Kind};
+use crate::api::eval_job::{EvalJobStatus, Verdict};
+use crate::api::{EvalJob, ModelDeployment, Usd};
+
+/// The objects of a cluster with one EvalJob.
+struct World {
+    job: EvalJob,
+    models: Vec<Arc<ModelDeployment>>,
+    datasets: Datasets,
+    jobs: Vec<Arc<Job>>,
+    pods: Vec<Arc<Pod>>,
+    now: Timestamp,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            job: fixtures::job(),
+            models: vec![Arc::new(fixtures::model("llama"))],
+            datasets: fixtures::datasets(),
+            jobs: vec![],
+            pods: vec![],
+            now: at("2026-05-01T12:00:00Z"),
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        let runs = observe::runs(&self.job, &self.jobs, &self.pods, self.now);
+        let datasets = wants_datasets(&self.job, &self.models, &runs, self.now).then_some(&self.datasets);
+        let seen = Seen {
+            models: &self.models,
+            datasets,
+            runs: &runs,
+        };
+        plan(&self.job, seen, &fixtures::runner(), self.now)
+    }
+
+    /// One reconcile that dies after so many of its three writes.
+    fn reconcile_until(&mut self, writes: usize) {
+        let Plan { start, status, prune, .. } = self.plan();
+        let is_new = |start: &Job| !self.jobs.iter().any(|job| job.name_any() == start.name_any());
+        if writes > 0
+            && let Some(start) = start.filter(is_new)
+        {
+            self.jobs.push(Arc::new(start));
+        }
+        if writes > 1 {
+            self.job.status = Some(status);
+        }
+        if writes > 2 {
+            self.jobs.retain(|job| !prune.contains(&job.name_any()));
+        }
+    }
+
+    fn at(&mut self, now: &str) -> &mut Self {
+        self.now = at(now);
+        self.reconcile_until(3);
+        self
+    }
+
+    /// The Job of that slot ends now, with so many right answers of 500.
+    fn ends(&mut self, slot: &str, correct: u32) -> &mut Self {
+        let end = format!(
+            "{{conditions: [{{type: Complete, status: 'True', lastTransitionTime: '{}'}}]}}",
+            self.now
+        );
+        let ended = fixtures::ran(slot, &end);
+        for job in &mut self.jobs {
+            if job.name_any() == ended.name_any() {
+                let mut after = Job::clone(job);
+                after.status.clone_from(&ended.status);
+                *job = Arc::new(after);
+            }
+        }
+        self.pods.push(fixtures::pod(slot, Some(&report(correct).encode())));
+        self
+    }
+
+    fn status(&self) -> &EvalJobStatus {
+        self.job.status.as_ref().unwrap()
+    }
+
+    fn condition(&self, kind: Kind) -> String {
+        let found = condition::find(&self.status().conditions, kind).unwrap();
+        format!("{} {}: {}", found.status, found.reason, found.message)
+    }
+
+    fn change_model(&mut self) {
+        let mut model = ModelDeployment::clone(&self.models[0]);
+        model.spec.api.as_mut().unwrap().model = "another".to_owned();
+        self.models[0] = Arc::new(model);
+    }
+
+    fn unsettle(&mut self) {
+        let mut model = ModelDeployment::clone(&self.models[0]);
+        model.metadata.generation = Some(2);
+        self.models[0] = Arc::new(model);
+    }
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn report(correct: u32) -> Report {
+    Report {
+        suites: vec![Suite {
+            name: "claims".to_owned(),
+            size: 500,
+            digest: "d".to_owned(),
+        }],
+        targets: vec![Target {
+            model: "llama".to_owned(),
+            tokens: [50_000, 1_000],
+            counts: vec![Counts::from([500, correct, 0, 0])],
+        }],
+        cost: Some(72_500_000),
+        ..Report::default()
+    }
+}
+
+const SLOT: &str = "2026-05-02T02:00:00Z";
+
+#[test]
+fn before_its_first_slot_it_is_ready_and_waits_for_it() {
+    let mut world = World::new();
+    world.at("2026-05-01T12:00:00Z");
+    assert_eq!(world.condition(Kind::Ready), r#"True Scheduled: runs at "0 2 * * *" UTC"#);
+    assert_eq!(world.condition(Kind::Passed), "Unknown NoRunYet: no run has ended yet");
+    assert_eq!(world.status().next_schedule_time.as_ref().unwrap().0, at(SLOT));
+    assert_eq!(world.plan().wake, Some(at(SLOT)));
+}
+
+#[test]
+fn a_run_starts_at_its_slot_and_its_result_is_recorded() {
+    let mut world = World::new();
+    world.at(SLOT);
+    assert_eq!(world.status().active.as_deref(), Some("quality-29628120"));
+    assert_eq!(world.status().last_schedule_time.as_ref().unwrap().0, at(SLOT));
+
+    world.now = at("2026-05-02T02:10:00Z");
+    world.ends(SLOT, 460).at("2026-05-02T02:10:01Z");
+    insta::assert_yaml_snapshot!(world.status());
+}
+
+#[test]
+fn a_settled_evaluation_is_silent() {
+    let mut world = World::new();
+    world.at(SLOT).ends(SLOT, 460).at("2026-05-02T02:10:00Z");
+    let settled = world.status().clone();
+    for later in ["2026-05-02T02:10:01Z", "2026-05-02T12:00:00Z", "2026-05-03T01:59:59Z"] {
+        world.now = at(later);
+        let runs = observe::runs(&world.job, &world.jobs, &world.pods, world.now);
+        assert!(!wants_datasets(&world.job, &world.models, &runs, world.now));
+        let Plan { start, status, prune, .. } = world.plan();
+        assert_eq!((start, status, prune), (None, settled.clone(), vec![]));
+    }
+}
+
+#[test]
+fn the_verdict_follows_the_latest_run() {
+    let mut world = World::new();
+    world.at(SLOT).ends(SLOT, 460).at("2026-05-02T02:10:00Z");
+    assert!(
+        world
+            .condition(Kind::Passed)
+            .starts_with("True Pass: llama: claims: accuracy 0.920")
+    );
+    world
+        .at("2026-05-03T02:00:00Z")
+        .ends("2026-05-03T02:00:00Z", 300)
+        .at("2026-05-03T02:10:00Z");
+    assert!(
+        world
+            .condition(Kind::Passed)
+            .starts_with("False Fail: llama: claims: accuracy 0.600")
+    );
+    assert_eq!(world.status().verdict, Some(Verdict::Fail));
+    assert_eq!(
+        world.status().history.iter().map(|run| run.verdict).collect::<Vec<_>>(),
+        [Verdict::Fail, Verdict::Pass]
+    );
+    assert_eq!(world.status().history[0].cost_usd, Some(Usd("0.0725".to_owned())));
+}
+
+#[test]
+fn a_run_whose_start_was_not_noted_down_is_adopted() {
+    let mut world = World::new();
+    world.now = at(SLOT);
+    world.reconcile_until(1);
+    assert_eq!(world.jobs.len(), 1);
+    world.at("2026-05-02T02:00:05Z");
+    assert_eq!(world.jobs.len(), 1);
+    assert_eq!(world.status().active.as_deref(), Some("quality-29628120"));
+}
+
+#[test]
+fn a_job_that_was_deleted_while_it_ran_is_an_invalid_run_about_no_present_model() {
+    let mut world = World::new();
+    world.at(SLOT);
+    world.jobs.clear();
+    world.at("2026-05-02T02:05:00Z");
+    assert_eq!(
+        (world.status().verdict, world.status().active.clone()),
+        (Some(Verdict::Invalid), None)
+    );
+    let lost = "Job quality-29628120 was deleted before its report was read; wait for the next run";
+    assert_eq!(
+        (
+            world.status().targets[0].message.as_str(),
+            world.status().targets[0].fingerprint.as_str()
+        ),
+        (lost, "")
+    );
+    let recorded = world.status().clone();
+    world.at("2026-05-02T02:05:01Z");
+    assert_eq!(*world.status(), recorded);
+}
+
+#[test]
+fn slots_that_fall_into_a_run_are_left_out() {
+    let mut world = World::new();
+    world.job.spec.schedule.cron = "*/10 * * * *".to_owned();
+    world.at("2026-05-01T12:00:00Z");
+    let slot = "2026-05-01T12:00:00Z";
+    world.at("2026-05-01T12:35:00Z");
+    assert_eq!(world.jobs.len(), 1);
+    world.ends(slot, 460).at("2026-05-01T12:35:01Z");
+    assert_eq!((world.jobs.len(), world.status().active.clone()), (1, None));
+    world.at("2026-05-01T12:40:00Z");
+    assert_eq!(world.jobs.len(), 2);
+}
+
+#[test]
+fn a_suspended_evaluation_finishes_its_run_and_starts_none() {
+    let mut world = World::new();
+    world.at(SLOT);
+    world.job.spec.suspend = true;
+    world.ends(SLOT, 460).at("2026-05-02T02:10:00Z").at("2026-05-05T00:00:00Z");
+    assert_eq!(world.status().verdict, Some(Verdict::Pass));
+    assert_eq!(
+        world.condition(Kind::Ready),
+        "True Suspended: no run starts until spec.suspend is false"
+    );
+    assert_eq!((world.jobs.len(), world.status().next_schedule_time.clone()), (1, None));
+}
+
+#[test]
+fn a_run_waits_for_a_model_that_is_changing_but_not_for_ever() {
+    let mut world = World::new();
+    world.unsettle();
+    world.at(SLOT);
+    assert_eq!(
+        world.condition(Kind::Ready),
+        "True WaitingForTargets: a run is due and waits for llama: not ready yet, or still changing"
+    );
+    assert_eq!((world.jobs.len(), world.plan().wake), (0, Some(at("2026-05-02T02:10:00Z"))));
+    world.at("2026-05-02T02:10:00Z").ends(SLOT, 460).at("2026-05-02T02:20:00Z");
+    assert_eq!(world.status().targets[0].fingerprint, "", "nobody knows which of the two it was");
+    assert!(world.condition(Kind::Passed).starts_with("Unknown Outdated"));
+}
+
+#[test]
+fn a_verdict_about_a_model_that_has_changed_since_is_outdated() {
+    let mut world = World::new();
+    world.at(SLOT).ends(SLOT, 460).at("2026-05-02T02:10:00Z");
+    world.change_model();
+    world.at("2026-05-02T03:00:00Z");
+    assert_eq!(
+        world.condition(Kind::Passed),
+        "Unknown Outdated: llama or the evaluation changed since the latest run, which said Pass; the next run judges anew"
+    );
+}
+
+#[test]
+fn what_is_missing_holds_a_due_run_back_until_it_comes() {
+    let mut world = World::new();
+    let datasets = std::mem::take(&mut world.datasets);
+    world.at("2026-05-02T03:00:00Z");
+    let field = "spec.suites[claims].exemplars.dataset.configMapRef";
+    let missing = format!(
+        "ConfigMapNotFound: {field}: there is no ConfigMap claims/exemplars; create it with the key cases.jsonl, or change the name"
+    );
+    assert_eq!(world.condition(Kind::Ready), format!("False {missing}"));
+    assert_eq!(world.condition(Kind::Stalled), format!("True {missing}"));
+    assert_eq!((world.jobs.len(), world.plan().ask_again), (0, true));
+    world.datasets = datasets;
+    world.at("2026-05-02T03:00:10Z");
+    assert_eq!(world.status().active.as_deref(), Some("quality-29628120"));
+    assert!(condition::find(&world.status().conditions, Kind::Stalled).is_none());
+}
+
+#[test]
+fn a_broken_schedule_stalls_without_forgetting_what_is_known() {
+    let mut world = World::new();
+    world.at(SLOT).ends(SLOT, 460).at("2026-05-02T02:10:00Z");
+    world.job.spec.schedule.time_zone = Some("Mars/Olympus".to_owned());
+    world.at("2026-05-02T02:20:00Z");
+    assert!(
+        world
+            .condition(Kind::Accepted)
+            .starts_with("False InvalidSchedule: spec.schedule.timeZone")
+    );
+    assert!(!world.plan().ask_again);
+    assert_eq!(world.status().verdict, Some(Verdict::Pass));
+}
+
+#[test]
+fn a_target_that_is_no_longer_asked_for_is_forgotten() {
+    let mut world = World::new();
+    world.at(SLOT).ends(SLOT, 460).at("2026-05-02T02:10:00Z");
+    world.models.push(Arc::new(fixtures::model("mistral")));
+    world.job.spec.targets.models = vec!["mistral".to_owned()];
+    world.at("2026-05-02T02:20:00Z");
+    assert_eq!(world.status().targets, []);
+    assert!(world.condition(Kind::Passed).starts_with("Unknown Outdated: mistral"));
+}
+
+#[test]
+fn the_jobs_of_the_latest_three_runs_and_the_wanted_history_are_kept() {
+    let mut world = World::new();
+    world.job.spec.history.runs = 2;
+    for day in 2..9 {
+        let slot = format!("2026-05-0{day}T02:00:00Z");
+        world.at(&slot).ends(&slot, 460).at(&format!("2026-05-0{day}T02:10:00Z"));
+    }
+    let kept: Vec<String> = world.jobs.iter().map(|job| job.name_any()).collect();
+    assert_eq!(kept, ["quality-29633880", "quality-29635320", "quality-29636760"]);
+    assert_eq!(world.status().history.len(), 2);
+}
+
+proptest! {
+    #[test]
+    fn dying_after_any_write_ends_in_the_same_state(deaths in prop::collection::vec(0usize..3, 0..12)) {
+        let life = |deaths: &[usize]| {
+            let mut world = World::new();
+            let mut deaths = deaths.iter().copied();
+            for day in 2..6 {
+                let slot = format!("2026-05-0{day}T02:00:00Z");
+                for now in [slot.clone(), format!("2026-05-0{day}T02:10:00Z")] {
+                    world.now = at(&now);
+                    world.reconcile_until(deaths.next().unwrap_or(3));
+                    world.reconcile_until(deaths.next().unwrap_or(3));
+                    world.reconcile_until(3);
+                    if now == slot {
+                        world.ends(&slot, 440);
+                    }
+                }
+            }
+            let jobs: Vec<String> = world.jobs.iter().map(|job| job.name_any()).collect();
+            (world.job.status, jobs)
+        };
+        prop_assert_eq!(life(&deaths), life(&[]));
+    }
+}
