@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use crate::manifest::Portfolio;
+use crate::manifest::{self, Portfolio};
 
 /// What to check, and how strictly.
 #[derive(Args)]
@@ -14,6 +14,9 @@ pub struct Check {
     /// A file, a folder (everything below it named *.yaml, *.yml or *.json) or - for standard input; may be given more than once.
     #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     paths: Vec<PathBuf>,
+    /// The installer's settings: checks accelerator profiles and engines too.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
     /// Exit with 1 on warnings too, such as names that nothing in the files carries.
     #[arg(long)]
     strict: bool,
@@ -33,7 +36,11 @@ enum Output {
 impl Check {
     #[expect(clippy::print_stdout, reason = "the output is the product")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let portfolio = Portfolio::read(&self.paths);
+        let mut portfolio = Portfolio::read(&self.paths);
+        match self.settings.as_deref().map(manifest::settings).transpose() {
+            Ok(settings) => portfolio.check_feasible(settings.as_ref()),
+            Err(finding) => portfolio.findings.push(finding),
+        }
         match self.output {
             Output::Json => {
                 let json = serde_json::to_string_pretty(&portfolio.findings).context("writing the findings as JSON")?;

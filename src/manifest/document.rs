@@ -59,6 +59,13 @@ pub(super) fn item(path: &str, index: usize) -> String {
     format!("{path}[{index}]")
 }
 
+/// What the reader says, in one line and without the place that is told separately.
+pub(super) fn without_place(error: &serde_saphyr::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.rfind(" at line ").map_or(line, |end| &line[..end]).to_owned()
+}
+
 fn split(text: &str) -> Vec<(u64, String)> {
     let mut parts = vec![(1, String::new())];
     for (line, number) in text.lines().zip(1u64..) {
@@ -82,7 +89,7 @@ fn one(text: &str, first_line: u64) -> Result<Option<Document>, Unreadable> {
         let line = error.location().map_or(0, |at| at.line().saturating_sub(1));
         Unreadable {
             line: first_line + line,
-            problem: error.to_string().lines().next().unwrap_or_default().to_owned(),
+            problem: without_place(&error),
         }
     })?;
     if root.value == Node::Null {

@@ -6,6 +6,7 @@
 //! ```
 
 mod document;
+mod feasible;
 mod files;
 mod finding;
 mod object;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 
+pub use feasible::settings;
 pub use finding::{Finding, Origin, Severity};
 pub use object::Other;
 

@@ -196,3 +196,47 @@ fn folders_are_read_whole_and_may_hold_other_files() {
     assert_eq!((portfolio.findings, portfolio.models.len(), portfolio.others.len()), (vec![], 1, 1));
     assert_eq!(named.errors(), 2, "{:#?}", named.findings);
 }
+
+#[test]
+fn what_the_operator_could_not_carry_out_is_an_error() {
+    let settings = serde_saphyr::from_str("acceleratorProfiles: {nvidia-l4: {resource: nvidia.com/gpu}}").unwrap();
+    let said = |spec: &str, settings| {
+        let mut portfolio = Portfolio::from_text("x", &model(spec));
+        portfolio.check_feasible(settings);
+        portfolio.findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let on_h100 = "selfHosted: {engine: {kind: VLLM}, accelerator: {profile: nvidia-h100}}";
+    assert_eq!(
+        said(on_h100, Some(&settings)),
+        [
+            "x:5: ModelDeployment ns/m: spec.selfHosted.accelerator.profile: there is no profile \"nvidia-h100\"; use one of nvidia-l4, or ask the installer to add it to acceleratorProfiles of the settings"
+        ]
+    );
+    assert_eq!(said(on_h100, None), Vec::<String>::new());
+    let pinned = "selfHosted: {engine: {kind: LlamaCpp}, source: {uri: \"hf://a/b@c\"}}";
+    assert_eq!(
+        said(pinned, None),
+        [
+            "x:5: ModelDeployment ns/m: spec.selfHosted.source.uri: llama.cpp cannot be told a revision of the hub; remove the part from '@' on, or use pvc://"
+        ]
+    );
+}
+
+#[test]
+fn a_misspelled_setting_is_refused_with_its_line() {
+    let file = std::env::temp_dir().join(format!("llm-portfolio-settings-{}.yaml", std::process::id()));
+    std::fs::write(
+        &file,
+        "allowAnonymous: true\nacceleratorProfiles:\n  a:\n    resorce: nvidia.com/gpu\n",
+    )
+    .unwrap();
+    let finding = super::settings(&file).unwrap_err().to_string();
+    std::fs::write(&file, "# nothing decided\n").unwrap();
+    let empty = super::settings(&file);
+    std::fs::remove_file(&file).unwrap();
+    assert!(
+        finding.contains(".yaml:4: unknown field `resorce`, expected one of resource, "),
+        "{finding}"
+    );
+    assert_eq!(empty, Ok(crate::api::Settings::default()));
+}
