@@ -12,3 +12,4 @@ pub mod plan;
 mod arrows;
 #[cfg(test)]
 mod testing;
+pub mod protocol;

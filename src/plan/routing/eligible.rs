@@ -10,11 +10,10 @@ use super::Inputs;
 use super::table::{Backend, Candidate};
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::Verdict;
-use crate::api::model_deployment::{ApiSource, Provider};
 use crate::api::routing_policy::Requirements;
 use crate::api::{EvalJob, ModelDeployment};
-use crate::plan::fingerprint;
 use crate::plan::names::Key;
+use crate::plan::{backend, fingerprint};
 
 /// Why a model gets no requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +103,7 @@ impl<'a> Known<'a> {
         let urls = match &md.spec.api {
             Some(api) => {
                 provider_is_confirmed(md)?;
-                vec![format!("{}/chat/completions", base_url(api).trim_end_matches('/'))]
+                vec![format!("{}/chat/completions", backend::base_url(api))]
             }
             None => pods(self.endpoints.get(key), md)?
                 .iter()
@@ -129,16 +128,6 @@ pub fn served_name(md: &ModelDeployment) -> String {
     match &md.spec.api {
         Some(api) => api.model.clone(),
         None => md.metadata.name.clone().unwrap_or_default(),
-    }
-}
-
-fn base_url(api: &ApiSource) -> &str {
-    match (&api.endpoint, api.provider) {
-        (Some(url), _) => url,
-        (None, Provider::OpenAI) => "https://api.openai.com/v1",
-        (None, Provider::Anthropic) => "https://api.anthropic.com/v1",
-        // Refused by the CRD's rules; where those are bypassed it is not a URL, and the model stays out.
-        (None, Provider::OpenAICompatible) => "",
     }
 }
 

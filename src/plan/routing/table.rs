@@ -13,15 +13,15 @@ use crate::api::model_deployment::{Class, Price};
 use crate::api::routing_policy::{RouteRule, Strategy};
 use crate::plan::names::Key;
 
-/// Every name that clients may call. Reading it takes no lock; cloning it copies no route.
+/// Every name that clients may call.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    routes: Arc<HashMap<String, Arc<Route>>>,
+    routes: HashMap<String, Arc<Route>>,
 }
 
 impl RouteTable {
     pub(super) fn new(routes: HashMap<String, Arc<Route>>) -> Self {
-        Self { routes: Arc::new(routes) }
+        Self { routes }
     }
 
     /// What a name stands for: a policy's `spec.model`, or `namespace/name` of a ModelDeployment.
@@ -35,7 +35,7 @@ impl RouteTable {
         self.routes.values()
     }
 
-    /// The key of every model that may get requests from some route.
+    /// Every model that may get requests from some route.
     pub fn backends(&self) -> impl Iterator<Item = &Backend> {
         let rules = self.routes.values().flat_map(|route| &route.rules);
         rules.flat_map(Rule::candidates).filter_map(|c| c.backend.as_deref().ok())
