@@ -5,11 +5,12 @@ pub mod api;
 pub mod cluster;
 pub mod command;
 pub mod controller;
+pub mod evaluator;
 pub mod manifest;
 pub mod plan;
 
 #[cfg(test)]
 mod arrows;
+pub mod protocol;
 #[cfg(test)]
 mod testing;
-pub mod protocol;

@@ -1,0 +1,6 @@
+//! One evaluation run, to completion: reads the questions, asks the models through the gateway, scores the answers and counts them into a
+//! report. Every answer is noted down, so that a run that is killed goes on where it stopped.
+
+pub mod dataset;
+pub mod prompt;
+pub mod score;
