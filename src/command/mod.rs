@@ -2,6 +2,7 @@
 
 mod check;
 mod crds;
+mod evaluate;
 mod operator;
 mod start;
 
@@ -16,6 +17,8 @@ pub enum Command {
     Crds,
     /// Runs the controllers.
     Operator(operator::Flags),
+    /// Carries out one evaluation through the gateway and writes its report.
+    Evaluate(evaluate::Flags),
     /// Checks files offline: exits with 1 and names file, line, field and remedy when the cluster would refuse something.
     Check(check::Check),
 }
@@ -29,6 +32,7 @@ impl Command {
         match self {
             Self::Crds => crds::run(),
             Self::Operator(flags) => operator::run(flags),
+            Self::Evaluate(flags) => evaluate::run(flags),
             Self::Check(check) => check.run(),
         }
     }

@@ -1,6 +1,14 @@
 //! One evaluation run, to completion: reads the questions, asks the models through the gateway, scores the answers and counts them into a
 //! report. Every answer is noted down, so that a run that is killed goes on where it stopped.
 
+pub mod client;
 pub mod dataset;
+pub mod display;
+pub mod progress;
 pub mod prompt;
+pub mod run;
 pub mod score;
+mod tally;
+
+#[cfg(test)]
+mod tests;

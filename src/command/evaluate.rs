@@ -1,0 +1,78 @@
+//! `portfolio evaluate`: one evaluation run to completion. Exits with 0 when there is a report, whatever it says, and with 1 when trying again
+//! may help; it then goes on where it stopped.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::evaluator::client::{Client, Pace};
+use crate::evaluator::display::{Display, summary};
+use crate::evaluator::run::{self, Places};
+use crate::plan::evaluation::report::Report;
+use crate::plan::evaluation::run::Evaluation;
+
+use super::start;
+
+/// Flags of `portfolio evaluate`. In the cluster the operator sets their environment variables.
+#[derive(Args)]
+pub struct Flags {
+    /// What to do, as JSON.
+    #[arg(long, env = "EVALUATION")]
+    evaluation: String,
+    /// The base URL of the gateway, such as `http://localhost:8080`.
+    #[arg(long, env = "GATEWAY_URL")]
+    gateway: String,
+    /// The file with the token for the gateway, read anew for each request. Default: none is sent.
+    #[arg(long, env = "TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// The folder with `<suite>.jsonl` for each suite.
+    #[arg(long, env = "DATASETS", default_value = "/datasets")]
+    datasets: PathBuf,
+    /// Where answers are noted down; a run that finds it goes on where that one stopped.
+    #[arg(long, env = "PROGRESS_FILE", default_value = "/work/progress.jsonl")]
+    progress_file: PathBuf,
+    /// Where the report is written.
+    #[arg(long, env = "REPORT_FILE", default_value = "/dev/termination-log")]
+    report_file: PathBuf,
+}
+
+pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
+    start::logs();
+    start::runtime()?.block_on(evaluate(flags))
+}
+
+async fn evaluate(flags: Flags) -> anyhow::Result<ExitCode> {
+    let stop = start::stop_on_signals()?;
+    let result = tokio::select! {
+        result = carry_out(&flags) => result,
+        () = stop.cancelled() => Err(anyhow::anyhow!("the run was stopped before its end")),
+    };
+    let report = match &result {
+        Ok(report) => report.clone(),
+        Err(error) => Report::invalid(format!("{error:#}")),
+    };
+    std::fs::write(&flags.report_file, report.encode()).with_context(|| format!("writing the report {}", flags.report_file.display()))?;
+    result.map(|report| {
+        eprint!("{}", summary(&report));
+        ExitCode::SUCCESS
+    })
+}
+
+async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
+    let evaluation: Evaluation = match serde_json::from_str(&flags.evaluation) {
+        Ok(evaluation) => evaluation,
+        Err(error) => return Ok(Report::invalid(format!("--evaluation cannot be read: {error}"))),
+    };
+    let client = match Client::new(&flags.gateway, flags.token_file.clone(), Pace::default()) {
+        Ok(client) => client,
+        Err(error) => return Ok(Report::invalid(format!("--gateway cannot be used: {error:#}"))),
+    };
+    let places = Places {
+        datasets: flags.datasets.clone(),
+        progress: flags.progress_file.clone(),
+    };
+    let mut display = Display::default();
+    run::run(&evaluation, &client, &places, |standing| display.tell(standing)).await
+}

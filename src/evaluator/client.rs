@@ -1,0 +1,271 @@
+//! Asking the gateway. Whatever time can heal is tried again, at the pace the gateway asks for, within a deadline; a question ends with an
+//! answer, with a failure of its own, or with the news that the gateway cannot be reached at all.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::dataset::Message;
+use crate::protocol::openai::{self, Usage};
+
+/// The longest answer asked for; the benchmark's own limit.
+const MOST_TOKENS: u32 = 2048;
+/// More than any answer of so many tokens.
+const MOST_BYTES: usize = 4 << 20;
+const CONNECT: Duration = Duration::from_secs(10);
+/// The most of a gateway's own words that is passed on.
+const WORDS: usize = 200;
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// For one answer.
+    pub answer: Duration,
+    /// For one question, all its attempts together.
+    pub question: Duration,
+    /// Before the second attempt; doubled for each further one.
+    pub first: Duration,
+    /// Before any attempt.
+    pub longest: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(300),
+            question: Duration::from_secs(300),
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a model said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Its text; empty when it said nothing.
+    pub text: String,
+    /// What it used, when the gateway says so.
+    pub usage: Option<Usage>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The gateway answered, and there is no use in asking again now. Holds no part of the question.
+    Refused(String),
+    /// The gateway could not be reached within the deadline.
+    Unreachable(String),
+}
+
+/// A client of one gateway.
+pub struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    url: Uri,
+    token_file: Option<PathBuf>,
+    pace: Pace,
+}
+
+impl Client {
+    /// Of the gateway at `url`, as the owner of the token in that file.
+    ///
+    /// # Errors
+    /// When the URL or the machine's certificate authorities cannot be read.
+    pub fn new(url: &str, token_file: Option<PathBuf>, pace: Pace) -> anyhow::Result<Self> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT));
+        // Only TLS needs the authorities, and a minimal image may have none.
+        let connector = if url.starts_with("https:") {
+            HttpsConnectorBuilder::new()
+                .with_native_roots()
+                .context("reading the certificate authorities")?
+        } else {
+            let provider = rustls::crypto::ring::default_provider().into();
+            let config = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .context("setting up TLS")?
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            HttpsConnectorBuilder::new().with_tls_config(config)
+        };
+        let connector = connector.https_or_http().enable_http1().wrap_connector(http);
+        let url = format!("{}/v1/chat/completions", url.trim_end_matches('/'));
+        Ok(Self {
+            pool: Pool::builder(TokioExecutor::new()).build(connector),
+            url: url.parse().with_context(|| format!("{url:?} is not a URL"))?,
+            token_file,
+            pace,
+        })
+    }
+
+    /// What `model` says to `messages`.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn ask(&self, model: &str, messages: &[Message]) -> Result<Answer, Failure> {
+        let body = json!({ "model": model, "messages": messages, "temperature": 0, "max_tokens": MOST_TOKENS, "stream": false });
+        let body = Bytes::from(body.to_string());
+        let begun = Instant::now();
+        let mut wait = self.pace.first;
+        loop {
+            let (failure, asked_for) = match tokio::time::timeout(self.pace.answer, self.attempt(body.clone())).await {
+                Err(_) => (Failure::Refused(format!("no answer within {} s", self.pace.answer.as_secs())), None),
+                Ok(Attempt::Answered(answer)) => return Ok(answer),
+                Ok(Attempt::Refused(why)) => return Err(Failure::Refused(why)),
+                Ok(Attempt::Busy(why, after)) => (Failure::Refused(why), after),
+                Ok(Attempt::Unreachable(why)) => (Failure::Unreachable(why), None),
+            };
+            let pause = asked_for.unwrap_or(wait).min(self.pace.longest);
+            if begun.elapsed() + pause > self.pace.question {
+                return Err(failure);
+            }
+            tokio::time::sleep(pause).await;
+            wait = (wait * 2).min(self.pace.longest);
+        }
+    }
+
+    async fn attempt(&self, body: Bytes) -> Attempt {
+        let mut request = Request::post(self.url.clone()).header(CONTENT_TYPE, "application/json");
+        if let Some(file) = &self.token_file {
+            // Read anew each time: the kubelet replaces it while a run goes on.
+            match tokio::fs::read_to_string(file).await {
+                Ok(token) => request = request.header(AUTHORIZATION, format!("Bearer {}", token.trim())),
+                Err(error) => return Attempt::Unreachable(format!("the token {} cannot be read: {error}", file.display())),
+            }
+        }
+        let request = match request.body(Full::new(body)) {
+            Ok(request) => request,
+            Err(error) => return Attempt::Unreachable(format!("the request cannot be written: {error}")),
+        };
+        let (head, body) = match self.pool.request(request).await {
+            Ok(response) => response.into_parts(),
+            Err(error) => return Attempt::Unreachable(format!("{} does not answer: {}", self.url, root_cause(&error))),
+        };
+        match Limited::new(body, MOST_BYTES).collect().await {
+            Ok(body) => understand(head.status, &head.headers, &body.to_bytes()),
+            Err(error) => Attempt::Busy(format!("the answer broke off: {}", root_cause(&*error)), None),
+        }
+    }
+}
+
+/// How one request ended.
+enum Attempt {
+    Answered(Answer),
+    Refused(String),
+    Busy(String, Option<Duration>),
+    Unreachable(String),
+}
+
+fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
+    if status.is_success() {
+        return match serde_json::from_slice::<Completion>(body) {
+            Ok(Completion { choices }) if !choices.is_empty() => Attempt::Answered(Answer {
+                text: choices
+                    .into_iter()
+                    .next()
+                    .and_then(|choice| choice.message.content)
+                    .unwrap_or_default(),
+                usage: openai::usage(body),
+            }),
+            _ => Attempt::Refused("the answer is not a chat completion".to_owned()),
+        };
+    }
+    let why = words(status, body);
+    let is_passing = matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504);
+    if !is_passing {
+        return Attempt::Refused(why);
+    }
+    let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Attempt::Busy(why, after.map(Duration::from_secs))
+}
+
+/// The status and the code of an error and, where they cannot hold a part of the question, its words.
+fn words(status: StatusCode, body: &[u8]) -> String {
+    let error = serde_json::from_slice::<Envelope>(body)
+        .map(|envelope| envelope.error)
+        .unwrap_or_default();
+    let is_about_the_question = matches!(status.as_u16(), 400 | 413 | 422);
+    let detail = if is_about_the_question { None } else { error.message };
+    let code = error.code.as_ref().and_then(|code| code.as_str().map(str::to_owned)).or(error.kind);
+    let detail: String = detail.or(code).unwrap_or_default().chars().take(WORDS).collect();
+    format!("{} {detail}", status.as_u16()).trim_end().to_owned()
+}
+
+#[derive(Deserialize)]
+struct Completion {
+    choices: Vec<Choice>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    message: Said,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    content: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    error: ErrorWords,
+}
+
+#[derive(Default, Deserialize)]
+struct ErrorWords {
+    message: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    code: Option<serde_json::Value>,
+}
+
+/// The innermost error, which is the one that says something.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |e| e.source())
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_tells_its_words_unless_they_may_quote_the_question() {
+        let body = br#"{"error": {"message": "model claims/llama has no ready pod", "type": "unavailable", "code": "no_target"}}"#;
+        assert_eq!(
+            words(StatusCode::SERVICE_UNAVAILABLE, body),
+            "503 model claims/llama has no ready pod"
+        );
+        assert_eq!(words(StatusCode::BAD_REQUEST, body), "400 no_target");
+        assert_eq!(words(StatusCode::BAD_GATEWAY, b"<html>"), "502");
+    }
+
+    #[test]
+    fn only_what_time_can_heal_is_tried_again() {
+        let after = HeaderMap::from_iter([(RETRY_AFTER, "7".parse().unwrap())]);
+        for (status, is_passing) in [(429, true), (503, true), (502, true), (400, false), (401, false), (404, false)] {
+            let attempt = understand(StatusCode::from_u16(status).unwrap(), &after, b"");
+            let expected = is_passing.then_some(Some(Duration::from_secs(7)));
+            let seen = match attempt {
+                Attempt::Busy(_, after) => Some(after),
+                Attempt::Answered(_) | Attempt::Refused(_) | Attempt::Unreachable(_) => None,
+            };
+            assert_eq!(seen, expected, "{status}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! How far a run is, for a person at a terminal or in a log.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use super::run::Standing;
+use crate::plan::evaluation::report::Report;
+use crate::plan::statistics::Interval;
+
+/// Between two lines of a log.
+const BETWEEN_LINES: Duration = Duration::from_secs(5);
+/// Between two drawings of a bar.
+const BETWEEN_DRAWINGS: Duration = Duration::from_millis(100);
+const WIDTH: usize = 30;
+
+/// Tells on stderr.
+pub struct Display {
+    is_terminal: bool,
+    told: Option<Instant>,
+}
+
+impl Default for Display {
+    fn default() -> Self {
+        Self {
+            is_terminal: std::io::stderr().is_terminal(),
+            told: None,
+        }
+    }
+}
+
+impl Display {
+    /// Tells how far the run is, unless it just has.
+    pub fn tell(&mut self, standing: Standing) {
+        let between = if self.is_terminal { BETWEEN_DRAWINGS } else { BETWEEN_LINES };
+        let is_end = standing.ended == standing.total;
+        if self.told.is_some_and(|told| told.elapsed() < between) && !is_end {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let text = if self.is_terminal {
+            format!("\r{}{}", bar(standing), if is_end { "\n" } else { "" })
+        } else {
+            format!("{}\n", line(standing))
+        };
+        // A closed stderr is no reason to end a run.
+        std::io::stderr().write_all(text.as_bytes()).ok();
+    }
+}
+
+fn line(standing: Standing) -> String {
+    let Standing {
+        ended,
+        total,
+        errors,
+        tokens,
+    } = standing;
+    format!("evaluating: {ended} of {total} questions, {errors} errors, {tokens} tokens")
+}
+
+fn bar(standing: Standing) -> String {
+    let full = (standing.ended * WIDTH).checked_div(standing.total).unwrap_or(WIDTH);
+    format!("[{}{}] {}", "#".repeat(full), "-".repeat(WIDTH - full), line(standing))
+}
+
+/// The result as a person reads it.
+#[must_use]
+pub fn summary(report: &Report) -> String {
+    if let Some(why) = &report.invalid {
+        return format!("the run cannot be judged: {why}\n");
+    }
+    let mut text = String::new();
+    for target in &report.targets {
+        for (suite, counts) in report.suites.iter().zip(&target.counts) {
+            let accuracy = Interval::wilson(counts.correct, counts.questions).map_or_else(|| "-".to_owned(), |i| i.to_string());
+            text += &format!(
+                "{} {}: accuracy {accuracy}, {} of {} questions, {} without a readable answer, {} errors\n",
+                target.model, suite.name, counts.questions, suite.size, counts.unparsed, counts.errors
+            );
+        }
+    }
+    text += &format!("{} tokens\n", report.tokens());
+    if let Some(limit) = report.stopped {
+        text += &format!("stopped at {}\n", limit.field());
+    }
+    if let Some(error) = &report.error {
+        text += &format!("the first error: {error}\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_fills_as_questions_end() {
+        let standing = |ended, total| Standing {
+            ended,
+            total,
+            errors: 1,
+            tokens: 42,
+        };
+        let half = bar(standing(5, 10));
+        assert_eq!(
+            half,
+            "[###############---------------] evaluating: 5 of 10 questions, 1 errors, 42 tokens"
+        );
+        assert!(bar(standing(0, 0)).starts_with("[##############################]"));
+    }
+}
