@@ -8,6 +8,7 @@ pub mod controller;
 pub mod evaluator;
 pub mod manifest;
 pub mod plan;
+pub mod protocol;
 
 #[cfg(test)]
 mod arrows;

@@ -73,12 +73,7 @@ impl Cluster {
         };
         let client = client_of(&kubeconfig).await?;
         let kubectl = Kubectl::new(&kubeconfig).await?;
-        Ok(Self {
-            client,
-            kubectl,
-            local,
-            _in_use: in_use,
-        })
+        Ok(Self { client, kubectl, local, _in_use: in_use })
     }
 
     /// A client with the administrator's rights.

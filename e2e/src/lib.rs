@@ -4,6 +4,7 @@
 //! - [`Cluster::alone`] is for tests that break parts; the others wait meanwhile.
 //! - [`provider::Provider`] is a commercial API that does as it is told.
 //! - [`fake_nodes::FakeNodes`] makes pods Ready on nodes that do not exist.
+//! - [`portfolio::Portfolio::install`] installs the product as users do.
 //! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
 
 pub mod assets;
@@ -16,6 +17,7 @@ pub mod image;
 pub mod images;
 pub mod kubectl;
 pub mod namespace;
+pub mod portfolio;
 pub mod provider;
 mod skip;
 pub mod wait;

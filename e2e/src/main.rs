@@ -88,11 +88,7 @@ async fn main() -> Result<()> {
         Command::Up { nodes, gpus } => {
             let begin = Instant::now();
             let local = cluster::up(Shape { nodes, gpus }).await?;
-            eprintln!(
-                "the cluster is up ({:.1} s, {} node(s)); use it: eval \"$(e2e env)\"",
-                begin.elapsed().as_secs_f32(),
-                local.nodes()?
-            );
+            eprintln!("the cluster is up ({:.1} s, {} node(s)); use it: eval \"$(e2e env)\"", begin.elapsed().as_secs_f32(), local.nodes()?);
         }
         Command::Down => cluster::down().await?,
         Command::Part { action, name } => {

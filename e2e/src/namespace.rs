@@ -26,14 +26,8 @@ impl Namespace {
             },
             ..KubeNamespace::default()
         };
-        let made = Api::<KubeNamespace>::all(client)
-            .create(&PostParams::default(), &wanted)
-            .await
-            .context("making a namespace")?;
-        Ok(Self {
-            name: made.name_any(),
-            kubectl,
-        })
+        let made = Api::<KubeNamespace>::all(client).create(&PostParams::default(), &wanted).await.context("making a namespace")?;
+        Ok(Self { name: made.name_any(), kubectl })
     }
 
     /// Its name.
@@ -55,12 +49,7 @@ impl Namespace {
 
     fn show(&self, arguments: &[&str]) {
         if let Ok(done) = self.kubectl.command().into_std().args(["-n", &self.name]).args(arguments).output() {
-            eprintln!(
-                "$ kubectl -n {} {}\n{}",
-                self.name,
-                arguments.join(" "),
-                String::from_utf8_lossy(&done.stdout)
-            );
+            eprintln!("$ kubectl -n {} {}\n{}", self.name, arguments.join(" "), String::from_utf8_lossy(&done.stdout));
         }
     }
 }

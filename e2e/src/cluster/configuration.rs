@@ -96,18 +96,7 @@ pub(crate) type CommandLine = Vec<String>;
 
 pub(crate) fn etcd(layout: &Layout) -> CommandLine {
     // A crash of the machine may lose the cluster; a crash of etcd may not, and does not.
-    command(
-        &layout.bin().join("etcd"),
-        [
-            "--name",
-            "e2e",
-            "--data-dir",
-            &layout.root().join("etcd").to_string_lossy(),
-            "--unsafe-no-fsync",
-            "--log-level",
-            "warn",
-        ],
-    )
+    command(&layout.bin().join("etcd"), ["--name", "e2e", "--data-dir", &layout.root().join("etcd").to_string_lossy(), "--unsafe-no-fsync", "--log-level", "warn"])
 }
 
 pub(crate) fn apiserver(layout: &Layout) -> CommandLine {
@@ -175,10 +164,7 @@ fn with_kubeconfig(layout: &Layout, part: &str) -> CommandLine {
 }
 
 pub(crate) fn dns(layout: &Layout) -> CommandLine {
-    command(
-        &layout.bin().join("dns"),
-        [&format!("{CONTROL_PLANE}:53"), &*layout.kubeconfig("dns").to_string_lossy()],
-    )
+    command(&layout.bin().join("dns"), [&format!("{CONTROL_PLANE}:53"), &*layout.kubeconfig("dns").to_string_lossy()])
 }
 
 pub(crate) fn containerd(layout: &Layout, program: &Path, node: usize) -> CommandLine {
@@ -200,22 +186,14 @@ pub(crate) fn kubelet(layout: &Layout, node: usize) -> CommandLine {
 pub(crate) fn proxy(layout: &Layout, node: usize) -> CommandLine {
     command(
         &layout.bin().join("kube-proxy"),
-        [
-            &format!("--config={}", layout.config("proxy.yaml").display()),
-            &format!("--hostname-override={}", node_name(node)),
-        ],
+        [&format!("--config={}", layout.config("proxy.yaml").display()), &format!("--hostname-override={}", node_name(node))],
     )
 }
 
 pub(crate) fn fake_gpus(layout: &Layout, node: usize, gpus: usize) -> CommandLine {
-    command(
-        &layout.bin().join("fakegpu"),
-        [&gpus.to_string(), &*layout.gpus(node).to_string_lossy()],
-    )
+    command(&layout.bin().join("fakegpu"), [&gpus.to_string(), &*layout.gpus(node).to_string_lossy()])
 }
 
 fn command<S: AsRef<str>>(program: &Path, arguments: impl IntoIterator<Item = S>) -> CommandLine {
-    std::iter::once(program.display().to_string())
-        .chain(arguments.into_iter().map(|a| a.as_ref().to_owned()))
-        .collect()
+    std::iter::once(program.display().to_string()).chain(arguments.into_iter().map(|a| a.as_ref().to_owned())).collect()
 }

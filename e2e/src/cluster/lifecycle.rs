@@ -36,11 +36,7 @@ impl Default for Shape {
 
 /// Brings the cluster up, unless a healthy one runs; a smaller one gets the missing nodes, a broken one is replaced.
 pub async fn up(shape: Shape) -> Result<local::Local> {
-    ensure!(
-        (1..=MAX_NODES).contains(&shape.nodes),
-        "between 1 and {MAX_NODES} nodes, not {}",
-        shape.nodes
-    );
+    ensure!((1..=MAX_NODES).contains(&shape.nodes), "between 1 and {MAX_NODES} nodes, not {}", shape.nodes);
     ensure!(
         packages::is_root(),
         "the local cluster needs root for its namespaces and mounts: run this as root, or set KUBECONFIG to use another cluster"
@@ -111,12 +107,7 @@ async fn start(layout: &Layout, parts: &Parts, shape: Shape) -> Result<()> {
     start_kubelet(layout, parts, 1, shape.gpus)?;
     await_node(&client, 1, shape.gpus).await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
-    until(
-        "the controller manager makes service accounts",
-        Duration::from_secs(60),
-        async || Ok(accounts.get_opt("default").await?),
-    )
-    .await?;
+    until("the controller manager makes service accounts", Duration::from_secs(60), async || Ok(accounts.get_opt("default").await?)).await?;
     told("node n1 with its GPUs");
     for node in 2..=shape.nodes {
         add_node(layout, parts, node, shape.gpus).await?;
@@ -141,17 +132,7 @@ fn make_folders(layout: &Layout, kubernetes: &Path) -> Result<()> {
     for folder in ["parts", "log", "pki", "config", "bin"] {
         std::fs::create_dir_all(layout.root().join(folder))?;
     }
-    for name in [
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-        "kubelet",
-        "kube-proxy",
-        "kubectl",
-        "fakegpu",
-        "dns",
-    ] {
+    for name in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "fakegpu", "dns"] {
         std::os::unix::fs::symlink(kubernetes, layout.bin().join(name))?;
     }
     // Places to mount on; on the host they stay empty.
@@ -184,11 +165,9 @@ async fn start_node_holder(layout: &Layout, parts: &Parts, node: usize) -> Resul
         parts.launch(&format!("node@{node}"), own)?;
     }
     let ready = folder.join("ready");
-    until("the node's namespaces are set up", Duration::from_secs(15), async || {
-        Ok(ready.exists().then_some(()))
-    })
-    .await
-    .with_context(|| tail_of(&layout.log(&format!("node@{node}")), 15))
+    until("the node's namespaces are set up", Duration::from_secs(15), async || Ok(ready.exists().then_some(())))
+        .await
+        .with_context(|| tail_of(&layout.log(&format!("node@{node}")), 15))
 }
 
 async fn start_containerd(layout: &Layout, parts: &Parts, authority: &Authority<'_>, node: usize) -> Result<()> {
@@ -213,20 +192,12 @@ fn start_kubelet(layout: &Layout, parts: &Parts, node: usize, gpus: usize) -> Re
 
 async fn await_node(client: &Client, node: usize, gpus: usize) -> Result<()> {
     let (nodes, name) = (Api::<Node>::all(client.clone()), node_name(node));
-    until(
-        &format!("node {name} is Ready with {gpus} GPUs"),
-        Duration::from_secs(90),
-        async || {
-            let status = nodes.get(&name).await?.status.unwrap_or_default();
-            let is_ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-            let offered = status
-                .allocatable
-                .unwrap_or_default()
-                .get("nvidia.com/gpu")
-                .map_or("0".to_owned(), |q| q.0.clone());
-            Ok((is_ready && offered == gpus.to_string()).then_some(()))
-        },
-    )
+    until(&format!("node {name} is Ready with {gpus} GPUs"), Duration::from_secs(90), async || {
+        let status = nodes.get(&name).await?.status.unwrap_or_default();
+        let is_ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+        let offered = status.allocatable.unwrap_or_default().get("nvidia.com/gpu").map_or("0".to_owned(), |q| q.0.clone());
+        Ok((is_ready && offered == gpus.to_string()).then_some(()))
+    })
     .await
 }
 
@@ -248,10 +219,7 @@ async fn health(layout: &Layout, parts: &Parts) -> Result<usize> {
     let nodes = names.iter().filter(|name| name.starts_with("kubelet@")).count();
     ensure!(nodes > 0, "it never got as far as a node");
     let client = client_of(&layout.kubeconfig("admin")).await?;
-    let answer = tokio::time::timeout(
-        Duration::from_secs(10),
-        until("/readyz", Duration::from_secs(10), async || ready(&client).await),
-    );
+    let answer = tokio::time::timeout(Duration::from_secs(10), until("/readyz", Duration::from_secs(10), async || ready(&client).await));
     answer.await.context("the API server does not answer")??;
     Ok(nodes)
 }
@@ -262,11 +230,7 @@ async fn guarded(layout: &Layout, parts: &Parts, work: impl Future<Output = Resu
     let mut report = String::new();
     for name in parts.names().unwrap_or_default() {
         if parts.state(&name)? == State::Gone {
-            report += &format!(
-                "\n{name} is gone; the end of {}:\n{}\n",
-                layout.log(&name).display(),
-                tail_of(&layout.log(&name), 12)
-            );
+            report += &format!("\n{name} is gone; the end of {}:\n{}\n", layout.log(&name).display(), tail_of(&layout.log(&name), 12));
         }
     }
     if report.is_empty() {
@@ -293,10 +257,7 @@ async fn down_locked(layout: &Layout) -> Result<()> {
         Ok((!Path::new("/sys/class/net").join(LINK).exists()).then_some(()))
     })
     .await?;
-    until("the cgroups of the cluster are gone", Duration::from_secs(20), async || {
-        Ok(Some(network::remove_cgroups()?))
-    })
-    .await?;
+    until("the cgroups of the cluster are gone", Duration::from_secs(20), async || Ok(Some(network::remove_cgroups()?))).await?;
     for place in ["/var/lib/kubelet", "/var/lib/cni"] {
         // Only an empty folder goes; one with content was there before us.
         std::fs::remove_dir(place).ok();
@@ -304,11 +265,9 @@ async fn down_locked(layout: &Layout) -> Result<()> {
     if layout.root().exists() {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
         let root = layout.root().display().to_string();
-        ensure!(
-            !mounts.contains(&root),
-            "something is still mounted under {root}: see /proc/self/mountinfo"
-        );
+        ensure!(!mounts.contains(&root), "something is still mounted under {root}: see /proc/self/mountinfo");
         std::fs::remove_dir_all(layout.root())?;
     }
     Ok(())
 }
+

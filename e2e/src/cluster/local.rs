@@ -82,9 +82,7 @@ impl Local {
             return Ok(());
         }
         // The snapshots are mounts: only the node's own namespace may make them.
-        output(self.ctr(node).args(["images", "import"]).arg(&image.archive), IMPORT)
-            .await
-            .with_context(|| format!("importing {}", image.name))?;
+        output(self.ctr(node).args(["images", "import"]).arg(&image.archive), IMPORT).await.with_context(|| format!("importing {}", image.name))?;
         Ok(())
     }
 
@@ -146,9 +144,7 @@ impl Local {
     fn ctr(&self, node: usize) -> Command {
         let holder = self.parts().pid(&format!("node@{node}")).unwrap_or_default().to_string();
         let mut ctr = Command::new("nsenter");
-        ctr.args(["-t", &holder, "-m", "-n", "--", "ctr", "-a"])
-            .arg(self.layout.containerd_socket(node))
-            .args(["-n", "k8s.io"]);
+        ctr.args(["-t", &holder, "-m", "-n", "--", "ctr", "-a"]).arg(self.layout.containerd_socket(node)).args(["-n", "k8s.io"]);
         ctr
     }
 

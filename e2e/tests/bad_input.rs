@@ -1,0 +1,143 @@
+//! What users get wrong, and what they are told: by the API server where a rule is local, else by a condition. The rest of the portfolio goes on.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use e2e::images::Profile;
+use e2e::namespace::Namespace;
+use e2e::portfolio::Portfolio;
+use e2e::provider::{Provider, Script};
+use e2e::{Cluster, skip, until};
+
+/// A spec that the API server refuses, and a part of its words.
+const REFUSED: [(&str, &str, &str, &str); 14] = [
+    ("an unknown field", "ModelDeployment", "{tear: General, selfHosted: {engine: {kind: VLLM}}}", "unknown field \"spec.tear\""),
+    ("an unknown enum value", "ModelDeployment", "{tier: Gold, selfHosted: {engine: {kind: VLLM}}}", "supported values: \"General\", \"Regulated\", \"MissionCritical\""),
+    ("neither api nor selfHosted", "ModelDeployment", "{tier: General}", "exactly one of spec.api and spec.selfHosted must be set"),
+    (
+        "both api and selfHosted",
+        "ModelDeployment",
+        "{api: {provider: OpenAICompatible, model: m, endpoint: 'http://x'}, selfHosted: {engine: {kind: VLLM}}}",
+        "exactly one of spec.api and spec.selfHosted must be set",
+    ),
+    ("no credentials", "ModelDeployment", "{api: {provider: OpenAI, model: m}}", "credentials are required for this provider"),
+    ("no endpoint", "ModelDeployment", "{api: {provider: OpenAICompatible, model: m}}", "endpoint is required for the provider OpenAICompatible"),
+    ("an endpoint of another scheme", "ModelDeployment", "{api: {provider: OpenAICompatible, model: m, endpoint: 'ftp://x'}}", "endpoint must be a URL that starts with http:// or https://"),
+    ("a custom engine without image", "ModelDeployment", "{selfHosted: {engine: {kind: Custom}}}", "image and port are required for the engine Custom"),
+    ("weights all zero", "RoutingPolicy", "{model: m, rules: [{targets: [{model: a, weight: 0}]}]}", "at least one target needs a weight above 0"),
+    ("no rules", "RoutingPolicy", "{model: m, rules: []}", "should have at least 1 items"),
+    ("two kinds of client in one", "RoutingPolicy", "{model: m, clients: [{anonymous: {}, serviceAccounts: {}}], rules: [{targets: [{model: a}]}]}", "exactly one of serviceAccounts, apiKeys and anonymous"),
+    ("a timeout of nothing", "RoutingPolicy", "{model: m, rules: [{targets: [{model: a}]}], timeouts: {idle: 0s}}", "must be above 0s"),
+    (
+        "a cron with four fields",
+        "EvalJob",
+        "{targets: {models: [a]}, schedule: {cron: '* * * *'}, suites: [{name: s, exemplars: {dataset: {configMapRef: {name: c, key: k}}}, scorer: {exact: {}}}], criteria: [{suite: s, metric: accuracy, lowerBoundAtLeast: '0.5'}]}",
+        "spec.schedule.cron",
+    ),
+    (
+        "a criterion over no suite",
+        "EvalJob",
+        "{targets: {models: [a]}, schedule: {cron: '* * * * *'}, suites: [{name: s, exemplars: {dataset: {configMapRef: {name: c, key: k}}}, scorer: {exact: {}}}], criteria: [{suite: t, metric: accuracy, lowerBoundAtLeast: '0.5'}]}",
+        "each criterion must name one of spec.suites",
+    ),
+];
+
+fn object(kind: &str, name: &str, spec: &str) -> String {
+    format!("apiVersion: llmportfolio.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n---\n")
+}
+
+#[tokio::test]
+async fn what_breaks_a_rule_is_refused_with_its_field_and_its_remedy() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let _installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
+    let ns = cluster.namespace("refused").await?;
+    for (what, kind, spec, words) in REFUSED {
+        let refusal = ns.apply(&object(kind, "bad", spec)).await.err().with_context(|| format!("{what} was accepted"))?;
+        assert!(format!("{refusal:#}").contains(words), "{what}: {refusal:#}");
+    }
+    Ok(())
+}
+
+/// The message of `Ready` once its reason is the awaited one.
+async fn told(ns: &Namespace, object: &str, reason: &str) -> Result<String> {
+    let path = r#"jsonpath={range .status.conditions[?(@.type=="Ready")]}{.status} {.reason} {.message}{end}"#;
+    let what = format!("{object} says {reason}");
+    let words = until(&what, Duration::from_secs(60), async || {
+        let words = ns.kubectl(&["get", object, "-o", path]).await?;
+        anyhow::ensure!(words.split(' ').nth(1) == Some(reason), "{words}");
+        Ok(Some(words))
+    })
+    .await?;
+    Ok(words)
+}
+
+#[tokio::test]
+async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let Some(local) = cluster.local() else {
+        skip("its provider listens inside our own cluster");
+        return Ok(());
+    };
+    let _installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
+    let ns = cluster.namespace("told").await?;
+    let provider = Provider::on(local.listen(0)?, e2e::provider::Options { tls: false, ..Default::default() }).await?;
+    provider.set(|script| *script = Script { keys: vec!["sk-good".to_owned()], ..Script::default() });
+    let api = |secret: &str, key: &str| {
+        format!("{{api: {{provider: OpenAI, model: m, endpoint: '{}/v1', credentials: {{secretRef: {{name: {secret}, key: {key}}}}}}}}}", provider.url())
+    };
+    ns.kubectl(&["create", "secret", "generic", "good", "--from-literal=key=sk-good"]).await?;
+    ns.kubectl(&["create", "secret", "generic", "wrong", "--from-literal=key=sk-wrong"]).await?;
+    ns.kubectl(&["create", "configmap", "cases", "--from-literal=broken={\"id\":\"1\",\"input\":\"q\",\"expected\":\"a\"}\n{\"id\":\"2\"}"]).await?;
+    let eval = |cron: &str, zone: &str, model: &str, config_map: &str| {
+        format!(
+            "{{targets: {{models: [{model}]}}, schedule: {{cron: '{cron}', timeZone: '{zone}'}}, suites: [{{name: s, exemplars: {{dataset: {{configMapRef: {{name: {config_map}, key: broken}}}}}}, scorer: {{exact: {{}}}}}}], criteria: [{{suite: s, metric: accuracy, lowerBoundAtLeast: '0.5'}}]}}"
+        )
+    };
+    let policy = |name: &str, target: &str| format!("{{model: {name}, rules: [{{targets: [{{model: {target}}}]}}]}}");
+    let (taken, never) = (format!("taken-{}", ns.name()), "0 0 1 1 *");
+    let yaml = [
+        object("ModelDeployment", "good", &api("good", "key")),
+        object("ModelDeployment", "no-secret", &api("nowhere", "key")),
+        object("ModelDeployment", "no-key", &api("good", "token")),
+        object("ModelDeployment", "wrong-key", &api("wrong", "key")),
+        object("ModelDeployment", "no-image", "{selfHosted: {engine: {kind: LlamaCpp, image: 'localhost/nowhere:1'}}}"),
+        object("ModelDeployment", "no-profile", "{selfHosted: {engine: {kind: LlamaCpp}, accelerator: {profile: tpu}}}"),
+        object("ModelDeployment", "no-room", "{selfHosted: {engine: {kind: LlamaCpp}, accelerator: {profile: nvidia-gpu, count: 64}}}"),
+        object("RoutingPolicy", "first", &policy(&taken, "good")),
+        object("RoutingPolicy", "nothing", &policy(&format!("nothing-{}", ns.name()), "nowhere")),
+        object("EvalJob", "bad-cron", &eval("61 * * * *", "UTC", "good", "cases")),
+        object("EvalJob", "bad-zone", &eval(never, "Europe/Atlantis", "good", "cases")),
+        object("EvalJob", "no-model", &eval(never, "UTC", "nowhere", "cases")),
+        object("EvalJob", "no-questions", &eval(never, "UTC", "good", "nowhere")),
+    ];
+    ns.apply(&yaml.concat()).await?;
+    told(&ns, "rpol/first", "Routing").await?;
+    ns.apply(&object("RoutingPolicy", "second", &policy(&taken, "good"))).await?;
+
+    for (object, reason, words) in [
+        ("mdep/no-secret", "CredentialsNotFound", "nowhere does not exist; create it, or name another"),
+        ("mdep/no-key", "CredentialsNotFound", "has no key \"token\"; add it or change the reference; the Secret has only key"),
+        ("mdep/wrong-key", "CredentialsRejected", "OpenAI refuses the credentials with HTTP 401; correct the key \"key\" of Secret \"wrong\""),
+        ("mdep/no-image", "ImageNotAvailable", "the image \"localhost/nowhere:1\" cannot be pulled; check spec.selfHosted.engine.image"),
+        ("mdep/no-profile", "Invalid", "spec.selfHosted.accelerator.profile: there is no profile \"tpu\"; use one of"),
+        ("mdep/no-room", "Unschedulable", "Insufficient nvidia.com/gpu"),
+        ("rpol/second", "NameConflict", "belongs to the older RoutingPolicy"),
+        ("rpol/nothing", "TargetNotFound", "nowhere does not exist: create ModelDeployment"),
+        ("evj/bad-cron", "InvalidSchedule", "spec.schedule.cron"),
+        ("evj/bad-zone", "InvalidSchedule", "spec.schedule.timeZone"),
+        ("evj/no-model", "TargetNotFound", "nowhere"),
+        ("evj/no-questions", "ConfigMapNotFound", "nowhere"),
+    ] {
+        let message = told(&ns, object, reason).await?;
+        assert!(message.contains(words), "{object}: {message}");
+    }
+    told(&ns, "mdep/good", "ProviderAnswers").await?;
+    told(&ns, "rpol/first", "Routing").await?;
+
+    // The remedy works: a corrected Secret is noticed by itself.
+    let corrected = "apiVersion: v1\nkind: Secret\nmetadata: {name: wrong}\nstringData: {key: sk-good}\n";
+    ns.kubectl(&["delete", "secret", "wrong"]).await?;
+    ns.apply(corrected).await?;
+    told(&ns, "mdep/wrong-key", "ProviderAnswers").await?;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! A settled portfolio costs the API server nothing: the operator sends no request but its lease and its watches.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use e2e::images::Profile;
+use e2e::portfolio::Portfolio;
+use e2e::provider::{Options, Provider};
+use e2e::{Cluster, audit, skip, until};
+
+/// How long to look; `E2E_SETTLED_SECONDS` looks longer.
+const LOOK: Duration = Duration::from_secs(45);
+
+const PORTFOLIO: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: cases}
+data: {cases.jsonl: '{\"id\": \"1\", \"input\": \"q\", \"expected\": \"a\"}'}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: smol}
+spec: {selfHosted: {engine: {kind: LlamaCpp, args: [--model, /models/model.gguf]}, accelerator: {profile: nvidia-gpu}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: gpt}
+spec: {api: {provider: OpenAI, model: gpt-5, endpoint: 'PROVIDER/v1', credentials: {secretRef: {name: openai, key: api-key}}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: broken}
+spec: {api: {provider: OpenAI, model: gpt-5, endpoint: 'PROVIDER/v1', credentials: {secretRef: {name: nowhere, key: api-key}}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: one}
+spec: {model: one-NAMESPACE, rules: [{targets: [{model: smol}], fallback: [{model: gpt}]}]}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: two}
+spec: {model: two-NAMESPACE, require: {evaluated: [{evalJob: quality}]}, rules: [{targets: [{model: gpt}]}]}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: EvalJob
+metadata: {name: quality}
+spec:
+  targets: {models: [gpt]}
+  schedule: {cron: '0 0 1 1 *'}
+  suites: [{name: s, exemplars: {dataset: {configMapRef: {name: cases, key: cases.jsonl}}}, scorer: {exact: {}}}]
+  criteria: [{suite: s, metric: accuracy, lowerBoundAtLeast: '0.5'}]
+";
+
+#[tokio::test]
+async fn a_settled_portfolio_costs_no_requests() -> Result<()> {
+    // Alone: other tests would give the operator something to do.
+    let cluster = Cluster::alone().await?;
+    let Some(local) = cluster.local() else {
+        skip("it reads the audit log of our own cluster");
+        return Ok(());
+    };
+    let _installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
+    let ns = cluster.namespace("settled").await?;
+    let provider = Provider::on(local.listen(0)?, Options { tls: false, ..Options::default() }).await?;
+    ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-any"]).await?;
+    ns.apply(&PORTFOLIO.replace("PROVIDER", &provider.url()).replace("NAMESPACE", ns.name())).await?;
+    ns.kubectl(&["wait", "--for=condition=Ready", "mdep/smol", "mdep/gpt", "rpol/one", "evj/quality", "--timeout=120s"]).await?;
+
+    let by_operator = |requests: Vec<audit::Request>| -> Vec<audit::Request> {
+        let is_work = |r: &audit::Request| r.user == "system:serviceaccount:llm-portfolio:llm-portfolio-operator" && r.verb != "watch" && r.resource != "leases";
+        requests.into_iter().filter(is_work).collect()
+    };
+    let mut log = local.audit()?;
+    until("three quiet seconds", Duration::from_secs(60), async || {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let work = by_operator(log.take()?);
+        ensure!(work.is_empty(), "{:?}", audit::count(&work));
+        Ok(Some(()))
+    })
+    .await?;
+
+    let look = std::env::var("E2E_SETTLED_SECONDS").ok().and_then(|s| s.parse().ok()).map_or(LOOK, Duration::from_secs);
+    tokio::time::sleep(look).await;
+    let requests = log.take()?;
+    let all = requests.iter().filter(|r| r.user.ends_with(":llm-portfolio-operator")).count();
+    let work = by_operator(requests);
+    println!("in {look:?}: {} requests by the operator beside its lease and watches, {all} in all", work.len());
+    assert!(work.is_empty(), "{:?}", audit::count(&work));
+    Ok(())
+}

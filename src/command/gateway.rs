@@ -1,0 +1,169 @@
+//! `portfolio gateway`: the data plane of a cluster. Watches feed it; it writes nothing.
+//!
+//! Needs: modeldeployments, routingpolicies, evaljobs, endpointslices list, watch; tokenreviews create; in its own namespace secrets list, watch.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use futures::future::BoxFuture;
+use futures::stream::select_all;
+use futures::{FutureExt, Stream, StreamExt};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+
+use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
+use crate::cluster::watch::Feed;
+use crate::cluster::{self, Connection, Known, tokens};
+use crate::gateway::{self, ApiKey, ApiKeys, Credentials, Gateway, Options, ReviewUnavailable, Source, TokenReview};
+use crate::plan::backend;
+use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, MODEL_LABEL};
+use crate::plan::routing::{self, Client, Inputs};
+
+use super::start;
+
+/// Moves that come together make one route table.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// Flags of `portfolio gateway`.
+#[derive(Args)]
+pub struct Flags {
+    /// The installer's settings, a YAML file.
+    #[arg(long, env = "PORTFOLIO_SETTINGS")]
+    settings: Option<PathBuf>,
+    /// The gateway's namespace, where credentials and API keys are.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "llm-portfolio")]
+    namespace: String,
+    /// Where clients reach it.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Certificates of the authorities to trust instead of the system's, in PEM.
+    #[arg(long, env = "SSL_CERT_FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
+    start::logs();
+    start::runtime()?.block_on(serve(flags))
+}
+
+async fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
+    let settings = start::settings(flags.settings.as_deref())?;
+    let client = cluster::connect().await.context("connecting to the cluster: set KUBECONFIG, or run in a pod")?;
+    let stop = start::stop_on_signals()?;
+    let (source, feed) = gateway::feed();
+    let options = Options { allow_anonymous: settings.allow_anonymous, ca_file: flags.ca_file, ..Options::new(cluster::now) };
+    let gateway = Gateway::new(feed, Some(Arc::new(Reviewer(client.clone()))), &options)?;
+    let listener = tokio::net::TcpListener::bind(flags.listen).await.with_context(|| format!("listening on {}", flags.listen))?;
+    tokio::spawn(watch(client, flags.namespace, source, settings.allow_anonymous));
+    gateway::run(listener, gateway, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The API server's word on tokens.
+struct Reviewer(Connection);
+
+impl TokenReview for Reviewer {
+    fn review(&self, token: String) -> BoxFuture<'static, Result<Option<Client>, ReviewUnavailable>> {
+        let connection = self.0.clone();
+        async move {
+            let account = tokens::review(&connection, &token).await.map_err(|error| ReviewUnavailable(error.to_string()))?;
+            Ok(account.map(|account| Client::ServiceAccount { namespace: account.namespace, name: account.name }))
+        }
+        .boxed()
+    }
+}
+
+/// What the watches of a gateway show.
+struct View {
+    models: Arc<Known<ModelDeployment>>,
+    policies: Arc<Known<RoutingPolicy>>,
+    evaluations: Arc<Known<EvalJob>>,
+    slices: Arc<Known<EndpointSlice>>,
+    backends: Arc<Known<Secret>>,
+    keys: Arc<Known<Secret>>,
+}
+
+/// Feeds the gateway from the cluster for as long as the process lives.
+async fn watch(client: Connection, namespace: String, source: Source, allow_anonymous: bool) {
+    let mut models = Feed::<ModelDeployment>::everywhere(&client, "");
+    let mut policies = Feed::<RoutingPolicy>::everywhere(&client, "");
+    let mut evaluations = Feed::<EvalJob>::everywhere(&client, "");
+    let mut slices = Feed::<EndpointSlice>::everywhere(&client, MODEL_LABEL);
+    let mut backends = Feed::<Secret>::within(&client, &namespace, BACKEND_LABEL);
+    let mut keys = Feed::<Secret>::within(&client, &namespace, &format!("{API_KEY_LABEL}=true"));
+    let view = View {
+        models: models.known(),
+        policies: policies.known(),
+        evaluations: evaluations.known(),
+        slices: slices.known(),
+        backends: backends.known(),
+        keys: keys.known(),
+    };
+    let mut moves = select_all([
+        models.subscribe().map(drop).boxed(),
+        policies.subscribe().map(drop).boxed(),
+        evaluations.subscribe().map(drop).boxed(),
+        slices.subscribe().map(drop).boxed(),
+        backends.subscribe().map(drop).boxed(),
+        keys.subscribe().map(drop).boxed(),
+    ]);
+    tokio::join!(models.start(), policies.start(), evaluations.start(), slices.start(), backends.start(), keys.start());
+    tracing::info!("the watches are complete");
+    loop {
+        view.publish(&source, allow_anonymous);
+        settle(&mut moves).await;
+    }
+}
+
+/// Waits for a move, and for those that come with it.
+async fn settle(moves: &mut (impl Stream<Item = ()> + Unpin)) {
+    moves.next().await;
+    tokio::time::sleep(DEBOUNCE).await;
+    while moves.next().now_or_never().flatten().is_some() {}
+}
+
+impl View {
+    /// Credentials first: a route must not be open before its credentials are there.
+    fn publish(&self, source: &Source, allow_anonymous: bool) {
+        let text = |secret: &Secret, key: &str| {
+            let value = secret.data.as_ref()?.get(key)?;
+            String::from_utf8(value.0.clone()).ok()
+        };
+        let credentials = self.backends.all().into_iter().filter_map(|s| Some((backend::model_of(&s)?, text(&s, backend::CREDENTIAL)?)));
+        source.credentials.send_replace(Arc::new(Credentials::bearer(credentials)));
+        let keys = self.keys.all().into_iter().filter_map(|secret| {
+            let key = ApiKey { name: secret.name_any(), labels: secret.labels().clone() };
+            Some((text(&secret, "sha256")?, key))
+        });
+        source.api_keys.send_replace(Arc::new(ApiKeys::new(keys)));
+        let decided = routing::build(&Inputs {
+            models: &self.models.all(),
+            policies: &self.policies.all(),
+            evaluations: &self.evaluations.all(),
+            endpoints: &routing::endpoints(&self.slices.all()),
+            allow_anonymous,
+        });
+        source.routes.send_replace(Some(Arc::new(decided.table)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn moves_that_come_together_are_settled_together() {
+        let (sender, mut moves) = futures::channel::mpsc::unbounded();
+        for _ in 0..100 {
+            sender.unbounded_send(()).unwrap();
+        }
+        settle(&mut moves).await;
+        assert!(moves.next().now_or_never().is_none());
+    }
+}
