@@ -12,6 +12,5 @@ pub mod protocol;
 
 #[cfg(test)]
 mod arrows;
-pub mod protocol;
 #[cfg(test)]
 mod testing;

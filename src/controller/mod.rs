@@ -2,6 +2,7 @@
 //! holder of the lease runs them.
 
 mod context;
+mod eval_job;
 mod model_deployment;
 mod orphans;
 mod probe;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ModelDeployment ◄─ itself, its children, its pods, its credentials Secret, its backend Secret
+//! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
 //! RoutingPolicy   ◄─ itself, and every ModelDeployment, EvalJob and EndpointSlice (all policies: they are few, and an unchanged one is silent)
 //! ```
 
@@ -30,7 +31,7 @@ use crate::plan::names::{BACKEND_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_L
 
 use super::context::{Context, on_error};
 use super::probe::Prober;
-use super::{model_deployment, orphans, routing_policy};
+use super::{eval_job, model_deployment, orphans, routing_policy};
 
 /// Reconciles that run at once, per kind.
 const CONCURRENCY: u16 = 16;
@@ -63,7 +64,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let mut deployments = Feed::<Deployment>::everywhere(&client, &ours);
     let mut services = Feed::<Service>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
     let mut budgets = Feed::<PodDisruptionBudget>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
-    let jobs = Feed::<Job>::everywhere(&client, &format!("{ours},{EVAL_JOB_LABEL}"));
+    let mut jobs = Feed::<Job>::everywhere(&client, &format!("{ours},{EVAL_JOB_LABEL}"));
     let mut pods = Feed::<Pod>::everywhere(&client, &ours);
     let mut slices = Feed::<EndpointSlice>::everywhere(&client, MODEL_LABEL);
     let mut backends = Feed::<Secret>::within(&client, &setup.gateway_namespace, BACKEND_LABEL);
@@ -105,6 +106,17 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
             .boxed(),
         by_secret.boxed(),
     ]);
+    let by_model = {
+        let known = evaluations.known();
+        models
+            .subscribe()
+            .flat_map(move |model| futures::stream::iter(evaluations_of(&known.all(), &Key::of(&*model))))
+    };
+    let evaluation_triggers: Triggers<EvalJob> = select_all([
+        labelled(jobs.subscribe(), EVAL_JOB_LABEL).boxed(),
+        labelled(pods.subscribe(), EVAL_JOB_LABEL).boxed(),
+        by_model.boxed(),
+    ]);
     let policy_moves = select_all([
         models.subscribe().map(drop).boxed(),
         evaluations.subscribe().map(drop).boxed(),
@@ -114,9 +126,12 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let chores = select_all([models.subscribe().map(drop).boxed(), backends.subscribe().map(drop).boxed()]);
 
     let config = || controller::Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
-    let (model_store, policy_store) = (models.store(), policies.store());
+    let (model_store, policy_store, evaluation_store) = (models.store(), policies.store(), evaluations.store());
     let models_control = Controller::for_shared_stream(models.subscribe(), model_store)
         .reconcile_on(model_triggers)
+        .with_config(config());
+    let evaluations_control = Controller::for_shared_stream(evaluations.subscribe(), evaluation_store)
+        .reconcile_on(evaluation_triggers)
         .with_config(config());
     let policies_control = Controller::for_shared_stream(policies.subscribe(), policy_store)
         .reconcile_all_on(policy_moves)
@@ -138,6 +153,11 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         |md, error, cx| on_error(md.status.as_ref().map_or(&[], |s| &s.conditions), error, &cx),
         Arc::clone(&cx),
     );
+    let evaluations_control = evaluations_control.graceful_shutdown_on(stopped()).run(
+        eval_job::reconcile,
+        |job, error, cx| on_error(job.status.as_ref().map_or(&[], |s| &s.conditions), error, &cx),
+        Arc::clone(&cx),
+    );
     let policies_control = policies_control.graceful_shutdown_on(stopped()).run(
         routing_policy::reconcile,
         |policy, error, cx| on_error(policy.status.as_ref().map_or(&[], |s| &s.conditions), error, &cx),
@@ -147,7 +167,12 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let chores = async {
         tokio::select! { () = chores => {}, () = stop.cancelled() => {} }
     };
-    tokio::join!(finished(models_control), finished(policies_control), chores);
+    tokio::join!(
+        finished(models_control),
+        finished(evaluations_control),
+        finished(policies_control),
+        chores
+    );
     Ok(())
 }
 
@@ -180,4 +205,9 @@ fn models_naming(models: &[Arc<ModelDeployment>], secret: &Key) -> Vec<ObjectRef
         Key::of(&***md).namespace == secret.namespace && credentials.is_some_and(|c| c.secret_ref.name == secret.name)
     };
     models.iter().filter(names_it).map(|md| reference(&Key::of(&**md))).collect()
+}
+
+fn evaluations_of(evaluations: &[Arc<EvalJob>], model: &Key) -> Vec<ObjectRef<EvalJob>> {
+    let asks_it = |job: &&Arc<EvalJob>| Key::of(&***job).namespace == model.namespace && job.spec.targets.models.contains(&model.name);
+    evaluations.iter().filter(asks_it).map(|job| reference(&Key::of(&**job))).collect()
 }

@@ -8,15 +8,19 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
-use crate::api::{ModelDeployment, RoutingPolicy, Settings};
+use crate::api::eval_job::Verdict;
+use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
+use crate::plan::evaluation::report::Report;
 use crate::testing::{Fault, Server};
 
 use super::context::{Context, Error};
 use super::probe::Prober;
-use super::{model_deployment, routing_policy};
+use super::{eval_job, model_deployment, routing_policy};
 
 const MODELS: &str = "/apis/llmportfolio.dev/v1alpha1/namespaces/claims/modeldeployments";
 const POLICY: &str = "/apis/llmportfolio.dev/v1alpha1/namespaces/claims/routingpolicies/assistant";
+const EVALUATION: &str = "/apis/llmportfolio.dev/v1alpha1/namespaces/claims/evaljobs/quality";
+const CONFIG_MAP: &str = "/api/v1/namespaces/claims/configmaps/exemplars";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/claims/deployments/triage-engine";
 const SERVICE: &str = "/api/v1/namespaces/claims/services/triage-engine";
 
@@ -55,6 +59,26 @@ metadata: {name: assistant, namespace: claims}
 spec: {model: assistant, rules: [{targets: [{model: triage}], fallback: [{model: gpt}]}]}
 ",
     );
+    server.put(
+        "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: exemplars, namespace: claims}
+data: {cases.jsonl: ''}
+",
+    );
+    server.put(
+        "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: EvalJob
+metadata: {name: quality, namespace: claims, creationTimestamp: '2025-06-01T00:00:00Z'}
+spec:
+  targets: {models: [triage]}
+  schedule: {cron: '0 0 1 1 *'}
+  suites: [{name: claims, exemplars: {dataset: {configMapRef: {name: exemplars, key: cases.jsonl}}}, scorer: {exact: {}}}]
+  criteria: [{suite: claims, metric: accuracy, lowerBoundAtLeast: '0.8'}]
+",
+    );
     server
 }
 
@@ -78,6 +102,11 @@ async fn model(server: Server, name: &'static str, cx: Arc<Context>) -> Result<A
 async fn policy(server: Server, cx: Arc<Context>) -> Result<Action, Error> {
     let policy: RoutingPolicy = server.get(POLICY).unwrap();
     routing_policy::reconcile(Arc::new(policy), cx).await
+}
+
+async fn evaluation(server: Server, cx: Arc<Context>) -> Result<Action, Error> {
+    let job: EvalJob = server.get(EVALUATION).unwrap();
+    eval_job::reconcile(Arc::new(job), cx).await
 }
 
 /// Runs a first reconcile with a fault at each of its writes in turn, then the process anew until nothing moves, and compares.
@@ -123,6 +152,64 @@ async fn an_api_model_converges_from_a_crash_at_any_write() {
 #[tokio::test]
 async fn a_policy_converges_from_a_crash_at_any_write() {
     converges(policy).await;
+}
+
+#[tokio::test]
+async fn an_evaluation_converges_from_a_crash_at_any_write() {
+    converges(evaluation).await;
+}
+
+/// The path of the Job of the slot at the turn of this year, as `quality` is written.
+fn run_of_quality(server: &Server) -> String {
+    let job: EvalJob = server.get(EVALUATION).unwrap();
+    format!("/apis/batch/v1/namespaces/claims/jobs/{}", job.status.unwrap().active.unwrap())
+}
+
+#[tokio::test]
+async fn an_evaluation_that_runs_before_its_own_writes_come_back_repeats_none() {
+    let server = server();
+    let cx = started(&server);
+    let stale: EvalJob = server.get(EVALUATION).unwrap();
+    eval_job::reconcile(Arc::new(stale.clone()), Arc::clone(&cx)).await.unwrap();
+    let path = run_of_quality(&server);
+    let reads = [format!("GET {CONFIG_MAP}"), format!("GET {path}")];
+    let writes = [format!("PATCH {path}"), format!("PATCH {EVALUATION}/status")];
+    assert_eq!(server.requests(), [reads, writes].concat());
+    eval_job::reconcile(Arc::new(stale), cx).await.unwrap();
+    assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_report_of_a_run_is_recorded_with_one_write_and_then_it_is_silent() {
+    let server = server();
+    evaluation(server.clone(), started(&server)).await.unwrap();
+    let path = run_of_quality(&server);
+    let name = path.rsplit('/').next().unwrap();
+    server.change(
+        &path,
+        json!({ "status": { "conditions": [{ "type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:10:00Z" }] } }),
+    );
+    let message = Report::invalid("ConfigMap exemplars, cases.jsonl has no questions; add at least one line").encode();
+    server.put(&format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}-x, namespace: claims, labels: {{llmportfolio.dev/eval-job: quality, batch.kubernetes.io/job-name: {name}}}}}
+status: {{containerStatuses: [{{name: evaluate, image: '', imageID: '', ready: false, restartCount: 0,
+  state: {{terminated: {{exitCode: 0, message: '{message}'}}}}}}]}}
+"
+    ));
+    server.requests();
+    evaluation(server.clone(), started(&server)).await.unwrap();
+    assert_eq!(server.requests(), [format!("PATCH {EVALUATION}/status")]);
+    let status = server.get::<EvalJob>(EVALUATION).unwrap().status.unwrap();
+    assert_eq!((status.verdict, status.active), (Some(Verdict::Invalid), None));
+    assert_eq!(
+        status.targets[0].message,
+        "ConfigMap exemplars, cases.jsonl has no questions; add at least one line"
+    );
+    evaluation(server.clone(), started(&server)).await.unwrap();
+    assert_eq!(server.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]

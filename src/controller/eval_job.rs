@@ -1,0 +1,133 @@
+//! The EvalJob controller.
+//!
+//! Needs: evaljobs, modeldeployments get, list, watch; evaljobs/status patch; jobs get, list, watch, create, patch, delete; pods list, watch;
+//! configmaps get (named); events create, patch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use crate::api::EvalJob;
+use crate::api::eval_job::{EvalJobStatus, Verdict};
+use crate::plan::evaluation::check::Datasets;
+use crate::plan::evaluation::job::Runner;
+use crate::plan::evaluation::{self, Plan, Seen, observe};
+use crate::plan::names::{EVAL_JOB_LABEL, Key};
+
+use super::context::{Context, Error, resync, retry};
+
+/// A slot may be a moment away; two looks within less are one.
+const SOONEST: Duration = Duration::from_millis(100);
+/// The clock may be set while a timer runs, so no slot is awaited longer than this.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Runs one EvalJob on its schedule and writes down what its runs say.
+pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Action, Error> {
+    let job = cx.cluster.stores.evaluations.latest(&job);
+    if job.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let now = cx.now();
+    let models = cx.cluster.stores.models.all();
+    let runs = observe::runs(&job, &jobs(&job, &cx), &pods(&job, &cx), now);
+    let datasets = if evaluation::wants_datasets(&job, &models, &runs, now) {
+        Some(datasets(&job, &cx).await?)
+    } else {
+        None
+    };
+    let seen = Seen {
+        models: &models,
+        datasets: datasets.as_ref(),
+        runs: &runs,
+    };
+    let Plan {
+        start,
+        status,
+        prune,
+        wake,
+        ask_again,
+    } = evaluation::plan(&job, seen, &runner(&cx), now);
+    if let Some(start) = start {
+        cx.cluster.apply(&start).await?;
+    }
+    let again = if ask_again { retry(&status.conditions, now) } else { at(wake, now) };
+    let news = news(&job, &status);
+    cx.cluster.set_status(&*job, status).await?;
+    if let Some((verdict, message)) = news {
+        cx.cluster
+            .note(&*job, verdict == Verdict::Pass, &verdict.to_string(), &message)
+            .await;
+    }
+    for name in prune {
+        cx.cluster.prune::<Job>(&Key::new(Key::of(&*job).namespace, name)).await?;
+    }
+    Ok(again)
+}
+
+fn runner(cx: &Context) -> Runner {
+    Runner {
+        image: cx.image.clone(),
+        image_pull_policy: None,
+        gateway_url: cx.gateway_url.clone(),
+    }
+}
+
+/// The Jobs of ours with the EvalJob's label, the active one also when the watch has not shown it yet.
+fn jobs(job: &EvalJob, cx: &Context) -> Vec<Arc<Job>> {
+    let Key { namespace, name } = Key::of(job);
+    let stores = &cx.cluster.stores;
+    let is_of = |child: &Arc<Job>| child.namespace().as_ref() == Some(&namespace) && child.labels().get(EVAL_JOB_LABEL) == Some(&name);
+    let mut jobs: Vec<Arc<Job>> = stores.jobs.all().into_iter().filter(is_of).collect();
+    if let Some(active) = job.status.as_ref().and_then(|status| status.active.as_ref())
+        && !jobs.iter().any(|job| job.name_any() == *active)
+    {
+        jobs.extend(stores.jobs.get(&Key::new(namespace, active)));
+    }
+    jobs
+}
+
+fn pods(job: &EvalJob, cx: &Context) -> Vec<Arc<Pod>> {
+    let Key { namespace, name } = Key::of(job);
+    let is_of = |pod: &Arc<Pod>| pod.namespace().as_ref() == Some(&namespace) && pod.labels().get(EVAL_JOB_LABEL) == Some(&name);
+    cx.cluster.stores.pods.all().into_iter().filter(is_of).collect()
+}
+
+async fn datasets(job: &EvalJob, cx: &Context) -> Result<Datasets, Error> {
+    let namespace = Key::of(job).namespace;
+    let mut datasets = Datasets::new();
+    for suite in &job.spec.suites {
+        let name = &suite.exemplars.dataset.config_map_ref.name;
+        if !datasets.contains_key(name)
+            && let Some(found) = cx.cluster.config_map(&Key::new(&namespace, name)).await?
+        {
+            datasets.insert(name.clone(), found);
+        }
+    }
+    Ok(datasets)
+}
+
+/// The verdict of a run that the status did not have before, and why.
+fn news(job: &EvalJob, status: &EvalJobStatus) -> Option<(Verdict, String)> {
+    let latest = status.history.first()?;
+    let known = job.status.as_ref().and_then(|before| before.history.first());
+    if known.is_some_and(|known| known.slot == latest.slot) {
+        return None;
+    }
+    let reasons: Vec<String> = status
+        .targets
+        .iter()
+        .map(|t| format!("{}: {} ({})", t.model, t.verdict, t.message))
+        .collect();
+    Some((latest.verdict, reasons.join("; ")))
+}
+
+fn at(wake: Option<Timestamp>, now: Timestamp) -> Action {
+    let Some(wake) = wake else { return resync() };
+    let wait = Duration::try_from(wake.duration_since(now)).unwrap_or(SOONEST);
+    Action::requeue(wait.clamp(SOONEST, LONGEST))
+}
