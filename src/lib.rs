@@ -7,6 +7,7 @@ pub mod command;
 pub mod controller;
 pub mod evaluator;
 pub mod manifest;
+pub mod gateway;
 pub mod plan;
 pub mod protocol;
 

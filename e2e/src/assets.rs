@@ -30,7 +30,10 @@ pub fn cache() -> Result<PathBuf> {
 /// A short name for exactly these inputs.
 pub(crate) fn key<'a>(inputs: impl IntoIterator<Item = &'a [u8]>) -> String {
     // Hashing the hashes keeps ("ab", "c") apart from ("a", "bc").
-    let hashes: Vec<u8> = inputs.into_iter().flat_map(|input| digest(&SHA256, input).as_ref().to_vec()).collect();
+    let hashes: Vec<u8> = inputs
+        .into_iter()
+        .flat_map(|input| digest(&SHA256, input).as_ref().to_vec())
+        .collect();
     hex(digest(&SHA256, &hashes).as_ref())[..16].to_owned()
 }
 
@@ -93,7 +96,11 @@ pub(crate) enum Lock {
 /// Waits for a lock on a file, made when missing; it is held until the returned file is dropped, or its process ends.
 pub(crate) async fn lock(path: PathBuf, how: Lock) -> Result<File> {
     let locked = tokio::task::spawn_blocking(move || -> Result<File> {
-        let file = File::options().create(true).append(true).open(&path).with_context(|| format!("{} cannot be opened", path.display()))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("{} cannot be opened", path.display()))?;
         match how {
             Lock::Shared => file.lock_shared()?,
             Lock::Alone => file.lock()?,

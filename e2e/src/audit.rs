@@ -37,14 +37,20 @@ pub struct Request {
 impl Audit {
     pub(crate) fn from_now(path: &Path) -> Result<Self> {
         let offset = path.metadata().context("the API server's audit log")?.len();
-        Ok(Self { path: path.to_owned(), offset })
+        Ok(Self {
+            path: path.to_owned(),
+            offset,
+        })
     }
 
     /// The requests answered since this place, which moves on to now. The log is written before an answer is sent, so
     /// whatever the caller has seen is in it.
     pub fn take(&mut self) -> Result<Vec<Request>> {
         let mut file = File::open(&self.path)?;
-        ensure!(file.metadata()?.len() >= self.offset, "the audit log was replaced: the cluster was restarted");
+        ensure!(
+            file.metadata()?.len() >= self.offset,
+            "the audit log was replaced: the cluster was restarted"
+        );
         file.seek(SeekFrom::Start(self.offset))?;
         let (mut seen, mut requests, mut lines) = (BTreeSet::new(), Vec::new(), BufReader::new(file));
         let mut line = String::new();
@@ -55,7 +61,8 @@ impl Audit {
             self.offset += line.len() as u64;
             let event: Event = serde_json::from_str(&line).context("a line of the audit log")?;
             // A watch has two events, begun and ended: the first counts.
-            if seen.insert(event.audit_id.clone()) && !(event.verb == "watch" && event.stage == "ResponseComplete" && event.began_earlier()) {
+            if seen.insert(event.audit_id.clone()) && !(event.verb == "watch" && event.stage == "ResponseComplete" && event.began_earlier())
+            {
                 requests.push(event.into());
             }
             line.clear();
@@ -68,7 +75,9 @@ impl Audit {
 pub fn count<'a>(requests: impl IntoIterator<Item = &'a Request>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for request in requests {
-        *counts.entry(format!("{} {} {}", request.verb, request.resource, request.code)).or_default() += 1;
+        *counts
+            .entry(format!("{} {} {}", request.verb, request.resource, request.code))
+            .or_default() += 1;
     }
     counts
 }

@@ -40,7 +40,19 @@ pub struct Cluster {
     client: Client,
     kubectl: Kubectl,
     local: Option<Local>,
+    is_alone: bool,
     _in_use: File,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.is_alone
+            && let Some(local) = &self.local
+            && let Err(error) = local.restore()
+        {
+            eprintln!("the cluster stays broken, the next test replaces it: {error:#}");
+        }
+    }
 }
 
 impl Cluster {
@@ -49,7 +61,8 @@ impl Cluster {
         Self::acquire(Lock::Shared, 1).await
     }
 
-    /// As [`Cluster::connect`], for a test that breaks parts: it waits for the others and they wait for it.
+    /// As [`Cluster::connect`], for a test that breaks parts: it waits for the others and they wait for it. What it broke is
+    /// started, thawed and healed when the value is dropped.
     pub async fn alone() -> Result<Self> {
         Self::acquire(Lock::Alone, 1).await
     }
@@ -73,7 +86,13 @@ impl Cluster {
         };
         let client = client_of(&kubeconfig).await?;
         let kubectl = Kubectl::new(&kubeconfig).await?;
-        Ok(Self { client, kubectl, local, _in_use: in_use })
+        Ok(Self {
+            client,
+            kubectl,
+            local,
+            is_alone: matches!(how, Lock::Alone),
+            _in_use: in_use,
+        })
     }
 
     /// A client with the administrator's rights.

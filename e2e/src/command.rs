@@ -38,7 +38,11 @@ pub async fn output_with_input(command: &mut Command, input: &[u8], deadline: Du
     let done = done?;
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr);
-        let said = if said.trim().is_empty() { String::from_utf8_lossy(&done.stdout) } else { said };
+        let said = if said.trim().is_empty() {
+            String::from_utf8_lossy(&done.stdout)
+        } else {
+            said
+        };
         bail!("{name}: {}: {}", done.status, tail(&said, 15));
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
@@ -47,7 +51,11 @@ pub async fn output_with_input(command: &mut Command, input: &[u8], deadline: Du
 /// Runs a long step with its output in `log`, saying every now and then that it is still at work and what it last wrote.
 pub(crate) async fn step(command: &mut Command, what: &str, log: &Path, deadline: Duration) -> Result<()> {
     let name = describe(command);
-    let out = File::options().create(true).append(true).open(log).with_context(|| format!("{} cannot be written", log.display()))?;
+    let out = File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .with_context(|| format!("{} cannot be written", log.display()))?;
     let mut child = command
         .stdin(Stdio::null())
         .stdout(out.try_clone()?)

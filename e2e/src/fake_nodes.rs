@@ -56,7 +56,11 @@ impl FakeNodes {
             nodes.patch_status(name, &apply(), &Patch::Apply(&status)).await?;
         }
         let task = tokio::spawn(run(client, names.clone()));
-        Ok(Self { kubectl: cluster.kubectl().clone(), names, task })
+        Ok(Self {
+            kubectl: cluster.kubectl().clone(),
+            names,
+            task,
+        })
     }
 }
 
@@ -66,7 +70,16 @@ impl Drop for FakeNodes {
         for name in self.names.iter() {
             // Nobody else would confirm the end of these pods.
             let bound = format!("spec.nodeName={name}");
-            self.kubectl.run_now(&["delete", "pods", "-A", "--field-selector", &bound, "--force", "--grace-period=0", "--wait=false"]);
+            self.kubectl.run_now(&[
+                "delete",
+                "pods",
+                "-A",
+                "--field-selector",
+                &bound,
+                "--force",
+                "--grace-period=0",
+                "--wait=false",
+            ]);
             self.kubectl.run_now(&["delete", "node", name, "--wait=false"]);
         }
     }
@@ -84,13 +97,21 @@ async fn run(client: Client, names: Arc<[String]>) {
             }
         }
     };
-    let watch = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()).default_backoff().applied_objects();
+    let watch = watcher(Api::<Pod>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
     let pods = watch.for_each_concurrent(CONCURRENCY, |pod| {
         let (client, names) = (client.clone(), names.clone());
         async move {
             // The watch itself reports nothing but retries; a pod that stays Pending is what a test sees.
             let Ok(pod) = pod else { return };
-            let Some(node) = pod.spec.as_ref().and_then(|s| names.iter().position(|name| s.node_name.as_ref() == Some(name))) else { return };
+            let Some(node) = pod
+                .spec
+                .as_ref()
+                .and_then(|s| names.iter().position(|name| s.node_name.as_ref() == Some(name)))
+            else {
+                return;
+            };
             if let Err(error) = settle(&client, &pod, node).await {
                 eprintln!("fake pod {}: {error:#}", pod.name_any());
             }
@@ -101,7 +122,10 @@ async fn run(client: Client, names: Arc<[String]>) {
 
 /// Makes a bound pod Running and Ready, or lets one go that was asked to.
 async fn settle(client: &Client, pod: &Pod, node: usize) -> Result<()> {
-    let (name, pods) = (pod.name_any(), Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default()));
+    let (name, pods) = (
+        pod.name_any(),
+        Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default()),
+    );
     if pod.metadata.deletion_timestamp.is_some() {
         pods.delete(&name, &DeleteParams::default().grace_period(0)).await.ok();
         return Ok(());
@@ -118,7 +142,10 @@ async fn settle(client: &Client, pod: &Pod, node: usize) -> Result<()> {
         })
     }).collect();
     let uid = pod.uid().unwrap_or_default();
-    let last = 1 + uid.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte))) % 250;
+    let last = 1 + uid
+        .bytes()
+        .fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)))
+        % 250;
     let address = format!("198.19.{}.{last}", 64 + node % 64);
     let conditions = ["Initialized", "Ready", "ContainersReady"].map(condition);
     let status = json!({
@@ -140,9 +167,13 @@ async fn heartbeat(client: &Client, node: &str) -> Result<()> {
     let now = format!("{:.6}", Timestamp::now());
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": node}, // without it an apply may change, but not create
         "spec": {"holderIdentity": node, "leaseDurationSeconds": 40, "renewTime": now},
     });
-    Api::<Lease>::namespaced(client.clone(), "kube-node-lease").patch(node, &apply(), &Patch::Apply(&lease)).await.context("heartbeat")?;
+    Api::<Lease>::namespaced(client.clone(), "kube-node-lease")
+        .patch(node, &apply(), &Patch::Apply(&lease))
+        .await
+        .context("heartbeat")?;
     Ok(())
 }
 
@@ -150,7 +181,7 @@ fn node(name: &str, gpus: usize) -> (Value, Value) {
     let (key, value) = FakeNodes::SELECTOR;
     let object = json!({
         "apiVersion": "v1", "kind": "Node",
-        "metadata": {"labels": {key: value, "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}},
+        "metadata": {"name": name, "labels": {key: value, "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}},
         "spec": {"taints": [{"key": key, "value": value, "effect": "NoSchedule"}]},
     });
     let room = json!({"cpu": "256", "memory": "2Ti", "pods": PODS_PER_NODE.to_string(), "nvidia.com/gpu": gpus.to_string()});

@@ -48,8 +48,14 @@ impl HttpClient {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector) })
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+        })
     }
 
     /// GET.
@@ -69,9 +75,15 @@ impl HttpClient {
         headers: &[(&str, &str)],
         body: &Value,
     ) -> Result<(StatusCode, impl Stream<Item = Result<bytes::Bytes>> + Unpin + use<>)> {
-        let response = self.client.request(request(Method::POST, url, headers, Some(body))?).await.with_context(|| url.to_owned())?;
+        let response = self
+            .client
+            .request(request(Method::POST, url, headers, Some(body))?)
+            .await
+            .with_context(|| url.to_owned())?;
         let (head, body) = response.into_parts();
-        let bytes = BodyStream::new(body).map_ok(|frame| frame.into_data().unwrap_or_default()).map_err(anyhow::Error::from);
+        let bytes = BodyStream::new(body)
+            .map_ok(|frame| frame.into_data().unwrap_or_default())
+            .map_err(anyhow::Error::from);
         Ok((head.status, bytes))
     }
 
@@ -81,10 +93,19 @@ impl HttpClient {
             let (head, body) = self.client.request(request).await?.into_parts();
             anyhow::Ok((head, body.collect().await?.to_bytes()))
         };
-        let (head, bytes) = tokio::time::timeout(DEADLINE, exchange).await.context("no answer")?.with_context(|| url.to_owned())?;
+        let (head, bytes) = tokio::time::timeout(DEADLINE, exchange)
+            .await
+            .context("no answer")?
+            .with_context(|| url.to_owned())?;
         let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned());
-        Ok(Answer { status: head.status, headers: head.headers.iter().map(header).collect(), body })
+        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers.iter().map(header).collect(),
+            body,
+        })
     }
 }
 

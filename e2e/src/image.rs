@@ -56,7 +56,8 @@ impl Recipe {
 
     /// Adds a file of this machine.
     pub fn file(mut self, source: &Path, destination: &str) -> Self {
-        self.files.insert(destination.trim_start_matches('/').to_owned(), Source::File(source.to_owned()));
+        self.files
+            .insert(destination.trim_start_matches('/').to_owned(), Source::File(source.to_owned()));
         self
     }
 
@@ -69,7 +70,9 @@ impl Recipe {
             if line.contains("not found") {
                 bail!("{}: {}", source.display(), line.trim());
             }
-            let Some(library) = line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from) else { continue };
+            let Some(library) = line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from) else {
+                continue;
+            };
             let place = match library.strip_prefix(beside) {
                 Ok(name) => destination_folder.join(name),
                 Err(_) => library.clone(),
@@ -103,19 +106,40 @@ impl Recipe {
         let index = json!({"schemaVersion": 2, "manifests": [manifest]}).to_string();
 
         let mut archive = Builder::new(BufWriter::new(File::create(out)?));
-        append(&mut archive, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#.len() as u64, &br#"{"imageLayoutVersion":"1.0.0"}"#[..])?;
+        append(
+            &mut archive,
+            "oci-layout",
+            0o644,
+            br#"{"imageLayoutVersion":"1.0.0"}"#.len() as u64,
+            &br#"{"imageLayoutVersion":"1.0.0"}"#[..],
+        )?;
         append(&mut archive, "index.json", 0o644, index.len() as u64, index.as_bytes())?;
         for bytes in [&config_bytes, &manifest_bytes] {
-            append(&mut archive, &format!("blobs/sha256/{}", sha256(bytes)), 0o644, bytes.len() as u64, bytes.as_slice())?;
+            append(
+                &mut archive,
+                &format!("blobs/sha256/{}", sha256(bytes)),
+                0o644,
+                bytes.len() as u64,
+                bytes.as_slice(),
+            )?;
         }
-        append(&mut archive, &format!("blobs/sha256/{layer}"), 0o644, layer_size, File::open(&layer_path)?)?;
+        append(
+            &mut archive,
+            &format!("blobs/sha256/{layer}"),
+            0o644,
+            layer_size,
+            File::open(&layer_path)?,
+        )?;
         archive.into_inner()?.flush()?;
         std::fs::remove_file(layer_path)?;
         Ok(digest)
     }
 
     fn write_layer(&self, path: &Path) -> Result<String> {
-        let mut layer = Builder::new(Hashing { file: BufWriter::new(File::create(path)?), hash: Sha256::new(&SHA256) });
+        let mut layer = Builder::new(Hashing {
+            file: BufWriter::new(File::create(path)?),
+            hash: Sha256::new(&SHA256),
+        });
         let mut folders = BTreeMap::from([("tmp/".to_owned(), 0o1777)]);
         for file in self.files.keys() {
             for folder in Path::new(file).ancestors().skip(1).filter(|f| !f.as_os_str().is_empty()) {
@@ -133,7 +157,13 @@ impl Recipe {
                 Source::File(source) => {
                     let file = File::open(source).with_context(|| format!("{} for the image", source.display()))?;
                     let meta = file.metadata()?;
-                    append(&mut layer, place, if is_executable(&meta) { 0o755 } else { 0o644 }, meta.len(), file)?;
+                    append(
+                        &mut layer,
+                        place,
+                        if is_executable(&meta) { 0o755 } else { 0o644 },
+                        meta.len(),
+                        file,
+                    )?;
                 }
             }
         }
@@ -160,12 +190,17 @@ fn header(mode: u32, size: u64) -> Header {
 }
 
 fn append(archive: &mut Builder<impl Write>, place: &str, mode: u32, size: u64, bytes: impl Read) -> Result<()> {
-    archive.append_data(&mut header(mode, size), place, bytes).with_context(|| format!("{place} in the image"))
+    archive
+        .append_data(&mut header(mode, size), place, bytes)
+        .with_context(|| format!("{place} in the image"))
 }
 
 fn blob(value: &Value, media_type: &str) -> (Value, Vec<u8>) {
     let bytes = value.to_string().into_bytes();
-    (json!({"mediaType": media_type, "digest": format!("sha256:{}", sha256(&bytes)), "size": bytes.len()}), bytes)
+    (
+        json!({"mediaType": media_type, "digest": format!("sha256:{}", sha256(&bytes)), "size": bytes.len()}),
+        bytes,
+    )
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -174,7 +209,10 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// The digest of a file's content.
 pub(crate) fn sha256_of(path: &Path) -> Result<String> {
-    let mut hash = Hashing { file: io::sink(), hash: Sha256::new(&SHA256) };
+    let mut hash = Hashing {
+        file: io::sink(),
+        hash: Sha256::new(&SHA256),
+    };
     io::copy(&mut File::open(path).with_context(|| path.display().to_string())?, &mut hash)?;
     Ok(hex(hash.hash.finish().as_ref()))
 }
@@ -218,8 +256,15 @@ mod tests {
         let second = recipe.write("localhost/sh:1", &folder.join("b.tar")).unwrap();
 
         assert_eq!(first, second);
-        assert_eq!(std::fs::read(folder.join("a.tar")).unwrap(), std::fs::read(folder.join("b.tar")).unwrap());
-        assert!(recipe.files.keys().any(|file| file.contains("libc")), "the libraries come along: {:?}", recipe.files.keys());
+        assert_eq!(
+            std::fs::read(folder.join("a.tar")).unwrap(),
+            std::fs::read(folder.join("b.tar")).unwrap()
+        );
+        assert!(
+            recipe.files.keys().any(|file| file.contains("libc")),
+            "the libraries come along: {:?}",
+            recipe.files.keys()
+        );
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -36,13 +36,22 @@ pub enum Profile {
 
 /// `localhost/pause:1`.
 pub async fn pause() -> Result<Image> {
-    let made = ensure("image-pause", &key([PAUSE.as_bytes(), FORMAT.as_bytes()]), "compiling the pause program; a second", async |out| {
-        packages::ensure(&packages::COMPILERS[..1]).await?;
-        let (source, program) = (out.join("pause.c"), out.join("pause"));
-        std::fs::write(&source, PAUSE)?;
-        command::output(Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(&source), Duration::from_secs(60)).await?;
-        write(&Recipe::new("/pause").file(&program, "/pause"), "localhost/pause:1", out)
-    })
+    let made = ensure(
+        "image-pause",
+        &key([PAUSE.as_bytes(), FORMAT.as_bytes()]),
+        "compiling the pause program; a second",
+        async |out| {
+            packages::ensure(&packages::COMPILERS[..1]).await?;
+            let (source, program) = (out.join("pause.c"), out.join("pause"));
+            std::fs::write(&source, PAUSE)?;
+            command::output(
+                Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(&source),
+                Duration::from_secs(60),
+            )
+            .await?;
+            write(&Recipe::new("/pause").file(&program, "/pause"), "localhost/pause:1", out)
+        },
+    )
     .await?;
     image("localhost/pause:1", &made)
 }
@@ -52,10 +61,17 @@ pub async fn engine() -> Result<Image> {
     let (server, model) = tokio::try_join!(engine::server(), engine::model())?;
     let inputs = [server.to_string_lossy(), model.to_string_lossy()];
     let key = key(inputs.iter().map(|i| i.as_bytes()).chain([FORMAT.as_bytes()]));
-    let made = ensure("image-llama", &key, "packing the engine and its model into an image; some seconds", async |out| {
-        let recipe = Recipe::new("/app/llama-server").program(&server.join("llama-server"), "/app/llama-server").await?;
-        write(&recipe.file(&model, "/models/model.gguf"), "localhost/llama:1", out)
-    })
+    let made = ensure(
+        "image-llama",
+        &key,
+        "packing the engine and its model into an image; some seconds",
+        async |out| {
+            let recipe = Recipe::new("/app/llama-server")
+                .program(&server.join("llama-server"), "/app/llama-server")
+                .await?;
+            write(&recipe.file(&model, "/models/model.gguf"), "localhost/llama:1", out)
+        },
+    )
     .await?;
     image("localhost/llama:1", &made)
 }
@@ -74,19 +90,24 @@ async fn of_binary(name: &str, target: &[&str], profile: Profile) -> Result<Imag
     let binary = cargo_build(target, profile).await?;
     let image_name = format!("localhost/{name}:dev");
     let key = key([sha256_of(&binary)?.as_bytes(), FORMAT.as_bytes()]);
-    let made = ensure(&format!("image-{name}"), &key, "packing it into an image; some seconds", async |out| {
-        // Symbols are for debuggers; without them a node imports a fifth of the bytes.
-        let stripped = out.join(name);
-        packages::ensure(&packages::COMPILERS[2..]).await?;
-        command::output(Command::new("strip").arg("-o").arg(&stripped).arg(&binary), Duration::from_secs(60)).await?;
-        let destination = format!("/{name}");
-        let mut recipe = Recipe::new(&destination).program(&stripped, &destination).await?;
-        let certificates = Path::new("/etc/ssl/certs/ca-certificates.crt");
-        if certificates.exists() {
-            recipe = recipe.file(certificates, "/etc/ssl/certs/ca-certificates.crt");
-        }
-        write(&recipe, &image_name, out)
-    })
+    let made = ensure(
+        &format!("image-{name}"),
+        &key,
+        "packing it into an image; some seconds",
+        async |out| {
+            // Symbols are for debuggers; without them a node imports a fifth of the bytes.
+            let stripped = out.join(name);
+            packages::ensure(&packages::COMPILERS[2..]).await?;
+            command::output(Command::new("strip").arg("-o").arg(&stripped).arg(&binary), Duration::from_secs(60)).await?;
+            let destination = format!("/{name}");
+            let mut recipe = Recipe::new(&destination).program(&stripped, &destination).await?;
+            let certificates = Path::new("/etc/ssl/certs/ca-certificates.crt");
+            if certificates.exists() {
+                recipe = recipe.file(certificates, "/etc/ssl/certs/ca-certificates.crt");
+            }
+            write(&recipe, &image_name, out)
+        },
+    )
     .await?;
     image(&image_name, &made)
 }
@@ -95,7 +116,11 @@ async fn of_binary(name: &str, target: &[&str], profile: Profile) -> Result<Imag
 pub async fn cargo_build(target: &[&str], profile: Profile) -> Result<PathBuf> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace).args(["build", "--message-format=json-render-diagnostics"]).args(target).stderr(Stdio::inherit());
+    cargo
+        .current_dir(workspace)
+        .args(["build", "--message-format=json-render-diagnostics"])
+        .args(target)
+        .stderr(Stdio::inherit());
     if profile == Profile::Release {
         cargo.arg("--release");
     }
@@ -115,5 +140,9 @@ fn write(recipe: &Recipe, name: &str, out: &Path) -> Result<()> {
 }
 
 fn image(name: &str, made: &Path) -> Result<Image> {
-    Ok(Image { name: name.to_owned(), archive: made.join("image.tar"), digest: std::fs::read_to_string(made.join("digest"))? })
+    Ok(Image {
+        name: name.to_owned(),
+        archive: made.join("image.tar"),
+        digest: std::fs::read_to_string(made.join("digest"))?,
+    })
 }

@@ -22,12 +22,19 @@ pub struct Kubectl {
 
 impl Kubectl {
     pub(crate) async fn new(kubeconfig: &Path) -> Result<Self> {
-        let beside = kubeconfig.parent().and_then(Path::parent).map(|run| run.join("bin/kubectl")).filter(|own| own.exists());
+        let beside = kubeconfig
+            .parent()
+            .and_then(Path::parent)
+            .map(|run| run.join("bin/kubectl"))
+            .filter(|own| own.exists());
         let program = match beside.or_else(|| find("kubectl")) {
             Some(program) => program,
             None => kubernetes::binary().await?,
         };
-        Ok(Self { kubeconfig: kubeconfig.to_owned(), program })
+        Ok(Self {
+            kubeconfig: kubeconfig.to_owned(),
+            program,
+        })
     }
 
     /// Runs kubectl and returns what it printed.
@@ -37,7 +44,12 @@ impl Kubectl {
 
     /// `kubectl apply --server-side` of a YAML text.
     pub async fn apply(&self, yaml: &str) -> Result<String> {
-        output_with_input(self.command().args(["apply", "--server-side", "-f", "-"]), yaml.as_bytes(), DEADLINE).await
+        output_with_input(
+            self.command().args(["apply", "--server-side", "-f", "-"]),
+            yaml.as_bytes(),
+            DEADLINE,
+        )
+        .await
     }
 
     /// Runs kubectl where nothing can be awaited, as in a `Drop`; a failure is told on stderr.

@@ -65,7 +65,7 @@ enum Command {
         /// What to get
         url: String,
         /// The certificate (PEM) of the authority to trust
-        #[arg(long)]
+        #[arg(long, allow_hyphen_values = true)]
         ca: Option<String>,
     },
     /// Build or fetch everything that is kept between runs
@@ -88,7 +88,11 @@ async fn main() -> Result<()> {
         Command::Up { nodes, gpus } => {
             let begin = Instant::now();
             let local = cluster::up(Shape { nodes, gpus }).await?;
-            eprintln!("the cluster is up ({:.1} s, {} node(s)); use it: eval \"$(e2e env)\"", begin.elapsed().as_secs_f32(), local.nodes()?);
+            eprintln!(
+                "the cluster is up ({:.1} s, {} node(s)); use it: eval \"$(e2e env)\"",
+                begin.elapsed().as_secs_f32(),
+                local.nodes()?
+            );
         }
         Command::Down => cluster::down().await?,
         Command::Part { action, name } => {
@@ -108,8 +112,20 @@ async fn main() -> Result<()> {
             println!("export KUBECONFIG='{}'", local.kubeconfig().display());
             println!("export PATH='{}':\"$PATH\"", local.bin().display());
         }
-        Command::Provider { listen, plain, ca_file, script } => {
-            let provider = Provider::on(TcpListener::bind(listen)?, Options { tls: !plain, ..Options::default() }).await?;
+        Command::Provider {
+            listen,
+            plain,
+            ca_file,
+            script,
+        } => {
+            let provider = Provider::on(
+                TcpListener::bind(listen)?,
+                Options {
+                    tls: !plain,
+                    ..Options::default()
+                },
+            )
+            .await?;
             if let Some(script) = script {
                 let script = serde_json::from_str(&script).context("--script")?;
                 provider.set(|current| *current = script);

@@ -26,8 +26,14 @@ impl Namespace {
             },
             ..KubeNamespace::default()
         };
-        let made = Api::<KubeNamespace>::all(client).create(&PostParams::default(), &wanted).await.context("making a namespace")?;
-        Ok(Self { name: made.name_any(), kubectl })
+        let made = Api::<KubeNamespace>::all(client)
+            .create(&PostParams::default(), &wanted)
+            .await
+            .context("making a namespace")?;
+        Ok(Self {
+            name: made.name_any(),
+            kubectl,
+        })
     }
 
     /// Its name.
@@ -44,12 +50,27 @@ impl Namespace {
 
     /// Runs kubectl in this namespace and returns what it printed.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        self.kubectl.run(&[&["-n", &self.name], arguments].concat()).await
+        let done = self.kubectl.run(&[&["-n", &self.name], arguments].concat()).await;
+        if done.is_err() && matches!(arguments.first(), Some(&("wait" | "rollout"))) {
+            self.show();
+        }
+        done
     }
 
-    fn show(&self, arguments: &[&str]) {
-        if let Ok(done) = self.kubectl.command().into_std().args(["-n", &self.name]).args(arguments).output() {
-            eprintln!("$ kubectl -n {} {}\n{}", self.name, arguments.join(" "), String::from_utf8_lossy(&done.stdout));
+    /// What a person would look at first.
+    fn show(&self) {
+        for arguments in [
+            &["get", "pods,services,events", "-o", "wide"][..],
+            &["logs", "--all-containers", "--prefix", "--tail=10", "-l", "!none"],
+        ] {
+            if let Ok(done) = self.kubectl.command().into_std().args(["-n", &self.name]).args(arguments).output() {
+                eprintln!(
+                    "$ kubectl -n {} {}\n{}",
+                    self.name,
+                    arguments.join(" "),
+                    String::from_utf8_lossy(&done.stdout)
+                );
+            }
         }
     }
 }
@@ -57,7 +78,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.show(&["get", "pods,services,events", "-o", "wide"]);
+            self.show();
         }
         if std::env::var_os("E2E_KEEP").is_none() {
             self.kubectl.run_now(&["delete", "namespace", &self.name, "--wait=false"]);

@@ -10,7 +10,11 @@ pub fn skip(reason: &str) {
     let line = format!("skipped: {}: {reason}", thread.name().unwrap_or("a test"));
     eprintln!("{line}");
     if let Some(path) = std::env::var_os("E2E_SKIPPED") {
-        let written = std::fs::File::options().create(true).append(true).open(path).and_then(|mut f| writeln!(f, "{line}"));
+        let written = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .and_then(|mut f| writeln!(f, "{line}"));
         if let Err(error) = written {
             eprintln!("E2E_SKIPPED cannot be written: {error}");
         }

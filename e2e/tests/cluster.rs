@@ -49,6 +49,11 @@ metadata: {name: smol}
 spec: {selector: {app: smol}, ports: [{name: http, port: 80, targetPort: http}]}
 "#;
 
+fn skipped(reason: &str) -> Result<()> {
+    skip(reason);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_node_is_ready_and_offers_gpus() -> Result<()> {
     let cluster = Cluster::connect().await?;
@@ -57,7 +62,13 @@ async fn a_node_is_ready_and_offers_gpus() -> Result<()> {
     let with_gpus = nodes.iter().filter(|node| {
         let status = node.status.as_ref().unwrap();
         let is_ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-        is_ready && status.allocatable.as_ref().unwrap().get("nvidia.com/gpu").is_some_and(|q| q.0 != "0")
+        is_ready
+            && status
+                .allocatable
+                .as_ref()
+                .unwrap()
+                .get("nvidia.com/gpu")
+                .is_some_and(|q| q.0 != "0")
     });
 
     assert!(with_gpus.count() > 0, "{nodes:?}");
@@ -67,25 +78,39 @@ async fn a_node_is_ready_and_offers_gpus() -> Result<()> {
 #[tokio::test]
 async fn a_real_engine_answers_a_chat_through_its_service() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let Some(_local) = cluster.local() else { return Ok(skip(NEEDS_LOCAL)) };
+    let Some(_local) = cluster.local() else {
+        return skipped(NEEDS_LOCAL);
+    };
     let image = images::engine().await?;
     cluster.load_image(&image).await?;
     let namespace = cluster.namespace("engine").await?;
     let begin = Instant::now();
 
     namespace.apply(ENGINE).await?;
-    namespace.kubectl(&["rollout", "status", "deployment/smol", "--timeout=120s"]).await?;
+    namespace
+        .kubectl(&["rollout", "status", "deployment/smol", "--timeout=120s"])
+        .await?;
     eprintln!("engine Ready {:.1} s after apply", begin.elapsed().as_secs_f32());
     let answer = ask(&namespace, "smol").await?;
 
-    assert!(answer["choices"][0]["message"]["content"].as_str().is_some_and(|text| !text.is_empty()), "{answer}");
-    assert!(answer["usage"]["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{answer}");
+    assert!(
+        answer["choices"][0]["message"]["content"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty()),
+        "{answer}"
+    );
+    assert!(
+        answer["usage"]["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0),
+        "{answer}"
+    );
     Ok(())
 }
 
 /// A chat through a Service's cluster address. The node's rules follow a rollout within a second or so, hence the retries.
 async fn ask(namespace: &Namespace, service: &str) -> Result<Value> {
-    let address = namespace.kubectl(&["get", "service", service, "-o", "jsonpath={.spec.clusterIP}"]).await?;
+    let address = namespace
+        .kubectl(&["get", "service", service, "-o", "jsonpath={.spec.clusterIP}"])
+        .await?;
     let client = HttpClient::new(None)?;
     let body = json!({"model": "smollm2", "max_tokens": 16, "messages": [{"role": "user", "content": "What is the capital of France?"}]});
     until("the engine answers", Duration::from_secs(60), async || {
@@ -99,12 +124,16 @@ async fn ask(namespace: &Namespace, service: &str) -> Result<Value> {
 #[tokio::test]
 async fn pods_reach_a_fake_provider_and_it_counts_them() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let Some(local) = cluster.local() else { return Ok(skip(NEEDS_LOCAL)) };
+    let Some(local) = cluster.local() else {
+        return skipped(NEEDS_LOCAL);
+    };
     let provider = Provider::start_in(local).await?;
     cluster.load_image(&images::e2e(images::Profile::Debug).await?).await?;
     let namespace = cluster.namespace("provider").await?;
 
-    let from_here = HttpClient::new(provider.ca())?.get(&format!("{}/v1/models", provider.url()), &[]).await?;
+    let from_here = HttpClient::new(provider.ca())?
+        .get(&format!("{}/v1/models", provider.url()), &[])
+        .await?;
     let ca = serde_json::to_string(provider.ca().unwrap())?;
     namespace
         .apply(&format!(
@@ -126,7 +155,9 @@ spec:
             url = provider.url()
         ))
         .await?;
-    namespace.kubectl(&["wait", "pod/client", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"]).await?;
+    namespace
+        .kubectl(&["wait", "pod/client", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s"])
+        .await?;
 
     assert_eq!(from_here.status, 200);
     assert_eq!(provider.count(), 2);
@@ -136,7 +167,9 @@ spec:
 #[tokio::test]
 async fn the_audit_log_counts_a_request_and_only_once() -> Result<()> {
     let cluster = Cluster::connect().await?;
-    let Some(local) = cluster.local() else { return Ok(skip(NEEDS_LOCAL)) };
+    let Some(local) = cluster.local() else {
+        return skipped(NEEDS_LOCAL);
+    };
     let namespace = cluster.namespace("audit").await?;
     let mut log = local.audit()?;
 
@@ -147,7 +180,10 @@ async fn the_audit_log_counts_a_request_and_only_once() -> Result<()> {
     let requests = log.take()?;
     let counts = audit::count(requests.iter().filter(|r| mine(r)));
     assert_eq!(counts["create configmaps 201"], 1, "{counts:?}");
-    assert_eq!(audit::count(log.take()?.iter().filter(|r| mine(r))).get("create configmaps 201"), None);
+    assert_eq!(
+        audit::count(log.take()?.iter().filter(|r| mine(r))).get("create configmaps 201"),
+        None
+    );
     Ok(())
 }
 
@@ -156,17 +192,25 @@ async fn a_service_account_token_for_our_audience_is_reviewed() -> Result<()> {
     let cluster = Cluster::connect().await?;
     let namespace = cluster.namespace("token").await?;
 
-    let token = namespace.kubectl(&["create", "token", "default", "--audience=llmportfolio.dev"]).await?;
+    let token = namespace
+        .kubectl(&["create", "token", "default", "--audience=llmportfolio.dev"])
+        .await?;
     let review = |audience: &str| {
-        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token.trim(), "audiences": [audience]}}).to_string()
+        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token.trim(), "audiences": [audience]}})
+            .to_string()
     };
     let post = async |body: String| -> Result<Value> {
-        let request = http::Request::post("/apis/authentication.k8s.io/v1/tokenreviews").header("content-type", "application/json").body(body.into_bytes())?;
+        let request = http::Request::post("/apis/authentication.k8s.io/v1/tokenreviews")
+            .header("content-type", "application/json")
+            .body(body.into_bytes())?;
         Ok(cluster.client().request(request).await?)
     };
     let (ours, other) = (post(review("llmportfolio.dev")).await?, post(review("example.com")).await?);
 
-    assert_eq!(ours["status"]["user"]["username"], format!("system:serviceaccount:{}:default", namespace.name()));
+    assert_eq!(
+        ours["status"]["user"]["username"],
+        format!("system:serviceaccount:{}:default", namespace.name())
+    );
     assert_eq!(other["status"].get("authenticated"), None, "{other}");
     Ok(())
 }
@@ -203,17 +247,24 @@ spec:
             toleration = FakeNodes::TOLERATION
         ))
         .await?;
-    namespace.kubectl(&["rollout", "status", "deployment/crowd", "--timeout=120s"]).await?;
+    namespace
+        .kubectl(&["rollout", "status", "deployment/crowd", "--timeout=120s"])
+        .await?;
     eprintln!("200 fake pods Ready in {:.1} s", begin.elapsed().as_secs_f32());
     namespace.kubectl(&["scale", "deployment/crowd", "--replicas=0"]).await?;
     let pods = Api::<Pod>::namespaced(cluster.client(), namespace.name());
-    until("all pods are gone", Duration::from_secs(60), async || Ok(pods.list(&Default::default()).await?.items.is_empty().then_some(()))).await
+    until("all pods are gone", Duration::from_secs(60), async || {
+        Ok(pods.list(&Default::default()).await?.items.is_empty().then_some(()))
+    })
+    .await
 }
 
 #[tokio::test]
 async fn a_killed_api_server_comes_back_with_its_objects() -> Result<()> {
     let cluster = Cluster::alone().await?;
-    let Some(local) = cluster.local() else { return Ok(skip(NEEDS_PARTS)) };
+    let Some(local) = cluster.local() else {
+        return skipped(NEEDS_PARTS);
+    };
     let (parts, namespace) = (local.parts(), cluster.namespace("restart").await?);
     namespace.kubectl(&["create", "configmap", "kept"]).await?;
 
@@ -233,7 +284,9 @@ async fn a_killed_api_server_comes_back_with_its_objects() -> Result<()> {
 #[tokio::test]
 async fn a_killed_kubelet_makes_its_node_unready_until_it_is_back() -> Result<()> {
     let cluster = Cluster::alone().await?;
-    let Some(local) = cluster.local() else { return Ok(skip(NEEDS_PARTS)) };
+    let Some(local) = cluster.local() else {
+        return skipped(NEEDS_PARTS);
+    };
     let parts = local.parts();
 
     let begin = Instant::now();
@@ -251,7 +304,7 @@ async fn a_killed_kubelet_makes_its_node_unready_until_it_is_back() -> Result<()
 async fn await_ready(cluster: &Cluster, node: &str, ready: bool) -> Result<()> {
     let nodes = Api::<Node>::all(cluster.client());
     until(&format!("node {node} Ready={ready}"), Duration::from_secs(60), async || {
-        let status = nodes.get(node).await?.status.unwrap();
+        let status = nodes.get(node).await?.status.unwrap_or_default();
         let is_ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
         Ok((is_ready == ready).then_some(()))
     })
@@ -261,7 +314,9 @@ async fn await_ready(cluster: &Cluster, node: &str, ready: bool) -> Result<()> {
 #[tokio::test]
 async fn a_frozen_api_server_answers_nobody_until_it_is_thawed() -> Result<()> {
     let cluster = Cluster::alone().await?;
-    let Some(local) = cluster.local() else { return Ok(skip(NEEDS_PARTS)) };
+    let Some(local) = cluster.local() else {
+        return skipped(NEEDS_PARTS);
+    };
     let (parts, nodes) = (local.parts(), Api::<Node>::all(cluster.client()));
     nodes.get("n1").await?;
 
@@ -280,7 +335,9 @@ async fn a_frozen_api_server_answers_nobody_until_it_is_thawed() -> Result<()> {
 #[tokio::test]
 async fn a_sick_gpu_is_not_offered() -> Result<()> {
     let cluster = Cluster::alone().await?;
-    let Some(local) = cluster.local() else { return Ok(skip(NEEDS_LOCAL)) };
+    let Some(local) = cluster.local() else {
+        return skipped(NEEDS_LOCAL);
+    };
     let nodes = Api::<Node>::all(cluster.client());
     let offered = async |count: &str| {
         until(&format!("{count} GPUs are offered"), Duration::from_secs(30), async || {

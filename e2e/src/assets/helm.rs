@@ -13,12 +13,19 @@ const MODULE: &str = "helm.sh/helm/v4/cmd/helm@v4.3.1";
 
 /// The `helm` binary.
 pub async fn binary() -> Result<PathBuf> {
-    let made = ensure("helm", &key([MODULE.as_bytes()]), "building helm from its Go module, once; about 2 minutes on two idle cores", async |out| {
-        packages::needs("go", "Go 1.26 or later (https://go.dev/dl)")?;
-        let mut go = Command::new("go");
-        go.env("CGO_ENABLED", "0").env("GOBIN", out).args(["install", "-trimpath", "-ldflags", "-s -w", MODULE]);
-        step(&mut go, "building helm", &out.join("build.log"), Duration::from_secs(30 * 60)).await
-    })
+    let made = ensure(
+        "helm",
+        &key([MODULE.as_bytes()]),
+        "building helm from its Go module, once; about 2 minutes on two idle cores",
+        async |out| {
+            packages::needs("go", "Go 1.26 or later (https://go.dev/dl)")?;
+            let mut go = Command::new("go");
+            go.env("CGO_ENABLED", "0")
+                .env("GOBIN", out)
+                .args(["install", "-trimpath", "-ldflags", "-s -w", MODULE]);
+            step(&mut go, "building helm", &out.join("build.log"), Duration::from_secs(30 * 60)).await
+        },
+    )
     .await?;
     Ok(made.join("helm"))
 }

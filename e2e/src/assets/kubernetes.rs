@@ -25,7 +25,11 @@ pub async fn binary() -> Result<PathBuf> {
     sources.sort();
     let contents = sources.iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?;
     let version = version(&std::fs::read_to_string(module.join("go.mod"))?)?;
-    let (major, minor) = version.trim_start_matches('v').split_once('.').and_then(|(a, b)| Some((a, b.split_once('.')?.0))).context("a version")?;
+    let (major, minor) = version
+        .trim_start_matches('v')
+        .split_once('.')
+        .and_then(|(a, b)| Some((a, b.split_once('.')?.0)))
+        .context("a version")?;
     let set = |package: &str, name: &str, value: &str| format!("-X k8s.io/{package}/version.git{name}={value}");
     let flags = [
         "-s -w".to_owned(),
@@ -41,7 +45,11 @@ pub async fn binary() -> Result<PathBuf> {
         packages::needs("go", "Go 1.26 or later (https://go.dev/dl)")?;
         let log = out.join("build.log");
         let mut go = Command::new("go");
-        go.current_dir(&module).env("CGO_ENABLED", "0").args(["build", "-trimpath", "-tags", TAGS, "-ldflags", &flags, "-o"]).arg(out.join("kube")).arg(".");
+        go.current_dir(&module)
+            .env("CGO_ENABLED", "0")
+            .args(["build", "-trimpath", "-tags", TAGS, "-ldflags", &flags, "-o"])
+            .arg(out.join("kube"))
+            .arg(".");
         step(&mut go, "building Kubernetes", &log, Duration::from_secs(45 * 60)).await
     })
     .await?;

@@ -29,9 +29,19 @@ pub(crate) const COMPILERS: [Needed; 3] = [("cc", "gcc"), ("c++", "g++"), ("stri
 
 /// Installs the packages of those programs that are missing, or names them when that is not ours to do.
 pub(crate) async fn ensure(needed: &[Needed]) -> Result<()> {
-    let present = |program: &str| if program.starts_with('/') { Path::new(program).exists() } else { find(program).is_some() };
+    let present = |program: &str| {
+        if program.starts_with('/') {
+            Path::new(program).exists()
+        } else {
+            find(program).is_some()
+        }
+    };
     let missing = || {
-        let mut packages: Vec<&str> = needed.iter().filter(|(program, _)| !present(program)).map(|(_, package)| *package).collect();
+        let mut packages: Vec<&str> = needed
+            .iter()
+            .filter(|(program, _)| !present(program))
+            .map(|(_, package)| *package)
+            .collect();
         packages.dedup();
         packages
     };
@@ -67,7 +77,11 @@ pub(crate) async fn ensure(needed: &[Needed]) -> Result<()> {
 pub(crate) async fn ensure_python() -> Result<()> {
     ensure(&[("python3", "python3")]).await?;
     let pip = Command::new("python3").args(["-m", "pip", "--version"]).output().await?;
-    if pip.status.success() { Ok(()) } else { ensure(&[("pip3", "python3-pip")]).await }
+    if pip.status.success() {
+        Ok(())
+    } else {
+        ensure(&[("pip3", "python3-pip")]).await
+    }
 }
 
 /// Names a program that people install themselves.

@@ -96,7 +96,18 @@ pub(crate) type CommandLine = Vec<String>;
 
 pub(crate) fn etcd(layout: &Layout) -> CommandLine {
     // A crash of the machine may lose the cluster; a crash of etcd may not, and does not.
-    command(&layout.bin().join("etcd"), ["--name", "e2e", "--data-dir", &layout.root().join("etcd").to_string_lossy(), "--unsafe-no-fsync", "--log-level", "warn"])
+    command(
+        &layout.bin().join("etcd"),
+        [
+            "--name",
+            "e2e",
+            "--data-dir",
+            &layout.root().join("etcd").to_string_lossy(),
+            "--unsafe-no-fsync",
+            "--log-level",
+            "warn",
+        ],
+    )
 }
 
 pub(crate) fn apiserver(layout: &Layout) -> CommandLine {
@@ -158,13 +169,19 @@ fn with_kubeconfig(layout: &Layout, part: &str) -> CommandLine {
             &format!("--authentication-kubeconfig={kubeconfig}"),
             &format!("--authorization-kubeconfig={kubeconfig}"),
             "--leader-elect=false",
+            // The default of 20 requests a second would be what a test of hundreds of objects measures.
+            "--kube-api-qps=300",
+            "--kube-api-burst=600",
             "--bind-address=127.0.0.1",
         ],
     )
 }
 
 pub(crate) fn dns(layout: &Layout) -> CommandLine {
-    command(&layout.bin().join("dns"), [&format!("{CONTROL_PLANE}:53"), &*layout.kubeconfig("dns").to_string_lossy()])
+    command(
+        &layout.bin().join("dns"),
+        [&format!("{CONTROL_PLANE}:53"), &*layout.kubeconfig("dns").to_string_lossy()],
+    )
 }
 
 pub(crate) fn containerd(layout: &Layout, program: &Path, node: usize) -> CommandLine {
@@ -186,14 +203,22 @@ pub(crate) fn kubelet(layout: &Layout, node: usize) -> CommandLine {
 pub(crate) fn proxy(layout: &Layout, node: usize) -> CommandLine {
     command(
         &layout.bin().join("kube-proxy"),
-        [&format!("--config={}", layout.config("proxy.yaml").display()), &format!("--hostname-override={}", node_name(node))],
+        [
+            &format!("--config={}", layout.config("proxy.yaml").display()),
+            &format!("--hostname-override={}", node_name(node)),
+        ],
     )
 }
 
 pub(crate) fn fake_gpus(layout: &Layout, node: usize, gpus: usize) -> CommandLine {
-    command(&layout.bin().join("fakegpu"), [&gpus.to_string(), &*layout.gpus(node).to_string_lossy()])
+    command(
+        &layout.bin().join("fakegpu"),
+        [&gpus.to_string(), &*layout.gpus(node).to_string_lossy()],
+    )
 }
 
 fn command<S: AsRef<str>>(program: &Path, arguments: impl IntoIterator<Item = S>) -> CommandLine {
-    std::iter::once(program.display().to_string()).chain(arguments.into_iter().map(|a| a.as_ref().to_owned())).collect()
+    std::iter::once(program.display().to_string())
+        .chain(arguments.into_iter().map(|a| a.as_ref().to_owned()))
+        .collect()
 }

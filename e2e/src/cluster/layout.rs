@@ -89,4 +89,8 @@ impl Layout {
     pub(crate) fn gpus(&self, node: usize) -> PathBuf {
         self.node(node).join("gpu")
     }
+
+    pub(crate) fn gpu_count(&self, node: usize) -> PathBuf {
+        self.node(node).join("gpu-count")
+    }
 }

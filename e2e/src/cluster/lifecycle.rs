@@ -19,6 +19,9 @@ use crate::assets::{self, kubernetes, packages};
 use crate::command::{find, tail_of};
 use crate::{images, until};
 
+/// From its start; ten times what an idle machine takes.
+const NODE_READY: Duration = Duration::from_secs(90);
+
 /// What a cluster is to have.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -36,7 +39,11 @@ impl Default for Shape {
 
 /// Brings the cluster up, unless a healthy one runs; a smaller one gets the missing nodes, a broken one is replaced.
 pub async fn up(shape: Shape) -> Result<local::Local> {
-    ensure!((1..=MAX_NODES).contains(&shape.nodes), "between 1 and {MAX_NODES} nodes, not {}", shape.nodes);
+    ensure!(
+        (1..=MAX_NODES).contains(&shape.nodes),
+        "between 1 and {MAX_NODES} nodes, not {}",
+        shape.nodes
+    );
     ensure!(
         packages::is_root(),
         "the local cluster needs root for its namespaces and mounts: run this as root, or set KUBECONFIG to use another cluster"
@@ -105,9 +112,14 @@ async fn start(layout: &Layout, parts: &Parts, shape: Shape) -> Result<()> {
     parts.launch("kube-scheduler@1", configuration::scheduler(layout))?;
     parts.launch("dns@1", configuration::dns(layout))?;
     start_kubelet(layout, parts, 1, shape.gpus)?;
-    await_node(&client, 1, shape.gpus).await?;
+    await_node(&client, 1, shape.gpus, NODE_READY).await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
-    until("the controller manager makes service accounts", Duration::from_secs(60), async || Ok(accounts.get_opt("default").await?)).await?;
+    until(
+        "the controller manager makes service accounts",
+        Duration::from_secs(60),
+        async || Ok(accounts.get_opt("default").await?),
+    )
+    .await?;
     told("node n1 with its GPUs");
     for node in 2..=shape.nodes {
         add_node(layout, parts, node, shape.gpus).await?;
@@ -125,14 +137,24 @@ async fn add_node(layout: &Layout, parts: &Parts, node: usize, gpus: usize) -> R
     local.load_on(node, &images::pause().await?).await?;
     local.copy_images(1, node).await?;
     start_kubelet(layout, parts, node, gpus)?;
-    await_node(&client_of(&local.kubeconfig()).await?, node, gpus).await
+    await_node(&client_of(&local.kubeconfig()).await?, node, gpus, NODE_READY).await
 }
 
 fn make_folders(layout: &Layout, kubernetes: &Path) -> Result<()> {
     for folder in ["parts", "log", "pki", "config", "bin"] {
         std::fs::create_dir_all(layout.root().join(folder))?;
     }
-    for name in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "fakegpu", "dns"] {
+    for name in [
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-proxy",
+        "kubectl",
+        "fakegpu",
+        "dns",
+    ] {
         std::os::unix::fs::symlink(kubernetes, layout.bin().join(name))?;
     }
     // Places to mount on; on the host they stay empty.
@@ -165,9 +187,11 @@ async fn start_node_holder(layout: &Layout, parts: &Parts, node: usize) -> Resul
         parts.launch(&format!("node@{node}"), own)?;
     }
     let ready = folder.join("ready");
-    until("the node's namespaces are set up", Duration::from_secs(15), async || Ok(ready.exists().then_some(())))
-        .await
-        .with_context(|| tail_of(&layout.log(&format!("node@{node}")), 15))
+    until("the node's namespaces are set up", Duration::from_secs(15), async || {
+        Ok(ready.exists().then_some(()))
+    })
+    .await
+    .with_context(|| tail_of(&layout.log(&format!("node@{node}")), 15))
 }
 
 async fn start_containerd(layout: &Layout, parts: &Parts, authority: &Authority<'_>, node: usize) -> Result<()> {
@@ -185,17 +209,23 @@ async fn start_containerd(layout: &Layout, parts: &Parts, authority: &Authority<
 }
 
 fn start_kubelet(layout: &Layout, parts: &Parts, node: usize, gpus: usize) -> Result<()> {
+    // Remembered, so that a later look knows how many there should be.
+    std::fs::write(layout.gpu_count(node), gpus.to_string())?;
     parts.launch(&format!("kubelet@{node}"), configuration::kubelet(layout, node))?;
     parts.launch(&format!("kube-proxy@{node}"), configuration::proxy(layout, node))?;
     parts.launch(&format!("fakegpu@{node}"), configuration::fake_gpus(layout, node, gpus))
 }
 
-async fn await_node(client: &Client, node: usize, gpus: usize) -> Result<()> {
+async fn await_node(client: &Client, node: usize, gpus: usize, deadline: Duration) -> Result<()> {
     let (nodes, name) = (Api::<Node>::all(client.clone()), node_name(node));
-    until(&format!("node {name} is Ready with {gpus} GPUs"), Duration::from_secs(90), async || {
+    until(&format!("node {name} is Ready with {gpus} GPUs"), deadline, async || {
         let status = nodes.get(&name).await?.status.unwrap_or_default();
         let is_ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-        let offered = status.allocatable.unwrap_or_default().get("nvidia.com/gpu").map_or("0".to_owned(), |q| q.0.clone());
+        let offered = status
+            .allocatable
+            .unwrap_or_default()
+            .get("nvidia.com/gpu")
+            .map_or("0".to_owned(), |q| q.0.clone());
         Ok((is_ready && offered == gpus.to_string()).then_some(()))
     })
     .await
@@ -219,8 +249,13 @@ async fn health(layout: &Layout, parts: &Parts) -> Result<usize> {
     let nodes = names.iter().filter(|name| name.starts_with("kubelet@")).count();
     ensure!(nodes > 0, "it never got as far as a node");
     let client = client_of(&layout.kubeconfig("admin")).await?;
-    let answer = tokio::time::timeout(Duration::from_secs(10), until("/readyz", Duration::from_secs(10), async || ready(&client).await));
-    answer.await.context("the API server does not answer")??;
+    until("the API server answers", Duration::from_secs(10), async || ready(&client).await).await?;
+    for node in 1..=nodes {
+        let gpus = std::fs::read_to_string(layout.gpu_count(node))
+            .context("it never got as far as its GPUs")?
+            .parse()?;
+        await_node(&client, node, gpus, Duration::from_secs(30)).await?;
+    }
     Ok(nodes)
 }
 
@@ -230,7 +265,11 @@ async fn guarded(layout: &Layout, parts: &Parts, work: impl Future<Output = Resu
     let mut report = String::new();
     for name in parts.names().unwrap_or_default() {
         if parts.state(&name)? == State::Gone {
-            report += &format!("\n{name} is gone; the end of {}:\n{}\n", layout.log(&name).display(), tail_of(&layout.log(&name), 12));
+            report += &format!(
+                "\n{name} is gone; the end of {}:\n{}\n",
+                layout.log(&name).display(),
+                tail_of(&layout.log(&name), 12)
+            );
         }
     }
     if report.is_empty() {
@@ -257,7 +296,10 @@ async fn down_locked(layout: &Layout) -> Result<()> {
         Ok((!Path::new("/sys/class/net").join(LINK).exists()).then_some(()))
     })
     .await?;
-    until("the cgroups of the cluster are gone", Duration::from_secs(20), async || Ok(Some(network::remove_cgroups()?))).await?;
+    until("the cgroups of the cluster are gone", Duration::from_secs(20), async || {
+        Ok(Some(network::remove_cgroups()?))
+    })
+    .await?;
     for place in ["/var/lib/kubelet", "/var/lib/cni"] {
         // Only an empty folder goes; one with content was there before us.
         std::fs::remove_dir(place).ok();
@@ -265,9 +307,11 @@ async fn down_locked(layout: &Layout) -> Result<()> {
     if layout.root().exists() {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
         let root = layout.root().display().to_string();
-        ensure!(!mounts.contains(&root), "something is still mounted under {root}: see /proc/self/mountinfo");
+        ensure!(
+            !mounts.contains(&root),
+            "something is still mounted under {root}: see /proc/self/mountinfo"
+        );
         std::fs::remove_dir_all(layout.root())?;
     }
     Ok(())
 }
-

@@ -82,7 +82,9 @@ impl Local {
             return Ok(());
         }
         // The snapshots are mounts: only the node's own namespace may make them.
-        output(self.ctr(node).args(["images", "import"]).arg(&image.archive), IMPORT).await.with_context(|| format!("importing {}", image.name))?;
+        output(self.ctr(node).args(["images", "import"]).arg(&image.archive), IMPORT)
+            .await
+            .with_context(|| format!("importing {}", image.name))?;
         Ok(())
     }
 
@@ -107,6 +109,16 @@ impl Local {
             true => {}
         }
         Ok(())
+    }
+
+    /// Starts and thaws every part and makes every GPU well, as a test that broke some must leave it.
+    pub fn restore(&self) -> Result<()> {
+        for node in 1..=self.nodes()? {
+            for mark in std::fs::read_dir(self.layout.gpus(node))? {
+                std::fs::remove_file(mark?.path())?;
+            }
+        }
+        self.parts().restore()
     }
 
     /// Cuts a node other than the first off from everything, or joins it again.
@@ -144,7 +156,9 @@ impl Local {
     fn ctr(&self, node: usize) -> Command {
         let holder = self.parts().pid(&format!("node@{node}")).unwrap_or_default().to_string();
         let mut ctr = Command::new("nsenter");
-        ctr.args(["-t", &holder, "-m", "-n", "--", "ctr", "-a"]).arg(self.layout.containerd_socket(node)).args(["-n", "k8s.io"]);
+        ctr.args(["-t", &holder, "-m", "-n", "--", "ctr", "-a"])
+            .arg(self.layout.containerd_socket(node))
+            .args(["-n", "k8s.io"]);
         ctr
     }
 

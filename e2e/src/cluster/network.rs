@@ -37,8 +37,18 @@ pub(crate) async fn link_node(parts: &Parts, node: usize) -> Result<()> {
     inside(parts, 1, &["ip", "link", "set", &wire, "master", "br0", "up"]).await?;
     inside(parts, node, &["ip", "link", "set", "eth0", "master", "br0", "up"]).await?;
     for other in 1..node {
-        inside(parts, node, &["ip", "route", "replace", &pod_subnet(other), "via", &node_address(other)]).await?;
-        inside(parts, other, &["ip", "route", "replace", &pod_subnet(node), "via", &node_address(node)]).await?;
+        inside(
+            parts,
+            node,
+            &["ip", "route", "replace", &pod_subnet(other), "via", &node_address(other)],
+        )
+        .await?;
+        inside(
+            parts,
+            other,
+            &["ip", "route", "replace", &pod_subnet(node), "via", &node_address(node)],
+        )
+        .await?;
     }
     route_pods(node).await
 }
@@ -54,7 +64,10 @@ pub(crate) async fn unlink_host() -> Result<()> {
         // The kernel may remove it with its peer between the look and the command.
         ip(&["link", "del", LINK]).await.ok();
     }
-    if output(Command::new("ip").args(["route", "show"]).args(FENCE_FILTER), DEADLINE).await?.contains("unreachable") {
+    if output(Command::new("ip").args(["route", "show"]).args(FENCE_FILTER), DEADLINE)
+        .await?
+        .contains("unreachable")
+    {
         ip(&[&["route", "del"], FENCE.as_slice()].concat()).await?;
     }
     Ok(())
@@ -62,8 +75,14 @@ pub(crate) async fn unlink_host() -> Result<()> {
 
 /// Loads what Debian's kernel has as a module. Where it is built in, or we may not, the parts will say what they miss.
 pub(crate) async fn load_modules() {
-    if !Path::new("/proc/sys/net/bridge").exists() && let Some(modprobe) = find("modprobe") {
-        Command::new(modprobe).args(["-a", "-q", "br_netfilter", "overlay"]).status().await.ok();
+    if !Path::new("/proc/sys/net/bridge").exists()
+        && let Some(modprobe) = find("modprobe")
+    {
+        Command::new(modprobe)
+            .args(["-a", "-q", "br_netfilter", "overlay"])
+            .status()
+            .await
+            .ok();
     }
 }
 
@@ -113,8 +132,14 @@ fn hierarchies() -> Result<Vec<std::path::PathBuf>> {
     if is_cgroup_v2() {
         return Ok(vec![root.to_owned()]);
     }
-    let names = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "systemd"];
-    Ok(names.iter().map(|name| root.join(name)).filter(|hierarchy| hierarchy.is_dir()).collect())
+    let names = [
+        "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "systemd",
+    ];
+    Ok(names
+        .iter()
+        .map(|name| root.join(name))
+        .filter(|hierarchy| hierarchy.is_dir())
+        .collect())
 }
 
 /// Lets the children of a version 2 group use every controller it has.
@@ -147,7 +172,11 @@ fn wire(node: usize) -> String {
 /// Runs a command in the mount and network namespaces of a node.
 pub(crate) async fn inside(parts: &Parts, node: usize, command: &[&str]) -> Result<()> {
     let holder = parts.pid(&format!("node@{node}"))?.to_string();
-    output(Command::new("nsenter").args(["-t", &holder, "-m", "-n", "--"]).args(command), DEADLINE).await?;
+    output(
+        Command::new("nsenter").args(["-t", &holder, "-m", "-n", "--"]).args(command),
+        DEADLINE,
+    )
+    .await?;
     Ok(())
 }
 

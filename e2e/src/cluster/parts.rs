@@ -164,7 +164,9 @@ impl Parts {
                 break process;
             }
             if let Some(status) = child.try_wait()? {
-                let how = status.signal().map_or_else(|| status.to_string(), |signal| format!("signal {signal}"));
+                let how = status
+                    .signal()
+                    .map_or_else(|| status.to_string(), |signal| format!("signal {signal}"));
                 bail!("{name} ended at once ({how}):\n{}", tail_of(&log, 15));
             }
             if start.elapsed() > START {
@@ -174,7 +176,13 @@ impl Parts {
         };
         // Whoever started it collects it; if we end first, init does.
         std::thread::spawn(move || child.wait());
-        self.remember(name, &Record { command, process: Some(process) })
+        self.remember(
+            name,
+            &Record {
+                command,
+                process: Some(process),
+            },
+        )
     }
 
     fn live(&self, name: &str) -> Result<Process> {
@@ -213,7 +221,11 @@ impl Process {
     fn child_of(wrapper: i32) -> Option<Self> {
         let children = std::fs::read_to_string(format!("/proc/{wrapper}/task/{wrapper}/children")).ok()?;
         let id = children.split_whitespace().next()?.parse().ok()?;
-        Some(Self { id, started: Stat::of(id)?.started, wrapper })
+        Some(Self {
+            id,
+            started: Stat::of(id)?.started,
+            wrapper,
+        })
     }
 
     fn state(self) -> State {
@@ -262,7 +274,10 @@ impl Stat {
         // The second field is the name in parentheses and may contain anything.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
         let state = fields.next()?.chars().next()?;
-        Some(Self { state, started: fields.nth(18)?.parse().ok()? })
+        Some(Self {
+            state,
+            started: fields.nth(18)?.parse().ok()?,
+        })
     }
 }
 

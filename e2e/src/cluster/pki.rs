@@ -23,26 +23,42 @@ impl<'a> Authority<'a> {
         let tokens = KeyPair::generate()?;
         std::fs::write(layout.pki("tokens.key"), tokens.serialize_pem())?;
         std::fs::write(layout.pki("tokens.pub"), tokens.public_key_pem())?;
-        Ok(Self { layout, issuer: Issuer::new(params, key) })
+        Ok(Self {
+            layout,
+            issuer: Issuer::new(params, key),
+        })
     }
 
     /// The authority of a cluster that runs.
     pub(crate) fn open(layout: &'a Layout) -> Result<Self> {
         let key = std::fs::read_to_string(layout.pki("ca.key")).context("the cluster's key")?;
-        Ok(Self { layout, issuer: Issuer::new(Self::params(), KeyPair::from_pem(&key)?) })
+        Ok(Self {
+            layout,
+            issuer: Issuer::new(Self::params(), KeyPair::from_pem(&key)?),
+        })
     }
 
     fn params() -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "portfolio-e2e");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::CrlSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
         params
     }
 
     /// What the control plane and its clients need.
     pub(crate) fn control_plane(&self) -> Result<()> {
-        let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"];
+        let names = [
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+            "localhost",
+        ];
         let addresses = ["127.0.0.1", CONTROL_PLANE, KUBERNETES_SERVICE];
         self.certificate("apiserver", "kube-apiserver", None, &[names.as_slice(), &addresses].concat())?;
         self.user("admin", "admin", Some(MASTERS))?;
@@ -57,7 +73,12 @@ impl<'a> Authority<'a> {
     /// What a node needs.
     pub(crate) fn node(&self, node: usize) -> Result<()> {
         let (name, file) = (node_name(node), format!("kubelet-{node}"));
-        self.certificate(&file, &format!("system:node:{name}"), Some("system:nodes"), &[&name, &node_address(node)])?;
+        self.certificate(
+            &file,
+            &format!("system:node:{name}"),
+            Some("system:nodes"),
+            &[&name, &node_address(node)],
+        )?;
         self.kubeconfig(&file)
     }
 

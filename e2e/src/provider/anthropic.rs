@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use super::server::Answer;
 
 pub(super) fn models(names: &[String]) -> Value {
-    let data: Vec<Value> =
-        names.iter().map(|name| json!({"type": "model", "id": name, "display_name": name, "created_at": "2025-01-01T00:00:00Z"})).collect();
+    let data: Vec<Value> = names
+        .iter()
+        .map(|name| json!({"type": "model", "id": name, "display_name": name, "created_at": "2025-01-01T00:00:00Z"}))
+        .collect();
     json!({"data": data, "has_more": false, "first_id": names.first(), "last_id": names.last()})
 }
 
@@ -49,7 +51,11 @@ pub(super) fn stream(answer: &Answer) -> (Vec<String>, Vec<String>, Vec<String>)
         "type": "message_delta", "delta": {"stop_reason": stop(answer), "stop_sequence": null},
         "usage": {"output_tokens": answer.words.len()},
     });
-    let after = vec![event(&json!({"type": "content_block_stop", "index": 0})), event(&end), event(&json!({"type": "message_stop"}))];
+    let after = vec![
+        event(&json!({"type": "content_block_stop", "index": 0})),
+        event(&end),
+        event(&json!({"type": "message_stop"})),
+    ];
     (before, words, after)
 }
 

@@ -8,7 +8,10 @@ use super::server::Answer;
 const CREATED: u64 = 1_735_689_600;
 
 pub(super) fn models(names: &[String]) -> Value {
-    let data: Vec<Value> = names.iter().map(|name| json!({"id": name, "object": "model", "created": CREATED, "owned_by": "fake"})).collect();
+    let data: Vec<Value> = names
+        .iter()
+        .map(|name| json!({"id": name, "object": "model", "created": CREATED, "owned_by": "fake"}))
+        .collect();
     json!({"object": "list", "data": data})
 }
 
@@ -46,7 +49,11 @@ pub(super) fn stream(answer: &Answer, include_usage: bool) -> (Vec<String>, Vec<
         event(&chunk)
     };
     let before = vec![chunk(json!({"role": "assistant", "content": ""}), Value::Null)];
-    let words = answer.words.iter().map(|word| chunk(json!({"content": word}), Value::Null)).collect();
+    let words = answer
+        .words
+        .iter()
+        .map(|word| chunk(json!({"content": word}), Value::Null))
+        .collect();
     let mut after = vec![chunk(json!({}), json!(finish(answer)))];
     if include_usage {
         after.push(event(&json!({
@@ -61,7 +68,12 @@ pub(super) fn stream(answer: &Answer, include_usage: bool) -> (Vec<String>, Vec<
 /// The text of the last user message.
 pub(super) fn question(body: &Value) -> String {
     let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    messages.iter().rev().find(|m| m["role"] == "user").map(|m| text(&m["content"])).unwrap_or_default()
+    messages
+        .iter()
+        .rev()
+        .find(|m| m["role"] == "user")
+        .map(|m| text(&m["content"]))
+        .unwrap_or_default()
 }
 
 /// A content as text: a string, or the text parts of a list.

@@ -60,22 +60,35 @@ pub struct Behaviour {
 impl Behaviour {
     /// An error of this status.
     pub fn status(status: u16) -> Self {
-        Self { status: Some(status), ..Self::default() }
+        Self {
+            status: Some(status),
+            ..Self::default()
+        }
     }
 
     /// 429 with its `Retry-After`.
     pub fn rate_limited(retry_after: u32) -> Self {
-        Self { status: Some(429), retry_after: Some(retry_after), ..Self::default() }
+        Self {
+            status: Some(429),
+            retry_after: Some(retry_after),
+            ..Self::default()
+        }
     }
 
     /// No further progress from there on.
     pub fn stall(at: Stall) -> Self {
-        Self { stall: Some(at), ..Self::default() }
+        Self {
+            stall: Some(at),
+            ..Self::default()
+        }
     }
 
     /// A connection that breaks after so many words.
     pub fn cut_after(words: usize) -> Self {
-        Self { cut_after: Some(words), ..Self::default() }
+        Self {
+            cut_after: Some(words),
+            ..Self::default()
+        }
     }
 
     /// Waits as told at `here`.
@@ -120,12 +133,20 @@ pub struct Record {
 impl Script {
     /// The answer to a question.
     pub(super) fn answer_to(&self, question: &str) -> String {
-        let known = self.answers.iter().filter(|(known, _)| question.contains(known.as_str())).max_by_key(|(known, _)| known.len());
+        let known = self
+            .answers
+            .iter()
+            .filter(|(known, _)| question.contains(known.as_str()))
+            .max_by_key(|(known, _)| known.len());
         known.map_or(&self.answer, |(_, answer)| answer).clone()
     }
 
     /// How the next request is treated.
     pub(super) fn take_behaviour(&mut self) -> Behaviour {
-        if self.next.is_empty() { self.behaviour.clone() } else { self.next.remove(0) }
+        if self.next.is_empty() {
+            self.behaviour.clone()
+        } else {
+            self.next.remove(0)
+        }
     }
 }

@@ -41,7 +41,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tls: true, names: Vec::new() }
+        Self {
+            tls: true,
+            names: Vec::new(),
+        }
     }
 }
 
@@ -90,7 +93,10 @@ impl Provider {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { script: Mutex::default(), records: Mutex::default() });
+        let shared = Arc::new(Shared {
+            script: Mutex::default(),
+            records: Mutex::default(),
+        });
         let app = app(shared.clone());
         let (ca, task) = if options.tls {
             let mut names = vec![address.ip().to_string(), "localhost".to_owned()];
@@ -181,7 +187,9 @@ async fn forget(State(shared): State<Arc<Shared>>) -> StatusCode {
 /// One request, start to end.
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MAX_BODY).await else { return StatusCode::PAYLOAD_TOO_LARGE.into_response() };
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
     let path = head.uri.path().to_owned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned()));
     // Anthropic's list of models has the same path as OpenAI's and is told by its headers.
@@ -198,17 +206,34 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     let scripted = behaviour.status.map(|status| (status, format!("the script says {status}")));
     if let Some((status, message)) = scripted.or(refusal) {
-        let body = if is_anthropic { anthropic::error(status, &message) } else { openai::error(status, &message) };
+        let body = if is_anthropic {
+            anthropic::error(status, &message)
+        } else {
+            openai::error(status, &message)
+        };
         return plain(status, &body, behaviour.retry_after, ticket);
     }
     if path.ends_with("/models") {
         let names = lock(&shared.script).models.clone();
-        return plain(200, &if is_anthropic { anthropic::models(&names) } else { openai::models(&names) }, None, ticket);
+        return plain(
+            200,
+            &if is_anthropic {
+                anthropic::models(&names)
+            } else {
+                openai::models(&names)
+            },
+            None,
+            ticket,
+        );
     }
     let answer = Answer::to(&body, &lock(&shared.script), ticket.number);
     if body["stream"] == true {
         let include_usage = body["stream_options"]["include_usage"] == true;
-        let (before, words, after) = if is_anthropic { anthropic::stream(&answer) } else { openai::stream(&answer, include_usage) };
+        let (before, words, after) = if is_anthropic {
+            anthropic::stream(&answer)
+        } else {
+            openai::stream(&answer, include_usage)
+        };
         return streamed(before, words, after, behaviour, ticket);
     }
     if behaviour.cut_after.is_some() || behaviour.stall.is_some() {
@@ -219,9 +244,23 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             drop(ticket);
             Err::<Bytes, _>(std::io::Error::other("cut as scripted"))
         });
-        return (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response();
+        return (
+            StatusCode::OK,
+            [(header::CONTENT_TYPE, "application/json")],
+            Body::from_stream(body),
+        )
+            .into_response();
     }
-    plain(200, &if is_anthropic { anthropic::message(&answer) } else { openai::completion(&answer) }, None, ticket)
+    plain(
+        200,
+        &if is_anthropic {
+            anthropic::message(&answer)
+        } else {
+            openai::completion(&answer)
+        },
+        None,
+        ticket,
+    )
 }
 
 /// Why a request is refused, as the real ones would.
@@ -231,7 +270,15 @@ fn refusal(script: &Script, path: &str, headers: &HeaderMap, body: &Value, is_an
     // Anthropic takes a bearer token on its OpenAI-compatible path only.
     let key = if is_anthropic { text("x-api-key") } else { bearer };
     if !script.keys.is_empty() && !key.is_some_and(|key| script.keys.iter().any(|known| known == key)) {
-        return Some((401, if is_anthropic { "invalid x-api-key" } else { "Incorrect API key provided." }.to_owned()));
+        return Some((
+            401,
+            if is_anthropic {
+                "invalid x-api-key"
+            } else {
+                "Incorrect API key provided."
+            }
+            .to_owned(),
+        ));
     }
     if is_anthropic && !headers.contains_key("anthropic-version") {
         return Some((400, "anthropic-version: header is required".to_owned()));
@@ -242,7 +289,9 @@ fn refusal(script: &Script, path: &str, headers: &HeaderMap, body: &Value, is_an
     if !path.ends_with("/chat/completions") && !path.ends_with("/messages") {
         return Some((404, format!("no such path: {path}")));
     }
-    let Some(model) = body["model"].as_str() else { return Some((400, "you must provide a model parameter".to_owned())) };
+    let Some(model) = body["model"].as_str() else {
+        return Some((400, "you must provide a model parameter".to_owned()));
+    };
     if !script.models.is_empty() && !script.models.iter().any(|known| known == model) {
         return Some((404, format!("The model `{model}` does not exist or you do not have access to it.")));
     }
@@ -259,7 +308,9 @@ fn plain(status: u16, body: &Value, retry_after: Option<u32>, mut ticket: Ticket
     ticket.finish(status);
     let mut response = axum::Json(body).into_response();
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response.headers_mut().insert("x-request-id", http::HeaderValue::from_static("req_fake"));
+    response
+        .headers_mut()
+        .insert("x-request-id", http::HeaderValue::from_static("req_fake"));
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
@@ -308,7 +359,14 @@ fn streamed(before: Vec<String>, words: Vec<String>, after: Vec<String>, behavio
         }
     });
     let body = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) }).boxed();
-    (StatusCode::OK, [(header::CONTENT_TYPE, "text/event-stream; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], Body::from_stream(body))
+    (
+        StatusCode::OK,
+        [
+            (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+            (header::CACHE_CONTROL, "no-cache"),
+        ],
+        Body::from_stream(body),
+    )
         .into_response()
 }
 
@@ -316,12 +374,26 @@ impl Answer {
     fn to(body: &Value, script: &Script, number: usize) -> Self {
         let answer = script.answer_to(&openai::question(body));
         let mut words: Vec<String> = answer.split_inclusive(' ').map(str::to_owned).collect();
-        let limit = body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64()).and_then(|limit| usize::try_from(limit).ok());
+        let limit = body["max_completion_tokens"]
+            .as_u64()
+            .or(body["max_tokens"].as_u64())
+            .and_then(|limit| usize::try_from(limit).ok());
         let truncated = limit.is_some_and(|limit| limit < words.len());
         words.truncate(limit.unwrap_or(usize::MAX));
-        let contents = body["messages"].as_array().into_iter().flatten().map(|m| &m["content"]).chain([&body["system"]]);
+        let contents = body["messages"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|m| &m["content"])
+            .chain([&body["system"]]);
         let prompt_tokens = contents.map(|content| openai::text(content).split_whitespace().count()).sum();
-        Self { model: body["model"].as_str().unwrap_or_default().to_owned(), words, prompt_tokens, truncated, number }
+        Self {
+            model: body["model"].as_str().unwrap_or_default().to_owned(),
+            words,
+            prompt_tokens,
+            truncated,
+            number,
+        }
     }
 
     pub(super) fn text(&self) -> String {
@@ -343,7 +415,9 @@ struct Ticket {
 
 impl Ticket {
     fn open(shared: &Arc<Shared>, head: &http::request::Parts, body: Value) -> Self {
-        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
         let record = Record {
             method: head.method.to_string(),
             path: head.uri.to_string(),
@@ -358,7 +432,11 @@ impl Ticket {
             records.forgotten += 1;
         }
         records.kept.push(record);
-        Self { shared: shared.clone(), number: records.forgotten + records.kept.len(), finished: false }
+        Self {
+            shared: shared.clone(),
+            number: records.forgotten + records.kept.len(),
+            finished: false,
+        }
     }
 
     fn finish(&mut self, status: u16) {

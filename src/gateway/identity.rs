@@ -1,0 +1,82 @@
+//! Who sends a request: the holder of an API key, a Kubernetes service account, or anyone where that is allowed.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+use k8s_openapi::jiff::Timestamp;
+
+use super::feed::ApiKeys;
+use super::refusal::Refusal;
+use super::tokens::{TokenReview, Tokens};
+use crate::plan::names::TOKEN_AUDIENCE;
+use crate::plan::routing::Client;
+
+/// The longest token read; service-account tokens have about 1 KiB.
+const TOKEN_LIMIT: usize = 16 << 10;
+
+pub(super) struct Identities {
+    tokens: Option<Tokens>,
+    allow_anonymous: bool,
+}
+
+impl Identities {
+    pub(super) fn new(reviewer: Option<Arc<dyn TokenReview>>, allow_anonymous: bool, now: fn() -> Timestamp) -> Self {
+        Self {
+            tokens: reviewer.map(|reviewer| Tokens::new(reviewer, now)),
+            allow_anonymous,
+        }
+    }
+
+    /// The client, as proved by `Authorization: Bearer`. SDKs insist on sending some key: one that nobody knows makes its sender anonymous
+    /// where anonymous clients are allowed. A service-account token that is refused never does.
+    pub(super) async fn of(&self, headers: &HeaderMap, api_keys: &ApiKeys) -> Result<Client, Refusal> {
+        let Some(header) = headers.get(header::AUTHORIZATION) else {
+            return self.anonymous("this gateway needs credentials");
+        };
+        let Some(token) = header.to_str().ok().and_then(bearer) else {
+            return Err(Refusal::unauthenticated(format!(
+                "the Authorization header is not understood: {}",
+                how_to()
+            )));
+        };
+        if let Some(key) = api_keys.find(token) {
+            return Ok(Client::ApiKey {
+                name: key.name.clone(),
+                labels: key.labels.clone(),
+            });
+        }
+        match &self.tokens {
+            Some(tokens) if looks_signed(token) => match tokens.client(token).await {
+                Ok(Some(client)) => Ok(client),
+                Ok(None) => Err(Refusal::unauthenticated(format!(
+                    "the token was refused: it is expired, or not a service account's token for the audience {TOKEN_AUDIENCE}"
+                ))),
+                Err(unavailable) => Err(unavailable.into()),
+            },
+            _ => self.anonymous("the API key is not known"),
+        }
+    }
+
+    fn anonymous(&self, problem: &str) -> Result<Client, Refusal> {
+        if self.allow_anonymous {
+            Ok(Client::Anonymous)
+        } else {
+            Err(Refusal::unauthenticated(format!("{problem}: {}", how_to())))
+        }
+    }
+}
+
+fn how_to() -> String {
+    format!("send `Authorization: Bearer` with an API key, or a service account's token for the audience {TOKEN_AUDIENCE}")
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= TOKEN_LIMIT).then_some(token)
+}
+
+/// Whether it has the three parts of a JSON web token.
+fn looks_signed(token: &str) -> bool {
+    token.split('.').filter(|part| !part.is_empty()).count() == 3 && token.matches('.').count() == 2
+}

@@ -1,0 +1,143 @@
+//! What passes to models and back, and what does not.
+
+use super::engine::{Engine, answers, paris};
+use super::world::World;
+use super::{ASK, ONLY_A};
+use crate::gateway::Credentials;
+use crate::plan::names::Key;
+
+#[tokio::test]
+async fn the_models_name_is_the_only_thing_that_changes() {
+    let engine = Engine::start(paris()).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let body = "{\"seed\":9007199254740993, \"z\":1.0,\"x_custom\":{\"model\":\"assistant\"},\n \"messages\":[{\"content\":\"\\u00e9 \\/\"}],\t\"model\" : \"assistant\", \"a_last\":null}";
+    let answer = world.ask(body).await;
+    assert_eq!(answer.status, 200);
+    let seen = engine.last();
+    assert_eq!(
+        String::from_utf8(seen.body).unwrap(),
+        body.replace("\"model\" : \"assistant\"", "\"model\" : \"a\"")
+    );
+    assert!(seen.head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{}", seen.head);
+    assert!(
+        seen.head
+            .contains(&format!("host: {}\r\n", engine.url.strip_prefix("http://").unwrap()))
+    );
+}
+
+#[tokio::test]
+async fn the_answer_passes_as_it_is_and_says_who_gave_it() {
+    let text = "{\"choices\": [ ],\"x\":1.0, \"model\":\"a\"}\n";
+    let engine = Engine::start(answers(200, "", text)).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let answer = world
+        .ask_with(&[("authorization", "Bearer claims.x.web"), ("x-request-id", "my-id-7")], ASK)
+        .await;
+    assert_eq!(answer.text, text);
+    assert_eq!(answer.header("x-portfolio-model"), "claims/a");
+    assert_eq!(answer.header("x-portfolio-attempts"), "1");
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("x-request-id"), "my-id-7");
+    assert!(engine.last().head.contains("x-request-id: my-id-7\r\n"));
+}
+
+#[tokio::test]
+async fn an_id_that_is_not_fit_to_be_one_is_replaced() {
+    let world = World::new();
+    for id in ["", "two words", &"x".repeat(200)] {
+        let answer = world.get("/v1/models", &[("x-request-id", id)]).await;
+        assert_eq!(answer.header("x-request-id").len(), 32, "{id:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_identifies_the_client_stays_here() {
+    let engine = Engine::start(paris()).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let secrets = [
+        ("authorization", "Bearer claims.secret.web"),
+        ("x-api-key", "secret"),
+        ("api-key", "secret"),
+        ("cookie", "session=secret"),
+        ("x-stainless-os", "secret"),
+        ("x-forwarded-for", "10.1.2.3"),
+        ("openai-organization", "secret"),
+        ("connection", "x-hop"),
+        ("x-hop", "secret"),
+        ("te", "trailers"),
+        ("accept-encoding", "gzip"),
+        ("user-agent", "secret"),
+        ("traceparent", "00-1-2-01"),
+    ];
+    assert_eq!(world.ask_with(&secrets, ASK).await.status, 200);
+    let head = engine.last().head.to_ascii_lowercase();
+    for absent in [
+        "secret",
+        "authorization",
+        "cookie",
+        "stainless",
+        "forwarded",
+        "10.1.2.3",
+        "hop",
+        "te:",
+        "accept-encoding",
+    ] {
+        assert!(!head.contains(absent), "{absent} in {head}");
+    }
+    assert!(head.contains("traceparent: 00-1-2-01\r\n") && head.contains("user-agent: llm-portfolio/"));
+}
+
+#[tokio::test]
+async fn what_identifies_the_provider_stays_here() {
+    let leaks = "set-cookie: a=b\r\nopenai-organization: org-1\r\nx-request-id: theirs\r\nserver: uvicorn\r\nlocation: http://10.0.0.1/\r\nretry-after: 3\r\n";
+    let engine = Engine::start(answers(200, leaks, "{}")).await;
+    let answer = World::over(&[&engine], ONLY_A).ask(ASK).await;
+    let mut names: Vec<&str> = answer.headers.keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    let expected = [
+        "content-length",
+        "content-type",
+        "retry-after",
+        "x-portfolio-attempts",
+        "x-portfolio-model",
+        "x-request-id",
+    ];
+    assert_eq!(names, expected);
+    assert_ne!(answer.header("x-request-id"), "theirs");
+}
+
+#[tokio::test]
+async fn an_api_model_is_called_by_its_own_name_with_our_credentials_and_follows_their_rotation() {
+    let engine = Engine::start(paris()).await;
+    let world = World::new();
+    world.api("gpt", &engine.url);
+    world.route("rules: [{targets: [{model: gpt}]}]");
+    let without = world.ask(ASK).await;
+    assert_eq!(without.status, 502);
+    assert_eq!(engine.requests(), 0);
+    for secret in ["sk-first", "sk-second\n"] {
+        let credentials = Credentials::bearer([(Key::new("claims", "gpt"), secret.to_owned())]);
+        assert_eq!(format!("{credentials:?}"), "Credentials(1 models)");
+        world.source.credentials.send_replace(credentials.into());
+        assert_eq!(world.ask(ASK).await.status, 200);
+        let seen = engine.last();
+        assert!(
+            seen.head.contains(&format!("authorization: Bearer {}\r\n", secret.trim())),
+            "{}",
+            seen.head
+        );
+        assert!(seen.body.starts_with(br#"{"model":"gpt-5-mini","#));
+    }
+}
+
+#[tokio::test]
+async fn what_the_client_did_wrong_is_told_in_the_models_own_words() {
+    for status in [400, 404, 422] {
+        let body = r#"{"error":{"message":"max_tokens is too large"}}"#;
+        let engine = Engine::start(answers(status, "", body)).await;
+        let other = Engine::start(paris()).await;
+        let answer = World::over(&[&engine, &other], super::A_THEN_B).ask(ASK).await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (status, body));
+        assert_eq!(other.requests(), 0);
+    }
+}

@@ -1,0 +1,125 @@
+//! Stopping, over real sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{DONE, Do, Engine, WORD, chunk, stream_end, stream_head};
+use super::world::World;
+use super::{ASK, ONLY_A, STREAM};
+use crate::gateway::{Drain, run};
+
+struct Served {
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+async fn serve(world: &World, drain: Drain) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(run(listener, world.gateway.clone(), stop.clone(), drain));
+    Served { address, stop, task }
+}
+
+impl Served {
+    async fn send(&self, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer claims.x.web\r\n";
+        stream
+            .write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes())
+            .await
+            .unwrap();
+        stream
+    }
+
+    async fn ended(self) {
+        tokio::time::timeout(Duration::from_secs(10), self.task)
+            .await
+            .expect("it ends in time")
+            .unwrap()
+            .unwrap();
+    }
+}
+
+async fn until(stream: &mut TcpStream, wanted: &str) -> String {
+    let mut bytes = Vec::new();
+    while !String::from_utf8_lossy(&bytes).contains(wanted) {
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_buf(&mut bytes)).await;
+        assert_ne!(read.expect("it comes in time").unwrap(), 0, "{}", String::from_utf8_lossy(&bytes));
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+fn drain(finish: Duration) -> Drain {
+    Drain {
+        announce: Duration::from_millis(50),
+        finish,
+    }
+}
+
+#[tokio::test]
+async fn a_stop_lets_open_streams_end_by_themselves() {
+    let gate = Arc::new(Semaphore::new(0));
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Wait(gate.clone()), chunk(DONE), stream_end()]).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let served = serve(&world, drain(Duration::from_secs(60))).await;
+    let mut open = served.send(STREAM).await;
+    until(&mut open, "Paris").await;
+    served.stop.cancel();
+    // Connections are refused once the announcement is over; the stream is still open then.
+    while TcpStream::connect(served.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.get("/readyz", &[]).await.status, 503);
+    gate.add_permits(1);
+    let end = until(&mut open, "0\r\n\r\n").await;
+    assert!(end.contains("[DONE]") && !end.contains("error"));
+    served.ended().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_outlasts_the_stop_is_told_so() {
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Hang]).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let served = serve(&world, drain(Duration::from_millis(50))).await;
+    let mut open = served.send(STREAM).await;
+    until(&mut open, "Paris").await;
+    served.stop.cancel();
+    let end = until(&mut open, "0\r\n\r\n").await;
+    assert!(end.contains("the gateway is shutting down") && !end.contains("[DONE]"), "{end}");
+    served.ended().await;
+    engine.until(|counts| counts.hung_up == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_before_the_answer_ends_the_models_work() {
+    for body in [ASK, STREAM] {
+        let engine = Engine::start(vec![Do::Hang]).await;
+        let world = World::over(&[&engine], ONLY_A);
+        let served = serve(&world, Drain::default()).await;
+        let client = served.send(body).await;
+        engine.until(|counts| counts.requests == 1).await;
+        drop(client);
+        engine.until(|counts| counts.hung_up == 1).await;
+        served.task.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_in_the_middle_of_a_stream_ends_the_models_work() {
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Hang]).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let served = serve(&world, Drain::default()).await;
+    let mut client = served.send(STREAM).await;
+    until(&mut client, "Paris").await;
+    drop(client);
+    engine.until(|counts| counts.hung_up == 1).await;
+    served.task.abort();
+}

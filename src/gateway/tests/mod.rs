@@ -1,0 +1,23 @@
+//! The gateway against engines that behave as each test needs.
+
+mod admission;
+mod bytes;
+mod drain;
+mod engine;
+mod fallback;
+mod stream;
+mod world;
+
+/// A request to the policy `assistant`.
+const ASK: &str = r#"{"model":"assistant","messages":[{"role":"user","content":"The capital of France?"}]}"#;
+/// The same, streamed.
+const STREAM: &str = r#"{"model":"assistant","messages":[],"stream":true}"#;
+/// Model `a`, then `b`.
+const A_THEN_B: &str = "rules: [{targets: [{model: a}], fallback: [{model: b}]}]";
+/// Model `a` alone.
+const ONLY_A: &str = "rules: [{targets: [{model: a}]}]";
+
+fn hash(key: &str) -> String {
+    use sha2::Digest;
+    crate::plan::fingerprint::hex(&sha2::Sha256::digest(key))
+}

@@ -1,0 +1,160 @@
+//! Streamed answers: bytes as they come, and an honest end.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+
+use super::engine::{DONE, Do, Engine, OPENING, WORD, chunk, paris, stream_end, stream_head, streams};
+use super::world::{Answer, World, post};
+use super::{A_THEN_B, ASK, ONLY_A, STREAM};
+
+const WEB: [(&str, &str); 1] = [("authorization", "Bearer claims.x.web")];
+const IN_BAND: &str = "data: {\"error\":{";
+
+#[tokio::test]
+async fn a_stream_passes_byte_for_byte() {
+    let engine = Engine::start(streams(&[
+        OPENING,
+        ": note\r\n\r\n",
+        "data: {\"choi",
+        "ces\":[{\"delta\":{\"content\":\"é\"}}]}\r\n\r",
+        "\n",
+        DONE,
+    ]))
+    .await;
+    let answer = World::over(&[&engine], ONLY_A).ask(STREAM).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), "text/event-stream");
+    assert_eq!(
+        answer.text,
+        format!("{OPENING}: note\r\n\r\ndata: {{\"choices\":[{{\"delta\":{{\"content\":\"é\"}}}}]}}\r\n\r\n{DONE}")
+    );
+    assert_eq!(engine.last().body, STREAM.replace("assistant", "a").as_bytes());
+}
+
+#[tokio::test]
+async fn each_event_passes_when_it_comes() {
+    let gate = Arc::new(Semaphore::new(0));
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Wait(gate.clone()), chunk(DONE), stream_end()]).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let mut body = world.call(post(&WEB, STREAM)).await.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), WORD);
+    gate.add_permits(1);
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), DONE);
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_after_its_first_content_says_so_and_is_not_asked_of_another_model() {
+    let short = "timeouts: {idle: 100ms}";
+    let cases: Vec<(&str, &str, Vec<Do>)> = vec![
+        ("cut", short, vec![stream_head(), chunk(WORD), Do::Close]),
+        ("cut", short, vec![stream_head(), chunk(WORD), chunk("data: {\"cho"), Do::Close]),
+        ("cut", short, vec![stream_head(), chunk(WORD), stream_end()]),
+        ("stalled", short, vec![stream_head(), chunk(WORD), Do::Hang]),
+        (
+            "out_of_time",
+            "timeouts: {total: 100ms}",
+            vec![stream_head(), chunk(WORD), Do::Hang],
+        ),
+        (
+            "failed",
+            short,
+            streams(&[WORD, "data: {\"error\":{\"message\":\"oom at 10.0.0.1\"}}\n\n", DONE]),
+        ),
+        (
+            "failed",
+            short,
+            streams(&[WORD, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"abort\"}]}\n\n", DONE]),
+        ),
+    ];
+    for (outcome, timeouts, script) in cases {
+        let (a, b) = (Engine::start(script.clone()).await, Engine::start(paris()).await);
+        let world = World::over(&[&a, &b], &format!("{timeouts}, {A_THEN_B}"));
+        let answer = world.ask(STREAM).await;
+        assert_eq!(answer.status, 200);
+        let end = answer
+            .text
+            .strip_prefix(WORD)
+            .unwrap_or_else(|| panic!("{script:?}: {}", answer.text));
+        assert!(
+            end.starts_with(IN_BAND) && end.ends_with("}}\n\n") && end.matches("data:").count() == 1,
+            "{script:?}: {end}"
+        );
+        assert!(!answer.text.contains("[DONE]") && !answer.text.contains("10.0.0.1"));
+        assert_eq!(b.requests(), 0);
+        let line = format!("portfolio_gateway_broken_answers_total{{model=\"claims/a\",outcome=\"{outcome}\"}}");
+        assert_eq!(world.metric(&line).await as u32, 1, "{outcome}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_done_is_whole_however_it_ends() {
+    for end in [Do::Close, Do::Hang] {
+        let engine = Engine::start(vec![stream_head(), chunk(WORD), chunk(DONE), end]).await;
+        let answer = World::over(&[&engine], ONLY_A).ask(STREAM).await;
+        assert_eq!((answer.text, answer.is_whole), (format!("{WORD}{DONE}"), true));
+    }
+}
+
+#[tokio::test]
+async fn a_large_plain_answer_that_breaks_is_visibly_incomplete() {
+    let body = "x".repeat(2 << 20);
+    let head = |length| {
+        Do::Send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        ))
+    };
+    let whole = Engine::start(vec![head(body.len()), Do::Send(body.clone())]).await;
+    let answer = World::over(&[&whole], ONLY_A).ask(ASK).await;
+    assert_eq!((answer.text.len(), answer.is_whole), (body.len(), true));
+    let cut = Engine::start(vec![head(body.len() + 1), Do::Send(body.clone()), Do::Close]).await;
+    let answer = World::over(&[&cut], ONLY_A).ask(ASK).await;
+    assert_eq!((answer.text.len(), answer.is_whole), (body.len(), false));
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_ends_the_models_work() {
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Hang]).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let mut body = world.call(post(&WEB, STREAM)).await.into_body();
+    body.frame().await.unwrap().unwrap();
+    drop(body);
+    engine.until(|counts| counts.hung_up == 1).await;
+    let gone = "portfolio_gateway_requests_total{policy=\"claims/assistant\",model=\"claims/a\",class=\"gone\"}";
+    assert_eq!(world.metric(gone).await as u32, 1);
+    assert_eq!(world.metric("portfolio_gateway_requests_in_flight").await as u32, 0);
+}
+
+#[tokio::test]
+async fn a_stream_asked_for_and_answered_plainly_passes_as_it_is() {
+    let engine = Engine::start(paris()).await;
+    let answer = World::over(&[&engine], ONLY_A).ask(STREAM).await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.text, super::engine::CONTENT);
+}
+
+#[tokio::test]
+async fn tokens_are_counted_where_answers_report_them() {
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\n";
+    let engine = Engine::start(streams(&[WORD, usage, DONE])).await;
+    let world = World::over(&[&engine], ONLY_A);
+    assert!(world.ask(STREAM).await.text.contains(usage));
+    engine.now_does(paris());
+    world.ask(ASK).await;
+    let tokens = |kind| format!("portfolio_gateway_tokens_total{{policy=\"claims/assistant\",model=\"claims/a\",kind=\"{kind}\"}}");
+    assert_eq!(world.metric(&tokens("prompt")).await as u32, 6);
+    assert_eq!(world.metric(&tokens("answer")).await as u32, 5);
+}
+
+#[tokio::test]
+async fn a_read_answer_leaves_its_connection_for_the_next() {
+    let engine = Engine::start(streams(&[WORD, DONE])).await;
+    let world = World::over(&[&engine], ONLY_A);
+    for _ in 0..3 {
+        let answer: Answer = world.ask(STREAM).await;
+        assert!(answer.is_whole);
+    }
+    assert_eq!(engine.connections(), 1);
+}

@@ -1,0 +1,212 @@
+//! A gateway with its feed, and a client to call it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::engine::Engine;
+use crate::api::ModelDeployment;
+use crate::gateway::{Gateway, Options, ReviewUnavailable, Source, TokenReview, app, feed};
+use crate::plan::names::Key;
+use crate::plan::routing::{self, Client, Inputs};
+
+pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// A Kubernetes that knows every token of the form `NAMESPACE.….NAME`, except those of the namespace `stranger`.
+#[derive(Default)]
+pub(super) struct Reviewer {
+    pub(super) calls: AtomicUsize,
+    pub(super) is_down: AtomicBool,
+}
+
+impl TokenReview for Arc<Reviewer> {
+    fn review(&self, token: String) -> BoxFuture<'static, Result<Option<Client>, ReviewUnavailable>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let is_down = self.is_down.load(Ordering::SeqCst);
+        async move {
+            tokio::task::yield_now().await;
+            if is_down {
+                return Err(ReviewUnavailable("connection refused".to_owned()));
+            }
+            let parts: Vec<&str> = token.split('.').collect();
+            Ok((parts[0] != "stranger").then(|| Client::ServiceAccount {
+                namespace: parts[0].to_owned(),
+                name: parts[2].to_owned(),
+            }))
+        }
+        .boxed()
+    }
+}
+
+pub(super) struct World {
+    pub(super) source: Source,
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) app: Router,
+    pub(super) reviewer: Arc<Reviewer>,
+    endpoints: Mutex<BTreeMap<Key, Vec<String>>>,
+    models: Mutex<Vec<Arc<ModelDeployment>>>,
+    allow_anonymous: bool,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(super) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options::new(|| NOW);
+        change(&mut options);
+        let reviewer = Arc::new(Reviewer::default());
+        let (source, feed) = feed();
+        let gateway = Gateway::new(feed, Some(Arc::new(reviewer.clone())), &options).unwrap();
+        Self {
+            source,
+            app: app(gateway.clone()),
+            gateway,
+            reviewer,
+            endpoints: Mutex::default(),
+            models: Mutex::default(),
+            allow_anonymous: options.allow_anonymous,
+        }
+    }
+
+    /// A gateway whose policy `assistant` has `spec`, over the self-hosted models `a`, `b`, … at these engines.
+    pub(super) fn over(engines: &[&Engine], spec: &str) -> Self {
+        let world = Self::new();
+        for (name, engine) in ["a", "b", "c"].iter().zip(engines) {
+            world.pod(name, &[&engine.url]);
+        }
+        world.route(spec);
+        world
+    }
+
+    /// A self-hosted model in namespace `claims`, with pods at these addresses.
+    pub(super) fn pod(&self, name: &str, urls: &[&str]) {
+        self.model(name, "{selfHosted: {engine: {kind: VLLM}}}", "{}");
+        let urls = urls.iter().map(|url| (*url).to_owned()).collect();
+        self.endpoints.lock().unwrap().insert(Key::new("claims", name), urls);
+    }
+
+    /// An API model in namespace `claims`, called `gpt-5-mini` at this address.
+    pub(super) fn api(&self, name: &str, url: &str) {
+        let spec = format!(
+            "{{api: {{provider: OpenAICompatible, model: gpt-5-mini, endpoint: '{url}/v1', credentials: {{secretRef: {{name: s, key: k}}}}}}}}"
+        );
+        let ready = "{type: Ready, status: 'True', reason: Ready, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}";
+        self.model(name, &spec, &format!("{{conditions: [{ready}]}}"));
+    }
+
+    fn model(&self, name: &str, spec: &str, status: &str) {
+        let yaml = format!("metadata: {{name: {name}, namespace: claims}}\nspec: {spec}\nstatus: {status}");
+        let mut models = self.models.lock().unwrap();
+        models.retain(|md: &Arc<ModelDeployment>| md.metadata.name.as_deref() != Some(name));
+        models.push(Arc::new(serde_saphyr::from_str(&yaml).unwrap()));
+    }
+
+    /// Publishes the models and a policy `claims/assistant`.
+    pub(super) fn route(&self, spec: &str) {
+        let yaml = format!("metadata: {{name: assistant, namespace: claims}}\nspec: {{model: assistant, {spec}}}");
+        let inputs = Inputs {
+            models: &self.models.lock().unwrap(),
+            policies: &[Arc::new(serde_saphyr::from_str(&yaml).unwrap())],
+            evaluations: &[],
+            endpoints: &self.endpoints.lock().unwrap(),
+            allow_anonymous: self.allow_anonymous,
+        };
+        self.source.routes.send_replace(Some(Arc::new(routing::build(&inputs).table)));
+    }
+
+    pub(super) async fn call(&self, request: Request<Body>) -> Response<Body> {
+        self.app.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Asks as service account `claims/web`.
+    pub(super) async fn ask(&self, body: &str) -> Answer {
+        self.ask_with(&[("authorization", "Bearer claims.x.web")], body).await
+    }
+
+    pub(super) async fn ask_with(&self, headers: &[(&str, &str)], body: &str) -> Answer {
+        Answer::read(self.call(post(headers, body)).await).await
+    }
+
+    pub(super) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::read(self.call(request.body(Body::empty()).unwrap()).await).await
+    }
+
+    /// The value of a metric's line that begins so; 0 without one.
+    pub(super) async fn metric(&self, line: &str) -> f64 {
+        let text = self.get("/metrics", &[]).await.text;
+        let found = text.lines().find_map(|l| l.strip_prefix(line)?.trim().parse().ok());
+        found.unwrap_or(0.0)
+    }
+}
+
+pub(super) fn post(headers: &[(&str, &str)], body: &str) -> Request<Body> {
+    let mut request = Request::post("/v1/chat/completions");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::from(body.to_owned())).unwrap()
+}
+
+/// An answer read to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+    /// Whether it ended as it should.
+    pub(super) is_whole: bool,
+}
+
+impl Answer {
+    pub(super) async fn read(response: Response<Body>) -> Self {
+        let (head, mut body) = response.into_parts();
+        let mut text = Vec::new();
+        let mut is_whole = true;
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => text.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Err(_) => is_whole = false,
+            }
+        }
+        Self {
+            status: head.status,
+            headers: head.headers,
+            text: String::from_utf8(text).unwrap(),
+            is_whole,
+        }
+    }
+
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    /// The error in OpenAI's shape: its code and message.
+    pub(super) fn error(&self) -> (String, String) {
+        let json: Value = serde_json::from_str(&self.text).unwrap();
+        let fields: HashMap<String, Value> = serde_json::from_value(json["error"].clone()).unwrap();
+        let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["code", "message", "param", "type"]);
+        assert!(!self.header("x-request-id").is_empty());
+        (
+            json["error"]["code"].as_str().unwrap().to_owned(),
+            json["error"]["message"].as_str().unwrap().to_owned(),
+        )
+    }
+}
