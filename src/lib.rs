@@ -6,8 +6,8 @@ pub mod cluster;
 pub mod command;
 pub mod controller;
 pub mod evaluator;
-pub mod manifest;
 pub mod gateway;
+pub mod manifest;
 pub mod plan;
 pub mod protocol;
 

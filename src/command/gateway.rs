@@ -20,7 +20,7 @@ use kube::ResourceExt;
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::cluster::watch::Feed;
 use crate::cluster::{self, Connection, Known, tokens};
-use crate::gateway::{self, ApiKey, ApiKeys, Credentials, Gateway, Options, ReviewUnavailable, Source, TokenReview};
+use crate::gateway::{self, ApiKey, ApiKeys, Credentials, Drain, Gateway, Options, ReviewUnavailable, Source, TokenReview};
 use crate::plan::backend;
 use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, MODEL_LABEL};
 use crate::plan::routing::{self, Client, Inputs};
@@ -45,6 +45,12 @@ pub struct Flags {
     /// Certificates of the authorities to trust instead of the system's, in PEM.
     #[arg(long, env = "SSL_CERT_FILE")]
     ca_file: Option<PathBuf>,
+    /// On SIGTERM: seconds from not being ready to accepting no more, for load balancers to notice.
+    #[arg(long, default_value_t = 0)]
+    announce_seconds: u64,
+    /// From then on, seconds that answers may go on; those still open get an error event.
+    #[arg(long, default_value_t = 600)]
+    finish_seconds: u64,
 }
 
 pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
@@ -54,14 +60,31 @@ pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
 
 async fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
     let settings = start::settings(flags.settings.as_deref())?;
-    let client = cluster::connect().await.context("connecting to the cluster: set KUBECONFIG, or run in a pod")?;
+    let client = cluster::connect()
+        .await
+        .context("connecting to the cluster: set KUBECONFIG, or run in a pod")?;
     let stop = start::stop_on_signals()?;
     let (source, feed) = gateway::feed();
-    let options = Options { allow_anonymous: settings.allow_anonymous, ca_file: flags.ca_file, ..Options::new(cluster::now) };
+    let options = Options {
+        allow_anonymous: settings.allow_anonymous,
+        ca_file: flags.ca_file,
+        ..Options::new(cluster::now)
+    };
     let gateway = Gateway::new(feed, Some(Arc::new(Reviewer(client.clone()))), &options)?;
-    let listener = tokio::net::TcpListener::bind(flags.listen).await.with_context(|| format!("listening on {}", flags.listen))?;
+    let listener = tokio::net::TcpListener::bind(flags.listen)
+        .await
+        .with_context(|| format!("listening on {}", flags.listen))?;
     tokio::spawn(watch(client, flags.namespace, source, settings.allow_anonymous));
-    gateway::run(listener, gateway, stop).await?;
+    gateway::run(
+        listener,
+        gateway,
+        stop,
+        Drain {
+            announce: Duration::from_secs(flags.announce_seconds),
+            finish: Duration::from_secs(flags.finish_seconds),
+        },
+    )
+    .await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -72,8 +95,13 @@ impl TokenReview for Reviewer {
     fn review(&self, token: String) -> BoxFuture<'static, Result<Option<Client>, ReviewUnavailable>> {
         let connection = self.0.clone();
         async move {
-            let account = tokens::review(&connection, &token).await.map_err(|error| ReviewUnavailable(error.to_string()))?;
-            Ok(account.map(|account| Client::ServiceAccount { namespace: account.namespace, name: account.name }))
+            let account = tokens::review(&connection, &token)
+                .await
+                .map_err(|error| ReviewUnavailable(error.to_string()))?;
+            Ok(account.map(|account| Client::ServiceAccount {
+                namespace: account.namespace,
+                name: account.name,
+            }))
         }
         .boxed()
     }
@@ -113,7 +141,14 @@ async fn watch(client: Connection, namespace: String, source: Source, allow_anon
         backends.subscribe().map(drop).boxed(),
         keys.subscribe().map(drop).boxed(),
     ]);
-    tokio::join!(models.start(), policies.start(), evaluations.start(), slices.start(), backends.start(), keys.start());
+    tokio::join!(
+        models.start(),
+        policies.start(),
+        evaluations.start(),
+        slices.start(),
+        backends.start(),
+        keys.start()
+    );
     tracing::info!("the watches are complete");
     loop {
         view.publish(&source, allow_anonymous);
@@ -135,10 +170,17 @@ impl View {
             let value = secret.data.as_ref()?.get(key)?;
             String::from_utf8(value.0.clone()).ok()
         };
-        let credentials = self.backends.all().into_iter().filter_map(|s| Some((backend::model_of(&s)?, text(&s, backend::CREDENTIAL)?)));
+        let credentials = self
+            .backends
+            .all()
+            .into_iter()
+            .filter_map(|s| Some((backend::model_of(&s)?, text(&s, backend::CREDENTIAL)?)));
         source.credentials.send_replace(Arc::new(Credentials::bearer(credentials)));
         let keys = self.keys.all().into_iter().filter_map(|secret| {
-            let key = ApiKey { name: secret.name_any(), labels: secret.labels().clone() };
+            let key = ApiKey {
+                name: secret.name_any(),
+                labels: secret.labels().clone(),
+            };
             Some((text(&secret, "sha256")?, key))
         });
         source.api_keys.send_replace(Arc::new(ApiKeys::new(keys)));

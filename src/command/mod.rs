@@ -3,6 +3,7 @@
 mod check;
 mod crds;
 mod evaluate;
+mod gateway;
 mod operator;
 mod start;
 
@@ -17,6 +18,8 @@ pub enum Command {
     Crds,
     /// Runs the controllers.
     Operator(operator::Flags),
+    /// Runs the data plane of a cluster.
+    Gateway(gateway::Flags),
     /// Carries out one evaluation through the gateway and writes its report.
     Evaluate(evaluate::Flags),
     /// Checks files offline: exits with 1 and names file, line, field and remedy when the cluster would refuse something.
@@ -32,6 +35,7 @@ impl Command {
         match self {
             Self::Crds => crds::run(),
             Self::Operator(flags) => operator::run(flags),
+            Self::Gateway(flags) => gateway::run(flags),
             Self::Evaluate(flags) => evaluate::run(flags),
             Self::Check(check) => check.run(),
         }
