@@ -39,7 +39,7 @@ impl Check {
         let mut portfolio = Portfolio::read(&self.paths);
         match self.settings.as_deref().map(manifest::settings).transpose() {
             Ok(settings) => portfolio.check_feasible(settings.as_ref()),
-            Err(finding) => portfolio.findings.push(finding),
+            Err(finding) => portfolio.findings.push(*finding),
         }
         match self.output {
             Output::Json => {

@@ -13,9 +13,10 @@ use crate::plan::serving;
 ///
 /// # Errors
 /// A finding with file, line and field, when the file cannot be read or says something that is not a setting.
-pub fn settings(path: &Path) -> Result<Settings, Finding> {
+pub fn settings(path: &Path) -> Result<Settings, Box<Finding>> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| Finding::of_file(&file, error.to_string(), "name the settings file"))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Box::new(Finding::of_file(&file, error.to_string(), "name the settings file")))?;
     // An empty file decides nothing.
     if text
         .lines()
@@ -24,9 +25,12 @@ pub fn settings(path: &Path) -> Result<Settings, Finding> {
         return Ok(Settings::default());
     }
     let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options(&text, options).map_err(|error| Finding {
-        line: error.location().map(|at| at.line()),
-        ..Finding::of_file(&file, without_place(&error), "correct the settings")
+    serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
+        let line = error.location().map(|at| at.line());
+        Box::new(Finding {
+            line,
+            ..Finding::of_file(&file, without_place(&error), "correct the settings")
+        })
     })
 }
 

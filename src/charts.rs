@@ -1,0 +1,191 @@
+//! The charts and `deploy/` as far as they can be tested without helm: they agree with the code, and grant no more than they say.
+//! `deploy/render.sh --check` compares the rendered manifests with the charts.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use serde_json::Value;
+
+use crate::api::Settings;
+use crate::command::Command;
+use crate::manifest::Portfolio;
+
+fn path(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+fn text(relative: &str) -> String {
+    fs::read_to_string(path(relative)).unwrap_or_else(|error| panic!("{relative}: {error}"))
+}
+
+/// The rendered objects of a kind.
+fn rendered(kind: &str) -> Vec<Value> {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&text("deploy/manifests.yaml")).unwrap();
+    objects.into_iter().filter(|object| object["kind"] == kind).collect()
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    _command: Command,
+}
+
+#[test]
+fn the_chart_of_the_crds_holds_the_crds() {
+    let file = "llmportfolio.dev.yaml";
+    let crds = text(&format!("crds/{file}"));
+    assert!(!crds.contains("{{"), "helm would take this for a template");
+    let in_chart = text(&format!("charts/llm-portfolio-crds/templates/{file}"));
+    assert!(in_chart == crds, "run deploy/render.sh, or copy crds/{file} into the chart");
+}
+
+#[test]
+fn the_deployments_call_the_binary_with_flags_it_has() {
+    let deployments = rendered("Deployment");
+    assert_eq!(deployments.len(), 2);
+    for deployment in deployments.iter().filter(|d| d["metadata"]["name"] == "llm-portfolio-operator") {
+        let args = strings(&deployment["spec"]["template"]["spec"]["containers"][0]["args"])
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        let parsed = Arguments::try_parse_from(std::iter::once("portfolio".to_owned()).chain(args));
+        assert!(parsed.is_ok(), "{}", parsed.err().unwrap());
+    }
+}
+
+#[test]
+fn the_pods_fit_the_restricted_profile() {
+    for deployment in rendered("Deployment") {
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        for container in pod["containers"].as_array().unwrap() {
+            let context = &container["securityContext"];
+            assert_eq!(context["allowPrivilegeEscalation"], false);
+            assert_eq!(context["readOnlyRootFilesystem"], true);
+            assert_eq!(strings(&context["capabilities"]["drop"]), ["ALL"]);
+            assert!(container["resources"]["limits"]["memory"].is_string());
+            assert!(container["livenessProbe"].is_object() && container["readinessProbe"].is_object());
+        }
+    }
+}
+
+#[test]
+fn the_settings_of_the_chart_are_settings() {
+    let maps = rendered("ConfigMap");
+    let settings = maps[0]["data"]["settings.yaml"].as_str().unwrap();
+    let settings: Settings = serde_saphyr::from_str(settings).unwrap();
+    assert!(settings.accelerator_profiles.contains_key("nvidia-gpu"));
+    let values: Value = serde_saphyr::from_str(&text("deploy/examples/values.yaml")).unwrap();
+    serde_json::from_value::<Settings>(values["settings"].clone()).unwrap();
+}
+
+#[test]
+fn rights_are_named_one_by_one_and_secrets_are_never_listed_everywhere() {
+    for role in rendered("ClusterRole").iter().chain(&rendered("Role")) {
+        for rule in role["rules"].as_array().unwrap() {
+            let words = ["apiGroups", "resources", "verbs"].map(|field| strings(&rule[field]));
+            assert!(words.iter().flatten().all(|word| !word.contains('*')), "{rule}");
+            let everywhere = role["kind"] == "ClusterRole" && strings(&rule["resources"]).contains(&"secrets");
+            assert!(!everywhere || strings(&rule["verbs"]) == ["get", "watch"], "{rule}");
+            let never = ["escalate", "bind", "impersonate", "deletecollection"];
+            assert!(strings(&rule["verbs"]).iter().all(|verb| !never.contains(verb)), "{rule}");
+        }
+    }
+}
+
+#[test]
+fn every_right_names_the_file_that_needs_it() {
+    for template in ["rbac-operator.yaml", "rbac-gateway.yaml"] {
+        let text = text(&format!("charts/llm-portfolio/templates/{template}"));
+        let mut reason = "";
+        for line in text.lines() {
+            match line.strip_prefix("# src/") {
+                Some(comment) => reason = comment,
+                None if line.starts_with("- apiGroups") => assert!(!reason.is_empty(), "{template}: {line} has no reason"),
+                None if line == "rules:" => reason = "",
+                None => {}
+            }
+        }
+        let files = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# src/"))
+            .flat_map(|line| line.split(": ").next().unwrap().split(", "));
+        for file in files {
+            assert!(
+                path("src").join(file.trim_start_matches("src/")).is_file(),
+                "{template} names src/{file}, which is not there"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_value_is_in_the_schema_and_the_other_way_round() {
+    fn compare(at: &str, values: &Value, schema: &Value, wrong: &mut Vec<String>) {
+        if schema["description"].as_str().is_none() {
+            wrong.push(format!("{at} has no description in the schema"));
+        }
+        let (Some(values), Some(known)) = (values.as_object(), schema["properties"].as_object()) else {
+            return;
+        };
+        let names: BTreeSet<&String> = values.keys().chain(known.keys()).collect();
+        for name in names {
+            match (values.get(name), known.get(name)) {
+                (Some(value), Some(schema)) => compare(&format!("{at}.{name}"), value, schema, wrong),
+                (None, Some(_)) if at.is_empty() && name == "global" => {}
+                // What may be left out of a resource list, a profile or an engine has no default to show.
+                (None, Some(_)) if at.contains("resources") || at.contains("engines") || at.contains("Profiles") => {}
+                (value, _) => wrong.push(format!(
+                    "{at}.{name} is only in {}",
+                    if value.is_some() { "values.yaml" } else { "the schema" }
+                )),
+            }
+        }
+    }
+    let values: Value = serde_saphyr::from_str(&text("charts/llm-portfolio/values.yaml")).unwrap();
+    let schema: Value = serde_json::from_str(&text("charts/llm-portfolio/values.schema.json")).unwrap();
+    let mut wrong = Vec::new();
+    compare("", &values, &schema, &mut wrong);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_value_is_explained_where_it_stands() {
+    let text = text("charts/llm-portfolio/values.yaml");
+    let lines: Vec<&str> = text.lines().collect();
+    for (index, line) in lines.iter().enumerate().skip(1) {
+        let is_key = line
+            .trim_start()
+            .split_once(':')
+            .is_some_and(|(key, _)| key.chars().all(char::is_alphanumeric));
+        let is_default = ["requests", "limits", "resource", "resources", "cpu", "nvidia"]
+            .iter()
+            .any(|k| line.trim_start().starts_with(k));
+        let before = lines[index - 1].trim_start();
+        let in_a_group = before.starts_with("podLabels") || before.starts_with("nodeSelector") || before.starts_with("tolerations");
+        assert!(
+            !is_key || is_default || in_a_group || before.starts_with('#'),
+            "values.yaml:{}: {line} is not explained",
+            index + 1
+        );
+    }
+}
+
+#[test]
+fn the_examples_are_good() {
+    for example in ["deploy/examples/demo.yaml", "deploy/examples/local.yaml"] {
+        let values: Value = serde_saphyr::from_str(&text("deploy/examples/values.yaml")).unwrap();
+        let mut settings: Settings = serde_json::from_value(values["settings"].clone()).unwrap();
+        settings.accelerator_profiles.insert("cpu".to_owned(), Default::default());
+        let mut portfolio = Portfolio::read(&[path(example)]);
+        portfolio.check_feasible(Some(&settings));
+        assert_eq!(portfolio.findings, [], "{example}");
+    }
+}
