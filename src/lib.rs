@@ -14,4 +14,6 @@ pub mod protocol;
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+mod charts;
+#[cfg(test)]
 mod testing;
