@@ -74,5 +74,7 @@ async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
         progress: flags.progress_file.clone(),
     };
     let mut display = Display::default();
-    run::run(&evaluation, &client, &places, |standing| display.tell(standing)).await
+    let report = run::run(&evaluation, &client, &places, |standing| display.tell(standing)).await;
+    display.end();
+    report
 }

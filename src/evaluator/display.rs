@@ -16,7 +16,7 @@ const WIDTH: usize = 30;
 /// Tells on stderr.
 pub struct Display {
     is_terminal: bool,
-    told: Option<Instant>,
+    told: Option<(Instant, Standing)>,
 }
 
 impl Default for Display {
@@ -33,18 +33,29 @@ impl Display {
     pub fn tell(&mut self, standing: Standing) {
         let between = if self.is_terminal { BETWEEN_DRAWINGS } else { BETWEEN_LINES };
         let is_end = standing.ended == standing.total;
-        if self.told.is_some_and(|told| told.elapsed() < between) && !is_end {
+        let is_soon = |(at, what): (Instant, Standing)| what == standing || (at.elapsed() < between && !is_end);
+        if self.told.is_some_and(is_soon) {
             return;
         }
-        self.told = Some(Instant::now());
-        let text = if self.is_terminal {
-            format!("\r{}{}", bar(standing), if is_end { "\n" } else { "" })
+        self.told = Some((Instant::now(), standing));
+        write(&if self.is_terminal {
+            format!("\r{}", bar(standing))
         } else {
             format!("{}\n", line(standing))
-        };
-        // A closed stderr is no reason to end a run.
-        std::io::stderr().write_all(text.as_bytes()).ok();
+        });
     }
+
+    /// Leaves the line of the bar.
+    pub fn end(self) {
+        if self.is_terminal && self.told.is_some() {
+            write("\n");
+        }
+    }
+}
+
+fn write(text: &str) {
+    // A closed stderr is no reason to end a run.
+    std::io::stderr().write_all(text.as_bytes()).ok();
 }
 
 fn line(standing: Standing) -> String {
