@@ -78,12 +78,12 @@ pub async fn engine() -> Result<Image> {
 
 /// `localhost/portfolio:dev`: this workspace's `portfolio`, built when its sources are newer; entrypoint `/portfolio`.
 pub async fn portfolio(profile: Profile) -> Result<Image> {
-    of_binary("portfolio", &["-p", "llm-portfolio", "--bin", "portfolio"], profile).await
+    of_binary("portfolio", &["--bin", "portfolio"], profile).await
 }
 
 /// `localhost/e2e:dev`: this crate's own program, for a fake provider inside a cluster; entrypoint `/e2e`.
 pub async fn e2e(profile: Profile) -> Result<Image> {
-    of_binary("e2e", &["-p", "e2e", "--bin", "e2e"], profile).await
+    of_binary("e2e", &["--bin", "e2e"], profile).await
 }
 
 async fn of_binary(name: &str, target: &[&str], profile: Profile) -> Result<Image> {
@@ -118,7 +118,8 @@ pub async fn cargo_build(target: &[&str], profile: Profile) -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(workspace)
-        .args(["build", "--message-format=json-render-diagnostics"])
+        // The whole workspace, as `make test` builds it: with other packages chosen, cargo would build every crate anew.
+        .args(["build", "--workspace", "--message-format=json-render-diagnostics"])
         .args(target)
         .stderr(Stdio::inherit());
     if profile == Profile::Release {

@@ -11,6 +11,7 @@ pub mod assets;
 pub mod audit;
 pub mod cluster;
 pub mod command;
+pub mod demo;
 pub mod fake_nodes;
 pub mod http_client;
 pub mod image;

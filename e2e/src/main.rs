@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use e2e::cluster::{self, Shape, State};
 use e2e::http_client::HttpClient;
 use e2e::provider::{Options, Provider};
-use e2e::{assets, images};
+use e2e::{assets, demo, images};
 
 /// A real Kubernetes on this machine: one process tree, no registry, nothing leaves it.
 #[derive(Parser)]
@@ -31,6 +31,12 @@ enum Command {
         /// Fake GPUs of each node
         #[arg(long, default_value_t = Shape::default().gpus)]
         gpus: usize,
+    },
+    /// The whole loop: install, apply the example, chat, evaluate; in the cluster of KUBECONFIG, else in ours
+    Demo {
+        /// Which build to install
+        #[arg(long, value_enum, default_value_t)]
+        profile: images::Profile,
     },
     /// End it and remove every trace
     Down,
@@ -94,6 +100,7 @@ async fn main() -> Result<()> {
                 local.nodes()?
             );
         }
+        Command::Demo { profile } => demo::run(profile).await?,
         Command::Down => cluster::down().await?,
         Command::Part { action, name } => {
             let parts = running()?.parts();

@@ -33,15 +33,32 @@ impl Portfolio {
         cluster.load_image(&engine).await?;
         cluster.load_image(&portfolio).await?;
         let kubectl = cluster.kubectl().clone();
-        let helm = Helm { program: helm::binary().await?, kubectl: kubectl.clone() };
+        let helm = Helm {
+            program: helm::binary().await?,
+            kubectl: kubectl.clone(),
+        };
         helm.upgrade("llm-portfolio-crds", "default", &[], "").await?;
         // The tag stays while the image changes: its digest makes new pods.
         let digest = format!("image: {}", portfolio.digest);
         let annotations = format!("operator: {{podAnnotations: {{{digest}}}}}\ngateway: {{podAnnotations: {{{digest}}}}}\n");
         let values = repository().join("deploy/examples/values.yaml");
-        helm.upgrade("llm-portfolio", NAMESPACE, &[&values], &merged(&annotations, extra)?).await?;
-        let service = kubectl.run(&["-n", NAMESPACE, "get", "service", "llm-portfolio-gateway", "-o", "jsonpath={.spec.clusterIP}"]).await?;
-        Ok(Self { kubectl, gateway: format!("http://{}", service.trim()) })
+        helm.upgrade("llm-portfolio", NAMESPACE, &[&values], &merged(&annotations, extra)?)
+            .await?;
+        let service = kubectl
+            .run(&[
+                "-n",
+                NAMESPACE,
+                "get",
+                "service",
+                "llm-portfolio-gateway",
+                "-o",
+                "jsonpath={.spec.clusterIP}",
+            ])
+            .await?;
+        Ok(Self {
+            kubectl,
+            gateway: format!("http://{}", service.trim()),
+        })
     }
 
     /// The gateway's address, from this host when the cluster is ours, else from its pods.
@@ -52,10 +69,18 @@ impl Portfolio {
 
     /// A token of a service account for the gateway, made if it is not there.
     pub async fn token(&self, namespace: &str, account: &str) -> Result<String> {
-        if self.kubectl.run(&["-n", namespace, "get", "serviceaccount", account]).await.is_err() {
+        if self
+            .kubectl
+            .run(&["-n", namespace, "get", "serviceaccount", account])
+            .await
+            .is_err()
+        {
             self.kubectl.run(&["-n", namespace, "create", "serviceaccount", account]).await?;
         }
-        let token = self.kubectl.run(&["-n", namespace, "create", "token", account, "--audience", AUDIENCE]).await?;
+        let token = self
+            .kubectl
+            .run(&["-n", namespace, "create", "token", account, "--audience", AUDIENCE])
+            .await?;
         Ok(token.trim().to_owned())
     }
 }
@@ -75,7 +100,8 @@ impl Helm {
     async fn upgrade(&self, chart: &str, namespace: &str, files: &[&Path], values: &str) -> Result<()> {
         let mut helm = Command::new(&self.program);
         helm.env("KUBECONFIG", self.kubectl.kubeconfig());
-        helm.args(["upgrade", "--install", chart]).arg(repository().join("charts").join(chart));
+        helm.args(["upgrade", "--install", chart])
+            .arg(repository().join("charts").join(chart));
         helm.args(["--namespace", namespace, "--create-namespace", "--wait", "--timeout", "4m"]);
         for file in files {
             helm.arg("--values").arg(file);
@@ -93,7 +119,9 @@ impl Helm {
 fn merged(first: &str, second: &str) -> Result<String> {
     fn over(into: &mut Value, from: Value) {
         match (into, from) {
-            (Value::Object(into), Value::Object(from)) => from.into_iter().for_each(|(name, value)| over(into.entry(name).or_insert(Value::Null), value)),
+            (Value::Object(into), Value::Object(from)) => from
+                .into_iter()
+                .for_each(|(name, value)| over(into.entry(name).or_insert(Value::Null), value)),
             (into, from) => *into = from,
         }
     }

@@ -11,23 +11,73 @@ use e2e::{Cluster, skip, until};
 
 /// A spec that the API server refuses, and a part of its words.
 const REFUSED: [(&str, &str, &str, &str); 14] = [
-    ("an unknown field", "ModelDeployment", "{tear: General, selfHosted: {engine: {kind: VLLM}}}", "unknown field \"spec.tear\""),
-    ("an unknown enum value", "ModelDeployment", "{tier: Gold, selfHosted: {engine: {kind: VLLM}}}", "supported values: \"General\", \"Regulated\", \"MissionCritical\""),
-    ("neither api nor selfHosted", "ModelDeployment", "{tier: General}", "exactly one of spec.api and spec.selfHosted must be set"),
+    (
+        "an unknown field",
+        "ModelDeployment",
+        "{tear: General, selfHosted: {engine: {kind: VLLM}}}",
+        "unknown field \"spec.tear\"",
+    ),
+    (
+        "an unknown enum value",
+        "ModelDeployment",
+        "{tier: Gold, selfHosted: {engine: {kind: VLLM}}}",
+        "supported values: \"General\", \"Regulated\", \"MissionCritical\"",
+    ),
+    (
+        "neither api nor selfHosted",
+        "ModelDeployment",
+        "{tier: General}",
+        "exactly one of spec.api and spec.selfHosted must be set",
+    ),
     (
         "both api and selfHosted",
         "ModelDeployment",
         "{api: {provider: OpenAICompatible, model: m, endpoint: 'http://x'}, selfHosted: {engine: {kind: VLLM}}}",
         "exactly one of spec.api and spec.selfHosted must be set",
     ),
-    ("no credentials", "ModelDeployment", "{api: {provider: OpenAI, model: m}}", "credentials are required for this provider"),
-    ("no endpoint", "ModelDeployment", "{api: {provider: OpenAICompatible, model: m}}", "endpoint is required for the provider OpenAICompatible"),
-    ("an endpoint of another scheme", "ModelDeployment", "{api: {provider: OpenAICompatible, model: m, endpoint: 'ftp://x'}}", "endpoint must be a URL that starts with http:// or https://"),
-    ("a custom engine without image", "ModelDeployment", "{selfHosted: {engine: {kind: Custom}}}", "image and port are required for the engine Custom"),
-    ("weights all zero", "RoutingPolicy", "{model: m, rules: [{targets: [{model: a, weight: 0}]}]}", "at least one target needs a weight above 0"),
+    (
+        "no credentials",
+        "ModelDeployment",
+        "{api: {provider: OpenAI, model: m}}",
+        "credentials are required for this provider",
+    ),
+    (
+        "no endpoint",
+        "ModelDeployment",
+        "{api: {provider: OpenAICompatible, model: m}}",
+        "endpoint is required for the provider OpenAICompatible",
+    ),
+    (
+        "an endpoint of another scheme",
+        "ModelDeployment",
+        "{api: {provider: OpenAICompatible, model: m, endpoint: 'ftp://x'}}",
+        "endpoint must be a URL that starts with http:// or https://",
+    ),
+    (
+        "a custom engine without image",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: Custom}}}",
+        "image and port are required for the engine Custom",
+    ),
+    (
+        "weights all zero",
+        "RoutingPolicy",
+        "{model: m, rules: [{targets: [{model: a, weight: 0}]}]}",
+        "at least one target needs a weight above 0",
+    ),
     ("no rules", "RoutingPolicy", "{model: m, rules: []}", "should have at least 1 items"),
-    ("two kinds of client in one", "RoutingPolicy", "{model: m, clients: [{anonymous: {}, serviceAccounts: {}}], rules: [{targets: [{model: a}]}]}", "exactly one of serviceAccounts, apiKeys and anonymous"),
-    ("a timeout of nothing", "RoutingPolicy", "{model: m, rules: [{targets: [{model: a}]}], timeouts: {idle: 0s}}", "must be above 0s"),
+    (
+        "two kinds of client in one",
+        "RoutingPolicy",
+        "{model: m, clients: [{anonymous: {}, serviceAccounts: {}}], rules: [{targets: [{model: a}]}]}",
+        "exactly one of serviceAccounts, apiKeys and anonymous",
+    ),
+    (
+        "a timeout of nothing",
+        "RoutingPolicy",
+        "{model: m, rules: [{targets: [{model: a}]}], timeouts: {idle: 0s}}",
+        "must be above 0s",
+    ),
     (
         "a cron with four fields",
         "EvalJob",
@@ -52,7 +102,11 @@ async fn what_breaks_a_rule_is_refused_with_its_field_and_its_remedy() -> Result
     let _installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
     let ns = cluster.namespace("refused").await?;
     for (what, kind, spec, words) in REFUSED {
-        let refusal = ns.apply(&object(kind, "bad", spec)).await.err().with_context(|| format!("{what} was accepted"))?;
+        let refusal = ns
+            .apply(&object(kind, "bad", spec))
+            .await
+            .err()
+            .with_context(|| format!("{what} was accepted"))?;
         assert!(format!("{refusal:#}").contains(words), "{what}: {refusal:#}");
     }
     Ok(())
@@ -80,14 +134,37 @@ async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() ->
     };
     let _installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
     let ns = cluster.namespace("told").await?;
-    let provider = Provider::on(local.listen(0)?, e2e::provider::Options { tls: false, ..Default::default() }).await?;
-    provider.set(|script| *script = Script { keys: vec!["sk-good".to_owned()], ..Script::default() });
+    let provider = Provider::on(
+        local.listen(0)?,
+        e2e::provider::Options {
+            tls: false,
+            ..Default::default()
+        },
+    )
+    .await?;
+    provider.set(|script| {
+        *script = Script {
+            keys: vec!["sk-good".to_owned()],
+            ..Script::default()
+        }
+    });
     let api = |secret: &str, key: &str| {
-        format!("{{api: {{provider: OpenAI, model: m, endpoint: '{}/v1', credentials: {{secretRef: {{name: {secret}, key: {key}}}}}}}}}", provider.url())
+        format!(
+            "{{api: {{provider: OpenAI, model: m, endpoint: '{}/v1', credentials: {{secretRef: {{name: {secret}, key: {key}}}}}}}}}",
+            provider.url()
+        )
     };
-    ns.kubectl(&["create", "secret", "generic", "good", "--from-literal=key=sk-good"]).await?;
-    ns.kubectl(&["create", "secret", "generic", "wrong", "--from-literal=key=sk-wrong"]).await?;
-    ns.kubectl(&["create", "configmap", "cases", "--from-literal=broken={\"id\":\"1\",\"input\":\"q\",\"expected\":\"a\"}\n{\"id\":\"2\"}"]).await?;
+    ns.kubectl(&["create", "secret", "generic", "good", "--from-literal=key=sk-good"])
+        .await?;
+    ns.kubectl(&["create", "secret", "generic", "wrong", "--from-literal=key=sk-wrong"])
+        .await?;
+    ns.kubectl(&[
+        "create",
+        "configmap",
+        "cases",
+        "--from-literal=broken={\"id\":\"1\",\"input\":\"q\",\"expected\":\"a\"}\n{\"id\":\"2\"}",
+    ])
+    .await?;
     let eval = |cron: &str, zone: &str, model: &str, config_map: &str| {
         format!(
             "{{targets: {{models: [{model}]}}, schedule: {{cron: '{cron}', timeZone: '{zone}'}}, suites: [{{name: s, exemplars: {{dataset: {{configMapRef: {{name: {config_map}, key: broken}}}}}}, scorer: {{exact: {{}}}}}}], criteria: [{{suite: s, metric: accuracy, lowerBoundAtLeast: '0.5'}}]}}"
@@ -100,9 +177,21 @@ async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() ->
         object("ModelDeployment", "no-secret", &api("nowhere", "key")),
         object("ModelDeployment", "no-key", &api("good", "token")),
         object("ModelDeployment", "wrong-key", &api("wrong", "key")),
-        object("ModelDeployment", "no-image", "{selfHosted: {engine: {kind: LlamaCpp, image: 'localhost/nowhere:1'}}}"),
-        object("ModelDeployment", "no-profile", "{selfHosted: {engine: {kind: LlamaCpp}, accelerator: {profile: tpu}}}"),
-        object("ModelDeployment", "no-room", "{selfHosted: {engine: {kind: LlamaCpp}, accelerator: {profile: nvidia-gpu, count: 64}}}"),
+        object(
+            "ModelDeployment",
+            "no-image",
+            "{selfHosted: {engine: {kind: LlamaCpp, image: 'localhost/nowhere:1'}}}",
+        ),
+        object(
+            "ModelDeployment",
+            "no-profile",
+            "{selfHosted: {engine: {kind: LlamaCpp}, accelerator: {profile: tpu}}}",
+        ),
+        object(
+            "ModelDeployment",
+            "no-room",
+            "{selfHosted: {engine: {kind: LlamaCpp}, accelerator: {profile: nvidia-gpu, count: 64}}}",
+        ),
         object("RoutingPolicy", "first", &policy(&taken, "good")),
         object("RoutingPolicy", "nothing", &policy(&format!("nothing-{}", ns.name()), "nowhere")),
         object("EvalJob", "bad-cron", &eval("61 * * * *", "UTC", "good", "cases")),
@@ -115,11 +204,31 @@ async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() ->
     ns.apply(&object("RoutingPolicy", "second", &policy(&taken, "good"))).await?;
 
     for (object, reason, words) in [
-        ("mdep/no-secret", "CredentialsNotFound", "nowhere does not exist; create it, or name another"),
-        ("mdep/no-key", "CredentialsNotFound", "has no key \"token\"; add it or change the reference; the Secret has only key"),
-        ("mdep/wrong-key", "CredentialsRejected", "OpenAI refuses the credentials with HTTP 401; correct the key \"key\" of Secret \"wrong\""),
-        ("mdep/no-image", "ImageNotAvailable", "the image \"localhost/nowhere:1\" cannot be pulled; check spec.selfHosted.engine.image"),
-        ("mdep/no-profile", "Invalid", "spec.selfHosted.accelerator.profile: there is no profile \"tpu\"; use one of"),
+        (
+            "mdep/no-secret",
+            "CredentialsNotFound",
+            "nowhere does not exist; create it, or name another",
+        ),
+        (
+            "mdep/no-key",
+            "CredentialsNotFound",
+            "has no key \"token\"; add it or change the reference; the Secret has only key",
+        ),
+        (
+            "mdep/wrong-key",
+            "CredentialsRejected",
+            "OpenAI refuses the credentials with HTTP 401; correct the key \"key\" of Secret \"wrong\"",
+        ),
+        (
+            "mdep/no-image",
+            "ImageNotAvailable",
+            "the image \"localhost/nowhere:1\" cannot be pulled; check spec.selfHosted.engine.image",
+        ),
+        (
+            "mdep/no-profile",
+            "Invalid",
+            "spec.selfHosted.accelerator.profile: there is no profile \"tpu\"; use one of",
+        ),
         ("mdep/no-room", "Unschedulable", "Insufficient nvidia.com/gpu"),
         ("rpol/second", "NameConflict", "belongs to the older RoutingPolicy"),
         ("rpol/nothing", "TargetNotFound", "nowhere does not exist: create ModelDeployment"),

@@ -19,7 +19,9 @@ const OBEYED: Duration = Duration::from_secs(5);
 const QUESTIONS: usize = 20;
 
 fn portfolio(provider: &str, policy: &str) -> String {
-    let cases: Vec<String> = (0..QUESTIONS).map(|n| json!({"id": n.to_string(), "input": format!("question {n:02}?"), "expected": format!("answer {n:02}")}).to_string()).collect();
+    let cases: Vec<String> = (0..QUESTIONS)
+        .map(|n| json!({"id": n.to_string(), "input": format!("question {n:02}?"), "expected": format!("answer {n:02}")}).to_string())
+        .collect();
     format!(
         "
 apiVersion: v1
@@ -55,12 +57,21 @@ spec:
 }
 
 fn knows_the_answers(script: &mut Script) {
-    script.answers = (0..QUESTIONS).map(|n| (format!("question {n:02}?"), format!("answer {n:02}"))).collect();
+    script.answers = (0..QUESTIONS)
+        .map(|n| (format!("question {n:02}?"), format!("answer {n:02}")))
+        .collect();
 }
 
 async fn verdict(ns: &Namespace, wanted: &str) -> Result<()> {
     until(&format!("the verdict is {wanted}"), A_RUN, async || {
-        let said = ns.kubectl(&["get", "evj/quality", "-o", "jsonpath={.status.verdict} {.status.targets[0].message}"]).await?;
+        let said = ns
+            .kubectl(&[
+                "get",
+                "evj/quality",
+                "-o",
+                "jsonpath={.status.verdict} {.status.targets[0].message}",
+            ])
+            .await?;
         ensure!(said.starts_with(wanted), "{said}");
         Ok(Some(()))
     })
@@ -76,11 +87,19 @@ async fn a_model_that_fails_its_evaluation_loses_its_traffic_until_it_passes_aga
     };
     let portfolio_installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
     let ns = cluster.namespace("loop").await?;
-    let provider = Provider::on(local.listen(0)?, Options { tls: false, ..Options::default() }).await?;
+    let provider = Provider::on(
+        local.listen(0)?,
+        Options {
+            tls: false,
+            ..Options::default()
+        },
+    )
+    .await?;
     provider.set(|script| script.keys = vec!["sk-good".to_owned()]);
     provider.set(knows_the_answers);
     let policy = format!("assistant-{}", ns.name());
-    ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-good"]).await?;
+    ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-good"])
+        .await?;
     ns.apply(&portfolio(&provider.url(), &policy)).await?;
 
     let client = HttpClient::new(None)?;
@@ -106,16 +125,32 @@ async fn a_model_that_fails_its_evaluation_loses_its_traffic_until_it_passes_aga
         Ok((answer.status == StatusCode::SERVICE_UNAVAILABLE).then_some(answer))
     })
     .await?;
-    assert!(closed.body.to_string().contains("quality"), "without a verdict it fails closed, and says why: {}", closed.body);
+    assert!(
+        closed.body.to_string().contains("quality"),
+        "without a verdict it fails closed, and says why: {}",
+        closed.body
+    );
 
     verdict(&ns, "Pass").await?;
     assert_eq!(obeyed(StatusCode::OK).await?.body["choices"][0]["message"]["content"], "answer 07");
-    ns.kubectl(&["wait", "--for=condition=Ready", "mdep/gpt", "rpol/assistant", "evj/quality", "--timeout=10s"]).await?;
+    ns.kubectl(&[
+        "wait",
+        "--for=condition=Ready",
+        "mdep/gpt",
+        "rpol/assistant",
+        "evj/quality",
+        "--timeout=10s",
+    ])
+    .await?;
 
     provider.set(|script| script.answers.clear());
     verdict(&ns, "Fail").await?;
     let refused = obeyed(StatusCode::SERVICE_UNAVAILABLE).await?;
-    assert!(refused.body.to_string().contains("must pass EvalJob quality, which says Fail"), "{}", refused.body);
+    assert!(
+        refused.body.to_string().contains("must pass EvalJob quality, which says Fail"),
+        "{}",
+        refused.body
+    );
 
     provider.set(knows_the_answers);
     verdict(&ns, "Pass").await?;

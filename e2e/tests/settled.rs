@@ -62,13 +62,33 @@ async fn a_settled_portfolio_costs_no_requests() -> Result<()> {
     };
     let _installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
     let ns = cluster.namespace("settled").await?;
-    let provider = Provider::on(local.listen(0)?, Options { tls: false, ..Options::default() }).await?;
-    ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-any"]).await?;
-    ns.apply(&PORTFOLIO.replace("PROVIDER", &provider.url()).replace("NAMESPACE", ns.name())).await?;
-    ns.kubectl(&["wait", "--for=condition=Ready", "mdep/smol", "mdep/gpt", "rpol/one", "evj/quality", "--timeout=120s"]).await?;
+    let provider = Provider::on(
+        local.listen(0)?,
+        Options {
+            tls: false,
+            ..Options::default()
+        },
+    )
+    .await?;
+    ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-any"])
+        .await?;
+    ns.apply(&PORTFOLIO.replace("PROVIDER", &provider.url()).replace("NAMESPACE", ns.name()))
+        .await?;
+    ns.kubectl(&[
+        "wait",
+        "--for=condition=Ready",
+        "mdep/smol",
+        "mdep/gpt",
+        "rpol/one",
+        "evj/quality",
+        "--timeout=120s",
+    ])
+    .await?;
 
     let by_operator = |requests: Vec<audit::Request>| -> Vec<audit::Request> {
-        let is_work = |r: &audit::Request| r.user == "system:serviceaccount:llm-portfolio:llm-portfolio-operator" && r.verb != "watch" && r.resource != "leases";
+        let is_work = |r: &audit::Request| {
+            r.user == "system:serviceaccount:llm-portfolio:llm-portfolio-operator" && r.verb != "watch" && r.resource != "leases"
+        };
         requests.into_iter().filter(is_work).collect()
     };
     let mut log = local.audit()?;
@@ -80,12 +100,18 @@ async fn a_settled_portfolio_costs_no_requests() -> Result<()> {
     })
     .await?;
 
-    let look = std::env::var("E2E_SETTLED_SECONDS").ok().and_then(|s| s.parse().ok()).map_or(LOOK, Duration::from_secs);
+    let look = std::env::var("E2E_SETTLED_SECONDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .map_or(LOOK, Duration::from_secs);
     tokio::time::sleep(look).await;
     let requests = log.take()?;
     let all = requests.iter().filter(|r| r.user.ends_with(":llm-portfolio-operator")).count();
     let work = by_operator(requests);
-    println!("in {look:?}: {} requests by the operator beside its lease and watches, {all} in all", work.len());
+    println!(
+        "in {look:?}: {} requests by the operator beside its lease and watches, {all} in all",
+        work.len()
+    );
     assert!(work.is_empty(), "{:?}", audit::count(&work));
     Ok(())
 }
