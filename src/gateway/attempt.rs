@@ -1,8 +1,9 @@
 //! One request to one endpoint of one model, up to the point where its answer may be shown to the client. Until then a failure costs the
 //! client nothing but time.
 
-use std::fmt;
+use std::error::Error;
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
@@ -56,6 +57,8 @@ pub(super) enum Failure {
     Unreachable,
     /// Nothing came in time.
     Silent(Duration),
+    /// The connection closed instead of an answer. An idle one may have been closed by the other side just when the request was sent.
+    Dropped,
     /// It ended before it was whole, or before its first content.
     Cut,
     /// An error where content was expected.
@@ -84,6 +87,7 @@ impl Attempt<'_> {
         let (head, body) = match timeout_at(first_by, upstream.send(request, self.timeouts.connect)).await {
             Ok(Ok(response)) => response.into_parts(),
             Ok(Err(error)) if error.is_connect() => return Err(Failure::Unreachable),
+            Ok(Err(error)) if is_dropped(&error) => return Err(Failure::Dropped),
             Ok(Err(_)) => return Err(Failure::Cut),
             Err(_) => return Err(waiting.silent()),
         };
@@ -165,6 +169,20 @@ impl Waiting<'_> {
     }
 }
 
+/// Whether the connection closed before any byte of an answer.
+fn is_dropped(error: &(dyn Error + 'static)) -> bool {
+    let is_end = |error: &hyper::Error| error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+    let is_reset = |error: &io::Error| matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(is_end) || error.downcast_ref().is_some_and(is_reset) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// Events that can be read: compressed ones cannot, and pass as they are.
 fn has_events(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -193,7 +211,7 @@ impl Failure {
     pub(super) fn is_of_the_endpoint(&self, reached: bool) -> bool {
         match self {
             Self::Unreachable => true,
-            Self::Cut | Self::Failed => !reached,
+            Self::Dropped | Self::Cut | Self::Failed => !reached,
             Self::Status(status, _) => !reached && (status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS),
             Self::Silent(_) | Self::NoCredentials | Self::OutOfTime => false,
         }
@@ -204,6 +222,7 @@ impl Failure {
         match self {
             Self::Unreachable => "unreachable",
             Self::Silent(_) => "silent",
+            Self::Dropped => "dropped",
             Self::Cut => "cut",
             Self::Failed => "failed",
             Self::Status(StatusCode::TOO_MANY_REQUESTS, _) => "throttled",
@@ -219,6 +238,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Unreachable => f.write_str("could not be reached"),
             Self::Silent(limit) => write!(f, "sent nothing within {limit:?}"),
+            Self::Dropped => f.write_str("closed the connection without an answer"),
             Self::Cut => f.write_str("broke off before its answer was there"),
             Self::Failed => f.write_str("reported an error before its answer began"),
             Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _) => {

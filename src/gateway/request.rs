@@ -127,8 +127,11 @@ impl Trial<'_> {
             };
             metrics.attempted(&model.model, failure.outcome());
             tracing::debug!(model = %model.model, %failure, "an attempt failed");
-            tried.push(url);
             let again = failure.is_of_the_endpoint(reached);
+            // Where there is no other endpoint, a fresh connection to the same one may do.
+            if failure != Failure::Dropped || model.urls.len() > 1 {
+                tried.push(url);
+            }
             reached |= failure != Failure::Unreachable;
             failures.push((model, failure));
             if !again {

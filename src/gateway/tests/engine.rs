@@ -1,5 +1,6 @@
 //! An engine that does byte by byte what a test tells it, and remembers what it was asked.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,10 +37,13 @@ pub(super) struct Counts {
     pub(super) connections: usize,
 }
 
+type Scripts = Arc<Mutex<VecDeque<Vec<Do>>>>;
+
 pub(super) struct Engine {
     pub(super) url: String,
     seen: Arc<Mutex<Vec<Seen>>>,
-    script: Arc<Mutex<Vec<Do>>>,
+    /// What is done at the next requests; the last of them at all that follow.
+    scripts: Scripts,
     counts: watch::Receiver<Counts>,
 }
 
@@ -52,14 +56,14 @@ impl Engine {
         let engine = Self {
             url,
             seen: Arc::default(),
-            script: Arc::new(Mutex::new(script)),
+            scripts: Arc::new(Mutex::new([script].into())),
             counts,
         };
-        let (seen, script) = (engine.seen.clone(), engine.script.clone());
+        let (seen, scripts) = (engine.seen.clone(), engine.scripts.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counts_in.send_modify(|counts| counts.connections += 1);
-                tokio::spawn(serve(stream, seen.clone(), script.clone(), counts_in.clone()));
+                tokio::spawn(serve(stream, seen.clone(), scripts.clone(), counts_in.clone()));
             }
         });
         engine
@@ -72,7 +76,12 @@ impl Engine {
     }
 
     pub(super) fn now_does(&self, script: Vec<Do>) {
-        *self.script.lock().unwrap() = script;
+        *self.scripts.lock().unwrap() = [script].into();
+    }
+
+    /// Does this at one request, before what it did.
+    pub(super) fn once_does(&self, script: Vec<Do>) {
+        self.scripts.lock().unwrap().push_front(script);
     }
 
     pub(super) fn requests(&self) -> usize {
@@ -98,11 +107,18 @@ impl Engine {
     }
 }
 
-async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, script: Arc<Mutex<Vec<Do>>>, counts: watch::Sender<Counts>) {
+async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, scripts: Scripts, counts: watch::Sender<Counts>) {
     stream.set_nodelay(true).unwrap();
     while let Some(request) = read_request(&mut stream).await {
         seen.lock().unwrap().push(request);
-        let script = script.lock().unwrap().clone();
+        let script = {
+            let mut scripts = scripts.lock().unwrap();
+            if scripts.len() > 1 {
+                scripts.pop_front().unwrap()
+            } else {
+                scripts[0].clone()
+            }
+        };
         counts.send_modify(|counts| counts.requests += 1);
         for step in script {
             let is_open = match step {
