@@ -15,7 +15,7 @@ const REFUSED: [(&str, &str, &str, &str); 14] = [
         "an unknown field",
         "ModelDeployment",
         "{tear: General, selfHosted: {engine: {kind: VLLM}}}",
-        "unknown field \"spec.tear\"",
+        ".spec.tear: field not declared in schema",
     ),
     (
         "an unknown enum value",
