@@ -49,7 +49,7 @@ fn the_chart_of_the_crds_holds_the_crds() {
 fn the_deployments_call_the_binary_with_flags_it_has() {
     let deployments = rendered("Deployment");
     assert_eq!(deployments.len(), 2);
-    for deployment in deployments.iter().filter(|d| d["metadata"]["name"] == "llm-portfolio-operator") {
+    for deployment in deployments {
         let args = strings(&deployment["spec"]["template"]["spec"]["containers"][0]["args"])
             .into_iter()
             .map(str::to_owned)
@@ -83,7 +83,9 @@ fn the_settings_of_the_chart_are_settings() {
     let settings: Settings = serde_saphyr::from_str(settings).unwrap();
     assert!(settings.accelerator_profiles.contains_key("nvidia-gpu"));
     let values: Value = serde_saphyr::from_str(&text("deploy/examples/values.yaml")).unwrap();
-    serde_json::from_value::<Settings>(values["settings"].clone()).unwrap();
+    let installed: Settings = serde_json::from_value(values["settings"].clone()).unwrap();
+    let offline: Settings = serde_saphyr::from_str(&text("deploy/examples/settings.yaml")).unwrap();
+    assert_eq!(offline, installed, "deploy/examples/settings.yaml says what values.yaml says");
 }
 
 #[test]
@@ -184,6 +186,7 @@ fn the_examples_are_good() {
         let values: Value = serde_saphyr::from_str(&text("deploy/examples/values.yaml")).unwrap();
         let mut settings: Settings = serde_json::from_value(values["settings"].clone()).unwrap();
         settings.accelerator_profiles.insert("cpu".to_owned(), Default::default());
+        settings.allow_anonymous = example.contains("local");
         let mut portfolio = Portfolio::read(&[path(example)]);
         portfolio.check_feasible(Some(&settings));
         assert_eq!(portfolio.findings, [], "{example}");

@@ -1,22 +1,19 @@
 //! `portfolio check`: would the API server and the operator accept these files? Nothing is contacted.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use crate::manifest::{self, Portfolio};
+use crate::manifest::Portfolio;
+
+use super::files::Files;
 
 /// What to check, and how strictly.
 #[derive(Args)]
 pub struct Check {
-    /// A file, a folder (everything below it named *.yaml, *.yml or *.json) or - for standard input; may be given more than once.
-    #[arg(short = 'f', long = "filename", value_name = "PATH", required = true, num_args = 1..)]
-    paths: Vec<PathBuf>,
-    /// The installer's settings: checks accelerator profiles and engines too.
-    #[arg(long, value_name = "FILE")]
-    settings: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// Exit with 1 on warnings too, such as names that nothing in the files carries.
     #[arg(long)]
     strict: bool,
@@ -36,11 +33,9 @@ enum Output {
 impl Check {
     #[expect(clippy::print_stdout, reason = "the output is the product")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let mut portfolio = Portfolio::read(&self.paths);
-        match self.settings.as_deref().map(manifest::settings).transpose() {
-            Ok(settings) => portfolio.check_feasible(settings.as_ref()),
-            Err(finding) => portfolio.findings.push(*finding),
-        }
+        let settings = self.files.settings();
+        let mut portfolio = self.files.read(settings.as_ref().ok().and_then(Option::as_ref));
+        portfolio.findings.extend(settings.err().map(|finding| *finding));
         match self.output {
             Output::Json => {
                 let json = serde_json::to_string_pretty(&portfolio.findings).context("writing the findings as JSON")?;

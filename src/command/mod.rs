@@ -3,8 +3,11 @@
 mod check;
 mod crds;
 mod evaluate;
+mod files;
 mod gateway;
 mod operator;
+mod render;
+mod serve;
 mod start;
 
 use std::process::ExitCode;
@@ -24,6 +27,10 @@ pub enum Command {
     Evaluate(evaluate::Flags),
     /// Checks files offline: exits with 1 and names file, line, field and remedy when the cluster would refuse something.
     Check(check::Check),
+    /// Prints every object that the operator would apply for some files.
+    Render(render::Render),
+    /// Runs the gateway from files, without a cluster, and follows their changes.
+    Serve(serve::Serve),
 }
 
 impl Command {
@@ -38,6 +45,8 @@ impl Command {
             Self::Gateway(flags) => gateway::run(flags),
             Self::Evaluate(flags) => evaluate::run(flags),
             Self::Check(check) => check.run(),
+            Self::Render(render) => render.run(),
+            Self::Serve(serve) => serve.run(),
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::api::Settings;
+use crate::manifest;
 
 /// Logs to stderr: JSON lines, or text on a terminal. `RUST_LOG` filters them.
 pub(super) fn logs() {
@@ -35,11 +36,7 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// The installer's settings from a file; without one, the defaults.
 pub(super) fn settings(path: Option<&Path>) -> anyhow::Result<Settings> {
     let Some(path) = path else { return Ok(Settings::default()) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading the settings {}", path.display()))?;
-    if text.trim().is_empty() {
-        return Ok(Settings::default());
-    }
-    serde_saphyr::from_str(&text).with_context(|| format!("the settings {}", path.display()))
+    manifest::settings(path).map_err(|finding| anyhow::anyhow!("{finding}"))
 }
 
 /// Cancelled by the first SIGTERM or SIGINT.

@@ -1,13 +1,18 @@
 //! What the operator would refuse although the API server takes it: the same plans, made and thrown away.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Portfolio;
 use super::document::without_place;
 use super::finding::{Finding, Severity};
-use crate::api::Settings;
+use crate::api::condition::Kind;
+use crate::api::eval_job::Scorer;
 use crate::api::settings::AcceleratorProfile;
-use crate::plan::serving;
+use crate::api::{ModelDeployment, Settings};
+use crate::plan::evaluation::check;
+use crate::plan::names::Key;
+use crate::plan::{Invalid, serving};
 
 /// The installer's settings from a file.
 ///
@@ -43,6 +48,45 @@ impl Portfolio {
                 && let Err(invalid) = serving::plan(&model.object, own, &assumed)
             {
                 self.findings.push(model.origin.finding(Severity::Error, invalid));
+            }
+        }
+        let models: Vec<Arc<ModelDeployment>> = self.models.iter().map(|m| Arc::new(m.object.clone())).collect();
+        for written in &self.evaluations {
+            let job = &written.object;
+            // What is missing is a warning of its own.
+            let problem = check::accept(job).and_then(|_| check::resolve(job, &models, None)).err();
+            let refused = problem.filter(|problem| problem.claim == Kind::Accepted);
+            self.findings
+                .extend(refused.map(|problem| written.origin.finding(Severity::Error, problem.invalid)));
+        }
+        for written in self.policies.iter().filter(|_| !assumed.allow_anonymous) {
+            let clients = &written.object.spec.clients;
+            if !clients.is_empty() && clients.iter().all(|client| client.anonymous.is_some()) {
+                let invalid = Invalid::new(
+                    "spec.clients",
+                    "admits nobody: anonymous clients are not allowed by these settings",
+                    "admit serviceAccounts or apiKeys, or set allowAnonymous in the settings",
+                );
+                self.findings.push(written.origin.finding(Severity::Error, invalid));
+            }
+        }
+        self.findings.sort();
+    }
+
+    /// Adds what `read` says against the questions of each suite, as far as they are in these files.
+    pub fn check_datasets(&mut self, read: impl Fn(&str, &[u8], &Scorer) -> Result<(), String>) {
+        for written in &self.evaluations {
+            let namespace = Key::of(&written.object).namespace;
+            for (index, suite) in written.object.spec.suites.iter().enumerate() {
+                let reference = &suite.exemplars.dataset.config_map_ref;
+                let Some(bytes) = self.config(&Key::new(&namespace, &reference.name), &reference.key) else {
+                    continue;
+                };
+                let name = format!("ConfigMap {namespace}/{}, key {},", reference.name, reference.key);
+                if let Err(problem) = read(&name, &bytes, &suite.scorer) {
+                    let invalid = Invalid::new(format!("spec.suites[{index}].exemplars.dataset"), problem, "");
+                    self.findings.push(written.origin.finding(Severity::Error, invalid));
+                }
             }
         }
         self.findings.sort();

@@ -12,6 +12,7 @@ mod finding;
 mod object;
 mod references;
 mod schema;
+mod standalone;
 mod words;
 
 #[cfg(test)]
@@ -20,10 +21,12 @@ mod tests;
 use std::path::PathBuf;
 
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
+use crate::plan::fingerprint;
 
 pub use feasible::settings;
 pub use finding::{Finding, Origin, Severity};
 pub use object::Other;
+pub use standalone::{GivenSecrets, Standalone};
 
 /// An object and where it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +77,14 @@ impl Portfolio {
             named: true,
         });
         portfolio.finish()
+    }
+
+    /// A digest of the texts behind `paths`, and of what cannot be read: another one means that reading again may say something else.
+    #[must_use]
+    pub fn digest(paths: &[PathBuf]) -> String {
+        let (sources, findings) = files::read(paths);
+        let texts: Vec<(&str, &str)> = sources.iter().map(|s| (s.name.as_str(), s.text.as_str())).collect();
+        fingerprint::digest(&(texts, findings))
     }
 
     /// How many of the findings the API server or the operator would refuse.

@@ -240,3 +240,96 @@ fn a_misspelled_setting_is_refused_with_its_line() {
     );
     assert_eq!(empty, Ok(crate::api::Settings::default()));
 }
+
+#[test]
+fn what_an_evaluation_could_never_do_is_an_error() {
+    let e = "EvalJob ns/e";
+    for (spec, wanted) in [
+        (
+            "schedule: {cron: \"61 2 * * *\"}",
+            format!("{e}: spec.schedule.cron: \"61 2 * * *\" is not a schedule"),
+        ),
+        (
+            "schedule: {cron: \"0 2 * * *\", timeZone: Europe/Atlantis}",
+            format!("{e}: spec.schedule.timeZone: \"Europe/Atlantis\" is not an IANA time zone; use a name such as"),
+        ),
+        (
+            "schedule: {cron: \"0 2 * * *\"}\n  limits: {maxCostUSD: \"1\"}",
+            format!("{e}: spec.limits.maxCostUSD: the price of ModelDeployment ns/m is unknown, so its cost cannot be capped; set"),
+        ),
+    ] {
+        let mut portfolio = Portfolio::from_text("x", &together(&[&model(MODEL), CONFIG, &evaluation(spec)]));
+        portfolio.check_feasible(None);
+        let found = portfolio.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(
+            found.len() == 1 && found[0].contains(&wanted),
+            "wanted: {wanted}\nfound: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_broken_line_of_a_dataset_is_found_where_it_is_named() {
+    let mut portfolio = Portfolio::from_text("x", &together(&[&model(MODEL), CONFIG, &evaluation(GOOD)]));
+    portfolio.check_datasets(|name, bytes, _| Err(format!("{name} line 1: {:?} is no object", String::from_utf8_lossy(bytes))));
+    assert_eq!(
+        portfolio.findings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["x:18: EvalJob ns/e: spec.suites[0].exemplars.dataset: ConfigMap ns/c, key k, line 1: \"x\" is no object"]
+    );
+}
+
+#[test]
+fn anonymous_clients_need_the_settings() {
+    let text = together(&[
+        &model(MODEL),
+        &policy("p", "model: a\n  clients: [{anonymous: {}}]\n  rules: [{targets: [{model: m}]}]"),
+    ]);
+    for (settings, findings) in [(None, 0), (Some(crate::api::Settings::default()), 1)] {
+        let mut portfolio = Portfolio::from_text("x", &text);
+        portfolio.check_feasible(settings.as_ref());
+        assert_eq!(portfolio.errors(), findings, "{:#?}", portfolio.findings);
+    }
+}
+
+#[test]
+fn without_a_cluster_a_model_needs_its_endpoint_or_its_key() {
+    use crate::api::condition::{self, Kind};
+    use crate::plan::names::Key;
+    use k8s_openapi::jiff::Timestamp;
+
+    let served = model("selfHosted: {engine: {kind: VLLM}}").replace("name: m,", "name: s,");
+    let annotated = served.replace(
+        "namespace: ns",
+        "namespace: ns, annotations: {llmportfolio.dev/endpoint: \"http://h:1\"}",
+    );
+    let ready = |text: &str, given: &super::GivenSecrets| {
+        let seen = Portfolio::from_text("x", text).standalone(given, Timestamp::UNIX_EPOCH);
+        let conditions = seen.models[0].status.as_ref().unwrap().conditions.clone();
+        let ready = condition::find(&conditions, Kind::Ready).unwrap();
+        (
+            ready.status.clone(),
+            ready.message.clone(),
+            seen.endpoints.len(),
+            seen.credentials.len(),
+        )
+    };
+    let none = super::GivenSecrets::new();
+    let key = super::GivenSecrets::from([((Key::new("ns", "s"), "k".to_owned()), "sk-1".to_owned())]);
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\nstringData: {k: sk-2}\n";
+
+    let (status, message, ..) = ready(&model(MODEL), &none);
+    assert_eq!(status, "False");
+    assert!(message.contains("--secret-from-env ns/s:k=VARIABLE"), "{message}");
+    assert_eq!(ready(&model(MODEL), &key).0, "True");
+    assert_eq!(
+        ready(&together(&[&model(MODEL), secret]), &none),
+        ("True".to_owned(), "what it needs was given".to_owned(), 0, 1)
+    );
+    let (status, message, ..) = ready(&served, &none);
+    assert_eq!(status, "False");
+    assert!(message.contains("annotations: {llmportfolio.dev/endpoint:"), "{message}");
+    assert_eq!(
+        ready(&annotated, &none),
+        ("True".to_owned(), "what it needs was given".to_owned(), 1, 0)
+    );
+}

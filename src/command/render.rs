@@ -1,0 +1,204 @@
+//! `portfolio render`: every object that the operator would apply for these files, made by the operator's own plans. Nothing is contacted.
+//! Owner references need the cluster's uids and are left out; credentials are named, never printed.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::api::{EvalJob, ModelDeployment, Settings};
+use crate::cluster;
+use crate::manifest::{Finding, Portfolio};
+use crate::plan::evaluation::check;
+use crate::plan::evaluation::job::{self, Runner};
+use crate::plan::evaluation::run::Evaluation;
+use crate::plan::names::Key;
+use crate::plan::serving::{self, Serving};
+use crate::plan::{backend, fingerprint};
+
+use super::files::Files;
+
+/// What to render, and for which installation.
+#[derive(Args)]
+pub struct Render {
+    #[command(flatten)]
+    files: Files,
+    /// The namespace of the gateway, where it finds credentials.
+    #[arg(long, default_value = "llm-portfolio")]
+    gateway_namespace: String,
+    /// Where evaluations reach the gateway.
+    #[arg(long, default_value = "http://llm-portfolio-gateway.llm-portfolio.svc")]
+    gateway_url: String,
+    /// The image that evaluations run.
+    #[arg(long, env = "PORTFOLIO_IMAGE", default_value = "localhost/portfolio:dev")]
+    image: String,
+    /// The Job of an EvalJob is the one of the first slot after this time, such as 2026-01-01T00:00:00Z. Default: now.
+    #[arg(long, value_name = "TIME")]
+    after: Option<Timestamp>,
+}
+
+impl Render {
+    #[expect(clippy::print_stdout, reason = "the output is the product")]
+    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+        let objects = match self.files.settings() {
+            Ok(settings) => self.objects(&settings.unwrap_or_default()),
+            Err(finding) => Err(vec![*finding]),
+        };
+        match objects {
+            Ok(objects) => {
+                let documents: Result<Vec<String>, _> = objects.iter().map(serde_saphyr::to_string).collect();
+                print!("{}", documents.context("writing the objects as YAML")?.join("---\n"));
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(findings) => {
+                findings.iter().for_each(|finding| eprintln!("{finding}"));
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+
+    /// The objects, or what keeps them from being made.
+    fn objects(&self, settings: &Settings) -> Result<Vec<Value>, Vec<Finding>> {
+        let portfolio = self.files.read(Some(settings));
+        if portfolio.errors() > 0 {
+            return Err(portfolio.findings);
+        }
+        let of_models = portfolio.models.iter().flat_map(|md| self.of_model(&md.object, settings));
+        let of_evaluations = portfolio
+            .evaluations
+            .iter()
+            .filter_map(|job| self.next_run(&job.object, &portfolio));
+        Ok(of_models.chain(of_evaluations).collect())
+    }
+
+    fn of_model(&self, md: &ModelDeployment, settings: &Settings) -> Vec<Value> {
+        match (&md.spec.self_hosted, &md.spec.api) {
+            (Some(own), _) => {
+                let Ok(Serving {
+                    deployment,
+                    service,
+                    budget,
+                }) = serving::plan(md, own, settings)
+                else {
+                    return vec![];
+                };
+                [Some(document(&deployment)), Some(document(&service)), budget.as_ref().map(document)]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
+            (None, Some(api)) => {
+                let copy = |reference: &crate::api::model_deployment::KeyRef| {
+                    let mut secret = backend::secret(md, Vec::new(), &self.gateway_namespace);
+                    let source = format!(
+                        "(copied from Secret {}/{}, key {})",
+                        Key::of(md).namespace,
+                        reference.name,
+                        reference.key
+                    );
+                    secret.data = None;
+                    secret.string_data = Some([(backend::CREDENTIAL.to_owned(), source)].into());
+                    document::<Secret>(&secret)
+                };
+                api.credentials.iter().map(|c| copy(&c.secret_ref)).collect()
+            }
+            (None, None) => vec![],
+        }
+    }
+
+    /// The Job of the next run, unless runs are suspended or a target is not in the files.
+    fn next_run(&self, evaluation: &EvalJob, portfolio: &Portfolio) -> Option<Value> {
+        if evaluation.spec.suspend {
+            return None;
+        }
+        let models: Vec<Arc<ModelDeployment>> = portfolio.models.iter().map(|m| Arc::new(m.object.clone())).collect();
+        let schedule = check::accept(evaluation).ok()?;
+        let targets = check::resolve(evaluation, &models, None).ok()?;
+        let slot = schedule.next(self.after.unwrap_or_else(cluster::now))?;
+        let fingerprints = targets
+            .iter()
+            .map(|md| (Key::of(&**md).name, fingerprint::of(md, evaluation)))
+            .collect();
+        let runner = Runner {
+            image: self.image.clone(),
+            image_pull_policy: None,
+            gateway_url: self.gateway_url.clone(),
+        };
+        let targets: Vec<&ModelDeployment> = targets.iter().map(AsRef::as_ref).collect();
+        Some(document(&job::job(
+            evaluation,
+            &Evaluation::of(evaluation, &targets),
+            &fingerprints,
+            &runner,
+            slot,
+        )))
+    }
+}
+
+/// An object with its kind, which typed ones leave out.
+fn document<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Value {
+    let mut value = json!({ "apiVersion": K::api_version(&()), "kind": K::kind(&()) });
+    if let (Value::Object(members), Ok(Value::Object(own))) = (&mut value, serde_json::to_value(object)) {
+        members.extend(own);
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        render: Render,
+    }
+
+    fn render(args: &[&str]) -> Result<Vec<Value>, Vec<Finding>> {
+        let Arguments { render } = Arguments::parse_from(std::iter::once(&"render").chain(args));
+        render.objects(&render.files.settings().unwrap().unwrap_or_default())
+    }
+
+    fn example(name: &str) -> String {
+        format!("{}/deploy/examples/{name}", env!("CARGO_MANIFEST_DIR"))
+    }
+
+    #[test]
+    fn every_object_of_the_demo_is_rendered_and_no_credential() {
+        let (demo, settings) = (example("demo.yaml"), example("settings.yaml"));
+        let objects = render(&["-f", &demo, "--settings", &settings, "--after", "2026-01-01T00:00:30Z"]).unwrap();
+        let names: Vec<String> = objects
+            .iter()
+            .map(|o| format!("{} {}/{}", o["kind"], o["metadata"]["namespace"], o["metadata"]["name"]).replace('"', ""))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "Deployment demo/llama-engine",
+                "Service demo/llama-engine",
+                "Secret llm-portfolio/backend.demo.gpt",
+                "Job demo/capital-29453761",
+            ]
+        );
+        assert_eq!(
+            objects[2]["stringData"]["credential"],
+            "(copied from Secret demo/provider, key api-key)"
+        );
+        assert!(!serde_json::to_string(&objects).unwrap().contains("sk-demo"));
+    }
+
+    #[test]
+    fn what_check_refuses_is_not_rendered() {
+        let findings = render(&["-f", &example("demo.yaml")]).unwrap_err();
+        assert_eq!(findings.len(), 1, "{findings:#?}");
+        assert_eq!(findings[0].field, "spec.selfHosted.accelerator.profile");
+    }
+}

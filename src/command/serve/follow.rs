@@ -1,0 +1,146 @@
+//! From files to what a gateway reads, again whenever they change. Swaps everything whole, and only when nothing is wrong with the files.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use crate::api::condition::{self, Kind};
+use crate::api::{RoutingPolicy, Settings};
+use crate::cluster;
+use crate::command::files::Files;
+use crate::gateway::{ApiKey, ApiKeys, Credentials, Source};
+use crate::manifest::{Finding, GivenSecrets, Portfolio, Standalone};
+use crate::plan::names::Key;
+use crate::plan::routing::{self, Inputs, Routing};
+
+/// What a look at the files came to.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// Nothing has changed.
+    Same,
+    /// Something is changing: look again.
+    Changing,
+    /// The gateway has what the files say now.
+    Swapped,
+    /// The files are wrong, and the gateway has what they said before.
+    Kept(Vec<Finding>),
+}
+
+/// Follows some files.
+pub(super) struct Follower {
+    files: Files,
+    settings: Option<Settings>,
+    secrets: GivenSecrets,
+    allow_anonymous: bool,
+    source: Source,
+    /// The digest of the texts at the last look, and of those that were last taken over or refused.
+    seen: String,
+    judged: String,
+}
+
+impl Follower {
+    /// Follows `files`, feeding `source`.
+    pub(super) fn new(files: Files, settings: Option<Settings>, secrets: GivenSecrets, allow_anonymous: bool, source: Source) -> Self {
+        Self {
+            files,
+            settings: settings.map(|settings| Settings {
+                allow_anonymous,
+                ..settings
+            }),
+            secrets,
+            allow_anonymous,
+            source,
+            seen: String::new(),
+            judged: String::new(),
+        }
+    }
+
+    /// Takes over what the files say at the start.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(super) fn begin(&mut self) -> Result<(), Vec<Finding>> {
+        self.seen = Portfolio::digest(&self.files.paths);
+        self.judge()
+    }
+
+    /// Looks at the files, and takes them over when they have changed, are at rest and are good.
+    pub(super) fn look(&mut self) -> Step {
+        let now = Portfolio::digest(&self.files.paths);
+        let at_rest = self.seen == now;
+        self.seen = now;
+        match (at_rest, self.seen == self.judged) {
+            (_, true) => Step::Same,
+            (false, false) => Step::Changing,
+            (true, false) => match self.judge() {
+                Ok(()) => Step::Swapped,
+                Err(findings) => Step::Kept(findings),
+            },
+        }
+    }
+
+    fn judge(&mut self) -> Result<(), Vec<Finding>> {
+        self.judged.clone_from(&self.seen);
+        let portfolio = self.files.read(self.settings.as_ref());
+        if portfolio.errors() > 0 {
+            return Err(portfolio.findings.into_iter().filter(Finding::is_error).collect());
+        }
+        for warning in &portfolio.findings {
+            tracing::warn!("{warning}");
+        }
+        let standalone = portfolio.standalone(&self.secrets, cluster::now());
+        let decided = routing::build(&Inputs {
+            models: &standalone.models,
+            policies: &standalone.policies,
+            evaluations: &standalone.evaluations,
+            endpoints: &standalone.endpoints,
+            allow_anonymous: self.allow_anonymous,
+        });
+        report(&standalone, &decided);
+        self.publish(standalone, decided);
+        Ok(())
+    }
+
+    /// Credentials first: a route must not be open before its credentials are there.
+    fn publish(&self, standalone: Standalone, decided: Routing) {
+        let keys = standalone
+            .api_keys
+            .into_iter()
+            .map(|(name, labels, hash)| (hash, ApiKey { name, labels }));
+        self.source
+            .credentials
+            .send_replace(Arc::new(Credentials::bearer(standalone.credentials)));
+        self.source.api_keys.send_replace(Arc::new(ApiKeys::new(keys)));
+        self.source.routes.send_replace(Some(Arc::new(decided.table)));
+    }
+}
+
+/// Says what is served, and what is missing for the rest.
+fn report(standalone: &Standalone, decided: &Routing) {
+    for md in &standalone.models {
+        let ready = md.status.as_ref().and_then(|s| condition::find(&s.conditions, Kind::Ready));
+        if let Some(ready) = ready.filter(|ready| ready.status != "True") {
+            tracing::warn!(model = %Key::of(&**md), "gets no requests: {}", ready.message);
+        }
+    }
+    for policy in &standalone.policies {
+        let Some(verdict) = decided.verdicts.get(&Key::of(&**policy)) else {
+            continue;
+        };
+        let status = routing::status(policy, verdict, cluster::now());
+        let ready = condition::find(&status.conditions, Kind::Ready);
+        let (name, message) = (policy.name_any(), ready.map_or("", |ready| ready.message.as_str()));
+        if verdict.is_ready() {
+            tracing::info!(policy = %name, model = %policy.spec.model, "{message}");
+        } else {
+            tracing::warn!(policy = %name, model = %policy.spec.model, "{message}");
+        }
+        if needs_a_cluster(policy) {
+            tracing::warn!(policy = %name, "only service accounts may call it, and they need a cluster: admit anonymous or apiKeys to try it here");
+        }
+    }
+}
+
+fn needs_a_cluster(policy: &RoutingPolicy) -> bool {
+    policy.spec.clients.iter().all(|client| client.service_accounts.is_some())
+}

@@ -1,0 +1,154 @@
+//! `portfolio serve`: the gateway from files, without a cluster. The same YAML, the same routes; keys come from the environment.
+//!
+//! ```text
+//! files ──poll──► the same twice? ──► good? ──► routes, credentials, clients' keys ──► gateway
+//!                                      └─ no: said in the log, and all stays as it was
+//! ```
+
+mod follow;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::cluster;
+use crate::gateway::{self, Drain, Gateway, Options};
+use crate::manifest::GivenSecrets;
+use crate::plan::names::Key;
+
+use super::files::Files;
+use super::start;
+use follow::{Follower, Step};
+
+/// Between two looks at the files. A change is taken over after two looks that show the same: editors write in pieces.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long open answers may go on after Ctrl-C. Somebody waits for the prompt.
+const FINISH: Duration = Duration::from_secs(30);
+
+/// Flags of `portfolio serve`.
+#[derive(Args)]
+pub struct Serve {
+    #[command(flatten)]
+    files: Files,
+    /// Where clients reach it.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Serve clients without credentials, where a policy admits `anonymous`.
+    #[arg(long)]
+    allow_anonymous: bool,
+    /// A Secret's key from an environment variable, such as default/openai:api-key=OPENAI_API_KEY; may be given more than once.
+    #[arg(long = "secret-from-env", value_name = "NAMESPACE/NAME:KEY=VARIABLE")]
+    secrets: Vec<SecretFromEnv>,
+    /// Certificates of the authorities to trust instead of the system's, in PEM.
+    #[arg(long, env = "SSL_CERT_FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        start::logs();
+        start::runtime()?.block_on(self.serve())
+    }
+
+    async fn serve(self) -> anyhow::Result<ExitCode> {
+        anyhow::ensure!(
+            !self.files.paths.iter().any(|path| path == Path::new("-")),
+            "standard input cannot be followed: name a file or a folder"
+        );
+        let secrets = given(&self.secrets, |variable| std::env::var(variable).ok())?;
+        let settings = self.files.settings().map_err(|finding| anyhow::anyhow!("{finding}"))?;
+        let allow_anonymous = self.allow_anonymous || settings.as_ref().is_some_and(|s| s.allow_anonymous);
+        let (source, feed) = gateway::feed();
+        let options = Options {
+            allow_anonymous,
+            ca_file: self.ca_file,
+            ..Options::new(cluster::now)
+        };
+        let gateway = Gateway::new(feed, None, &options)?;
+        let mut follower = Follower::new(self.files, settings, secrets, allow_anonymous, source);
+        if let Err(findings) = follower.begin() {
+            findings.iter().for_each(|finding| eprintln!("{finding}"));
+            return Ok(ExitCode::FAILURE);
+        }
+
+        let stop = start::stop_on_signals()?;
+        let listener = tokio::net::TcpListener::bind(self.listen)
+            .await
+            .with_context(|| format!("listening on {}", self.listen))?;
+        tracing::info!("listening on http://{}", listener.local_addr().unwrap_or(self.listen));
+        let drain = Drain {
+            announce: Duration::ZERO,
+            finish: FINISH,
+        };
+        tokio::select! {
+            ended = gateway::run(listener, gateway, stop, drain) => ended?,
+            () = keep_following(follower) => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Looks at the files again and again.
+async fn keep_following(mut follower: Follower) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        // Reading and checking hold a thread for some milliseconds; requests must not wait for them.
+        let looked = tokio::task::spawn_blocking(move || {
+            let step = follower.look();
+            (follower, step)
+        });
+        let Ok((same, step)) = looked.await else { return };
+        follower = same;
+        if let Step::Kept(findings) = step {
+            for finding in findings {
+                tracing::error!("{finding}");
+            }
+            tracing::warn!("the files have errors: everything stays as it was until they are corrected");
+        }
+    }
+}
+
+/// The values of the flags, from the environment.
+fn given(flags: &[SecretFromEnv], variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<GivenSecrets> {
+    let value = |flag: &SecretFromEnv| {
+        let name = &flag.variable;
+        let value = variable(name)
+            .with_context(|| format!("the environment variable {name} is not set: set it, or remove its --secret-from-env"))?;
+        Ok(((flag.secret.clone(), flag.key.clone()), value))
+    };
+    flags.iter().map(value).collect()
+}
+
+/// Which variable holds which key of which Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct SecretFromEnv {
+    secret: Key,
+    key: String,
+    variable: String,
+}
+
+impl FromStr for SecretFromEnv {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = || {
+            let (secret, rest) = text.split_once(':')?;
+            let (namespace, name) = secret.split_once('/')?;
+            let (key, variable) = rest.split_once('=')?;
+            let all = [namespace, name, key, variable];
+            all.iter().all(|part| !part.is_empty()).then(|| Self {
+                secret: Key::new(namespace, name),
+                key: key.to_owned(),
+                variable: variable.to_owned(),
+            })
+        };
+        parts().ok_or_else(|| "write NAMESPACE/NAME:KEY=VARIABLE, such as default/openai:api-key=OPENAI_API_KEY".to_owned())
+    }
+}
