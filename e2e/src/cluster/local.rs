@@ -121,6 +121,12 @@ impl Local {
         self.parts().restore()
     }
 
+    /// Kills (SIGKILL) the process of a container on node 1, named by its id as in a pod's status: `containerd://…`.
+    pub async fn kill_container(&self, id: &str) -> Result<()> {
+        let id = id.trim_start_matches("containerd://");
+        output(self.ctr(1).args(["tasks", "kill", "--signal", "SIGKILL", id]), IMPORT).await.map(drop)
+    }
+
     /// Cuts a node other than the first off from everything, or joins it again.
     pub async fn set_link(&self, node: usize, up: bool) -> Result<()> {
         ensure!(node > 1, "node 1 holds the control plane and has no link to cut");
