@@ -84,7 +84,7 @@ async fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
             finish: Duration::from_secs(flags.finish_seconds),
         },
     )
-    .await?;
+    .await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -98,3 +98,18 @@ impl Service<Uri> for Connector {
         async move { timeout(limit, connecting).await? }.boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_cannot_be_read_are_named() {
+        // A file that exists and holds no certificate, and one that does not exist.
+        for path in [concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"), "/nonexistent/ca.pem"] {
+            let error = Connector::new(Some(Path::new(path))).err().unwrap();
+            assert_eq!(error.to_string(), format!("reading the certificates in {path}"));
+        }
+        assert!(Connector::new(None).is_ok());
+    }
+}

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::connections::{Connections, Patience};
 use super::{Gateway, app};
 
 /// How long answers have to say that they cannot go on.
@@ -37,32 +37,30 @@ impl Default for Drain {
 }
 
 /// Serves on `listener` until `stop` is cancelled, then drains.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: CancellationToken, drain: Drain) -> std::io::Result<()> {
-    let accepting = CancellationToken::new();
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection cannot send without delay");
-        }
-    });
-    let server = axum::serve(listener, app(gateway.clone())).with_graceful_shutdown(accepting.clone().cancelled_owned());
-    let mut server = std::pin::pin!(server.into_future());
+pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: CancellationToken, drain: Drain) {
+    serve(listener, gateway, stop, drain, Patience::default()).await;
+}
+
+pub(super) async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: CancellationToken, drain: Drain, patience: Patience) {
+    let connections = Connections::new(app(gateway.clone()), patience);
     tokio::select! {
-        ended = &mut server => return ended,
+        () = connections.accept(&listener) => {}
         () = stop.cancelled() => {}
     }
     tracing::info!("stopping: not ready any more");
     gateway.draining.store(true, Ordering::Relaxed);
-    if let Ok(ended) = timeout(drain.announce, &mut server).await {
-        return ended;
+    tokio::select! {
+        () = connections.accept(&listener) => {}
+        () = sleep(drain.announce) => {}
     }
-    accepting.cancel();
-    if let Ok(ended) = timeout(drain.finish, &mut server).await {
-        return ended;
+    drop(listener);
+    let mut finished = std::pin::pin!(connections.finish());
+    if timeout(drain.finish, &mut finished).await.is_ok() {
+        return;
     }
     tracing::warn!("ending the answers that are still open");
     gateway.closing.cancel();
-    timeout(FAREWELL, server).await.unwrap_or(Ok(()))
+    if timeout(FAREWELL, finished).await.is_err() {
+        tracing::warn!("some clients did not take the end of their answers");
+    }
 }

@@ -10,6 +10,7 @@
 mod attempt;
 mod body;
 mod connect;
+mod connections;
 mod drain;
 mod events;
 mod feed;

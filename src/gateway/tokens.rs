@@ -153,7 +153,9 @@ impl Tokens {
             Err(unavailable) => match entry.known.as_ref().filter(|known| known.usable_until > now) {
                 Some(known) => Ok(known.client.clone()),
                 None => {
-                    entries.remove(&hash);
+                    if entry.asking.is_none() {
+                        entries.remove(&hash);
+                    }
                     Err(unavailable)
                 }
             },

@@ -12,19 +12,25 @@ use tokio_util::sync::CancellationToken;
 use super::engine::{DONE, Do, Engine, WORD, chunk, stream_end, stream_head};
 use super::world::World;
 use super::{ASK, ONLY_A, STREAM};
-use crate::gateway::{Drain, run};
+use crate::gateway::Drain;
+use crate::gateway::connections::Patience;
+use crate::gateway::drain::serve as run;
 
 struct Served {
     address: std::net::SocketAddr,
     stop: CancellationToken,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 async fn serve(world: &World, drain: Drain) -> Served {
+    serve_with(world, drain, Patience::default()).await
+}
+
+async fn serve_with(world: &World, drain: Drain, patience: Patience) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let task = tokio::spawn(run(listener, world.gateway.clone(), stop.clone(), drain));
+    let task = tokio::spawn(run(listener, world.gateway.clone(), stop.clone(), drain, patience));
     Served { address, stop, task }
 }
 
@@ -40,10 +46,9 @@ impl Served {
     }
 
     async fn ended(self) {
-        tokio::time::timeout(Duration::from_secs(10), self.task)
+        tokio::time::timeout(Duration::from_secs(30), self.task)
             .await
             .expect("it ends in time")
-            .unwrap()
             .unwrap();
     }
 }
@@ -51,7 +56,7 @@ impl Served {
 async fn until(stream: &mut TcpStream, wanted: &str) -> String {
     let mut bytes = Vec::new();
     while !String::from_utf8_lossy(&bytes).contains(wanted) {
-        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_buf(&mut bytes)).await;
+        let read = tokio::time::timeout(Duration::from_secs(30), stream.read_buf(&mut bytes)).await;
         assert_ne!(read.expect("it comes in time").unwrap(), 0, "{}", String::from_utf8_lossy(&bytes));
     }
     String::from_utf8(bytes).unwrap()
@@ -121,5 +126,41 @@ async fn a_client_that_hangs_up_in_the_middle_of_a_stream_ends_the_models_work()
     until(&mut client, "Paris").await;
     drop(client);
     engine.until(|counts| counts.hung_up == 1).await;
+    served.task.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_the_head_of_its_request_is_let_go() {
+    let world = World::new();
+    let patience = Patience {
+        head: Duration::from_millis(100),
+        ..Patience::default()
+    };
+    let served = serve_with(&world, Drain::default(), patience).await;
+    for head in ["", "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"] {
+        let mut client = TcpStream::connect(served.address).await.unwrap();
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(30), client.read_to_end(&mut rest)).await;
+        end.expect("it is let go in time").unwrap();
+    }
+    served.task.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_take_its_answer_is_let_go_and_the_models_work_ends() {
+    let event = format!("data: {}\n\n", "x".repeat(60_000));
+    let mut script = vec![stream_head()];
+    script.extend(std::iter::repeat_n(chunk(&event), 2000));
+    let engine = Engine::start(script).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let patience = Patience {
+        take: Duration::from_millis(300),
+        ..Patience::default()
+    };
+    let served = serve_with(&world, Drain::default(), patience).await;
+    let client = served.send(STREAM).await;
+    engine.until(|counts| counts.hung_up == 1).await;
+    drop(client);
     served.task.abort();
 }

@@ -100,7 +100,7 @@ impl Engine {
     pub(super) async fn until(&self, wanted: impl Fn(Counts) -> bool) {
         let mut counts = self.counts.clone();
         let waiting = counts.wait_for(|counts| wanted(*counts));
-        tokio::time::timeout(Duration::from_secs(5), waiting)
+        tokio::time::timeout(Duration::from_secs(30), waiting)
             .await
             .expect("the engine sees it in time")
             .unwrap();

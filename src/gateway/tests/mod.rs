@@ -5,6 +5,7 @@ mod bytes;
 mod drain;
 mod engine;
 mod fallback;
+mod speed;
 mod stream;
 mod world;
 

@@ -47,7 +47,7 @@ async fn each_event_passes_when_it_comes() {
 
 #[tokio::test]
 async fn a_stream_that_breaks_after_its_first_content_says_so_and_is_not_asked_of_another_model() {
-    let short = "timeouts: {idle: 100ms}";
+    let short = "timeouts: {idle: 500ms}";
     let cases: Vec<(&str, &str, Vec<Do>)> = vec![
         ("cut", short, vec![stream_head(), chunk(WORD), Do::Close]),
         ("cut", short, vec![stream_head(), chunk(WORD), chunk("data: {\"cho"), Do::Close]),
@@ -55,7 +55,7 @@ async fn a_stream_that_breaks_after_its_first_content_says_so_and_is_not_asked_o
         ("stalled", short, vec![stream_head(), chunk(WORD), Do::Hang]),
         (
             "out_of_time",
-            "timeouts: {total: 100ms}",
+            "timeouts: {total: 500ms}",
             vec![stream_head(), chunk(WORD), Do::Hang],
         ),
         (
@@ -69,7 +69,7 @@ async fn a_stream_that_breaks_after_its_first_content_says_so_and_is_not_asked_o
             streams(&[WORD, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"abort\"}]}\n\n", DONE]),
         ),
     ];
-    for (outcome, timeouts, script) in cases {
+    let cases = cases.into_iter().map(async |(outcome, timeouts, script)| {
         let (a, b) = (Engine::start(script.clone()).await, Engine::start(paris()).await);
         let world = World::over(&[&a, &b], &format!("{timeouts}, {A_THEN_B}"));
         let answer = world.ask(STREAM).await;
@@ -86,7 +86,8 @@ async fn a_stream_that_breaks_after_its_first_content_says_so_and_is_not_asked_o
         assert_eq!(b.requests(), 0);
         let line = format!("portfolio_gateway_broken_answers_total{{model=\"claims/a\",outcome=\"{outcome}\"}}");
         assert_eq!(world.metric(&line).await as u32, 1, "{outcome}");
-    }
+    });
+    futures::future::join_all(cases).await;
 }
 
 #[tokio::test]
