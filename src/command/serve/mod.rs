@@ -88,7 +88,7 @@ impl Serve {
             finish: FINISH,
         };
         tokio::select! {
-            ended = gateway::run(listener, gateway, stop, drain) => ended?,
+            () = gateway::run(listener, gateway, stop, drain) => {}
             () = keep_following(follower) => {}
         }
         Ok(ExitCode::SUCCESS)
