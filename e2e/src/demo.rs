@@ -126,10 +126,10 @@ async fn chat(gateway: &str, token: &str, question: &str) -> Result<()> {
     println!("> {question}");
     let url = format!("{gateway}/v1/chat/completions");
     let bearer = format!("Bearer {token}");
-    let body = json!({"model": "assistant", "max_tokens": 60, "stream": true, "messages": [{"role": "user", "content": question}]});
+    let body = json!({"model": "assistant", "max_tokens": 60, "temperature": 0, "stream": true, "messages": [{"role": "user", "content": question}]});
     let client = HttpClient::new(None)?;
-    // The node's rules follow a rollout within a second or so.
-    let (status, mut bytes) = until("the gateway answers", Duration::from_secs(60), async || {
+    // The node's rules follow a rollout within a second or so; a model's first word comes late on a busy machine.
+    let (status, mut bytes) = until("the gateway answers", Duration::from_secs(150), async || {
         let (status, bytes) = client.stream(&url, &[("authorization", &bearer)], &body).await?;
         ensure!(status.is_success(), "{status}");
         Ok(Some((status, bytes)))
