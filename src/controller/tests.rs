@@ -61,6 +61,17 @@ spec: {model: assistant, rules: [{targets: [{model: triage}], fallback: [{model:
     );
     server.put(
         "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: ready, namespace: claims}
+spec: {selfHosted: {engine: {kind: LlamaCpp}}}
+status:
+  observedGeneration: 1
+  conditions: [{type: Ready, status: 'True', reason: Serving, message: '', lastTransitionTime: '2025-06-01T00:00:00Z'}]
+",
+    );
+    server.put(
+        "
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: exemplars, namespace: claims}
@@ -73,7 +84,7 @@ apiVersion: llmportfolio.dev/v1alpha1
 kind: EvalJob
 metadata: {name: quality, namespace: claims, creationTimestamp: '2025-06-01T00:00:00Z'}
 spec:
-  targets: {models: [triage]}
+  targets: {models: [ready]}
   schedule: {cron: '0 0 1 1 *'}
   suites: [{name: claims, exemplars: {dataset: {configMapRef: {name: exemplars, key: cases.jsonl}}}, scorer: {exact: {}}}]
   criteria: [{suite: claims, metric: accuracy, lowerBoundAtLeast: '0.8'}]

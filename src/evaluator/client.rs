@@ -1,7 +1,9 @@
 //! Asking the gateway. Whatever time can heal is tried again, at the pace the gateway asks for, within a deadline; a question ends with an
 //! answer, with a failure of its own, or with the news that the gateway cannot be reached at all.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -75,6 +77,48 @@ pub struct Client {
     url: Uri,
     token_file: Option<PathBuf>,
     pace: Pace,
+    /// What each model was found not to take.
+    manners: Mutex<HashMap<String, Manners>>,
+}
+
+/// How a model wants to be asked. Some providers refuse what others require, and say so; no model is known by its name here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Manners {
+    /// It answers at its own temperature only.
+    own_temperature: bool,
+    /// It calls the limit `max_completion_tokens`.
+    completion_tokens: bool,
+}
+
+impl Manners {
+    /// What is learned from the parameter that was refused; `None` when nothing is.
+    fn without(self, parameter: &str) -> Option<Self> {
+        let learned = match parameter {
+            "temperature" => Self {
+                own_temperature: true,
+                ..self
+            },
+            "max_tokens" => Self {
+                completion_tokens: true,
+                ..self
+            },
+            _ => self,
+        };
+        (learned != self).then_some(learned)
+    }
+
+    fn body(self, model: &str, messages: &[Message]) -> Bytes {
+        let mut body = json!({ "model": model, "messages": messages, "stream": false });
+        body[if self.completion_tokens {
+            "max_completion_tokens"
+        } else {
+            "max_tokens"
+        }] = MOST_TOKENS.into();
+        if !self.own_temperature {
+            body["temperature"] = 0.into();
+        }
+        Bytes::from(body.to_string())
+    }
 }
 
 impl Client {
@@ -108,6 +152,7 @@ impl Client {
             url: url.parse().with_context(|| format!("{url:?} is not a URL"))?,
             token_file,
             pace,
+            manners: Mutex::default(),
         })
     }
 
@@ -116,15 +161,23 @@ impl Client {
     /// # Errors
     /// Why there is no answer.
     pub async fn ask(&self, model: &str, messages: &[Message]) -> Result<Answer, Failure> {
-        let body = json!({ "model": model, "messages": messages, "temperature": 0, "max_tokens": MOST_TOKENS, "stream": false });
-        let body = Bytes::from(body.to_string());
+        let mut manners = self.manners().get(model).copied().unwrap_or_default();
+        let mut body = manners.body(model, messages);
         let begun = Instant::now();
         let mut wait = self.pace.first;
         loop {
             let (failure, asked_for) = match tokio::time::timeout(self.pace.answer, self.attempt(body.clone())).await {
                 Err(_) => (Failure::Refused(format!("no answer within {} s", self.pace.answer.as_secs())), None),
                 Ok(Attempt::Answered(answer)) => return Ok(answer),
-                Ok(Attempt::Refused(why)) => return Err(Failure::Refused(why)),
+                Ok(Attempt::Refused(why, parameter)) => {
+                    let Some(learned) = parameter.and_then(|parameter| manners.without(&parameter)) else {
+                        return Err(Failure::Refused(why));
+                    };
+                    manners = learned;
+                    body = manners.body(model, messages);
+                    self.remember(model, learned);
+                    continue;
+                }
                 Ok(Attempt::Busy(why, after)) => (Failure::Refused(why), after),
                 Ok(Attempt::Unreachable(why)) => (Failure::Unreachable(why), None),
             };
@@ -135,6 +188,18 @@ impl Client {
             tokio::time::sleep(pause).await;
             wait = (wait * 2).min(self.pace.longest);
         }
+    }
+
+    fn manners(&self) -> std::sync::MutexGuard<'_, HashMap<String, Manners>> {
+        self.manners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the questions to come; those under way may each have learned something else.
+    fn remember(&self, model: &str, learned: Manners) {
+        let mut manners = self.manners();
+        let known = manners.entry(model.to_owned()).or_default();
+        known.own_temperature |= learned.own_temperature;
+        known.completion_tokens |= learned.completion_tokens;
     }
 
     async fn attempt(&self, body: Bytes) -> Attempt {
@@ -164,7 +229,8 @@ impl Client {
 /// How one request ended.
 enum Attempt {
     Answered(Answer),
-    Refused(String),
+    /// And the parameter that it is about.
+    Refused(String, Option<String>),
     Busy(String, Option<Duration>),
     Unreachable(String),
 }
@@ -180,13 +246,16 @@ fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
                     .unwrap_or_default(),
                 usage: openai::usage(body),
             }),
-            _ => Attempt::Refused("the answer is not a chat completion".to_owned()),
+            _ => Attempt::Refused("the answer is not a chat completion".to_owned(), None),
         };
     }
     let why = words(status, body);
     let is_passing = matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504);
     if !is_passing {
-        return Attempt::Refused(why);
+        let parameter = serde_json::from_slice::<Envelope>(body)
+            .ok()
+            .and_then(|envelope| envelope.error.param);
+        return Attempt::Refused(why, parameter);
     }
     let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     Attempt::Busy(why, after.map(Duration::from_secs))
@@ -230,6 +299,7 @@ struct ErrorWords {
     #[serde(rename = "type")]
     kind: Option<String>,
     code: Option<serde_json::Value>,
+    param: Option<String>,
 }
 
 /// The innermost error, which is the one that says something.
@@ -263,7 +333,7 @@ mod tests {
             let expected = is_passing.then_some(Some(Duration::from_secs(7)));
             let seen = match attempt {
                 Attempt::Busy(_, after) => Some(after),
-                Attempt::Answered(_) | Attempt::Refused(_) | Attempt::Unreachable(_) => None,
+                Attempt::Answered(_) | Attempt::Refused(..) | Attempt::Unreachable(_) => None,
             };
             assert_eq!(seen, expected, "{status}");
         }

@@ -29,6 +29,8 @@ enum Reply {
     WithoutUsage,
     Busy(&'static str),
     Error(u16),
+    /// A right answer, to a request without these parameters; else the provider's refusal of the first.
+    Without(&'static [&'static str]),
     /// Nothing, ever.
     Silence,
 }
@@ -50,11 +52,14 @@ async fn answer(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Json(bo
     let nth = gateway.requests.fetch_add(1, Ordering::SeqCst) + 1;
     let says = |text: &str| json!({"choices": [{"message": {"role": "assistant", "content": text}}]});
     match (gateway.says)(nth, &model, &question) {
-        Reply::Text(text) => {
-            let mut body = says(&text);
-            body["usage"] = json!({"prompt_tokens": 90, "completion_tokens": 10});
-            Json(body).into_response()
-        }
+        Reply::Text(text) => with_usage(says(&text)),
+        Reply::Without(refused) => match refused.iter().find(|parameter| body.get(**parameter).is_some()) {
+            Some(parameter) => {
+                let error = json!({"error": {"message": "unsupported", "code": "unsupported_value", "param": parameter}});
+                (StatusCode::BAD_REQUEST, Json(error)).into_response()
+            }
+            None => with_usage(says("right")),
+        },
         Reply::WithoutUsage => Json(says("x")).into_response(),
         Reply::Busy(after) => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", after)]).into_response(),
         Reply::Error(status) => {
@@ -63,6 +68,11 @@ async fn answer(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Json(bo
         }
         Reply::Silence => pending().await,
     }
+}
+
+fn with_usage(mut body: Value) -> Response {
+    body["usage"] = json!({"prompt_tokens": 90, "completion_tokens": 10});
+    Json(body).into_response()
 }
 
 /// A right answer to every third question and a wrong one to the others.
@@ -357,4 +367,18 @@ async fn the_token_is_sent_and_followed_when_it_changes() {
     let tokens = world.gateway.tokens.lock().unwrap();
     assert!(tokens[..12].iter().all(|token| token == "Bearer first"));
     assert!(tokens[12..].iter().all(|token| token == "Bearer second"));
+}
+
+#[tokio::test]
+async fn a_model_that_refuses_a_parameter_is_asked_as_it_wants() {
+    let world = World::new(|_, _, _| Reply::Without(&["temperature", "max_tokens"])).await;
+    assert_eq!(counts(&world.report().await), Counts::from([12, 12, 0, 0]));
+    assert!(
+        world.requests() <= QUESTIONS + 2 * super::run::AT_ONCE,
+        "learned once: {}",
+        world.requests()
+    );
+
+    let world = World::new(|_, _, _| Reply::Without(&["messages"])).await;
+    assert_eq!(counts(&world.report().await).errors, 12);
 }

@@ -39,8 +39,8 @@ use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::fingerprint;
 use crate::plan::names::Key;
 
-/// How long after its slot a run waits for targets that are still changing. Then it starts without them being settled, and says nothing
-/// about what they become.
+/// How long a due run waits for targets that are still changing. Then it starts without them being settled, and says nothing about what
+/// they become.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Jobs of ended runs that are kept for their logs.
@@ -76,12 +76,16 @@ pub struct Plan {
 /// about to need them.
 #[must_use]
 pub fn wants_datasets(job: &EvalJob, models: &[Arc<ModelDeployment>], runs: &[Run], now: Timestamp) -> bool {
-    let Ok(schedule) = check::accept(job) else { return false };
+    let checked = check::accept(job).and_then(|schedule| Ok((schedule, check::resolve(job, models, None)?)));
+    let Ok((schedule, targets)) = checked else { return false };
     let is_known = job.status.as_ref().is_some_and(|status| {
         status.observed_generation == job.metadata.generation && condition::is_true(&status.conditions, Kind::ResolvedRefs)
     });
-    let is_due = matches!(decide(job, &schedule, runs, now), Decision::Start { .. });
-    (is_due || !is_known) && check::resolve(job, models, None).is_ok()
+    let is_about_to_start = || {
+        let is_due = matches!(decide(job, &schedule, runs, now), Decision::Start { .. });
+        is_due && (unsettled(&targets).is_empty() || patience(job, now) <= now)
+    };
+    !is_known || is_about_to_start()
 }
 
 /// What to do about `job` now.
@@ -127,9 +131,9 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     let (start, wake) = match decide(job, &schedule, seen.runs, now) {
         Decision::Suspended => (None, ending),
         Decision::Wait { until } => (None, ending.or(until)),
-        Decision::Start { slot } if !unsettled.is_empty() && now < slot + PATIENCE => {
+        Decision::Start { .. } if !unsettled.is_empty() && now < patience(job, now) => {
             facts.waiting_for = &unsettled;
-            (None, Some(slot + PATIENCE))
+            (None, Some(patience(job, now)))
         }
         Decision::Start { slot } => {
             let fingerprints = fingerprints(job, &targets, &unsettled);
@@ -163,6 +167,19 @@ fn decide(job: &EvalJob, schedule: &Schedule, runs: &[Run], now: Timestamp) -> D
 
 fn going_on(runs: &[Run]) -> Option<&Run> {
     runs.iter().find(|run| run.is_going_on())
+}
+
+/// Until when a due run waits for its targets.
+fn patience(job: &EvalJob, now: Timestamp) -> Timestamp {
+    status::waiting_since(job, now) + PATIENCE
+}
+
+fn unsettled(targets: &[Arc<ModelDeployment>]) -> Vec<String> {
+    targets
+        .iter()
+        .filter(|model| !is_settled(model))
+        .map(|model| model.name_any())
+        .collect()
 }
 
 /// Whether what answers for the model is what its spec says: ready, and nothing of it still changing.

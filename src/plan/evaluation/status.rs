@@ -9,6 +9,17 @@ use crate::api::EvalJob;
 use crate::api::condition::{self, Claim, Kind, Status, seconds};
 use crate::api::eval_job::{EvalJobStatus, Verdict};
 
+/// Why a due run has not started: the reason of `Reconciling`, whose transition time then tells since when.
+const WAITING: &str = "WaitingForTargets";
+
+/// Since when a due run waits for targets to settle.
+#[must_use]
+pub fn waiting_since(job: &EvalJob, now: Timestamp) -> Timestamp {
+    let conditions = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let waiting = condition::find(conditions, Kind::Reconciling).filter(|c| c.reason == WAITING);
+    waiting.map_or(now, |c| c.last_transition_time.0)
+}
+
 /// What the status is about.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
@@ -73,6 +84,11 @@ fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
         ("Scheduled", format!("runs at {:?} {zone}", job.spec.schedule.cron))
     };
     claims.extend([accepted(), resolved, Claim::new(Kind::Ready, true, ready.0, ready.1)]);
+    if !facts.waiting_for.is_empty() {
+        let targets = facts.waiting_for.join(", ");
+        let message = format!("a run is due and waits for {targets}: not ready yet, or still changing");
+        claims.push(Claim::new(Kind::Reconciling, true, WAITING, message));
+    }
     claims
 }
 

@@ -262,15 +262,25 @@ fn a_suspended_evaluation_finishes_its_run_and_starts_none() {
 fn a_run_waits_for_a_model_that_is_changing_but_not_for_ever() {
     let mut world = World::new();
     world.unsettle();
-    world.at(SLOT);
-    assert_eq!(
-        world.condition(Kind::Ready),
-        "True WaitingForTargets: a run is due and waits for llama: not ready yet, or still changing"
-    );
-    assert_eq!((world.jobs.len(), world.plan().wake), (0, Some(at("2026-05-02T02:10:00Z"))));
-    world.at("2026-05-02T02:10:00Z").ends(SLOT, 460).at("2026-05-02T02:20:00Z");
+    world.at("2026-05-02T03:00:00Z").at("2026-05-02T03:05:00Z");
+    let waiting = "True WaitingForTargets: a run is due and waits for llama: not ready yet, or still changing";
+    assert_eq!(world.condition(Kind::Reconciling), waiting);
+    assert_eq!((world.jobs.len(), world.plan().wake), (0, Some(at("2026-05-02T03:10:00Z"))));
+    world.at("2026-05-02T03:10:00Z").ends(SLOT, 460).at("2026-05-02T03:20:00Z");
+    assert!(condition::find(&world.status().conditions, Kind::Reconciling).is_none());
     assert_eq!(world.status().targets[0].fingerprint, "", "nobody knows which of the two it was");
     assert!(world.condition(Kind::Passed).starts_with("Unknown Outdated"));
+}
+
+#[test]
+fn a_model_that_is_never_ready_does_not_hold_back_a_frequent_schedule_for_ever() {
+    let mut world = World::new();
+    world.job.spec.schedule.cron = "* * * * *".to_owned();
+    world.unsettle();
+    for minute in 0..=10 {
+        world.at(&format!("2026-05-02T03:{minute:02}:00Z"));
+    }
+    assert_eq!(world.jobs.len(), 1);
 }
 
 #[test]
