@@ -115,7 +115,7 @@ pub struct ApiSource {
     /// The base URL, without the operation: `https://llm.example.com/v1`. Default: the provider's own. Required for OpenAICompatible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = ("isURL(self) && url(self).getScheme() in ['http', 'https']", "endpoint must be a URL that starts with http:// or https://"))]
+    #[x_kube(validation = ("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''", "endpoint must be a URL that starts with http:// or https:// and a host"))]
     pub endpoint: Option<String>,
     /// Where the provider processes the data, such as `eu`. Shown in the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]

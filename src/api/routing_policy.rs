@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::model_deployment::Tier;
 
 /// `90s`, `1h30m`; so few digits that no sum overflows.
-const DURATION: &str = r"^([0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m|h))+$";
+const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m))+$";
 
 /// One model name that clients call, who may call it, and which models may answer. Models are named within the same namespace and need
 /// not exist, be ready or be evaluated yet: the status says what is missing.

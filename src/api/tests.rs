@@ -84,7 +84,7 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
     let passes = "{suite: s, metric: accuracy, lowerBoundAtLeast: \"0.5\"}";
     let one_source = "exactly one of spec.api and spec.selfHosted must be set";
     let name = "metadata.name must be at most 52 characters, begin with a letter";
-    let url = "endpoint must be a URL that starts with http:// or https://";
+    let url = "endpoint must be a URL that starts with http:// or https:// and a host";
     vec![
         (model("m", "{}"), "spec", one_source),
         (

@@ -145,6 +145,9 @@ impl<'de> Deserialize<'de> for Node {
 
 struct AnyNode;
 
+/// Up to here every whole number is a float of its own.
+const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
+
 impl<'de> Visitor<'de> for AnyNode {
     type Value = Node;
 
@@ -169,8 +172,13 @@ impl<'de> Visitor<'de> for AnyNode {
     fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
         Ok(Node::Scalar(value.into()))
     }
+    /// As kubectl sends it: without a fraction it is a whole number.
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(Node::Scalar(value.into()))
+        let whole = format!("{value:.0}")
+            .parse::<i64>()
+            .ok()
+            .filter(|_| value.fract() == 0.0 && value.abs() < WHOLE_LIMIT);
+        Ok(Node::Scalar(whole.map_or_else(|| value.into(), Value::from)))
     }
     fn visit_str<E>(self, value: &str) -> Result<Node, E> {
         Ok(Node::Scalar(value.into()))

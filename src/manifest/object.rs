@@ -133,17 +133,18 @@ fn typed<K>(value: &Value, origin: &Origin, findings: &mut Vec<Finding>) -> Opti
 where
     K: Resource<DynamicType = ()> + CustomResourceExt + Serialize + DeserializeOwned,
 {
-    let mut value = value.clone();
-    if let Value::Object(members) = &mut value {
-        // As the API server does: the status is written through its own door only.
-        members.remove("status");
-    }
     let schema = SCHEMAS.iter().find(|(kind, _)| *kind == K::kind(&())).map(|(_, schema)| schema)?;
+    let mut value = value.clone();
+    let mut found = Vec::new();
+    // The status is written through its own door: what is said here is dropped, unless it is not even a status.
+    if let (Some(given), Some(of_status)) = (value.get("status"), schema.properties.as_ref().and_then(|p| p.get("status"))) {
+        schema::check(of_status, "status", given, &mut found);
+        found.retain(schema::is_unknown_field);
+    }
     schema::apply_defaults(schema, &mut value);
     if let Value::Object(members) = &mut value {
         members.remove("status");
     }
-    let mut found = Vec::new();
     schema::check(schema, "", &value, &mut found);
     let mut object = None;
     if found.is_empty() {

@@ -10,12 +10,12 @@ use super::document::{item, member};
 use super::words::{closest, first_sentence, kind_of, one_of, shown};
 use crate::plan::Invalid;
 
-/// Fills in defaults, and takes out nulls where null means absent.
+/// Fills in defaults, and takes out nulls where null means absent: everywhere but where the schema gives them a meaning of their own.
 pub(super) fn apply_defaults(schema: &JSONSchemaProps, value: &mut Value) {
     match value {
         Value::Object(members) => {
             for (name, child) in schema.properties.iter().flatten() {
-                if child.default.is_some() && child.nullable != Some(true) && members.get(name) == Some(&Value::Null) {
+                if child.nullable != Some(true) && members.get(name) == Some(&Value::Null) {
                     members.remove(name);
                 }
                 if let Some(default) = &child.default {
@@ -33,6 +33,13 @@ pub(super) fn apply_defaults(schema: &JSONSchemaProps, value: &mut Value) {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+const UNKNOWN: &str = "unknown field";
+
+/// Whether a finding is about a name that the schema does not have.
+pub(super) fn is_unknown_field(found: &Invalid) -> bool {
+    found.problem == UNKNOWN
 }
 
 /// Everything that is wrong with `value` at `path`.
@@ -88,7 +95,7 @@ fn object(schema: &JSONSchemaProps, path: &str, value: &Value, found: &mut Vec<I
             (None, Some(JSONSchemaPropsOrBool::Schema(of_member))) => check(of_member, &path, child, found),
             (None, Some(JSONSchemaPropsOrBool::Bool(true))) => {}
             (None, _) if schema.x_kubernetes_preserve_unknown_fields == Some(true) => {}
-            (None, _) => found.push(Invalid::new(path, "unknown field", unknown_remedy(name, &known))),
+            (None, _) => found.push(Invalid::new(path, UNKNOWN, unknown_remedy(name, &known))),
         }
     }
     for name in schema.required.iter().flatten().filter(|name| value.get(name).is_none()) {

@@ -47,7 +47,7 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
             format!("4: {m}: spec: exactly one of spec.api and spec.selfHosted must be set: remove one, or add one"),
         ),
         (model("selfHosted: {}"), format!("5: {m}: spec.selfHosted.engine: is required; add it: What serves the model")),
-        (model("selfHosted:\n    engine:"), format!("6: {m}: spec.selfHosted.engine: must not be null; give it a value or remove it")),
+        (model("selfHosted:\n    engine:"), format!("6: {m}: spec.selfHosted.engine: is required; add it: What serves the model")),
         (model("selfHosted: [x]"), format!("5: {m}: spec.selfHosted: must be a map, is a list; write a map of these fields: accelerator, custom, engine, replicas, resources and source")),
         (model("selfHosted: {engine: {kind: VLLM, args: --x}}"), format!("5: {m}: spec.selfHosted.engine.args: must be a list, is \"--x\"; write a list: each item on a line of its own that begins with `- `")),
         (model("selfHosted: {engine: {kind: VLLM, args: [1]}}"), format!("5: {m}: spec.selfHosted.engine.args[0]: must be a text, is 1; put it in quotes: \"1\"")),
@@ -70,7 +70,7 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {total: 99999999h}"),
-            "7: RoutingPolicy ns/p: spec.timeouts.total: \"99999999h\" does not have the form ^([0-9]{1,6}(\\.[0-9]{1,9})?(ms|s|m|h))+$; For the whole request, all attempts together. Default: 10m.".to_owned(),
+            "7: RoutingPolicy ns/p: spec.timeouts.total: \"99999999h\" does not have the form ^([0-9]{1,5}(\\.[0-9]{1,9})?h|[0-9]{1,6}(\\.[0-9]{1,9})?(ms|s|m))+$; For the whole request, all attempts together. Default: 10m.".to_owned(),
         ),
         (
             evaluation("schedule: {cron: \"0 2 * *\"}"),
@@ -149,7 +149,7 @@ fn one_bad_document_leaves_the_others_alone() {
 
 #[test]
 fn defaults_are_the_servers_and_an_exported_object_is_accepted() {
-    let text = model(&format!("tier: null\n  {MODEL}")) + "status: {nonsense: true}\n";
+    let text = model(&format!("tier: null\n  {MODEL}")) + "status: {replicas: \"no\"}\n";
     let exported = text.replace(
         "namespace: ns",
         "namespace: ns, uid: u, generation: 3, creationTimestamp: null, managedFields: [{}]",

@@ -1,0 +1,60 @@
+//! What only helm itself can say about the charts: they lint, they refuse wrong values, and the rendered manifests are current.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use e2e::assets::helm;
+use e2e::portfolio::repository;
+
+fn run(program: &Path, args: &[&str]) -> Output {
+    Command::new(program)
+        .args(args)
+        .current_dir(repository())
+        .output()
+        .expect("it can be started")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[tokio::test]
+async fn the_charts_lint_and_the_manifests_are_current() {
+    let helm = helm::binary().await.expect("helm");
+    for values in [&[][..], &["-f", "deploy/examples/values.yaml"]] {
+        let lint = [&["lint", "--strict", "charts/llm-portfolio"], values].concat();
+        let said = run(&helm, &lint);
+        assert!(said.status.success(), "{}", text(&said));
+    }
+    let said = Command::new("deploy/render.sh")
+        .arg("--check")
+        .env("HELM", &helm)
+        .current_dir(repository())
+        .output()
+        .expect("sh");
+    assert!(said.status.success(), "{}", text(&said));
+}
+
+#[tokio::test]
+async fn a_wrong_value_is_refused_with_its_name() {
+    let helm = helm::binary().await.expect("helm");
+    for (value, named) in [
+        ("gateway.replica=3", "'replica' not allowed"),
+        ("settings.allowAnonymus=true", "'allowAnonymus' not allowed"),
+        ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
+        ("operator.replicas=9", "/operator/replicas"),
+    ] {
+        let said = run(&helm, &["template", "x", "charts/llm-portfolio", "--set", value]);
+        assert!(!said.status.success() && text(&said).contains(named), "{value}: {}", text(&said));
+    }
+}
+
+#[tokio::test]
+async fn one_gateway_has_no_budget_and_two_have_one() {
+    let helm = helm::binary().await.expect("helm");
+    for (replicas, budgets) in [("1", 0), ("2", 1)] {
+        let set = format!("gateway.replicas={replicas}");
+        let said = run(&helm, &["template", "x", "charts/llm-portfolio", "--set", &set]);
+        assert_eq!(text(&said).matches("kind: PodDisruptionBudget").count(), budgets, "{replicas}");
+    }
+}
