@@ -333,3 +333,15 @@ fn without_a_cluster_a_model_needs_its_endpoint_or_its_key() {
         ("True".to_owned(), "what it needs was given".to_owned(), 1, 0)
     );
 }
+
+#[test]
+fn what_a_server_took_is_accepted_and_what_it_refused_is_not() {
+    let recorded: Vec<serde_json::Value> = serde_saphyr::from_multiple(include_str!("recorded.yaml")).unwrap();
+    assert!(recorded.len() > 70);
+    for case in recorded {
+        let text = case["object"].as_str().unwrap();
+        let portfolio = Portfolio::from_text("x", text);
+        let accepted = portfolio.errors() == 0;
+        assert_eq!(accepted, case["accepted"].as_bool().unwrap(), "{text}{:#?}", portfolio.findings);
+    }
+}
