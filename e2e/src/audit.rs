@@ -24,6 +24,8 @@ pub struct Request {
     pub user_agent: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, …
     pub verb: String,
+    /// The API group; empty for the core one.
+    pub group: String,
     /// The plural, with its subresource after a slash; the path for what is not a resource.
     pub resource: String,
     /// Empty for cluster-wide ones.
@@ -117,7 +119,9 @@ struct User {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
+#[serde(rename_all = "camelCase")]
 struct ObjectRef {
+    api_group: String,
     resource: String,
     subresource: String,
     namespace: String,
@@ -142,6 +146,7 @@ impl From<Event> for Request {
             user: event.user.username,
             user_agent: event.user_agent,
             verb: event.verb,
+            group: object.api_group,
             resource,
             namespace: object.namespace,
             name: object.name,

@@ -20,6 +20,7 @@ pub mod kubectl;
 pub mod namespace;
 pub mod portfolio;
 pub mod provider;
+pub mod scale;
 mod skip;
 pub mod wait;
 

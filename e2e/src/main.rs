@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use e2e::cluster::{self, Shape, State};
 use e2e::http_client::HttpClient;
 use e2e::provider::{Options, Provider};
-use e2e::{assets, demo, images};
+use e2e::{assets, demo, images, scale};
 
 /// A real Kubernetes on this machine: one process tree, no registry, nothing leaves it.
 #[derive(Parser)]
@@ -36,6 +36,15 @@ enum Command {
     Demo {
         /// Which build to install
         #[arg(long, value_enum, default_value_t)]
+        profile: images::Profile,
+    },
+    /// Many ModelDeployments at once on nodes that do not exist: how long, how many requests, how much memory
+    Scale {
+        /// How many ModelDeployments
+        #[arg(long, default_value_t = 200)]
+        count: usize,
+        /// Which build to measure
+        #[arg(long, value_enum, default_value = "release")]
         profile: images::Profile,
     },
     /// End it and remove every trace
@@ -101,6 +110,7 @@ async fn main() -> Result<()> {
             );
         }
         Command::Demo { profile } => demo::run(profile).await?,
+        Command::Scale { count, profile } => scale::run(count, profile).await?,
         Command::Down => cluster::down().await?,
         Command::Part { action, name } => {
             let parts = running()?.parts();

@@ -57,6 +57,12 @@ impl Namespace {
         done
     }
 
+    /// Deletes it and waits until it and everything in it is gone.
+    pub async fn delete(self) -> Result<()> {
+        let wait = "--timeout=170s";
+        self.kubectl.run(&["delete", "namespace", &self.name, wait]).await.map(drop)
+    }
+
     /// What a person would look at first.
     fn show(&self) {
         for arguments in [
@@ -81,7 +87,8 @@ impl Drop for Namespace {
             self.show();
         }
         if std::env::var_os("E2E_KEEP").is_none() {
-            self.kubectl.run_now(&["delete", "namespace", &self.name, "--wait=false"]);
+            self.kubectl
+                .run_now(&["delete", "namespace", &self.name, "--wait=false", "--ignore-not-found"]);
         }
     }
 }

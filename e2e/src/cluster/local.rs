@@ -124,7 +124,22 @@ impl Local {
     /// Kills (SIGKILL) the process of a container on node 1, named by its id as in a pod's status: `containerd://…`.
     pub async fn kill_container(&self, id: &str) -> Result<()> {
         let id = id.trim_start_matches("containerd://");
-        output(self.ctr(1).args(["tasks", "kill", "--signal", "SIGKILL", id]), IMPORT).await.map(drop)
+        output(self.ctr(1).args(["tasks", "kill", "--signal", "SIGKILL", id]), IMPORT)
+            .await
+            .map(drop)
+    }
+
+    /// The folder in `/proc` of a container's process on node 1, named by its id as in a pod's status.
+    pub async fn process(&self, id: &str) -> Result<PathBuf> {
+        let id = id.trim_start_matches("containerd://");
+        let tasks = output(self.ctr(1).args(["tasks", "ls"]), IMPORT).await?;
+        let pid = tasks
+            .lines()
+            .filter(|line| line.starts_with(id))
+            .find_map(|line| line.split_whitespace().nth(1));
+        let pid = pid.with_context(|| format!("container {id} does not run on node 1"))?;
+        // The node counts its processes by itself: the number holds in its own /proc.
+        Ok(PathBuf::from(format!("/proc/{}/root/proc/{pid}", self.parts().pid("node@1")?)))
     }
 
     /// Cuts a node other than the first off from everything, or joins it again.

@@ -1,0 +1,413 @@
+//! `e2e scale`: many ModelDeployments at once on nodes that do not exist: how long everybody takes, what the operator asks of the API
+//! server for each, what it needs itself, and whether it is silent afterwards. Only ever measures: a bad number is printed like a good one.
+
+// Measures from outside; the operator's one door is not this program's.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+#![expect(clippy::print_stdout, reason = "a measurement is what it prints")]
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::PostParams;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource, ResourceExt};
+use llm_portfolio::api::ModelDeployment;
+use llm_portfolio::plan::names::MODEL_LABEL;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::audit::{self, Audit, Request};
+use crate::cluster::{Cluster, Local};
+use crate::fake_nodes::FakeNodes;
+use crate::images::Profile;
+use crate::portfolio::{NAMESPACE, Portfolio};
+use crate::{namespace::Namespace, until};
+
+const OPERATOR: &str = "system:serviceaccount:llm-portfolio:llm-portfolio-operator";
+/// Objects on one fake node; it has room for 250 pods.
+const PER_NODE: usize = 200;
+/// Creations under way at once: "at once" for a server, without a client's own limit being what is measured.
+const AT_ONCE: usize = 32;
+/// Kubernetes' own controllers make some twenty pods a second on two cores.
+const DEADLINE: Duration = Duration::from_secs(600);
+/// No request for so long means settled.
+const QUIET: Duration = Duration::from_secs(3);
+/// How long silence is then listened to.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// What is kept of the requests of one stretch of time.
+#[derive(Default)]
+struct Asked {
+    /// In the measured namespace, or in none.
+    here: Vec<Request>,
+    watches: usize,
+    leases: usize,
+    /// For objects that are not part of the measurement, such as those of a demo.
+    elsewhere: usize,
+}
+
+impl Asked {
+    /// Adds the operator's requests since the last call; says whether any was for the measured objects.
+    fn add(&mut self, log: &mut Audit, namespace: &str) -> Result<bool> {
+        let before = self.here.len();
+        for request in log.take()?.into_iter().filter(|request| request.user == OPERATOR) {
+            match request {
+                r if r.verb == "watch" => self.watches += 1,
+                r if r.resource == "leases" => self.leases += 1,
+                r if !r.namespace.is_empty() && r.namespace != namespace => self.elsewhere += 1,
+                r => self.here.push(r),
+            }
+        }
+        Ok(self.here.len() > before)
+    }
+
+    /// Adds until nothing came for a while.
+    async fn until_quiet(&mut self, log: &mut Audit, namespace: &str) -> Result<()> {
+        until("the operator is quiet", DEADLINE, async || {
+            tokio::time::sleep(QUIET).await;
+            let asked = self.add(log, namespace)?;
+            Ok((!asked).then_some(()))
+        })
+        .await
+    }
+}
+
+/// Measures `count` ModelDeployments in our own cluster and prints the table. The product stays installed, with one more accelerator profile.
+///
+/// # Errors
+/// When the cluster is not ours, or anything does not happen in time.
+pub async fn run(count: usize, profile: Profile) -> Result<()> {
+    ensure!(count > 0, "--count must be at least 1");
+    let cluster = Cluster::alone().await?;
+    let local = cluster
+        .local()
+        .context("this reads the audit log of our own cluster: unset KUBECONFIG")?;
+    let _installed = Portfolio::install(&cluster, profile, &values()).await?;
+    let operator = Process::start_of_operator(&cluster, local).await?;
+    let ns = cluster.namespace("scale").await?;
+    let nodes = FakeNodes::start(&cluster, "scale", count.div_ceil(PER_NODE), PER_NODE).await?;
+    let mut log = local.audit()?;
+    Asked::default().until_quiet(&mut log, ns.name()).await?;
+    let (at_start, load) = (operator.usage()?, load()?);
+    let all = Process::all(&cluster, local).await?;
+    let before = all
+        .iter()
+        .map(|(_, process)| Ok(process.usage()?.cpu))
+        .collect::<Result<Vec<_>>>()?;
+
+    let begin = Instant::now();
+    let steps = milestones(&cluster, &ns, count);
+    let made = create(&Api::namespaced(cluster.client(), ns.name()), count).await?;
+    let created = begin.elapsed();
+    let mut table = vec![];
+    for (what, seen) in steps {
+        let seen = tokio::time::timeout(DEADLINE, seen).await;
+        let seen = seen.with_context(|| format!("not all have {what} within {DEADLINE:?}"))??;
+        let mut own: Vec<f32> = seen
+            .iter()
+            .map(|(name, at)| at.saturating_duration_since(made[name]).as_secs_f32())
+            .collect();
+        own.sort_by(f32::total_cmp);
+        let all = seen.values().max().map_or(0.0, |last| (*last - begin).as_secs_f32());
+        table.push(format!(
+            "{all:7.2} s  {:7.2} s  {:7.2} s  {what}",
+            own[own.len() / 2],
+            own[own.len() - 1]
+        ));
+    }
+    let took = begin.elapsed().as_secs_f32();
+    let used = all
+        .iter()
+        .zip(before)
+        .map(|((name, process), before)| Ok((process.usage()?.cpu - before, name)));
+    let mut used = used.collect::<Result<Vec<_>>>()?;
+    used.sort_by(|a, b| f64::total_cmp(&b.0, &a.0));
+    let mut asked = Asked::default();
+    asked.until_quiet(&mut log, ns.name()).await?;
+    let settled = operator.usage()?;
+    let mut quiet = Asked::default();
+    tokio::time::sleep(LOOK).await;
+    quiet.add(&mut log, ns.name())?;
+
+    let cores = std::thread::available_parallelism()?;
+    println!("\n{count} ModelDeployments at once; {profile:?} build; {cores} cores shared by everything, load {load} before\n");
+    println!("    all in     median    slowest  each has");
+    println!(
+        "{:7.2} s                        been created by this program, {AT_ONCE} at a time",
+        created.as_secs_f32()
+    );
+    table.iter().for_each(|line| println!("{line}"));
+    println!("  how: watches of this program; `all in` from the first creation, the others from the answer to each creation");
+    let used: Vec<String> = used
+        .iter()
+        .filter(|(cpu, _)| *cpu >= 0.05)
+        .map(|(cpu, name)| format!("{name} {cpu:.1}"))
+        .collect();
+    println!(
+        "\nseconds of CPU until then ({took:.1} s, {cores} cores): {}\n  how: /proc of every part of the cluster and of the product",
+        used.join(", ")
+    );
+    print_requests(&asked, ns.name(), count);
+    println!(
+        "\nin {LOOK:?} of quiet: {} requests, {} watches begun anew, {} for the lease",
+        quiet.here.len(),
+        quiet.watches,
+        quiet.leases
+    );
+    println!(
+        "  how: the audit log, from {QUIET:?} after the last request; {:?}",
+        audit::count(&quiet.here)
+    );
+    print_usage(at_start, settled, operator.usage()?, count);
+    print_end(log, ns, &operator).await?;
+    drop(nodes);
+    Ok(())
+}
+
+fn values() -> String {
+    let ((key, value), toleration) = (FakeNodes::SELECTOR, FakeNodes::TOLERATION);
+    let fake = format!("{{resource: nvidia.com/gpu, nodeSelector: {{{key}: '{value}'}}, tolerations: [{toleration}]}}");
+    format!("settings: {{acceleratorProfiles: {{fake: {fake}}}}}")
+}
+
+/// Creates the ModelDeployments and says when each was answered.
+async fn create(models: &Api<ModelDeployment>, count: usize) -> Result<BTreeMap<String, Instant>> {
+    let one = async |i: usize| {
+        let name = format!("m{i}");
+        let model = serde_json::from_value(json!({
+            "apiVersion": "llmportfolio.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": name},
+            "spec": {"selfHosted": {"engine": {"kind": "LlamaCpp"}, "accelerator": {"profile": "fake"}}},
+        }))?;
+        models
+            .create(&PostParams::default(), &model)
+            .await
+            .with_context(|| format!("creating {name}"))?;
+        anyhow::Ok((name, Instant::now()))
+    };
+    stream::iter(0..count).map(one).buffer_unordered(AT_ONCE).try_collect().await
+}
+
+type Seen = JoinHandle<BTreeMap<String, Instant>>;
+
+/// What happens to each ModelDeployment, in this order, and when.
+fn milestones(cluster: &Cluster, ns: &Namespace, count: usize) -> [(&'static str, Seen); 6] {
+    let (client, ns) = (cluster.client(), ns.name());
+    let models = || Api::<ModelDeployment>::namespaced(client.clone(), ns);
+    let deployments = || Api::<Deployment>::namespaced(client.clone(), ns);
+    let available = |d: &Deployment| d.status.as_ref().is_some_and(|s| s.available_replicas == Some(1));
+    let told = |md: &ModelDeployment| md.status.as_ref().is_some_and(|s| !s.conditions.is_empty());
+    let ready = |md: &ModelDeployment| {
+        md.status
+            .as_ref()
+            .is_some_and(|s| s.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+    };
+    [
+        (
+            "a Service (operator)",
+            watch(Api::<Service>::namespaced(client.clone(), ns), count, |_| true),
+        ),
+        ("a Deployment (operator)", watch(deployments(), count, |_| true)),
+        ("conditions (operator)", watch(models(), count, told)),
+        (
+            "a pod (Kubernetes' own controllers)",
+            watch(Api::<Pod>::namespaced(client.clone(), ns), count, |_| true),
+        ),
+        (
+            "an available Deployment (scheduler, fake nodes, Kubernetes' own controllers)",
+            watch(deployments(), count, available),
+        ),
+        ("Ready=True (operator)", watch(models(), count, ready)),
+    ]
+}
+
+/// When each of `count` ModelDeployments first had an object of which `holds` is true.
+fn watch<K>(api: Api<K>, count: usize, holds: fn(&K) -> bool) -> Seen
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    tokio::spawn(async move {
+        let mut seen = BTreeMap::new();
+        let mut objects = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
+        while seen.len() < count
+            && let Some(object) = objects.next().await
+        {
+            // The watch itself reports nothing but retries.
+            let Some(object) = object.ok().filter(holds) else { continue };
+            let model = object.labels().get(MODEL_LABEL).cloned().unwrap_or_else(|| object.name_any());
+            seen.entry(model).or_insert_with(Instant::now);
+        }
+        seen
+    })
+}
+
+fn print_requests(asked: &Asked, namespace: &str, count: usize) {
+    println!("\n     all  per ModelDeployment  requests by the operator until it was quiet");
+    let per = |n: usize| n as f64 / count as f64;
+    for (what, n) in audit::count(&asked.here) {
+        println!("{n:8}  {:19.2}  {what}", per(n));
+    }
+    let writes = |r: &&Request| ["create", "update", "patch", "delete"].contains(&r.verb.as_str());
+    let written = asked.here.iter().filter(writes).count();
+    println!(
+        "{:8}  {:19.2}  in all, of them {written} writes ({:.2} per ModelDeployment)",
+        asked.here.len(),
+        per(asked.here.len()),
+        per(written)
+    );
+    let mut statuses: BTreeMap<&str, usize> = BTreeMap::new();
+    for request in asked.here.iter().filter(|r| r.resource == "modeldeployments/status") {
+        *statuses.entry(&request.name).or_default() += 1;
+    }
+    let mut statuses: Vec<usize> = statuses.into_values().collect();
+    statuses.sort_unstable();
+    if let [least, .., most] = statuses[..] {
+        println!(
+            "  status writes of one ModelDeployment: {least} to {most}, median {}",
+            statuses[statuses.len() / 2]
+        );
+    }
+    println!(
+        "  apart from these: {} watches begun, {} for the lease, {} for objects elsewhere",
+        asked.watches, asked.leases, asked.elsewhere
+    );
+    println!("  how: the API server's audit log, the operator's service account, namespace {namespace} and what has none");
+}
+
+fn print_usage(start: Usage, settled: Usage, quiet: Usage, count: usize) {
+    println!("\n   start   settled     quiet  the operator's process");
+    let mib = |kib: u64| kib as f64 / 1024.0;
+    println!(
+        "{:8.1}  {:8.1}  {:8.1}  MiB resident (VmRSS)",
+        mib(start.resident),
+        mib(settled.resident),
+        mib(quiet.resident)
+    );
+    println!(
+        "{:8.1}  {:8.1}  {:8.1}  MiB at most so far (VmHWM)",
+        mib(start.peak),
+        mib(settled.peak),
+        mib(quiet.peak)
+    );
+    println!("{:8.2}  {:8.2}  {:8.2}  seconds of CPU", start.cpu, settled.cpu, quiet.cpu);
+    let more = settled.resident.saturating_sub(start.resident) as f64 / count as f64;
+    println!(
+        "  {more:.1} KiB more resident per ModelDeployment; how: /proc of a process started for this, watches complete and idle at `start`"
+    );
+}
+
+/// Deletes everything and prints how the operator takes it.
+async fn print_end(mut log: Audit, ns: Namespace, operator: &Process) -> Result<()> {
+    let (begin, name) = (Instant::now(), ns.name().to_owned());
+    let mut asked = Asked::default();
+    asked.add(&mut log, &name)?;
+    asked = Asked::default();
+    ns.delete().await?;
+    let gone = begin.elapsed().as_secs_f32();
+    asked.until_quiet(&mut log, &name).await?;
+    println!(
+        "\nthe namespace is gone {gone:.2} s after its deletion; the operator's requests meanwhile: {}",
+        asked.here.len()
+    );
+    println!("  how: kubectl delete namespace, the audit log; {:?}", audit::count(&asked.here));
+    println!("  {:.1} MiB resident then", operator.usage()?.resident as f64 / 1024.0);
+    Ok(())
+}
+
+/// A process, as /proc shows it.
+struct Process {
+    folder: PathBuf,
+}
+
+#[derive(Clone, Copy)]
+struct Usage {
+    /// KiB.
+    resident: u64,
+    /// KiB.
+    peak: u64,
+    /// Seconds.
+    cpu: f64,
+}
+
+impl Process {
+    /// A fresh operator: what an earlier one had to remember would be measured with it.
+    async fn start_of_operator(cluster: &Cluster, local: &Local) -> Result<Self> {
+        let kubectl = async |arguments: &[&str]| cluster.kubectl().run(&[&["-n", NAMESPACE], arguments].concat()).await;
+        kubectl(&["rollout", "restart", "deployment/llm-portfolio-operator"]).await?;
+        kubectl(&["rollout", "status", "deployment/llm-portfolio-operator", "--timeout=120s"]).await?;
+        until("one operator is left", Duration::from_secs(60), async || {
+            let mut found = Self::of_component(cluster, local, "operator").await?;
+            ensure!(found.len() == 1, "{} operators", found.len());
+            Ok(found.pop())
+        })
+        .await
+    }
+
+    async fn of_component(cluster: &Cluster, local: &Local, component: &str) -> Result<Vec<Self>> {
+        let path = "jsonpath={.items[*].status.containerStatuses[0].containerID}";
+        let label = format!("app.kubernetes.io/component={component}");
+        let ids = cluster
+            .kubectl()
+            .run(&["-n", NAMESPACE, "get", "pods", "-l", &label, "-o", path])
+            .await?;
+        let mut found = vec![];
+        for id in ids.split_whitespace() {
+            found.push(Self {
+                folder: local.process(id).await?,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Everything that works while ModelDeployments become Ready, by name.
+    async fn all(cluster: &Cluster, local: &Local) -> Result<Vec<(String, Self)>> {
+        let mut all = vec![(
+            "this program".to_owned(),
+            Self {
+                folder: "/proc/self".into(),
+            },
+        )];
+        for name in local.parts().names()? {
+            let folder = format!("/proc/{}", local.parts().pid(&name)?).into();
+            all.push((name, Self { folder }));
+        }
+        for component in ["operator", "gateway"] {
+            let pods = Self::of_component(cluster, local, component).await?;
+            all.extend(pods.into_iter().map(|process| (component.to_owned(), process)));
+        }
+        Ok(all)
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        let read = |file: &str| std::fs::read_to_string(self.folder.join(file)).with_context(|| format!("{} ended", self.folder.display()));
+        let (status, stat) = (read("status")?, read("stat")?);
+        let kib = |field: &str| {
+            status
+                .lines()
+                .find_map(|line| line.strip_prefix(field)?.split_whitespace().next()?.parse().ok())
+        };
+        // After the name in parentheses; user and system time in hundredths of a second.
+        let numbers = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+        let ticks: u64 = numbers.filter_map(|n| n.parse::<u64>().ok()).sum();
+        Ok(Usage {
+            resident: kib("VmRSS:").context("no VmRSS")?,
+            peak: kib("VmHWM:").context("no VmHWM")?,
+            cpu: ticks as f64 / 100.0,
+        })
+    }
+}
+
+fn load() -> Result<String> {
+    Ok(std::fs::read_to_string("/proc/loadavg")?
+        .split(' ')
+        .next()
+        .unwrap_or_default()
+        .to_owned())
+}
