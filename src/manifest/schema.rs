@@ -104,7 +104,7 @@ fn object(schema: &JSONSchemaProps, path: &str, value: &Value, found: &mut Vec<I
             .as_ref()
             .and_then(|p| p.get(name))
             .and_then(|p| p.description.as_deref());
-        let remedy = format!("add it: {}", meaning.map_or("it has no default", first_sentence));
+        let remedy = format!("add it: {}", meaning.map_or_else(|| "it has no default".to_owned(), first_sentence));
         found.push(Invalid::new(member(path, name), "is required", remedy));
     }
     size(path, count, "entries", (schema.min_properties, schema.max_properties), found);
@@ -172,7 +172,7 @@ fn string(schema: &JSONSchemaProps, path: &str, text: &str, found: &mut Vec<Inva
         let remedy = schema
             .description
             .as_deref()
-            .map_or("correct it", |text| text.lines().next().unwrap_or(text));
+            .map_or_else(|| "correct it".to_owned(), |text| text.replace('\n', " "));
         found.push(Invalid::new(
             path,
             format!("{} does not have the form {pattern}", shown(&value)),

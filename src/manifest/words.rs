@@ -40,10 +40,10 @@ pub(super) fn one_of(names: &[&str], word: &str) -> String {
     }
 }
 
-/// The first sentence of a description, without its full stop.
-pub(super) fn first_sentence(text: &str) -> &str {
-    let line = text.lines().next().unwrap_or(text);
-    line.split_once(". ").map_or(line, |(first, _)| first).trim_end_matches('.')
+/// The first sentence of a description, on one line and without its full stop.
+pub(super) fn first_sentence(text: &str) -> String {
+    let end = [". ", ".\n"].iter().filter_map(|stop| text.find(stop)).min().unwrap_or(text.len());
+    text[..end].trim_end_matches('.').replace('\n', " ")
 }
 
 /// The known name that `name` was probably meant to be: the same but for case and at most a third of its letters.
