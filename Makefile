@@ -15,7 +15,7 @@ help: ## Show this
 demo: tools ## A real Kubernetes, a real model, a chat through a policy, a verdict; ends with what to try next
 	cargo run --quiet -p e2e -- demo
 
-test: test-unit test-cluster ## All tests, all layers
+test: lint test-unit test-cluster ## Lints and all tests, all layers
 
 test-unit: tools ## The layers that need no cluster; a minute
 	cargo test --workspace --no-run

@@ -272,7 +272,7 @@ pub struct Custom {
     /// What it was made from, such as `meta-llama/Llama-3.1-8B-Instruct`. Shown in the status.
     #[schemars(length(min = 1, max = 256))]
     pub base_model: String,
-    /// Adapters served beside the base model, each under its own name. Engine VLLM only.
+    /// The adapter that answers requests to this model; the base model answers as `NAME-base`. One at most for now, and the engine VLLM only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -283,7 +283,7 @@ pub struct Custom {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adapter {
-    /// What the engine calls it.
+    /// A further name of it in the engine, besides the ModelDeployment's own.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Where its weights come from.
@@ -337,6 +337,10 @@ pub struct ModelDeploymentStatus {
     /// The label selector of the pods, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+    /// For an API model: a digest of the provider, the endpoint and the Secret reference that were last confirmed together. Where the spec
+    /// has moved on from it, the model gets no requests until the provider has been asked anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_for: Option<String>,
 }
 
 impl ModelDeploymentSpec {

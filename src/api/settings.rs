@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::Toleration;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Serialize};
 
 use super::model_deployment::EngineKind;
@@ -33,9 +34,9 @@ pub struct AcceleratorProfile {
     /// The runtime class that makes the device visible.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime_class_name: Option<String>,
-    /// CPU and memory for each pod on this profile, unless the ModelDeployment says otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resources: Option<ResourceRequirements>,
+    /// What each pod on this profile requests, such as `{cpu: "2", memory: 8Gi}`; memory is its limit too. A ModelDeployment's own
+    /// `resources` win, name by name.
+    pub resources: BTreeMap<String, Quantity>,
 }
 
 /// What an engine runs as, unless a ModelDeployment says otherwise.

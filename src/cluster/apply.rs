@@ -38,6 +38,16 @@ pub enum Error {
         /// What the server or the connection said.
         source: kube::Error,
     },
+    /// The API server understands what is asked and does not want it: invalid, over quota, against a policy, not permitted.
+    #[error("the API server refuses {kind} {key}: {message}")]
+    Refused {
+        /// The kind of object.
+        kind: String,
+        /// Which object.
+        key: Key,
+        /// Its words.
+        message: String,
+    },
     /// The name of a child is taken by an object that is not ours; it is left alone.
     #[error("{kind} {key} exists and does not belong to this object; rename or delete it")]
     NameTaken {
@@ -157,7 +167,14 @@ impl Cluster {
             .api::<K>(&key.namespace)
             .patch(&key.name, &parameters, &Patch::Apply(&body))
             .await;
-        let applied = applied.map_err(failed::<K>("applying", &key))?;
+        let applied = applied.map_err(|error| match error {
+            kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => Error::Refused {
+                kind: K::kind(&()).into_owned(),
+                key: key.clone(),
+                message: status.message.clone(),
+            },
+            error => failed::<K>("applying", &key)(error),
+        })?;
         tracing::info!(kind = %K::kind(&()), %key, "applied");
         Ok(known.remember(applied))
     }

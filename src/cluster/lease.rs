@@ -57,7 +57,12 @@ impl Claim {
             tokio::time::sleep(if renewed.elapsed() < RENEW { RENEW } else { RETRY }).await;
             match tokio::time::timeout(RETRY, self.attempt()).await {
                 Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => return tracing::error!("somebody else holds the lease"),
+                // A renewal of ours that landed late makes the next one conflict: only a second look tells.
+                Ok(Ok(false)) => match tokio::time::timeout(RETRY, self.attempt()).await {
+                    Ok(Ok(true)) => renewed = Instant::now(),
+                    Ok(Ok(false)) => return tracing::error!("somebody else holds the lease"),
+                    Ok(Err(_)) | Err(_) => tracing::warn!("the lease was not renewed"),
+                },
                 Ok(Err(error)) => tracing::warn!(%error, "the lease was not renewed"),
                 Err(_) => tracing::warn!("the lease was not renewed in time"),
             }

@@ -15,6 +15,8 @@ use crate::plan::names::Key;
 
 /// Between two attempts to watch a Secret: a refusal (no rights, no namespace) is not retried hot.
 const RETRY: Duration = Duration::from_secs(10);
+/// Before each watch is read; what happens meanwhile is in it.
+const REOPEN: Duration = Duration::from_millis(200);
 /// How long one watch stays open; the server allows up to five minutes.
 const OPEN_SECONDS: u32 = 290;
 
@@ -66,6 +68,8 @@ async fn follow(client: Client, key: Key, moved: UnboundedSender<Key>) {
             tokio::time::sleep(RETRY).await;
             continue;
         };
+        // A watch that is closed at once must not be opened hot.
+        tokio::time::sleep(REOPEN).await;
         let mut stream = stream.boxed();
         while let Some(event) = stream.next().await {
             match event {

@@ -18,6 +18,18 @@ use crate::plan::names::Key;
 
 use super::Known;
 
+/// Spawns a task without which the process must not live on: what it serves would grow stale while everything looks well. Its end, or its panic,
+/// ends the process, so that it is started anew.
+#[expect(clippy::exit, reason = "there is no way on, and none to hand the error to")]
+pub fn vital(what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    let task = tokio::spawn(task);
+    tokio::spawn(async move {
+        let ended = task.await;
+        tracing::error!(?ended, "{what} ended, and the process with it");
+        std::process::exit(1);
+    });
+}
+
 /// A watch that has not started yet.
 pub struct Feed<K: Resource<DynamicType = ()> + Clone + 'static> {
     api: Api<DeserializeGuard<K>>,
@@ -70,10 +82,10 @@ where
         receiver
     }
 
-    /// Starts the watch and waits until the store is complete.
+    /// Starts the watch and waits until the store is complete. A watch that ends ends the process.
     pub async fn start(self) {
         let store = self.store.clone();
-        tokio::spawn(self.run());
+        vital("a watch", self.run());
         // An error here means the writer is gone, which is only so when the process ends.
         store.wait_until_ready().await.ok();
     }

@@ -18,11 +18,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
-use crate::cluster::watch::Feed;
+use crate::cluster::watch::{Feed, vital};
 use crate::cluster::{self, Connection, Known, tokens};
 use crate::gateway::{self, ApiKey, ApiKeys, Credentials, Drain, Gateway, Options, ReviewUnavailable, Source, TokenReview};
 use crate::plan::backend;
-use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, MODEL_LABEL};
+use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, Key, MODEL_LABEL};
 use crate::plan::routing::{self, Client, Inputs};
 
 use super::start;
@@ -74,7 +74,10 @@ async fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
     let listener = tokio::net::TcpListener::bind(flags.listen)
         .await
         .with_context(|| format!("listening on {}", flags.listen))?;
-    tokio::spawn(watch(client, flags.namespace, source, settings.allow_anonymous));
+    vital(
+        "the feed of the gateway",
+        watch(client, flags.namespace, source, settings.allow_anonymous),
+    );
     gateway::run(
         listener,
         gateway,
@@ -170,10 +173,16 @@ impl View {
             let value = secret.data.as_ref()?.get(key)?;
             String::from_utf8(value.0.clone()).ok()
         };
+        let models = self.models.all();
+        let is_for_it = |secret: &Arc<Secret>| {
+            let model = backend::model_of(secret);
+            models.iter().any(|md| model == Some(Key::of(&**md)) && backend::is_for(secret, md))
+        };
         let credentials = self
             .backends
             .all()
             .into_iter()
+            .filter(is_for_it)
             .filter_map(|s| Some((backend::model_of(&s)?, text(&s, backend::CREDENTIAL)?)));
         source.credentials.send_replace(Arc::new(Credentials::bearer(credentials)));
         let keys = self.keys.all().into_iter().filter_map(|secret| {
@@ -185,7 +194,7 @@ impl View {
         });
         source.api_keys.send_replace(Arc::new(ApiKeys::new(keys)));
         let decided = routing::build(&Inputs {
-            models: &self.models.all(),
+            models: &models,
             policies: &self.policies.all(),
             evaluations: &self.evaluations.all(),
             endpoints: &routing::endpoints(&self.slices.all()),

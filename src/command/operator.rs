@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{self, lease};
 use crate::controller;
@@ -52,7 +55,9 @@ async fn operate(flags: Flags) -> anyhow::Result<ExitCode> {
         .await
         .context("connecting to the cluster: set KUBECONFIG, or run in a pod")?;
     let stop = start::stop_on_signals()?;
-    let health = start::health(flags.health_listen, stop.clone()).await?;
+    // A replica in waiting is ready: it is there to take over.
+    let ready = Arc::new(AtomicBool::new(true));
+    let health = start::health(flags.health_listen, Arc::clone(&ready), stop.clone()).await?;
 
     let mut claim = lease::Claim::new(client.clone(), &flags.namespace, LEASE, flags.identity);
     tokio::select! {
@@ -64,14 +69,27 @@ async fn operate(flags: Flags) -> anyhow::Result<ExitCode> {
         gateway_namespace: flags.gateway_namespace.unwrap_or(flags.namespace),
         gateway_url: flags.gateway_url,
         image: flags.image,
+        ready: Arc::clone(&ready),
     };
-    let controllers = stop.child_token();
-    let code = tokio::select! {
-        done = controller::run(client, setup, controllers) => { done?; ExitCode::SUCCESS }
+    ready.store(false, Ordering::Relaxed);
+    let done = CancellationToken::new();
+    // A task of its own: long reconciles must not delay a renewal.
+    let mut holder = tokio::spawn({
+        let done = done.clone();
+        async move {
+            tokio::select! {
+                () = claim.hold() => {}
+                () = done.cancelled() => claim.release().await,
+            }
+        }
+    });
+    tokio::select! {
+        ended = controller::run(client, setup, stop.clone()) => ended?,
         // Another replica may write from now on: end at once, and let the pod be started anew.
-        () = claim.hold() => return Ok(ExitCode::FAILURE),
-    };
-    claim.release().await;
+        _ = &mut holder => return Ok(ExitCode::FAILURE),
+    }
+    done.cancel();
+    holder.await.ok();
     health.await.ok();
-    Ok(code)
+    Ok(ExitCode::SUCCESS)
 }

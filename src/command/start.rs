@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use axum::Router;
 use axum::routing::get;
+use http::StatusCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -53,14 +56,25 @@ pub(super) fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Serves `/healthz` and `/readyz` until `stop`.
-pub(super) async fn health(listen: SocketAddr, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+fn readiness(ready: &AtomicBool) -> (StatusCode, &'static str) {
+    if ready.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the watches are not complete yet: are the CRDs installed? See the log\n",
+        )
+    }
+}
+
+/// Serves `/healthz`, and `/readyz` as `ready` says, until `stop`.
+pub(super) async fn health(listen: SocketAddr, ready: Arc<AtomicBool>, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("listening on {listen}"))?;
     let app = Router::new()
         .route("/healthz", get(async || "ok"))
-        .route("/readyz", get(async || "ok"));
+        .route("/readyz", get(async move || readiness(&ready)));
     Ok(tokio::spawn(async move {
         let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {

@@ -25,6 +25,9 @@ use super::context::{Context, Error, resync, retry};
 /// How often a provider that answered is asked again, so that a revoked key is noticed without traffic.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 
+/// How long to wait for a turn to ask a provider.
+const BUSY: Duration = Duration::from_secs(1);
+
 /// Makes the cluster match one ModelDeployment.
 pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Result<Action, Error> {
     let md = cx.cluster.stores.models.latest(&md);
@@ -40,18 +43,19 @@ pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Res
             cx.refuse(&md, &invalid, cx.now()).await
         }
     };
-    match done {
-        Err(Error(cluster::Error::NameTaken { kind, key })) => {
-            let taken = Invalid::new(
-                "metadata.name",
-                format!("{kind} {key} exists and belongs to somebody else"),
-                "rename this object or delete that one",
-            );
-            cx.refuse(&md, &taken, cx.now()).await?;
-            Ok(retry(&[], cx.now()))
-        }
-        done => done,
-    }
+    let invalid = match done {
+        Err(Error(cluster::Error::NameTaken { kind, key })) => Invalid::new(
+            "metadata.name",
+            format!("{kind} {key} exists and belongs to somebody else"),
+            "rename this object or delete that one",
+        ),
+        Err(Error(refused @ cluster::Error::Refused { .. })) => Invalid::new("spec", refused.to_string(), "correct what it names"),
+        done => return done,
+    };
+    // Others may remove what is in the way, or raise a quota.
+    cx.refuse(&md, &invalid, cx.now()).await?;
+    let md = cx.cluster.stores.models.latest(&md);
+    Ok(retry(md.status.as_ref().map_or(&[], |status| &status.conditions), cx.now()))
 }
 
 /// A model on our own machines: its children, and what they say.
@@ -109,23 +113,29 @@ async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Act
     let answer = match &credential {
         Credential::Unusable(_) => {
             cx.cluster.prune::<Secret>(&backend_secret).await?;
-            None
+            let now = cx.now();
+            cx.cluster.set_status(md, backend::status(md, api, &credential, None, now)).await?;
+            return Ok(Action::requeue(ASK_AGAIN));
         }
         Credential::NotNeeded => {
             cx.cluster.prune::<Secret>(&backend_secret).await?;
-            Some(cx.prober.ask(api, "").await)
+            cx.prober.ask(api, "").await
         }
         Credential::Found(value) => {
             cx.cluster.apply(&backend::secret(md, value.clone(), &cx.gateway_namespace)).await?;
-            Some(cx.prober.ask(api, &String::from_utf8_lossy(value)).await)
+            cx.prober.ask(api, &String::from_utf8_lossy(value)).await
         }
     };
+    // Too many are being asked: others must not wait for that.
+    let Some(answer) = answer else {
+        return Ok(Action::requeue(BUSY.mul_f64(1.0 + fastrand::f64())));
+    };
     let now = cx.now();
-    let status = backend::status(md, api, &credential, answer.as_ref(), now);
+    let status = backend::status(md, api, &credential, Some(&answer), now);
     let again = match &answer {
-        // A rejected or missing key heals when its Secret changes, which is watched, or when the provider reconsiders.
-        Some(Answer::Accepted | Answer::Rejected(_)) | None => Action::requeue(ASK_AGAIN),
-        Some(Answer::Unreachable(_)) => retry(&status.conditions, now),
+        // A rejected key heals when its Secret changes, which is watched, or when the provider reconsiders.
+        Answer::Accepted | Answer::Rejected(_) => Action::requeue(ASK_AGAIN),
+        Answer::Unreachable(_) => retry(&status.conditions, now),
     };
     cx.cluster.set_status(md, status).await?;
     Ok(again)

@@ -45,17 +45,19 @@ impl Prober {
         })
     }
 
-    /// What the provider of `api` says to `credential`.
-    pub async fn ask(&self, api: &ApiSource, credential: &str) -> Answer {
+    /// What the provider of `api` says to `credential`; `None` at once when too many are being asked.
+    pub async fn ask(&self, api: &ApiSource, credential: &str) -> Option<Answer> {
+        let _permit = self.permits.try_acquire().ok()?;
+        Some(self.ask_now(api, credential).await)
+    }
+
+    async fn ask_now(&self, api: &ApiSource, credential: &str) -> Answer {
         let (url, headers) = backend::probe(api, credential);
         let request = headers
             .into_iter()
             .fold(Request::get(url), |request, (name, value)| request.header(name, value));
         let Ok(request) = request.body(Empty::new()) else {
             return Answer::Unreachable("spec.api.endpoint is not a URL that can be asked".to_owned());
-        };
-        let Ok(_permit) = self.permits.acquire().await else {
-            return Answer::Unreachable("the operator is stopping".to_owned());
         };
         match tokio::time::timeout(DEADLINE, self.client.request(request)).await {
             Err(_) => Answer::Unreachable(format!("no answer within {} s", DEADLINE.as_secs())),

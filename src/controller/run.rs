@@ -7,11 +7,12 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::channel::mpsc::unbounded;
 use futures::stream::{SelectAll, select_all};
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
@@ -48,6 +49,8 @@ pub struct Setup {
     pub gateway_url: String,
     /// The image that evaluations run.
     pub image: String,
+    /// Set once the watches are complete.
+    pub ready: Arc<AtomicBool>,
 }
 
 type Triggers<K> = SelectAll<futures::stream::BoxStream<'static, ObjectRef<K>>>;
@@ -146,6 +149,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     );
     tokio::join!(budgets.start(), jobs.start(), pods.start(), slices.start(), backends.start());
     tracing::info!("the watches are complete");
+    setup.ready.store(true, Ordering::Relaxed);
 
     let stopped = || stop.clone().cancelled_owned();
     let models_control = models_control.graceful_shutdown_on(stopped()).run(
@@ -167,12 +171,20 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let chores = async {
         tokio::select! { () = chores => {}, () = stop.cancelled() => {} }
     };
-    tokio::join!(
-        finished(models_control),
-        finished(evaluations_control),
-        finished(policies_control),
-        chores
-    );
+    // Together to the end, unless one ends before it was told to: then none goes on, and the process is started anew.
+    let until_stopped = async |ended: &mut (dyn Future<Output = ()> + Unpin + Send), what: &str| {
+        ended.await;
+        anyhow::ensure!(stop.is_cancelled(), "{what} ended by itself");
+        Ok(())
+    };
+    let (mut models_control, mut evaluations_control) = (finished(models_control).boxed(), finished(evaluations_control).boxed());
+    let (mut policies_control, mut chores) = (finished(policies_control).boxed(), chores.boxed());
+    tokio::try_join!(
+        until_stopped(&mut models_control, "the ModelDeployment controller"),
+        until_stopped(&mut evaluations_control, "the EvalJob controller"),
+        until_stopped(&mut policies_control, "the RoutingPolicy controller"),
+        until_stopped(&mut chores, "the care for Secrets"),
+    )?;
     Ok(())
 }
 

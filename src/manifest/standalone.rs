@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use super::Portfolio;
 use crate::api::condition::{Claim, Kind};
-use crate::api::model_deployment::ApiSource;
+use crate::api::model_deployment::{ApiSource, ModelDeploymentStatus};
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::backend::{self, Credential};
 use crate::plan::model;
@@ -70,7 +70,11 @@ impl Portfolio {
                 |claim| claim,
                 |()| Claim::new(Kind::Ready, true, "Given", "what it needs was given"),
             );
-            md.status = Some(model::described(&md, &[claim], now));
+            md.status = Some(ModelDeploymentStatus {
+                // Nobody is asked here: what was given counts as confirmed.
+                confirmed_for: md.spec.api.as_ref().map(backend::destination),
+                ..model::described(&md, &[claim], now)
+            });
             seen.models.push(Arc::new(md));
         }
         let secrets = self

@@ -18,7 +18,7 @@ use crate::api::condition::{Claim, Kind, Status};
 use crate::api::model_deployment::{ApiSource, ModelDeploymentStatus, Provider};
 
 use super::names::{self, Key};
-use super::{Invalid, model};
+use super::{Invalid, fingerprint, model};
 
 /// The key of a backend Secret that holds the credential.
 pub const CREDENTIAL: &str = "credential";
@@ -55,6 +55,19 @@ pub fn base_url(api: &ApiSource) -> String {
         Provider::OpenAICompatible => "",
     };
     api.endpoint.as_deref().unwrap_or(own).trim_end_matches('/').to_owned()
+}
+
+/// A digest of where requests to `api` go and which Secret they are allowed with. A credential is sent only where this is unchanged since it
+/// was confirmed: after an edit of both, the new endpoint must not see the old key.
+#[must_use]
+pub fn destination(api: &ApiSource) -> String {
+    fingerprint::digest(&(api.provider, base_url(api), &api.credentials))
+}
+
+/// Whether the provider has confirmed the credentials of `md` for where it points now.
+#[must_use]
+pub fn is_confirmed(md: &ModelDeployment, api: &ApiSource) -> bool {
+    md.status.as_ref().and_then(|status| status.confirmed_for.as_deref()) == Some(destination(api).as_str())
 }
 
 /// The request that shows whether a provider accepts a credential: its URL, and its headers.
@@ -117,12 +130,25 @@ pub fn secret(md: &ModelDeployment, credential: Vec<u8>, gateway_namespace: &str
             name: Some(names::backend_secret(&key)),
             namespace: Some(gateway_namespace.to_owned()),
             labels: Some(labels),
+            annotations: md
+                .spec
+                .api
+                .as_ref()
+                .map(|api| BTreeMap::from([(names::DESTINATION_ANNOTATION.to_owned(), destination(api))])),
             ..ObjectMeta::default()
         },
         type_: Some("Opaque".to_owned()),
         data: Some(BTreeMap::from([(CREDENTIAL.to_owned(), ByteString(credential))])),
         ..Secret::default()
     }
+}
+
+/// Whether a backend Secret is for where `md` points now.
+#[must_use]
+pub fn is_for(secret: &Secret, md: &ModelDeployment) -> bool {
+    let annotations = secret.metadata.annotations.as_ref();
+    let held = annotations.and_then(|annotations| annotations.get(names::DESTINATION_ANNOTATION));
+    md.spec.api.as_ref().is_some_and(|api| held == Some(&destination(api)))
 }
 
 /// The model that a backend Secret is for.
@@ -142,6 +168,9 @@ pub fn orphans(secrets: &[Arc<Secret>], models: &[Arc<ModelDeployment>]) -> Vec<
 }
 
 /// The status of `md`, an API model, from its credential and the provider's answer; `None` while the provider has not been asked.
+///
+/// A model that was confirmed stays `Ready` while its destination is the same and its key is not refused: an edit of its price or a provider
+/// that does not answer one check is no reason to take it out of traffic. The gateway falls back by itself.
 #[must_use]
 pub fn status(
     md: &ModelDeployment,
@@ -152,6 +181,7 @@ pub fn status(
 ) -> ModelDeploymentStatus {
     let mut claims = vec![Claim::new(Kind::Accepted, true, "Valid", "the specification can be carried out")];
     let provider = api.provider;
+    let confirmed = is_confirmed(md, api) && !matches!(credential, Credential::Unusable(_));
     let mut both = |status: Status, reason: &'static str, message: String, aside: Kind| {
         claims.push(Claim {
             kind: Kind::CredentialsResolved,
@@ -170,7 +200,18 @@ pub fn status(
         }
     };
     match (credential, answer) {
-        (Credential::Unusable(why), _) => both(Status::False, "CredentialsNotFound", why.to_string(), Kind::Stalled),
+        // It may be about to be made: everything can be applied in any order.
+        (Credential::Unusable(why), _) => both(Status::False, "CredentialsNotFound", why.to_string(), Kind::Reconciling),
+        (_, None) if confirmed => both(
+            Status::True,
+            "ProviderAnswers",
+            format!("{provider} accepts the credentials"),
+            Kind::Stalled,
+        ),
+        (_, Some(Answer::Unreachable(why))) if confirmed => {
+            let message = format!("{provider} accepts the credentials; its latest check got no answer: {why}");
+            both(Status::True, "ProviderAnswers", message, Kind::Stalled);
+        }
         (_, None) => both(
             Status::Unknown,
             "AskingProvider",
@@ -205,7 +246,11 @@ pub fn status(
             both(Status::False, "ProviderUnreachable", message, Kind::Reconciling);
         }
     }
-    model::described(md, &claims, now)
+    let is_ready = claims.iter().any(|claim| claim.kind == Kind::Ready && claim.status == Status::True);
+    ModelDeploymentStatus {
+        confirmed_for: is_ready.then(|| destination(api)),
+        ..model::described(md, &claims, now)
+    }
 }
 
 #[cfg(test)]
@@ -283,6 +328,39 @@ spec: {api: {provider: OpenAI, model: gpt-5, credentials: {secretRef: {name: ope
             "Accepted=True Valid, CredentialsResolved=True ProviderAnswers, Ready=True ProviderAnswers"
         );
         assert!(words(&status(None)).contains("Ready=Unknown AskingProvider"));
+    }
+
+    #[test]
+    fn a_confirmed_model_keeps_its_traffic_unless_it_points_elsewhere_or_is_refused() {
+        let mut confirmed = gpt();
+        let ready = |md: &ModelDeployment, answer: Option<Answer>| {
+            let status = super::status(
+                md,
+                md.spec.api.as_ref().unwrap(),
+                &Credential::Found(b"sk".to_vec()),
+                answer.as_ref(),
+                Timestamp::UNIX_EPOCH,
+            );
+            let ready = status.conditions.iter().find(|c| c.type_ == "Ready").unwrap().status.clone();
+            (status, ready)
+        };
+        let silent = || Some(Answer::Unreachable("timed out".to_owned()));
+        assert_eq!(ready(&confirmed, silent()).1, "False", "never confirmed");
+        confirmed.status = Some(ready(&confirmed, Some(Answer::Accepted)).0);
+        confirmed.spec.tier = crate::api::model_deployment::Tier::Regulated;
+        assert_eq!(
+            (ready(&confirmed, None).1, ready(&confirmed, silent()).1),
+            ("True".to_owned(), "True".to_owned())
+        );
+        assert_eq!(ready(&confirmed, Some(Answer::Rejected(401))).1, "False");
+        let mut elsewhere = confirmed.clone();
+        elsewhere.spec.api.as_mut().unwrap().endpoint = Some("https://elsewhere.example.com/v1".to_owned());
+        assert_eq!(ready(&elsewhere, None).1, "Unknown");
+        let held = secret(&confirmed, b"sk".to_vec(), "llm");
+        assert!(
+            is_for(&held, &confirmed) && !is_for(&held, &elsewhere),
+            "the new endpoint must not see the old key"
+        );
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub const BACKEND_LABEL: &str = "llmportfolio.dev/backend";
 pub const API_KEY_LABEL: &str = "llmportfolio.dev/api-key";
 /// Annotation of a ModelDeployment: where its engine already runs, for running without a cluster.
 pub const ENDPOINT_ANNOTATION: &str = "llmportfolio.dev/endpoint";
+/// Annotation of a backend Secret: the digest of where its credential may be sent.
+pub const DESTINATION_ANNOTATION: &str = "llmportfolio.dev/destination";
 /// Annotation of a child: the hash of what was last applied to it.
 pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
 

@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use super::engine::Engine;
 use crate::api::ModelDeployment;
 use crate::gateway::{Gateway, Options, ReviewUnavailable, Source, TokenReview, app, feed};
+use crate::plan::backend;
 use crate::plan::names::Key;
 use crate::plan::routing::{self, Client, Inputs};
 
@@ -110,7 +111,11 @@ impl World {
         let yaml = format!("metadata: {{name: {name}, namespace: claims}}\nspec: {spec}\nstatus: {status}");
         let mut models = self.models.lock().unwrap();
         models.retain(|md: &Arc<ModelDeployment>| md.metadata.name.as_deref() != Some(name));
-        models.push(Arc::new(serde_saphyr::from_str(&yaml).unwrap()));
+        let mut md: ModelDeployment = serde_saphyr::from_str(&yaml).unwrap();
+        if let (Some(api), Some(status)) = (&md.spec.api, &mut md.status) {
+            status.confirmed_for = Some(backend::destination(api));
+        }
+        models.push(Arc::new(md));
     }
 
     /// Publishes the models and a policy `claims/assistant`.

@@ -10,6 +10,7 @@ use super::Inputs;
 use super::table::{Backend, Candidate};
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::Verdict;
+use crate::api::model_deployment::ApiSource;
 use crate::api::routing_policy::Requirements;
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::names::Key;
@@ -102,7 +103,7 @@ impl<'a> Known<'a> {
     fn backend(&self, key: &Key, md: &ModelDeployment) -> Result<Backend, String> {
         let urls = match &md.spec.api {
             Some(api) => {
-                provider_is_confirmed(md)?;
+                provider_is_confirmed(md, api)?;
                 vec![format!("{}/chat/completions", backend::base_url(api))]
             }
             None => pods(self.endpoints.get(key), md)?
@@ -185,10 +186,11 @@ fn next_run(ej: &EvalJob) -> String {
 }
 
 /// The words say no more than the reason: they are shown to clients, who need not know names of Secrets and images.
-fn provider_is_confirmed(md: &ModelDeployment) -> Result<(), String> {
+fn provider_is_confirmed(md: &ModelDeployment, api: &ApiSource) -> Result<(), String> {
     let ready = md.status.as_ref().and_then(|s| condition::find(&s.conditions, Kind::Ready));
     match ready {
-        Some(ready) if ready.status == "True" => Ok(()),
+        Some(ready) if ready.status == "True" && backend::is_confirmed(md, api) => Ok(()),
+        Some(ready) if ready.status == "True" => Err("was pointed elsewhere and is being checked with its provider".to_owned()),
         Some(ready) => Err(format!("is not ready ({})", ready.reason)),
         None => Err("has not been checked with its provider yet".to_owned()),
     }

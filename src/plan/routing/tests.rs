@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::condition::{Kind, find};
 use crate::api::routing_policy::RoutingPolicyStatus;
-use crate::plan::fingerprint;
+use crate::plan::{backend, fingerprint};
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -25,7 +25,11 @@ impl World {
 
     fn model(mut self, name: &str, spec: &str, status: &str) -> Self {
         let yaml = format!("metadata: {{name: {name}, namespace: claims}}\nspec: {spec}\nstatus: {status}");
-        self.models.push(Arc::new(serde_saphyr::from_str(&yaml).unwrap()));
+        let mut md: ModelDeployment = serde_saphyr::from_str(&yaml).unwrap();
+        if let (Some(api), Some(status)) = (&md.spec.api, &mut md.status) {
+            status.confirmed_for = Some(backend::destination(api));
+        }
+        self.models.push(Arc::new(md));
         self
     }
 
@@ -188,6 +192,15 @@ fn a_pod_model_without_a_ready_pod_is_out() {
     assert_eq!(world.status("assistant").summary.as_deref(), Some("gpt"));
     world.endpoints.insert(Key::new("claims", "llama"), Vec::new());
     assert_eq!(world.why_not("llama"), "llama has no ready pod");
+}
+
+#[test]
+fn an_api_model_that_was_pointed_elsewhere_is_out_until_it_is_confirmed_there() {
+    let mut world = World::new().policy("assistant", "2026-01-01T00:00:00Z", "{model: assistant, rules: [{targets: [{model: gpt}]}]}");
+    let mut elsewhere = (*world.models[1]).clone();
+    elsewhere.spec.api.as_mut().unwrap().endpoint = Some("https://elsewhere.example.com/v1".to_owned());
+    world.models[1] = Arc::new(elsewhere);
+    assert!(condition(&world.status("assistant"), Kind::Ready).starts_with("False NoEligibleTarget"));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::api::model_deployment::{Engine, EngineKind, SelfHosted};
+use crate::api::model_deployment::{Engine, EngineKind};
 use crate::plan::Invalid;
 
 use super::source::Weights;
@@ -85,10 +85,16 @@ pub(super) fn port(engine: &Engine) -> Result<u16, Invalid> {
 }
 
 /// The arguments that make the engine serve `weights` under the name `served`, before the installer's and the user's own.
-pub(super) fn arguments(own: &SelfHosted, served: &str, port: u16, weights: &Weights, adapters: &[(String, String)]) -> Vec<String> {
-    let accelerators = own.accelerator.as_ref().map_or(1, |a| a.count);
+pub(super) fn arguments(
+    kind: EngineKind,
+    served: &str,
+    port: u16,
+    devices: i32,
+    weights: &Weights,
+    adapters: &[(String, String)],
+) -> Vec<String> {
     let mut args = Args::default();
-    match own.engine.kind {
+    match kind {
         EngineKind::Vllm => {
             match weights {
                 Weights::InImage => {}
@@ -100,18 +106,23 @@ pub(super) fn arguments(own: &SelfHosted, served: &str, port: u16, weights: &Wei
                 }
                 Weights::Volume { path, .. } => args.flag(path),
             }
-            args.option("--served-model-name", served);
+            // With an adapter, the name that clients are routed by means the adapter, not its base.
+            match adapters {
+                [] => args.option("--served-model-name", served),
+                [..] => args.option("--served-model-name", format!("{served}-base")),
+            }
             args.option("--host", "0.0.0.0");
             args.option("--port", port);
             args.option("--shutdown-timeout", VLLM_SHUTDOWN_SECONDS);
-            if accelerators > 1 {
-                args.option("--tensor-parallel-size", accelerators);
+            if devices > 1 {
+                args.option("--tensor-parallel-size", devices);
             }
             if !adapters.is_empty() {
                 args.flag("--enable-lora");
                 args.flag("--lora-modules");
                 for (name, path) in adapters {
                     args.flag(format!("{name}={path}"));
+                    args.flag(format!("{served}={path}"));
                 }
             }
         }

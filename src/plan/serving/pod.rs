@@ -42,7 +42,11 @@ pub(super) fn template(
     let port = engine::port(&own.engine)?;
     let drain = engine::traits(own.engine.kind).drain;
 
-    let mut args = engine::arguments(own, &md.name_any(), port, &weights, &adapters.modules);
+    let devices = match (&profile.resource, &own.accelerator) {
+        (Some(_), Some(accelerator)) => accelerator.count,
+        _ => 1,
+    };
+    let mut args = engine::arguments(own.engine.kind, &md.name_any(), port, devices, &weights, &adapters.modules);
     args.extend(installed.into_iter().flat_map(|e| e.args.clone()));
     args.extend(own.engine.args.clone());
 
@@ -150,19 +154,19 @@ pub(super) fn profile(own: &SelfHosted, settings: &Settings) -> Result<Accelerat
     })
 }
 
-/// The profile's CPU and memory, the user's over them, and the devices themselves over both.
+/// What the profile requests, the user's own over it, and the devices. The profile's memory is a limit unless the user asks for memory: the
+/// two must not contradict each other.
 fn resources(own: &SelfHosted, profile: &AcceleratorProfile) -> ResourceRequirements {
-    let merged = |pick: fn(&ResourceRequirements) -> Option<&BTreeMap<String, Quantity>>| -> BTreeMap<String, Quantity> {
-        [profile.resources.as_ref(), own.resources.as_ref()]
-            .into_iter()
-            .flatten()
-            .filter_map(pick)
-            .flatten()
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect()
-    };
-    let requests = merged(|r| r.requests.as_ref());
-    let mut limits = merged(|r| r.limits.as_ref());
+    let theirs = own.resources.clone().unwrap_or_default();
+    let mut limits = theirs.limits.unwrap_or_default();
+    let mut requests = profile.resources.clone();
+    let their_requests = theirs.requests.unwrap_or_default();
+    if let Some(memory) = profile.resources.get("memory").filter(|_| !their_requests.contains_key("memory")) {
+        limits.entry("memory".to_owned()).or_insert_with(|| memory.clone());
+    }
+    // A request that the user only limits follows the limit, as Kubernetes has it.
+    requests.retain(|name, _| !limits.contains_key(name) || profile.resources.get(name) == limits.get(name));
+    requests.extend(their_requests);
     if let (Some(resource), Some(accelerator)) = (&profile.resource, &own.accelerator) {
         limits.insert(resource.clone(), Quantity(accelerator.count.to_string()));
     }

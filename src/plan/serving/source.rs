@@ -60,6 +60,19 @@ pub(super) fn adapters(own: &SelfHosted) -> Result<Adapters, Invalid> {
                 "use the engine VLLM, or merge the adapter into the weights",
             ));
         }
+        if index > 0 {
+            let field = format!("spec.selfHosted.custom.adapters[{index}]");
+            let problem = "requests to this model go to one adapter, and this is a further one";
+            return Err(Invalid::new(field, problem, "make a ModelDeployment for each adapter"));
+        }
+        if adapter.source.secret_ref.is_some() {
+            let field = format!("spec.selfHosted.custom.adapters[{index}].source.secretRef");
+            return Err(Invalid::new(
+                field,
+                "the engine has one token for the hub",
+                "put it into spec.selfHosted.source.secretRef",
+            ));
+        }
         let mount = format!("/adapters/{}", adapter.name);
         match parse(&adapter.source, &field, &mount)? {
             Weights::Hub {

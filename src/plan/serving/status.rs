@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -11,6 +11,8 @@ use crate::api::ModelDeployment;
 use crate::api::condition::{Claim, Kind, Status};
 use crate::api::model_deployment::{ModelDeploymentStatus, SelfHosted};
 use crate::plan::model;
+
+use super::pod::CONTAINER;
 
 /// What was seen of the children.
 #[derive(Clone, Copy)]
@@ -112,7 +114,7 @@ struct Replicas {
 impl Replicas {
     fn of(deployment: &Deployment, wanted: i32) -> Self {
         let status = deployment.status.clone().unwrap_or_default();
-        let current = status.observed_generation.is_some() && status.observed_generation == deployment.metadata.generation;
+        let current = is_current(deployment);
         let updated = if current { status.updated_replicas.unwrap_or(0) } else { 0 };
         let (total, available) = (status.replicas.unwrap_or(0), status.available_replicas.unwrap_or(0));
         Self {
@@ -125,7 +127,11 @@ impl Replicas {
     }
 }
 
+/// Only what is of the present spec counts: the trouble of an earlier one may be what its correction is for.
 fn trouble(observed: Observed<'_>) -> Option<Trouble> {
+    if !is_current(observed.deployment) {
+        return None;
+    }
     let conditions = observed
         .deployment
         .status
@@ -135,8 +141,9 @@ fn trouble(observed: Observed<'_>) -> Option<Trouble> {
     let has =
         |kind: &str, status: &str| -> Option<&DeploymentCondition> { conditions.iter().find(|c| c.type_ == kind && c.status == status) };
     let deadline = has("Progressing", "False").is_some_and(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded"));
-    let mut pods: Vec<&Arc<Pod>> = observed.pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).collect();
-    // The latest pod is of the present spec; by name for a stable message among equals.
+    let is_of_it = |pod: &&Arc<Pod>| pod.metadata.deletion_timestamp.is_none() && is_made_from(pod, observed.deployment);
+    let mut pods: Vec<&Arc<Pod>> = observed.pods.iter().filter(is_of_it).collect();
+    // The latest first, by name among equals: the message must not move by itself.
     pods.sort_by_key(|p| (std::cmp::Reverse(p.creation_timestamp().map(|t| t.0)), p.name_any()));
     let from_pod = pods.into_iter().find_map(|pod| of_pod(pod));
     let refused = || {
@@ -160,6 +167,31 @@ fn trouble(observed: Observed<'_>) -> Option<Trouble> {
         stalled: t.stalled || deadline,
         ..t
     })
+}
+
+/// Whether the Deployment's controller has seen its latest spec.
+fn is_current(deployment: &Deployment) -> bool {
+    let observed = deployment.status.as_ref().and_then(|status| status.observed_generation);
+    observed.is_some() && observed == deployment.metadata.generation
+}
+
+/// Whether a pod runs what the Deployment asks for now, in the fields that users correct. What the server adds to pods is not looked at.
+fn is_made_from(pod: &Pod, deployment: &Deployment) -> bool {
+    let Some(wanted) = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else {
+        return false;
+    };
+    let Some(have) = &pod.spec else { return false };
+    let of = |spec: &PodSpec| {
+        let engine = spec.containers.iter().find(|container| container.name == CONTAINER)?;
+        Some((
+            engine.image.clone(),
+            engine.args.clone(),
+            engine.env.clone(),
+            engine.resources.clone(),
+            spec.node_selector.clone(),
+        ))
+    };
+    of(have) == of(wanted)
 }
 
 fn of_pod(pod: &Pod) -> Option<Trouble> {

@@ -18,8 +18,8 @@ acceleratorProfiles:
     nodeSelector: {nvidia.com/gpu.product: NVIDIA-L4}
     tolerations: [{key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}]
     runtimeClassName: nvidia
-    resources: {requests: {cpu: \"2\", memory: 8Gi}}
-  cpu: {resources: {requests: {cpu: \"1\"}}}
+    resources: {cpu: \"2\", memory: 8Gi}
+  cpu: {resources: {cpu: \"1\"}}
 engines:
   LlamaCpp: {image: \"registry.example.com/llama:1\", args: [--no-ui]}
 ";
@@ -68,9 +68,9 @@ fn a_custom_model_from_a_volume_with_an_adapter() {
     .unwrap();
     let pod = serving.deployment.spec.unwrap().template.spec.unwrap();
     let args = pod.containers[0].args.clone().unwrap().join(" ");
-    assert!(args.starts_with("/models/llama --served-model-name triage "), "{args}");
+    assert!(args.starts_with("/models/llama --served-model-name triage-base "), "{args}");
     assert!(
-        args.ends_with("--enable-lora --lora-modules fraud=/adapters/fraud/fraud-7"),
+        args.ends_with("--enable-lora --lora-modules fraud=/adapters/fraud/fraud-7 triage=/adapters/fraud/fraud-7"),
         "{args}"
     );
     let claims: Vec<_> = pod
@@ -132,18 +132,44 @@ fn deployment(status: &str) -> Deployment {
     deployment
 }
 
+fn pod_of(deployment: &Deployment, status: &str) -> Arc<Pod> {
+    let mut pod: Pod = serde_saphyr::from_str(&format!("metadata: {{name: p}}\nstatus: {status}")).unwrap();
+    pod.spec = deployment.spec.clone().unwrap().template.spec;
+    Arc::new(pod)
+}
+
 fn seen(deployment: &Deployment, pods: &[&str]) -> ModelDeploymentStatus {
+    let pods: Vec<Arc<Pod>> = pods.iter().map(|status| pod_of(deployment, status)).collect();
+    seen_with(deployment, &pods)
+}
+
+fn seen_with(deployment: &Deployment, pods: &[Arc<Pod>]) -> ModelDeploymentStatus {
     let md = md("{selfHosted: {engine: {kind: LlamaCpp}, replicas: 2}}");
-    let pods: Vec<Arc<Pod>> = pods
-        .iter()
-        .map(|status| Arc::new(serde_saphyr::from_str::<Pod>(&format!("metadata: {{name: p}}\nstatus: {status}")).unwrap()))
-        .collect();
     status(
         &md,
         md.spec.self_hosted.as_ref().unwrap(),
-        Observed { deployment, pods: &pods },
+        Observed { deployment, pods },
         Timestamp::UNIX_EPOCH,
     )
+}
+
+#[test]
+fn the_trouble_of_an_earlier_spec_is_not_that_of_its_correction() {
+    const BROKEN: &str = "{containerStatuses: [{name: e, image: i, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: InvalidImageName}}}]}";
+    let late = "conditions: [{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded}]";
+    let stale = deployment(&format!("{{observedGeneration: 3, replicas: 2, updatedReplicas: 2, {late}}}"));
+    assert_eq!(
+        words(&seen(&stale, &[BROKEN])),
+        "Accepted=True Valid, Ready=Unknown Starting, Reconciling=True Starting, WorkloadReady=False Starting"
+    );
+
+    let corrected = deployment("{observedGeneration: 4, replicas: 2, updatedReplicas: 1}");
+    let mut earlier = (*pod_of(&corrected, BROKEN)).clone();
+    earlier.spec.as_mut().unwrap().containers[0].image = Some("not an image".to_owned());
+    assert_eq!(
+        words(&seen_with(&corrected, &[Arc::new(earlier)])),
+        "Accepted=True Valid, Ready=Unknown Starting, Reconciling=True Starting, WorkloadReady=False Starting"
+    );
 }
 
 fn words(status: &ModelDeploymentStatus) -> String {
