@@ -199,6 +199,7 @@ impl View {
             evaluations: &self.evaluations.all(),
             endpoints: &routing::endpoints(&self.slices.all()),
             allow_anonymous,
+            open_models: false,
         });
         source.routes.send_replace(Some(Arc::new(decided.table)));
     }

@@ -22,6 +22,7 @@ pub(super) async fn reconcile(policy: Arc<RoutingPolicy>, cx: Arc<Context>) -> R
         evaluations: &stores.evaluations.all(),
         endpoints: &routing::endpoints(&stores.slices.all()),
         allow_anonymous: cx.settings.allow_anonymous,
+        open_models: false,
     });
     if let Some(verdict) = decided.verdicts.get(&Key::of(&*policy)) {
         cx.cluster.set_status(&*policy, routing::status(&policy, verdict, cx.now())).await?;

@@ -27,6 +27,8 @@ pub(super) struct Attempt<'a> {
     pub(super) url: &'a Uri,
     pub(super) headers: HeaderMap,
     pub(super) body: Spliced,
+    /// Whether a streamed answer was asked for. The first byte of any other comes only when all of it is made.
+    pub(super) is_streamed: bool,
     pub(super) timeouts: &'a Timeouts,
     /// When the time for the whole request is over.
     pub(super) deadline: Instant,
@@ -74,7 +76,11 @@ pub(super) enum Failure {
 impl Attempt<'_> {
     /// Makes the attempt.
     pub(super) async fn make(self, upstream: &Upstream) -> Result<Answer, Failure> {
-        let first_by = (Instant::now() + self.timeouts.first_token).min(self.deadline);
+        let first_by = if self.is_streamed {
+            (Instant::now() + self.timeouts.first_token).min(self.deadline)
+        } else {
+            self.deadline
+        };
         let mut request = Request::new(Full::new(self.body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.url.clone();

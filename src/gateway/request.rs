@@ -151,6 +151,7 @@ impl Trial<'_> {
             url,
             headers: headers::to_model(self.headers, credential),
             body: openai::splice(self.body, &self.asked.model_span, &model.upstream_model),
+            is_streamed: self.asked.stream,
             timeouts: &self.route.timeouts,
             deadline: self.deadline,
         };

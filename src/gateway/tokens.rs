@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures::FutureExt;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared, WeakShared};
 use http::StatusCode;
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
@@ -54,6 +54,7 @@ impl From<ReviewUnavailable> for Refusal {
 
 type Answer = Result<Option<Client>, ReviewUnavailable>;
 type Asking = Shared<BoxFuture<'static, Answer>>;
+type MaybeAsking = WeakShared<BoxFuture<'static, Answer>>;
 type Hash = [u8; 32];
 
 pub(super) struct Tokens {
@@ -66,8 +67,15 @@ pub(super) struct Tokens {
 #[derive(Default)]
 struct Entry {
     known: Option<Known>,
-    /// One question for all requests that came meanwhile.
-    asking: Option<Asking>,
+    /// One question for all requests that came meanwhile. They alone keep it: when the last of them is gone, so is the question, and its
+    /// turn is free.
+    asking: Option<MaybeAsking>,
+}
+
+impl Entry {
+    fn asking(&self) -> Option<Asking> {
+        self.asking.as_ref()?.upgrade()
+    }
 }
 
 struct Known {
@@ -111,7 +119,11 @@ impl Tokens {
         if let Some(known) = entry.known.as_ref().filter(|known| known.fresh_until > now) {
             return Ok(known.client.clone());
         }
-        Err(entry.asking.get_or_insert_with(|| self.ask(token)).clone())
+        Err(entry.asking().unwrap_or_else(|| {
+            let asking = self.ask(token);
+            entry.asking = asking.downgrade();
+            asking
+        }))
     }
 
     fn ask(&self, token: &str) -> Asking {
@@ -133,7 +145,7 @@ impl Tokens {
         let now = Instant::now();
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.entry(hash).or_default();
-        if entry.asking.as_ref().is_some_and(|current| current.ptr_eq(asked)) {
+        if entry.asking().is_some_and(|current| current.ptr_eq(asked)) {
             entry.asking = None;
         }
         match answer {
@@ -153,7 +165,7 @@ impl Tokens {
             Err(unavailable) => match entry.known.as_ref().filter(|known| known.usable_until > now) {
                 Some(known) => Ok(known.client.clone()),
                 None => {
-                    if entry.asking.is_none() {
+                    if entry.asking().is_none() {
                         entries.remove(&hash);
                     }
                     Err(unavailable)
@@ -165,7 +177,7 @@ impl Tokens {
 
 /// Drops what is of no more use, or else any one entry.
 fn make_room(entries: &mut HashMap<Hash, Entry>, now: Instant) {
-    entries.retain(|_, entry| entry.asking.is_some() || entry.known.as_ref().is_some_and(|known| known.usable_until > now));
+    entries.retain(|_, entry| entry.asking().is_some() || entry.known.as_ref().is_some_and(|known| known.usable_until > now));
     if entries.len() >= CAPACITY
         && let Some(any) = entries.keys().next().copied()
     {

@@ -95,6 +95,8 @@ impl Follower {
             evaluations: &standalone.evaluations,
             endpoints: &standalone.endpoints,
             allow_anonymous: self.allow_anonymous,
+            // Whoever tries a model here should not need a policy for it.
+            open_models: self.allow_anonymous,
         });
         report(&standalone, &decided);
         self.publish(standalone, decided);

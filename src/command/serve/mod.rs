@@ -40,7 +40,7 @@ pub struct Serve {
     /// Where clients reach it.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Serve clients without credentials, where a policy admits `anonymous`.
+    /// Serve clients without credentials: where a policy admits `anonymous`, and each model as NAMESPACE/NAME.
     #[arg(long)]
     allow_anonymous: bool,
     /// A Secret's key from an environment variable, such as default/openai:api-key=OPENAI_API_KEY; may be given more than once.

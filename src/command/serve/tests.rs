@@ -199,6 +199,17 @@ async fn clients_are_who_the_policy_admits() {
 }
 
 #[tokio::test]
+async fn a_model_needs_no_policy_where_anyone_may_call() {
+    let a = engine("a").await;
+    let folder = Folder::new("direct", &served("a", &a));
+    for (allow_anonymous, expected) in [(true, StatusCode::OK), (false, StatusCode::UNAUTHORIZED)] {
+        let (mut follower, app) = world(&folder, &[], allow_anonymous);
+        follower.begin().unwrap();
+        assert_eq!(chat(&app, "default/a", None).await.0, expected);
+    }
+}
+
+#[tokio::test]
 async fn wrong_files_are_refused_at_the_start() {
     let folder = Folder::new(
         "start",

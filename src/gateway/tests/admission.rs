@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use futures::FutureExt;
 use http::Request;
 
 use super::engine::{Engine, paris};
@@ -91,7 +92,8 @@ async fn anonymous_clients_are_served_where_both_installer_and_policy_allow_it()
     assert_eq!(ask_as(&world, "sk-whatever-the-sdk-wants").await.status, 200);
     assert_eq!(ask_as(&world, "stranger.x.web").await.status, 401);
     let direct = ASK.replace("assistant", "claims/a");
-    assert_eq!(world.ask_with(&[], &direct).await.status, 200);
+    assert_eq!(world.ask_with(&[], &direct).await.status, 403);
+    assert!(!world.get("/v1/models", &[]).await.text.contains("claims/a"));
 }
 
 #[tokio::test]
@@ -143,6 +145,19 @@ async fn while_kubernetes_does_not_answer_known_clients_go_on_and_others_are_tol
     assert_eq!(world.ask(ASK).await.status, 200);
     world.reviewer.is_down.store(true, Ordering::SeqCst);
     assert_eq!(world.ask(ASK).await.status, 200);
+}
+
+#[tokio::test]
+async fn clients_that_hang_up_leave_their_turn_to_others() {
+    let engine = Engine::start(paris()).await;
+    let world = World::over(&[&engine], ONLY_A);
+    world.reviewer.is_silent.store(true, Ordering::SeqCst);
+    for index in 0..20 {
+        assert!(ask_as(&world, &format!("claims.{index}.web")).now_or_never().is_none());
+    }
+    world.reviewer.is_silent.store(false, Ordering::SeqCst);
+    assert_eq!(world.ask(ASK).await.status, 200);
+    assert_eq!(ask_as(&world, "claims.0.web").await.status, 200);
 }
 
 #[tokio::test]

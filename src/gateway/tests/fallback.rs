@@ -25,7 +25,7 @@ async fn every_failure_before_the_first_content_moves_the_request_on() {
         ("silent", vec![Do::Hang]),
         ("silent after the head", vec![stream_head(), Do::Hang]),
         ("silent after the opening", vec![stream_head(), chunk(OPENING), Do::Hang]),
-        ("only comments", vec![stream_head(), chunk(": ping\n\n"), Do::Hang]),
+        ("silent but for comments", vec![stream_head(), chunk(": ping\n\n"), Do::Hang]),
         ("closed after the opening", vec![stream_head(), chunk(OPENING), Do::Close]),
         ("ended after the opening", vec![stream_head(), chunk(OPENING), stream_end()]),
         ("stalled within a plain body", vec![Do::Send(long_body.to_owned()), Do::Hang]),
@@ -36,10 +36,15 @@ async fn every_failure_before_the_first_content_moves_the_request_on() {
         ("not HTTP", vec![Do::Send("hello\r\n\r\n".to_owned()), Do::Close]),
         ("an empty answer", answers(200, "", "")),
     ];
-    let cases = failures.into_iter().map(async |(name, script)| {
+    // Only streamed answers have a limit for their first content.
+    let asked = |name: &str| if name.starts_with("silent") { vec![STREAM] } else { vec![ASK, STREAM] };
+    let cases = failures
+        .into_iter()
+        .flat_map(|(name, script)| asked(name).into_iter().map(move |ask| (name, ask, script.clone())));
+    let cases = cases.map(async |(name, ask, script)| {
         let (a, b) = (Engine::start(script).await, Engine::start(paris()).await);
         let world = World::over(&[&a, &b], &format!("{SHORT}, {A_THEN_B}"));
-        let answer = world.ask(ASK).await;
+        let answer = world.ask(ask).await;
         assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, CONTENT), "{name}");
         assert_eq!(answer.header("x-portfolio-model"), "claims/b", "{name}");
         assert_eq!(answer.header("x-portfolio-attempts"), "2", "{name}");
@@ -116,13 +121,31 @@ async fn a_silent_model_is_not_waited_for_twice() {
     let world = World::new();
     world.pod("a", &[&pods[0].url, &pods[1].url]);
     world.route(&format!("{SHORT}, {ONLY_A}"));
-    let answer = world.ask(ASK).await;
+    let answer = world.ask(STREAM).await;
     assert_eq!(answer.status, 504);
     assert_eq!(
         answer.error().1,
         "no model of RoutingPolicy claims/assistant answered: a sent nothing within 500ms"
     );
     assert_eq!(pods.iter().map(Engine::requests).sum::<usize>(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_in_one_piece_may_take_as_long_as_the_whole_request() {
+    let gate = Arc::new(Semaphore::new(0));
+    let mut script = vec![Do::Wait(gate.clone())];
+    script.extend(paris());
+    let engine = Engine::start(script).await;
+    let world = World::over(&[&engine], &format!("timeouts: {{firstToken: 20ms}}, {ONLY_A}"));
+    // When the streamed one, which was sent later, is given up, the time is over for the plain one too.
+    let streamed = async {
+        let answer = world.ask(STREAM).await;
+        gate.add_permits(2);
+        answer
+    };
+    let (plain, streamed) = tokio::join!(world.ask(ASK), streamed);
+    assert_eq!((plain.status.as_u16(), plain.text.as_str()), (200, CONTENT));
+    assert_eq!(streamed.status, 504);
 }
 
 #[tokio::test]

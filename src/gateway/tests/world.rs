@@ -28,14 +28,20 @@ pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 pub(super) struct Reviewer {
     pub(super) calls: AtomicUsize,
     pub(super) is_down: AtomicBool,
+    /// Never answers.
+    pub(super) is_silent: AtomicBool,
 }
 
 impl TokenReview for Arc<Reviewer> {
     fn review(&self, token: String) -> BoxFuture<'static, Result<Option<Client>, ReviewUnavailable>> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let is_down = self.is_down.load(Ordering::SeqCst);
+        let is_silent = self.is_silent.load(Ordering::SeqCst);
         async move {
             tokio::task::yield_now().await;
+            if is_silent {
+                std::future::pending::<()>().await;
+            }
             if is_down {
                 return Err(ReviewUnavailable("connection refused".to_owned()));
             }
@@ -127,6 +133,7 @@ impl World {
             evaluations: &[],
             endpoints: &self.endpoints.lock().unwrap(),
             allow_anonymous: self.allow_anonymous,
+            open_models: false,
         };
         self.source.routes.send_replace(Some(Arc::new(routing::build(&inputs).table)));
     }

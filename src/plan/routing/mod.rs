@@ -34,6 +34,8 @@ pub struct Inputs<'a> {
     pub endpoints: &'a BTreeMap<Key, Vec<String>>,
     /// Whether policies may admit clients without credentials (the installer's `allowAnonymous`).
     pub allow_anonymous: bool,
+    /// Whether anyone may call every model as `namespace/name`, whatever policies say. Never in a cluster.
+    pub open_models: bool,
 }
 
 /// What [`build`] decides.
@@ -62,7 +64,7 @@ pub fn build(inputs: &Inputs<'_>) -> Routing {
         }
     }
     for key in known.models() {
-        routes.insert(key.to_string(), Arc::new(table::direct(key, &known, inputs.allow_anonymous)));
+        routes.insert(key.to_string(), Arc::new(table::direct(key, &known, inputs.open_models)));
     }
     Routing {
         table: RouteTable::new(routes),

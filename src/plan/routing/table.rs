@@ -189,9 +189,9 @@ pub struct Backend {
 pub struct Timeouts {
     /// To connect.
     pub connect: Duration,
-    /// To the first byte of the answer.
+    /// To the first content of a streamed answer.
     pub first_token: Duration,
-    /// Between two pieces of a streamed answer.
+    /// Between two pieces of an answer.
     pub idle: Duration,
     /// For all of it.
     pub total: Duration,
@@ -242,8 +242,8 @@ pub(super) fn route(policy: &RoutingPolicy, known: &Known<'_>, allow_anonymous: 
 }
 
 /// What `namespace/name` stands for: that model alone, whatever policies require, for the service accounts of its own namespace. This is
-/// how evaluations reach a model that no policy admits yet.
-pub(super) fn direct(key: &Key, known: &Known<'_>, allow_anonymous: bool) -> Route {
+/// how evaluations reach a model that no policy admits yet. With `is_open` it is for anyone.
+pub(super) fn direct(key: &Key, known: &Known<'_>, is_open: bool) -> Route {
     let own = Admission::ServiceAccounts {
         namespaces: vec![key.namespace.clone()],
         names: Vec::new(),
@@ -252,10 +252,7 @@ pub(super) fn direct(key: &Key, known: &Known<'_>, allow_anonymous: bool) -> Rou
     Route {
         name: key.to_string(),
         policy: None,
-        clients: [Some(own), allow_anonymous.then_some(Admission::Anyone)]
-            .into_iter()
-            .flatten()
-            .collect(),
+        clients: vec![if is_open { Admission::Anyone } else { own }],
         rules: vec![Rule {
             name: "1".to_owned(),
             headers: Vec::new(),

@@ -15,6 +15,7 @@ struct World {
     evaluations: Vec<Arc<EvalJob>>,
     endpoints: BTreeMap<Key, Vec<String>>,
     allow_anonymous: bool,
+    open_models: bool,
 }
 
 impl World {
@@ -80,6 +81,7 @@ impl World {
             evaluations: &self.evaluations,
             endpoints: &self.endpoints,
             allow_anonymous: self.allow_anonymous,
+            open_models: self.open_models,
         })
     }
 
@@ -338,9 +340,9 @@ fn anonymous_clients_need_the_installers_leave() {
 
 #[test]
 fn a_model_is_called_by_its_own_name_only_from_its_own_namespace() {
-    let routing = World::new()
-        .assistant(&format!("require: {{tiers: [MissionCritical]}}, {BOTH}"))
-        .build();
+    let mut world = World::new().assistant(&format!("require: {{tiers: [MissionCritical]}}, {BOTH}"));
+    world.allow_anonymous = true;
+    let routing = world.build();
     let route = routing.table.find("claims/llama").unwrap();
     let account = |namespace: &str| Client::ServiceAccount {
         namespace: namespace.to_owned(),
@@ -349,6 +351,13 @@ fn a_model_is_called_by_its_own_name_only_from_its_own_namespace() {
     assert!(route.admits(&account("claims")) && !route.admits(&account("other")) && !route.admits(&Client::Anonymous));
     assert_eq!(names(&route.rules[0].attempts(0)), ["llama"]);
     assert!(routing.table.find("claims/nope").is_none());
+}
+
+#[test]
+fn open_models_are_called_by_their_own_names_by_anyone() {
+    let mut world = World::new();
+    world.open_models = true;
+    assert!(world.build().table.find("claims/llama").unwrap().admits(&Client::Anonymous));
 }
 
 #[test]
