@@ -235,11 +235,12 @@ pub struct EvalJobStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: runs happen on schedule. `Passed`: the latest verdict.
+    /// `Ready`: runs happen on schedule. `Passed`: the latest run's verdict, as in `verdict`; what routing obeys is in `targets`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The latest run's verdict over all targets: the worst of theirs.
+    /// The latest run's verdict over all targets: the worst of theirs. An `Invalid` one takes nothing away from what `targets` already
+    /// says about models that have not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// The slot of the latest run.
@@ -251,7 +252,7 @@ pub struct EvalJobStatus {
     /// The Job that runs now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active: Option<String>,
-    /// The latest result for each target.
+    /// The latest result for each target. This is what routing obeys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<TargetResult>,
     /// Earlier runs, the latest first.
@@ -265,12 +266,17 @@ pub struct EvalJobStatus {
 pub struct TargetResult {
     /// The ModelDeployment's name.
     pub model: String,
-    /// What the run says about it.
+    /// What the latest run that could decide says about it: an `Invalid` run, such as one whose pod was lost, leaves an earlier `Pass`,
+    /// `Fail` or `Inconclusive` about the same fingerprint in force. `Invalid`: no run has decided yet about what the model is now.
     pub verdict: Verdict,
-    /// Why, with the numbers.
+    /// Why, with the numbers; and, after an `Invalid` run, why that one decided nothing.
     pub message: String,
-    /// What was evaluated: a digest over what the model is and what it was asked. A changed model or evaluation has another, and then this
-    /// verdict no longer counts.
+    /// What was evaluated: a digest over these fields and nothing else. Of the ModelDeployment: `api.provider`, `model`, `endpoint` and
+    /// `region`; `selfHosted.source`, `engine`, `accelerator` and `custom`. Of the EvalJob: `suites` and `criteria`. When one of them
+    /// changes, this verdict no longer counts. Not in it, so that a change goes unnoticed until the next run: what is behind a name (the
+    /// lines of a dataset's ConfigMap, the weights at a URI without revision, the image of a tag, the model of a provider's alias) and the
+    /// images and arguments that the installer sets for each kind of engine. Empty: the model was changing when the run started, or what
+    /// it was is not known.
     pub fingerprint: String,
     /// The numbers of each suite.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 
 use crate::api::{EvalJob, ModelDeployment};
 
-/// The digest of what `model` answers with and what `evaluation` asks and demands. Replicas, resources, prices, tiers and schedules are
-/// left out: they do not change answers.
+/// The digest of what `model` answers with and what `evaluation` asks and demands, as the two objects state it. Replicas, resources, prices,
+/// tiers, credentials, schedules and limits are left out: they do not change answers. So is what other objects hold, which may change them:
+/// a dataset's lines, what a URI or tag points to, the installer's defaults of engines. A verdict over those lasts until the next run.
 #[must_use]
 pub fn of(model: &ModelDeployment, evaluation: &EvalJob) -> String {
     let served = json!({

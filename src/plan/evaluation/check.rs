@@ -11,7 +11,7 @@ use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::Invalid;
 use crate::plan::names::Key;
 
-/// Why no run can start; only a person can change that.
+/// Why no run can start. What is wrong by itself waits for a person; what is missing may still come, as objects are applied in any order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// `Accepted` when the specification is wrong by itself, `ResolvedRefs` when something that it names is not there.

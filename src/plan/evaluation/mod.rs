@@ -123,11 +123,7 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     };
     let next = schedule.next(now).filter(|_| !job.spec.suspend);
     facts.next = next;
-    let unsettled: Vec<String> = targets
-        .iter()
-        .filter(|model| !is_settled(model))
-        .map(|model| model.name_any())
-        .collect();
+    let unsettled = unsettled(&targets);
     let (start, wake) = match decide(job, &schedule, seen.runs, now) {
         Decision::Suspended => (None, ending),
         Decision::Wait { until } => (None, ending.or(until)),

@@ -12,12 +12,15 @@ use crate::api::eval_job::{PastRun, TargetResult, Verdict};
 use crate::api::{EvalJob, Usd};
 use crate::plan::names;
 
+/// Between what a target was last found to be and why the latest run could not find out.
+const INVALID_SINCE: &str = "; the latest run was Invalid: ";
+
 /// The memory of runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record {
     /// The verdict of the latest run that has ended.
     pub verdict: Option<Verdict>,
-    /// The latest result of each present target.
+    /// The latest result of each present target; an `Invalid` one only where no earlier one is about the same fingerprint.
     pub targets: Vec<TargetResult>,
     /// Runs that have ended, the latest first.
     pub history: Vec<PastRun>,
@@ -82,8 +85,16 @@ impl Record {
             .collect();
         let verdict = worst(results.iter().map(|target| target.verdict));
         self.verdict = Some(verdict);
-        self.targets.retain(|old| !results.iter().any(|new| new.model == old.model));
-        self.targets.extend(results);
+        for new in results {
+            match self.targets.iter_mut().find(|old| old.model == new.model) {
+                Some(old) if outlives(old, &new) => {
+                    let found = old.message.split(INVALID_SINCE).next().unwrap_or_default();
+                    old.message = format!("{found}{INVALID_SINCE}{}", new.message);
+                }
+                Some(old) => *old = new,
+                None => self.targets.push(new),
+            }
+        }
         let past = PastRun {
             slot: Time(run.slot),
             verdict,
@@ -92,6 +103,24 @@ impl Record {
         };
         self.history.insert(0, past);
     }
+}
+
+/// Whether `old` still stands after `new`: it was decided, and `new` decides nothing about anything else. An empty fingerprint is that of
+/// nothing in particular; what `old` is about is compared with the present wherever it is used.
+fn outlives(old: &TargetResult, new: &TargetResult) -> bool {
+    let is_of_the_same = new.fingerprint == old.fingerprint || new.fingerprint.is_empty();
+    new.verdict == Verdict::Invalid && old.verdict != Verdict::Invalid && !old.fingerprint.is_empty() && is_of_the_same
+}
+
+/// Whether the latest run said `verdict` about the target, whatever it kept from an earlier one.
+#[must_use]
+pub fn was_last(target: &TargetResult, verdict: Verdict) -> bool {
+    let latest = if target.message.contains(INVALID_SINCE) {
+        Verdict::Invalid
+    } else {
+        target.verdict
+    };
+    latest == verdict
 }
 
 /// The run that the status says is going on and whose Job is gone. What it asked is not known any more, so it says nothing about any

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::check::Problem;
-use super::record::Record;
+use super::record::{self, Record};
 use crate::api::EvalJob;
 use crate::api::condition::{self, Claim, Kind, Status, seconds};
 use crate::api::eval_job::{EvalJobStatus, Verdict};
@@ -12,12 +12,17 @@ use crate::api::eval_job::{EvalJobStatus, Verdict};
 /// Why a due run has not started: the reason of `Reconciling`, whose transition time then tells since when.
 const WAITING: &str = "WaitingForTargets";
 
-/// Since when a due run waits for targets to settle.
+/// Since when a due run waits for targets to settle. Other reasons than waiting are `Reconciling` too and leave its transition time where it
+/// is, but `Ready` is not `True` under them.
 #[must_use]
 pub fn waiting_since(job: &EvalJob, now: Timestamp) -> Timestamp {
     let conditions = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let waiting = condition::find(conditions, Kind::Reconciling).filter(|c| c.reason == WAITING);
-    waiting.map_or(now, |c| c.last_transition_time.0)
+    let since = |kind| {
+        condition::find(conditions, kind)
+            .filter(|c| c.reason == WAITING)
+            .map(|c| c.last_transition_time.0)
+    };
+    since(Kind::Reconciling).max(since(Kind::Ready)).unwrap_or(now)
 }
 
 /// What the status is about.
@@ -66,8 +71,14 @@ fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
         if *claim == Kind::ResolvedRefs {
             claims.push(accepted());
         }
+        // What is not there yet may be applied a moment later; what is wrong by itself needs a person.
+        let hope = if *claim == Kind::ResolvedRefs {
+            Kind::Reconciling
+        } else {
+            Kind::Stalled
+        };
         let because = |kind, status: bool| Claim::new(kind, status, reason, message.clone());
-        claims.extend([because(*claim, false), because(Kind::Ready, false), because(Kind::Stalled, true)]);
+        claims.extend([because(*claim, false), because(Kind::Ready, false), because(hope, true)]);
         return claims;
     }
     let resolved = Claim::new(Kind::ResolvedRefs, true, "Resolved", "every model and dataset that it names exists");
@@ -76,19 +87,17 @@ fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
     } else if !facts.waiting_for.is_empty() {
         let targets = facts.waiting_for.join(", ");
         (
-            "WaitingForTargets",
+            WAITING,
             format!("a run is due and waits for {targets}: not ready yet, or still changing"),
         )
     } else {
         let zone = job.spec.schedule.time_zone.as_deref().unwrap_or("UTC");
         ("Scheduled", format!("runs at {:?} {zone}", job.spec.schedule.cron))
     };
-    claims.extend([accepted(), resolved, Claim::new(Kind::Ready, true, ready.0, ready.1)]);
-    if !facts.waiting_for.is_empty() {
-        let targets = facts.waiting_for.join(", ");
-        let message = format!("a run is due and waits for {targets}: not ready yet, or still changing");
-        claims.push(Claim::new(Kind::Reconciling, true, WAITING, message));
+    if ready.0 == WAITING {
+        claims.push(Claim::new(Kind::Reconciling, true, WAITING, ready.1.clone()));
     }
+    claims.extend([accepted(), resolved, Claim::new(Kind::Ready, true, ready.0, ready.1)]);
     claims
 }
 
@@ -121,7 +130,7 @@ fn passed(facts: &Facts<'_>) -> Claim {
         Verdict::Inconclusive => (Status::Unknown, "Inconclusive"),
         Verdict::Invalid => (Status::Unknown, "Invalid"),
     };
-    let of_that_verdict = record.targets.iter().filter(|target| target.verdict == verdict);
+    let of_that_verdict = record.targets.iter().filter(|target| record::was_last(target, verdict));
     let reasons: Vec<String> = of_that_verdict
         .map(|target| format!("{}: {}", target.model, target.message))
         .collect();

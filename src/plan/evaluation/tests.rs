@@ -230,6 +230,75 @@ fn a_job_that_was_deleted_while_it_ran_is_an_invalid_run_about_no_present_model(
     assert_eq!(*world.status(), recorded);
 }
 
+/// A world whose model has passed, and whose next run was then lost, `broken` in between.
+fn passed_and_lost(broken: impl FnOnce(&mut World)) -> World {
+    let mut world = World::new();
+    world.at(SLOT).ends(SLOT, 460).at("2026-05-02T02:10:00Z");
+    broken(&mut world);
+    world.at("2026-05-03T02:00:00Z");
+    world.jobs.clear();
+    world.at("2026-05-03T02:05:00Z");
+    world
+}
+
+#[test]
+fn an_invalid_run_leaves_what_was_decided_about_an_unchanged_model() {
+    let mut world = passed_and_lost(|_| {});
+    let lost = |job: &str| {
+        let why = format!("Job {job} was deleted before its report was read; wait for the next run");
+        format!("claims: accuracy 0.920 (0.893 to 0.941), at least 0.8; the latest run was Invalid: {why}")
+    };
+    let kept = world.status().targets[0].clone();
+    assert_eq!((kept.verdict, kept.message), (Verdict::Pass, lost("quality-29629560")));
+    assert_eq!(kept.fingerprint, crate::plan::fingerprint::of(&world.models[0], &world.job));
+    assert_eq!(kept.suites.len(), 1);
+    assert_eq!(world.status().verdict, Some(Verdict::Invalid));
+    assert_eq!(world.status().history[0].verdict, Verdict::Invalid);
+    assert_eq!(
+        world.condition(Kind::Passed),
+        format!("Unknown Invalid: llama: {}", lost("quality-29629560"))
+    );
+
+    world.at("2026-05-04T02:00:00Z");
+    world.jobs.clear();
+    world.at("2026-05-04T02:05:00Z");
+    let again = &world.status().targets[0].message;
+    assert_eq!(*again, lost("quality-29631000"), "reasons do not pile up");
+
+    let slot = "2026-05-05T02:00:00Z";
+    world.at(slot).ends(slot, 300).at("2026-05-05T02:10:00Z");
+    let decided = &world.status().targets[0];
+    assert_eq!(decided.verdict, Verdict::Fail);
+    assert!(!decided.message.contains("Invalid"), "{}", decided.message);
+}
+
+#[test]
+fn an_invalid_run_over_a_changed_model_keeps_nothing() {
+    let mut world = World::new();
+    world.at(SLOT).ends(SLOT, 460).at("2026-05-02T02:10:00Z");
+    world.change_model();
+    let slot = "2026-05-03T02:00:00Z";
+    world.at(slot).ends(slot, 300);
+    world.pods.clear();
+    world.at("2026-05-03T03:00:00Z");
+    let changed = &world.status().targets[0];
+    assert_eq!(changed.verdict, Verdict::Invalid);
+    assert_eq!(changed.fingerprint, crate::plan::fingerprint::of(&world.models[0], &world.job));
+    assert!(
+        world
+            .condition(Kind::Passed)
+            .starts_with("Unknown Invalid: llama: the run left no report")
+    );
+}
+
+#[test]
+fn a_model_that_changed_in_a_lost_run_is_not_passed_by_what_it_was() {
+    let world = passed_and_lost(World::change_model);
+    assert!(world.condition(Kind::Passed).starts_with("Unknown Outdated: llama"));
+    let kept = &world.status().targets[0];
+    assert_ne!(kept.fingerprint, crate::plan::fingerprint::of(&world.models[0], &world.job));
+}
+
 #[test]
 fn slots_that_fall_into_a_run_are_left_out() {
     let mut world = World::new();
@@ -305,12 +374,26 @@ fn what_is_missing_holds_a_due_run_back_until_it_comes() {
         "ConfigMapNotFound: {field}: there is no ConfigMap claims/exemplars; create it with the key cases.jsonl, or change the name"
     );
     assert_eq!(world.condition(Kind::Ready), format!("False {missing}"));
-    assert_eq!(world.condition(Kind::Stalled), format!("True {missing}"));
+    assert_eq!(world.condition(Kind::Reconciling), format!("True {missing}"));
+    assert!(condition::find(&world.status().conditions, Kind::Stalled).is_none());
     assert_eq!((world.jobs.len(), world.plan().ask_again), (0, true));
     world.datasets = datasets;
     world.at("2026-05-02T03:00:10Z");
     assert_eq!(world.status().active.as_deref(), Some("quality-29628120"));
-    assert!(condition::find(&world.status().conditions, Kind::Stalled).is_none());
+    assert!(condition::find(&world.status().conditions, Kind::Reconciling).is_none());
+}
+
+#[test]
+fn a_model_that_comes_late_has_its_own_time_to_settle() {
+    let mut world = World::new();
+    world.unsettle();
+    let models = std::mem::take(&mut world.models);
+    world.at("2026-05-02T03:00:00Z");
+    assert!(world.condition(Kind::Reconciling).starts_with("True TargetNotFound"));
+    world.models = models;
+    world.at("2026-05-02T04:00:00Z").at("2026-05-02T04:05:00Z");
+    assert!(world.condition(Kind::Reconciling).starts_with("True WaitingForTargets"));
+    assert_eq!(world.plan().wake, Some(at("2026-05-02T04:10:00Z")));
 }
 
 #[test]
@@ -324,6 +407,7 @@ fn a_broken_schedule_stalls_without_forgetting_what_is_known() {
             .condition(Kind::Accepted)
             .starts_with("False InvalidSchedule: spec.schedule.timeZone")
     );
+    assert!(world.condition(Kind::Stalled).starts_with("True InvalidSchedule"));
     assert!(!world.plan().ask_again);
     assert_eq!(world.status().verdict, Some(Verdict::Pass));
 }
