@@ -19,6 +19,7 @@ pub mod images;
 pub mod kubectl;
 pub mod namespace;
 pub mod portfolio;
+mod process;
 pub mod provider;
 pub mod scale;
 mod skip;

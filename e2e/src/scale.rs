@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -18,20 +17,23 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
-use llm_portfolio::api::ModelDeployment;
+use llm_portfolio::api::{ModelDeployment, RoutingPolicy};
 use llm_portfolio::plan::names::MODEL_LABEL;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::audit::{self, Audit, Request};
-use crate::cluster::{Cluster, Local};
+use crate::cluster::Cluster;
 use crate::fake_nodes::FakeNodes;
 use crate::images::Profile;
-use crate::portfolio::{NAMESPACE, Portfolio};
+use crate::portfolio::Portfolio;
+use crate::process::{Process, Usage};
 use crate::{namespace::Namespace, until};
 
 const OPERATOR: &str = "system:serviceaccount:llm-portfolio:llm-portfolio-operator";
+/// The one RoutingPolicy; nobody asks for its model.
+const POLICY: &str = "scale";
 /// Objects on one fake node; it has room for 250 pods.
 const PER_NODE: usize = 200;
 /// Creations under way at once: "at once" for a server, without a client's own limit being what is measured.
@@ -52,14 +54,19 @@ struct Asked {
     leases: usize,
     /// For objects that are not part of the measurement, such as those of a demo.
     elsewhere: usize,
+    /// Of all users, by name.
+    everybody: BTreeMap<String, usize>,
 }
 
 impl Asked {
     /// Adds the operator's requests since the last call; says whether any was for the measured objects.
     fn add(&mut self, log: &mut Audit, namespace: &str) -> Result<bool> {
         let before = self.here.len();
-        for request in log.take()?.into_iter().filter(|request| request.user == OPERATOR) {
+        for request in log.take()? {
+            let user = request.user.rsplit(':').next().unwrap_or_default();
+            *self.everybody.entry(user.to_owned()).or_default() += 1;
             match request {
+                r if r.user != OPERATOR => {}
                 r if r.verb == "watch" => self.watches += 1,
                 r if r.resource == "leases" => self.leases += 1,
                 r if !r.namespace.is_empty() && r.namespace != namespace => self.elsewhere += 1,
@@ -91,7 +98,7 @@ pub async fn run(count: usize, profile: Profile) -> Result<()> {
         .local()
         .context("this reads the audit log of our own cluster: unset KUBECONFIG")?;
     let _installed = Portfolio::install(&cluster, profile, &values()).await?;
-    let operator = Process::start_of_operator(&cluster, local).await?;
+    let operator = Process::fresh_operator(&cluster, local).await?;
     let ns = cluster.namespace("scale").await?;
     let nodes = FakeNodes::start(&cluster, "scale", count.div_ceil(PER_NODE), PER_NODE).await?;
     let mut log = local.audit()?;
@@ -105,7 +112,11 @@ pub async fn run(count: usize, profile: Profile) -> Result<()> {
 
     let begin = Instant::now();
     let steps = milestones(&cluster, &ns, count);
-    let made = create(&Api::namespaced(cluster.client(), ns.name()), count).await?;
+    let mut made = create(&Api::namespaced(cluster.client(), ns.name()), count).await?;
+    made.insert(
+        POLICY.to_owned(),
+        create_policy(&Api::namespaced(cluster.client(), ns.name())).await?,
+    );
     let created = begin.elapsed();
     let mut table = vec![];
     for (what, seen) in steps {
@@ -195,15 +206,30 @@ async fn create(models: &Api<ModelDeployment>, count: usize) -> Result<BTreeMap<
     stream::iter(0..count).map(one).buffer_unordered(AT_ONCE).try_collect().await
 }
 
+/// Creates a RoutingPolicy over the first of them: it must not have to wait until the others are settled.
+async fn create_policy(policies: &Api<RoutingPolicy>) -> Result<Instant> {
+    let policy = serde_json::from_value(json!({
+        "apiVersion": "llmportfolio.dev/v1alpha1", "kind": "RoutingPolicy", "metadata": {"name": POLICY},
+        "spec": {"model": POLICY, "rules": [{"targets": [{"model": "m0"}]}]},
+    }))?;
+    policies
+        .create(&PostParams::default(), &policy)
+        .await
+        .context("creating a RoutingPolicy")?;
+    Ok(Instant::now())
+}
+
 type Seen = JoinHandle<BTreeMap<String, Instant>>;
 
 /// What happens to each ModelDeployment, in this order, and when.
-fn milestones(cluster: &Cluster, ns: &Namespace, count: usize) -> [(&'static str, Seen); 6] {
+fn milestones(cluster: &Cluster, ns: &Namespace, count: usize) -> [(&'static str, Seen); 7] {
     let (client, ns) = (cluster.client(), ns.name());
     let models = || Api::<ModelDeployment>::namespaced(client.clone(), ns);
     let deployments = || Api::<Deployment>::namespaced(client.clone(), ns);
     let available = |d: &Deployment| d.status.as_ref().is_some_and(|s| s.available_replicas == Some(1));
     let told = |md: &ModelDeployment| md.status.as_ref().is_some_and(|s| !s.conditions.is_empty());
+    let policies = Api::<RoutingPolicy>::namespaced(client.clone(), ns);
+    let routed = |policy: &RoutingPolicy| policy.status.as_ref().is_some_and(|s| !s.conditions.is_empty());
     let ready = |md: &ModelDeployment| {
         md.status
             .as_ref()
@@ -223,6 +249,10 @@ fn milestones(cluster: &Cluster, ns: &Namespace, count: usize) -> [(&'static str
         (
             "an available Deployment (scheduler, fake nodes, Kubernetes' own controllers)",
             watch(deployments(), count, available),
+        ),
+        (
+            "conditions, of the one RoutingPolicy created after them (operator)",
+            watch(policies, 1, routed),
         ),
         ("Ready=True (operator)", watch(models(), count, ready)),
     ]
@@ -278,6 +308,11 @@ fn print_requests(asked: &Asked, namespace: &str, count: usize) {
         "  apart from these: {} watches begun, {} for the lease, {} for objects elsewhere",
         asked.watches, asked.leases, asked.elsewhere
     );
+    let mut everybody: Vec<(usize, &String)> = asked.everybody.iter().map(|(user, n)| (*n, user)).collect();
+    everybody.sort_unstable_by(|a, b| b.cmp(a));
+    let all: usize = everybody.iter().map(|(n, _)| n).sum();
+    let most: Vec<String> = everybody.iter().take(7).map(|(n, user)| format!("{user} {n}")).collect();
+    println!("  by everybody: {all}, of them {}", most.join(", "));
     println!("  how: the API server's audit log, the operator's service account, namespace {namespace} and what has none");
 }
 
@@ -319,89 +354,6 @@ async fn print_end(mut log: Audit, ns: Namespace, operator: &Process) -> Result<
     println!("  how: kubectl delete namespace, the audit log; {:?}", audit::count(&asked.here));
     println!("  {:.1} MiB resident then", operator.usage()?.resident as f64 / 1024.0);
     Ok(())
-}
-
-/// A process, as /proc shows it.
-struct Process {
-    folder: PathBuf,
-}
-
-#[derive(Clone, Copy)]
-struct Usage {
-    /// KiB.
-    resident: u64,
-    /// KiB.
-    peak: u64,
-    /// Seconds.
-    cpu: f64,
-}
-
-impl Process {
-    /// A fresh operator: what an earlier one had to remember would be measured with it.
-    async fn start_of_operator(cluster: &Cluster, local: &Local) -> Result<Self> {
-        let kubectl = async |arguments: &[&str]| cluster.kubectl().run(&[&["-n", NAMESPACE], arguments].concat()).await;
-        kubectl(&["rollout", "restart", "deployment/llm-portfolio-operator"]).await?;
-        kubectl(&["rollout", "status", "deployment/llm-portfolio-operator", "--timeout=120s"]).await?;
-        until("one operator is left", Duration::from_secs(60), async || {
-            let mut found = Self::of_component(cluster, local, "operator").await?;
-            ensure!(found.len() == 1, "{} operators", found.len());
-            Ok(found.pop())
-        })
-        .await
-    }
-
-    async fn of_component(cluster: &Cluster, local: &Local, component: &str) -> Result<Vec<Self>> {
-        let path = "jsonpath={.items[*].status.containerStatuses[0].containerID}";
-        let label = format!("app.kubernetes.io/component={component}");
-        let ids = cluster
-            .kubectl()
-            .run(&["-n", NAMESPACE, "get", "pods", "-l", &label, "-o", path])
-            .await?;
-        let mut found = vec![];
-        for id in ids.split_whitespace() {
-            found.push(Self {
-                folder: local.process(id).await?,
-            });
-        }
-        Ok(found)
-    }
-
-    /// Everything that works while ModelDeployments become Ready, by name.
-    async fn all(cluster: &Cluster, local: &Local) -> Result<Vec<(String, Self)>> {
-        let mut all = vec![(
-            "this program".to_owned(),
-            Self {
-                folder: "/proc/self".into(),
-            },
-        )];
-        for name in local.parts().names()? {
-            let folder = format!("/proc/{}", local.parts().pid(&name)?).into();
-            all.push((name, Self { folder }));
-        }
-        for component in ["operator", "gateway"] {
-            let pods = Self::of_component(cluster, local, component).await?;
-            all.extend(pods.into_iter().map(|process| (component.to_owned(), process)));
-        }
-        Ok(all)
-    }
-
-    fn usage(&self) -> Result<Usage> {
-        let read = |file: &str| std::fs::read_to_string(self.folder.join(file)).with_context(|| format!("{} ended", self.folder.display()));
-        let (status, stat) = (read("status")?, read("stat")?);
-        let kib = |field: &str| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(field)?.split_whitespace().next()?.parse().ok())
-        };
-        // After the name in parentheses; user and system time in hundredths of a second.
-        let numbers = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-        let ticks: u64 = numbers.filter_map(|n| n.parse::<u64>().ok()).sum();
-        Ok(Usage {
-            resident: kib("VmRSS:").context("no VmRSS")?,
-            peak: kib("VmHWM:").context("no VmHWM")?,
-            cpu: ticks as f64 / 100.0,
-        })
-    }
 }
 
 fn load() -> Result<String> {

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
@@ -14,9 +13,6 @@ use crate::plan::backend;
 use crate::plan::names::Key;
 
 use super::Context;
-
-/// Moves that come together are handled together.
-const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Does the chores whenever models or backend Secrets move, until the stream of moves ends.
 pub(super) async fn run(cx: Arc<Context>, followed: Followed, moves: impl Stream<Item = ()> + Send) {
@@ -36,7 +32,5 @@ pub(super) async fn run(cx: Arc<Context>, followed: Followed, moves: impl Stream
         if moves.next().await.is_none() {
             return;
         }
-        tokio::time::sleep(DEBOUNCE).await;
-        while futures::poll!(moves.next()).is_ready() {}
     }
 }

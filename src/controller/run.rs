@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::channel::mpsc::unbounded;
@@ -38,6 +39,9 @@ use super::{eval_job, model_deployment, orphans, routing_policy};
 const CONCURRENCY: u16 = 16;
 /// Moves of one object within this time are handled together.
 const DEBOUNCE: Duration = Duration::from_millis(200);
+/// What is done for all objects at once is done at most this often. Longer than [`DEBOUNCE`], which begins anew at each move: a policy
+/// that every model wakes would otherwise wait until none has moved for that long, which in a large portfolio is never.
+const GATHER: Duration = Duration::from_millis(500);
 
 /// What the operator was started with.
 pub struct Setup {
@@ -120,13 +124,16 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         labelled(pods.subscribe(), EVAL_JOB_LABEL).boxed(),
         by_model.boxed(),
     ]);
-    let policy_moves = select_all([
+    let policy_moves = gathered(select_all([
         models.subscribe().map(drop).boxed(),
         evaluations.subscribe().map(drop).boxed(),
         slices.subscribe().map(drop).boxed(),
         policies.subscribe().map(drop).boxed(),
-    ]);
-    let chores = select_all([models.subscribe().map(drop).boxed(), backends.subscribe().map(drop).boxed()]);
+    ]));
+    let chores = gathered(select_all([
+        models.subscribe().map(drop).boxed(),
+        backends.subscribe().map(drop).boxed(),
+    ]));
 
     let config = || controller::Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
     let (model_store, policy_store, evaluation_store) = (models.store(), policies.store(), evaluations.store());
@@ -195,6 +202,16 @@ async fn finished<T, E: std::fmt::Debug>(results: impl Stream<Item = Result<T, E
         .await;
 }
 
+/// Moves that come within [`GATHER`] of each other as one.
+fn gathered(moves: impl Stream<Item = ()> + Unpin + Send) -> impl Stream<Item = ()> + Send {
+    futures::stream::unfold(moves, async |mut moves| {
+        moves.next().await?;
+        tokio::time::sleep(GATHER).await;
+        while let Poll::Ready(Some(())) = futures::poll!(moves.next()) {}
+        Some(((), moves))
+    })
+}
+
 /// The owner that a child's label names, in the child's namespace.
 fn labelled<C, K>(children: impl Stream<Item = Arc<C>> + Send + 'static, label: &'static str) -> impl Stream<Item = ObjectRef<K>> + Send
 where
@@ -222,4 +239,31 @@ fn models_naming(models: &[Arc<ModelDeployment>], secret: &Key) -> Vec<ObjectRef
 fn evaluations_of(evaluations: &[Arc<EvalJob>], model: &Key) -> Vec<ObjectRef<EvalJob>> {
     let asks_it = |job: &&Arc<EvalJob>| Key::of(&***job).namespace == model.namespace && job.spec.targets.models.contains(&model.name);
     evaluations.iter().filter(asks_it).map(|job| reference(&Key::of(&**job))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_all_objects_wake_runs_while_they_go_on_moving() {
+        let every = Duration::from_millis(50);
+        let (moved, moves) = unbounded();
+        let begin = tokio::time::Instant::now();
+
+        tokio::spawn(async move {
+            for _ in 0..200 {
+                tokio::time::sleep(every).await;
+                moved.unbounded_send(()).unwrap();
+            }
+        });
+        let runs = gathered(moves).count().await;
+
+        let took = begin.elapsed();
+        assert!(
+            took < 200 * every + 2 * GATHER,
+            "the last move is not forgotten, nor waited for: {took:?}"
+        );
+        assert!((10..=20).contains(&runs), "{runs} runs in {took:?}");
+    }
 }
