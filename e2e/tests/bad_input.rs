@@ -103,9 +103,16 @@ async fn what_breaks_a_rule_is_refused_with_its_field_and_its_remedy() -> Result
     let ns = cluster.namespace("refused").await?;
     let mut untold = vec![];
     for (what, kind, spec, words) in REFUSED {
-        let refusal = ns.apply(&object(kind, "bad", spec)).await.err().with_context(|| format!("{what} was accepted"))?;
+        let refusal = ns
+            .apply(&object(kind, "bad", spec))
+            .await
+            .err()
+            .with_context(|| format!("{what} was accepted"))?;
         let refusal = format!("{refusal:#}");
-        println!("{what}: {}", refusal.split_once("Error from server").map_or(refusal.as_str(), |(_, words)| words));
+        println!(
+            "{what}: {}",
+            refusal.split_once("Error from server").map_or(refusal.as_str(), |(_, words)| words)
+        );
         if !refusal.contains(words) {
             untold.push(format!("{what}: {refusal}"));
         }

@@ -120,12 +120,19 @@ async fn kill_pod(cluster: &Cluster, ns: &str, selector: &str) -> Result<()> {
         Ok(Some(()))
     })
     .await?;
-    cluster.kubectl().run(&["-n", ns, "wait", "--for=condition=Ready", &format!("pod/{pod}"), "--timeout=90s"]).await.map(drop)
+    cluster
+        .kubectl()
+        .run(&["-n", ns, "wait", "--for=condition=Ready", &format!("pod/{pod}"), "--timeout=90s"])
+        .await
+        .map(drop)
 }
 
 async fn serves(asker: &Arc<Asker>) -> Result<()> {
     until("the policy answers", Duration::from_secs(120), async || {
-        let answer = asker.client.post(&asker.url, &[("authorization", &asker.bearer)], &asker.body).await?;
+        let answer = asker
+            .client
+            .post(&asker.url, &[("authorization", &asker.bearer)], &asker.body)
+            .await?;
         ensure!(answer.status.is_success(), "{} {}", answer.status, answer.body);
         Ok(Some(()))
     })
@@ -134,9 +141,19 @@ async fn serves(asker: &Arc<Asker>) -> Result<()> {
 
 async fn setup(cluster: &Cluster, ns: &Namespace, provider: &Provider) -> Result<Arc<Asker>> {
     let installed = Portfolio::install(cluster, Profile::Debug, "").await?;
-    ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-any"]).await?;
-    ns.apply(&PORTFOLIO.replace("PROVIDER", &provider.url()).replace("NAMESPACE", ns.name())).await?;
-    ns.kubectl(&["wait", "--for=condition=Ready", "mdep/smol", "mdep/gpt", "rpol/assistant", "--timeout=120s"]).await?;
+    ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-any"])
+        .await?;
+    ns.apply(&PORTFOLIO.replace("PROVIDER", &provider.url()).replace("NAMESPACE", ns.name()))
+        .await?;
+    ns.kubectl(&[
+        "wait",
+        "--for=condition=Ready",
+        "mdep/smol",
+        "mdep/gpt",
+        "rpol/assistant",
+        "--timeout=120s",
+    ])
+    .await?;
     let token = installed.token(ns.name(), "caller").await?;
     Ok(Arc::new(Asker {
         client: HttpClient::new(None)?,
@@ -154,7 +171,14 @@ async fn a_dead_part_costs_at_most_what_was_in_flight_on_it() -> Result<()> {
         return Ok(());
     };
     let ns = cluster.namespace("faults").await?;
-    let provider = Provider::on(local.listen(0)?, Options { tls: false, ..Options::default() }).await?;
+    let provider = Provider::on(
+        local.listen(0)?,
+        Options {
+            tls: false,
+            ..Options::default()
+        },
+    )
+    .await?;
     let asker = setup(&cluster, &ns, &provider).await?;
     serves(&asker).await?;
     let parts = local.parts();
@@ -164,7 +188,10 @@ async fn a_dead_part_costs_at_most_what_was_in_flight_on_it() -> Result<()> {
         parts.start(part)?;
         until("the API server is ready and the node too", Duration::from_secs(60), async || {
             let ready = cluster.kubectl().run(&["get", "--raw", "/readyz"]).await?;
-            cluster.kubectl().run(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=5s"]).await?;
+            cluster
+                .kubectl()
+                .run(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=5s"])
+                .await?;
             Ok((ready.trim() == "ok").then_some(()))
         })
         .await
@@ -188,7 +215,13 @@ async fn a_dead_part_costs_at_most_what_was_in_flight_on_it() -> Result<()> {
                 Ok(())
             })
             .await?;
-        println!("{part:<14}{:>5}{:>17}{:>29}{:>8.2}s", count.asked, count.attempts_failed.len(), count.lost.len(), count.slowest.as_secs_f32());
+        println!(
+            "{part:<14}{:>5}{:>17}{:>29}{:>8.2}s",
+            count.asked,
+            count.attempts_failed.len(),
+            count.lost.len(),
+            count.slowest.as_secs_f32()
+        );
         // A gateway that dies takes its open connections along, and refuses new ones until it has left its Service.
         if !count.lost.is_empty() || (part != "gateway" && !count.attempts_failed.is_empty()) {
             wrong.push(format!("{part}: {count:?}"));

@@ -37,7 +37,13 @@ async fn every_failure_before_the_first_content_moves_the_request_on() {
         ("an empty answer", answers(200, "", "")),
     ];
     // Only streamed answers have a limit for their first content.
-    let asked = |name: &str| if name.starts_with("silent") { vec![STREAM] } else { vec![ASK, STREAM] };
+    let asked = |name: &str| {
+        if name.starts_with("silent") {
+            vec![STREAM]
+        } else {
+            vec![ASK, STREAM]
+        }
+    };
     let cases = failures
         .into_iter()
         .flat_map(|(name, script)| asked(name).into_iter().map(move |ask| (name, ask, script.clone())));

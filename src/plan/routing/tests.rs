@@ -198,7 +198,11 @@ fn a_pod_model_without_a_ready_pod_is_out() {
 
 #[test]
 fn an_api_model_that_was_pointed_elsewhere_is_out_until_it_is_confirmed_there() {
-    let mut world = World::new().policy("assistant", "2026-01-01T00:00:00Z", "{model: assistant, rules: [{targets: [{model: gpt}]}]}");
+    let mut world = World::new().policy(
+        "assistant",
+        "2026-01-01T00:00:00Z",
+        "{model: assistant, rules: [{targets: [{model: gpt}]}]}",
+    );
     let mut elsewhere = (*world.models[1]).clone();
     elsewhere.spec.api.as_mut().unwrap().endpoint = Some("https://elsewhere.example.com/v1".to_owned());
     world.models[1] = Arc::new(elsewhere);
