@@ -54,7 +54,8 @@ pub struct ModelDeploymentSpec {
     /// The model runs in pods that the operator makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_hosted: Option<SelfHosted>,
-    /// What a token costs; used for the cost of requests and evaluations. Without it costs are unknown, never zero.
+    /// What a token costs; used for the cost of evaluations and its cap, `spec.limits.maxCostUSD` of an EvalJob. Without it costs are unknown,
+    /// never zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
 }
@@ -107,7 +108,8 @@ impl fmt::Display for Class {
 #[x_kube(validation = Rule::new("self.provider == 'OpenAICompatible' || has(self.credentials)")
     .message("credentials are required for this provider: name the Secret and its key").field_path(".credentials"))]
 pub struct ApiSource {
-    /// Whose API it is, which decides the wire format, the default endpoint and how credentials are sent.
+    /// Whose API it is, which decides the default endpoint and how the key is checked. Requests are OpenAI's chat completions with the key
+    /// as bearer token, whoever it is: Anthropic serves these too.
     pub provider: Provider,
     /// What the provider calls the model, such as `gpt-5-mini`.
     #[schemars(length(min = 1, max = 256))]

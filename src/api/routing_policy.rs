@@ -53,7 +53,8 @@ pub struct RoutingPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub clients: Vec<ClientMatch>,
-    /// What every target and fallback must fulfil; one that does not gets no request, even when nothing else is left.
+    /// What every target and fallback must fulfil; one that does not gets no request under this name, even when nothing else is left. Calls of
+    /// a model as `namespace/name`, for service accounts of its own namespace, are not subject to it: evaluations use them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require: Option<Requirements>,
     /// Which models answer; the first rule that matches a request decides.
@@ -231,12 +232,13 @@ pub struct Timeouts {
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 2s"))]
     pub connect: Option<Duration>,
-    /// To the first byte of its answer; after it the next model is tried. Default: 60s.
+    /// To the first content of a streamed answer (`stream: true`); after it the next model is tried. An answer in one piece begins
+    /// only when it is finished: until then only `connect` and `total` count. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 20s"))]
     pub first_token: Option<Duration>,
-    /// Between two pieces of a streamed answer; after it the stream ends with an error. Default: 60s.
+    /// Between two pieces of an answer; after it a stream that has begun ends with an error. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 15s"))]

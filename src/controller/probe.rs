@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::api::model_deployment::ApiSource;
 use crate::plan::backend::{self, Answer};
+use crate::protocol::root_cause;
 
 /// How long a provider may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -74,13 +75,4 @@ impl Prober {
             },
         }
     }
-}
-
-/// The innermost error, which is the one that says something.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

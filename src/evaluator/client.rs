@@ -20,6 +20,7 @@ use serde_json::json;
 
 use super::dataset::Message;
 use crate::protocol::openai::{self, Usage};
+use crate::protocol::root_cause;
 
 /// The longest answer asked for; the benchmark's own limit.
 const MOST_TOKENS: u32 = 2048;
@@ -300,14 +301,6 @@ struct ErrorWords {
     kind: Option<String>,
     code: Option<serde_json::Value>,
     param: Option<String>,
-}
-
-/// The innermost error, which is the one that says something.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |e| e.source())
-        .last()
-        .map(ToString::to_string)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

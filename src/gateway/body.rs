@@ -48,7 +48,7 @@ impl Room {
         if announced.is_some_and(|length| length > self.limit) {
             return Err(self.too_large());
         }
-        match timeout(READ_TIME, self.collect(announced.unwrap_or(0), body)).await {
+        match timeout(READ_TIME, self.collect(body)).await {
             Ok(held) => held,
             Err(_) => Err(Refusal::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -58,8 +58,9 @@ impl Room {
         }
     }
 
-    async fn collect(&self, announced: usize, mut body: Body) -> Result<Held, Refusal> {
-        let mut room = self.pages(announced).await?;
+    /// Takes room as the bytes come: what is only announced must not keep others out.
+    async fn collect(&self, mut body: Body) -> Result<Held, Refusal> {
+        let mut room = self.pages(0).await?;
         // Most bodies come in one piece, which is then passed on without a copy.
         let mut first = Bytes::new();
         let mut more = BytesMut::new();
@@ -79,7 +80,7 @@ impl Room {
                 continue;
             }
             if more.is_empty() {
-                more.reserve(announced.max(length));
+                more.reserve(length);
                 more.extend_from_slice(&std::mem::take(&mut first));
             }
             more.extend_from_slice(&piece);

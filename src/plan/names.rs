@@ -29,6 +29,9 @@ pub const DESTINATION_ANNOTATION: &str = "llmportfolio.dev/destination";
 /// Annotation of a child: the hash of what was last applied to it.
 pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
 
+/// The name of the port that an engine answers on, in the pod, the Service and the EndpointSlices.
+pub const PORT_NAME: &str = "http";
+
 /// The name of the operator in `app.kubernetes.io/managed-by`.
 pub const MANAGED_BY: &str = "llm-portfolio";
 

@@ -1,4 +1,14 @@
 //! Wire formats: reading just enough of a request or answer, and changing as few bytes as possible. Pure; imports nothing of ours.
 
+use std::error::Error;
+use std::iter;
+
 pub mod openai;
 pub mod sse;
+
+/// The innermost error of a request that failed, which is the one that says something.
+#[must_use]
+pub fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |error| (*error).source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
+}

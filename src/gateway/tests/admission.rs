@@ -229,6 +229,25 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
 }
 
 #[tokio::test]
+async fn bodies_that_are_only_announced_keep_nobody_out() {
+    let engine = Engine::start(paris()).await;
+    let world = World::with(|options| (options.max_body_bytes, options.max_body_bytes_together) = (32 << 10, 64 << 10));
+    world.pod("a", &[&engine.url]);
+    world.route(ONLY_A);
+    assert_eq!(world.ask(ASK).await.status, 200);
+    let announcing = || {
+        let mut request = post(&[("authorization", "Bearer claims.x.web"), ("content-length", "32768")], "");
+        *request.body_mut() = Body::from_stream(futures::stream::pending::<std::io::Result<Vec<u8>>>());
+        world.call(request).boxed()
+    };
+    let mut waiting = [announcing(), announcing()];
+    for request in &mut waiting {
+        assert!(request.now_or_never().is_none());
+    }
+    assert_eq!(world.ask(ASK).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_body_that_comes_in_pieces_is_put_together() {
     let engine = Engine::start(paris()).await;
     let world = World::over(&[&engine], ONLY_A);

@@ -110,7 +110,7 @@ async fn what_identifies_the_provider_stays_here() {
 async fn an_api_model_is_called_by_its_own_name_with_our_credentials_and_follows_their_rotation() {
     let engine = Engine::start(paris()).await;
     let world = World::new();
-    world.api("gpt", &engine.url);
+    world.api("gpt", "OpenAICompatible", &engine.url);
     world.route("rules: [{targets: [{model: gpt}]}]");
     let without = world.ask(ASK).await;
     assert_eq!(without.status, 502);
@@ -127,6 +127,25 @@ async fn an_api_model_is_called_by_its_own_name_with_our_credentials_and_follows
             seen.head
         );
         assert!(seen.body.starts_with(br#"{"model":"gpt-5-mini","#));
+    }
+}
+
+#[tokio::test]
+async fn every_provider_gets_openais_chat_completions_and_its_key_as_bearer_token() {
+    let engine = Engine::start(paris()).await;
+    let world = World::new();
+    let credentials = Credentials::bearer([(Key::new("claims", "m"), "sk-1".to_owned())]);
+    world.source.credentials.send_replace(credentials.into());
+    for provider in ["OpenAI", "Anthropic", "OpenAICompatible"] {
+        world.api("m", provider, &engine.url);
+        world.route("rules: [{targets: [{model: m}]}]");
+        assert_eq!(world.ask(ASK).await.status, 200, "{provider}");
+        let head = engine.last().head;
+        assert!(head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{provider}: {head}");
+        assert!(
+            head.contains("authorization: Bearer sk-1\r\n") && !head.contains("x-api-key"),
+            "{provider}: {head}"
+        );
     }
 }
 

@@ -104,10 +104,10 @@ impl World {
         self.endpoints.lock().unwrap().insert(Key::new("claims", name), urls);
     }
 
-    /// An API model in namespace `claims`, called `gpt-5-mini` at this address.
-    pub(super) fn api(&self, name: &str, url: &str) {
+    /// A provider's model in namespace `claims`, called `gpt-5-mini` at this address.
+    pub(super) fn api(&self, name: &str, provider: &str, url: &str) {
         let spec = format!(
-            "{{api: {{provider: OpenAICompatible, model: gpt-5-mini, endpoint: '{url}/v1', credentials: {{secretRef: {{name: s, key: k}}}}}}}}"
+            "{{api: {{provider: {provider}, model: gpt-5-mini, endpoint: '{url}/v1', credentials: {{secretRef: {{name: s, key: k}}}}}}}}"
         );
         let ready = "{type: Ready, status: 'True', reason: Ready, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}";
         self.model(name, &spec, &format!("{{conditions: [{ready}]}}"));

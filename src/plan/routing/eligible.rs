@@ -114,11 +114,9 @@ impl<'a> Known<'a> {
         let urls: Result<Vec<Uri>, _> = urls.iter().map(|url| url.parse()).collect();
         Ok(Backend {
             model: key.clone(),
-            class: md.spec.class(),
             urls: urls.map_err(|e| format!("has an endpoint that is not a URL ({e}): correct it"))?,
             upstream_model: served_name(md),
             has_credentials: md.spec.api.as_ref().is_some_and(|api| api.credentials.is_some()),
-            price: md.spec.price.clone(),
         })
     }
 }

@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
-use crate::plan::names::{Key, MODEL_LABEL};
-
-/// The name of the port of a model's Service that answers requests.
-const PORT_NAME: &str = "http";
+use crate::plan::names::{Key, MODEL_LABEL, PORT_NAME};
 
 /// The base URLs, such as `http://198.19.0.7:8080`, of every ready address that is not about to go, for each model, sorted.
 #[must_use]

@@ -9,7 +9,6 @@ use http::Uri;
 use super::access::{Admission, Client, admissions};
 use super::eligible::{Exclusion, Known};
 use crate::api::RoutingPolicy;
-use crate::api::model_deployment::{Class, Price};
 use crate::api::routing_policy::{RouteRule, Strategy};
 use crate::plan::names::Key;
 
@@ -172,16 +171,12 @@ pub struct Candidate {
 pub struct Backend {
     /// The ModelDeployment.
     pub model: Key,
-    /// API, Open or Custom.
-    pub class: Class,
     /// The full URLs of its chat completions, at least one; each is another pod, or the one provider.
     pub urls: Vec<Uri>,
     /// What the other side calls the model.
     pub upstream_model: String,
     /// Whether a request without our credentials would be in vain.
     pub has_credentials: bool,
-    /// What its tokens cost, if known.
-    pub price: Option<Price>,
 }
 
 /// How long each step of a request may take.

@@ -227,6 +227,19 @@ fn an_api_model_is_out_until_its_provider_confirmed_it() {
 }
 
 #[test]
+fn anthropic_is_asked_for_openais_chat_completions() {
+    let ready = "{conditions: [{type: Ready, status: 'True', reason: R, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}]}";
+    let spec = "{api: {provider: Anthropic, model: claude-sonnet-4-5, credentials: {secretRef: {name: anthropic, key: api-key}}}}";
+    let routing = World::default().model("claude", spec, ready).build();
+    let backend = routing.table.backends().next().unwrap();
+    assert_eq!(backend.urls, ["https://api.anthropic.com/v1/chat/completions"]);
+    assert_eq!(
+        (backend.upstream_model.as_str(), backend.has_credentials),
+        ("claude-sonnet-4-5", true)
+    );
+}
+
+#[test]
 fn a_model_of_another_tier_is_out() {
     let world = World::new().assistant(&format!("require: {{tiers: [Regulated, MissionCritical]}}, {BOTH}"));
     assert_eq!(world.why_not("llama"), "");

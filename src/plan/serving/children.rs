@@ -60,10 +60,10 @@ pub fn plan(md: &ModelDeployment, own: &SelfHosted, settings: &Settings) -> Resu
         spec: Some(ServiceSpec {
             selector: Some(selector.clone()),
             ports: Some(vec![ServicePort {
-                name: Some(pod::PORT_NAME.to_owned()),
+                name: Some(names::PORT_NAME.to_owned()),
                 port: 80,
                 protocol: Some("TCP".to_owned()),
-                target_port: Some(IntOrString::String(pod::PORT_NAME.to_owned())),
+                target_port: Some(IntOrString::String(names::PORT_NAME.to_owned())),
                 ..ServicePort::default()
             }]),
             ..ServiceSpec::default()

@@ -16,12 +16,11 @@ use crate::api::model_deployment::SelfHosted;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::Invalid;
+use crate::plan::names::PORT_NAME;
 
 use super::engine;
 use super::source::{self, MODELS, Weights};
 
-/// The name of the port that the engine answers on, in the pod, the Service and the EndpointSlices.
-pub(super) const PORT_NAME: &str = "http";
 /// The name of the engine's container.
 pub(super) const CONTAINER: &str = "engine";
 /// Nobody's user: the images need none of their own.
