@@ -9,6 +9,9 @@ use e2e::portfolio::Portfolio;
 use e2e::provider::{Provider, Script};
 use e2e::{Cluster, skip, until};
 
+/// From an EvalJob to the verdict of its first run: at most a minute until its slot, then its pod.
+const A_RUN: Duration = Duration::from_secs(150);
+
 /// A spec that the API server refuses, and a part of its words.
 const REFUSED: [(&str, &str, &str, &str); 14] = [
     (
@@ -252,6 +255,20 @@ async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() ->
     }
     told(&ns, "mdep/good", "ProviderAnswers").await?;
     told(&ns, "rpol/first", "Routing").await?;
+
+    // What only a run can find: the second line of the dataset has no answer.
+    ns.apply(&object("EvalJob", "broken-line", &eval("* * * * *", "UTC", "good", "cases")))
+        .await?;
+    let path = "jsonpath={.status.verdict} {.status.targets[0].message}";
+    let words = until("a run says that a line is broken", A_RUN, async || {
+        let words = ns.kubectl(&["get", "evj/broken-line", "-o", path]).await?;
+        anyhow::ensure!(words.starts_with("Invalid "), "{words}");
+        Ok(Some(words))
+    })
+    .await?;
+    println!("evj/broken-line: {words}");
+    let broken = "ConfigMap cases, broken line 2: expected is missing; add it or remove the line";
+    assert!(words.contains(broken), "{words}");
 
     // The remedy works: a corrected Secret is noticed by itself.
     let corrected = "apiVersion: v1\nkind: Secret\nmetadata: {name: wrong}\nstringData: {key: sk-good}\n";

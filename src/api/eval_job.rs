@@ -53,7 +53,9 @@ pub struct EvalJobSpec {
     /// What must hold for the verdict `Pass`; all of it.
     #[schemars(length(min = 1, max = 16))]
     pub criteria: Vec<Criterion>,
-    /// What one run may use. A run that reaches a limit stops and its verdict is `Invalid`.
+    /// What one run may use. A run that reaches a limit stops and its verdict is `Invalid`. Restarts of the evaluator in its pod count
+    /// together. A run whose pod is lost, by eviction or with its node, ends `Invalid`; what Kubernetes' replacement of it spends comes on
+    /// top, until the operator removes it: seconds, or while no operator runs at most the limits again for each of three replacements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
     /// How much of the past is kept.

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::Status;
 use kube::core::object::HasStatus;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -47,6 +48,14 @@ pub enum Error {
         key: Key,
         /// Its words.
         message: String,
+    },
+    /// The namespace is being deleted.
+    #[error("{kind} {key} cannot be made: its namespace is being deleted")]
+    Terminating {
+        /// The kind of object.
+        kind: String,
+        /// Which object.
+        key: Key,
     },
     /// The name of a child is taken by an object that is not ours; it is left alone.
     #[error("{kind} {key} exists and does not belong to this object; rename or delete it")]
@@ -168,6 +177,10 @@ impl Cluster {
             .patch(&key.name, &parameters, &Patch::Apply(&body))
             .await;
         let applied = applied.map_err(|error| match error {
+            kube::Error::Api(status) if is_terminating(&status) => Error::Terminating {
+                kind: K::kind(&()).into_owned(),
+                key: key.clone(),
+            },
             kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => Error::Refused {
                 kind: K::kind(&()).into_owned(),
                 key: key.clone(),
@@ -286,6 +299,12 @@ impl Cluster {
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &key.namespace);
         api.get_opt(&key.name).await.map_err(failed::<ConfigMap>("reading", key))
     }
+}
+
+/// Whether the server refuses because the namespace is going.
+fn is_terminating(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// Whether a live object is the child that `desired` means: by its controller, or, where owner references do not reach, by our labels.

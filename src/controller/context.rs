@@ -10,6 +10,7 @@ use kube::runtime::controller::Action;
 use crate::api::condition::{self, Kind};
 use crate::api::{ModelDeployment, Settings};
 use crate::cluster::{self, Cluster};
+use crate::plan::names::Key;
 use crate::plan::{Invalid, model};
 
 use super::probe::Prober;
@@ -54,6 +55,15 @@ impl Context {
         self.cluster.set_status(md, model::invalid(md, invalid, now)).await?;
         Ok(Action::await_change())
     }
+}
+
+/// The problem of an object whose child's name is taken; the child is left alone.
+pub(super) fn taken(kind: &str, key: &Key) -> Invalid {
+    Invalid::new(
+        "metadata.name",
+        format!("{kind} {key} exists and belongs to somebody else"),
+        "rename this object or delete that one",
+    )
 }
 
 /// When to look again at an object that is settled.

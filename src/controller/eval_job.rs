@@ -13,13 +13,16 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use crate::api::EvalJob;
+use crate::api::condition::Kind;
 use crate::api::eval_job::{EvalJobStatus, Verdict};
-use crate::plan::evaluation::check::Datasets;
+use crate::cluster;
+use crate::plan::Invalid;
+use crate::plan::evaluation::check::{self, Datasets, Problem};
 use crate::plan::evaluation::job::Runner;
 use crate::plan::evaluation::{self, Plan, Seen, observe};
 use crate::plan::names::{EVAL_JOB_LABEL, Key};
 
-use super::context::{Context, Error, resync, retry};
+use super::context::{Context, Error, resync, retry, taken};
 
 /// A slot may be a moment away; two looks within less are one.
 const SOONEST: Duration = Duration::from_millis(100);
@@ -45,16 +48,23 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
         datasets: datasets.as_ref(),
         runs: &runs,
     };
+    let mut plan = evaluation::plan(&job, seen, &runner(&cx), now);
+    if let Some(start) = &plan.start {
+        match cx.cluster.apply(start).await {
+            Ok(_) => {}
+            Err(cluster::Error::NameTaken { kind, key }) => plan = evaluation::refused(&job, seen, &name_taken(&kind, &key), now),
+            Err(refused @ cluster::Error::Refused { .. }) => plan = evaluation::refused(&job, seen, &job_refused(&refused), now),
+            Err(cluster::Error::Terminating { .. }) => return Ok(Action::await_change()),
+            Err(error) => return Err(error.into()),
+        }
+    }
     let Plan {
-        start,
+        start: _,
         status,
         prune,
         wake,
         ask_again,
-    } = evaluation::plan(&job, seen, &runner(&cx), now);
-    if let Some(start) = start {
-        cx.cluster.apply(&start).await?;
-    }
+    } = plan;
     let again = if ask_again { retry(&status.conditions, now) } else { at(wake, now) };
     let news = news(&job, &status);
     cx.cluster.set_status(&*job, status).await?;
@@ -67,6 +77,24 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
         cx.cluster.prune::<Job>(&Key::new(Key::of(&*job).namespace, name)).await?;
     }
     Ok(again)
+}
+
+/// A quota, an admission policy or a field that the server does not take.
+fn job_refused(refused: &cluster::Error) -> Problem {
+    Problem {
+        claim: Kind::Accepted,
+        reason: check::JOB_REFUSED,
+        invalid: Invalid::new("spec", refused.to_string(), "correct what it names"),
+    }
+}
+
+/// A name is not freed by waiting alone, so that it is taken is a condition and no error.
+fn name_taken(kind: &str, key: &Key) -> Problem {
+    Problem {
+        claim: Kind::Accepted,
+        reason: check::NAME_TAKEN,
+        invalid: taken(kind, key),
+    }
 }
 
 fn runner(cx: &Context) -> Runner {

@@ -20,7 +20,7 @@ use crate::plan::backend::{self, Answer, Credential};
 use crate::plan::names::{self, Key};
 use crate::plan::serving::{self, Observed, Serving};
 
-use super::context::{Context, Error, resync, retry};
+use super::context::{Context, Error, resync, retry, taken};
 
 /// How often a provider that answered is asked again, so that a revoked key is noticed without traffic.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
@@ -44,12 +44,10 @@ pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Res
         }
     };
     let invalid = match done {
-        Err(Error(cluster::Error::NameTaken { kind, key })) => Invalid::new(
-            "metadata.name",
-            format!("{kind} {key} exists and belongs to somebody else"),
-            "rename this object or delete that one",
-        ),
+        Err(Error(cluster::Error::NameTaken { kind, key })) => taken(&kind, &key),
         Err(Error(refused @ cluster::Error::Refused { .. })) => Invalid::new("spec", refused.to_string(), "correct what it names"),
+        // Nothing can be made any more, and the object goes too.
+        Err(Error(cluster::Error::Terminating { .. })) => return Ok(Action::await_change()),
         done => return done,
     };
     // Others may remove what is in the way, or raise a quota.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
@@ -268,6 +269,38 @@ spec: {replicas: 7}
         "{}",
         stalled.message
     );
+}
+
+#[tokio::test]
+async fn a_job_of_somebody_else_is_left_alone_and_named() {
+    let first = server();
+    evaluation(first.clone(), started(&first)).await.unwrap();
+    let path = run_of_quality(&first);
+    let name = path.rsplit('/').next().unwrap();
+    let server = server();
+    server.put(&format!(
+        "
+apiVersion: batch/v1
+kind: Job
+metadata: {{name: {name}, namespace: claims}}
+spec: {{parallelism: 7, template: {{spec: {{containers: []}}}}}}
+"
+    ));
+    evaluation(server.clone(), started(&server)).await.unwrap();
+    let theirs: Job = server.get(&path).unwrap();
+    assert_eq!(theirs.spec.and_then(|spec| spec.parallelism), Some(7));
+    let status = server.get::<EvalJob>(EVALUATION).unwrap().status.unwrap();
+    assert_eq!(status.active, None);
+    for kind in ["Accepted", "Ready", "Stalled"] {
+        let said = status.conditions.iter().find(|c| c.type_ == kind).unwrap();
+        assert_eq!(said.reason, "NameTaken");
+        let taken = format!("Job claims/{name} exists and belongs to somebody else; rename this object or delete that one");
+        assert!(said.message.contains(&taken), "{}", said.message);
+    }
+    server.requests();
+    evaluation(server.clone(), started(&server)).await.unwrap();
+    let requests = server.requests();
+    assert!(requests.iter().all(|request| request.starts_with("GET")), "{requests:?}");
 }
 
 #[tokio::test]

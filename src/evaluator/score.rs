@@ -184,12 +184,12 @@ mod tests {
     /// Real answers of real models to 12,032 questions, with the counts that the benchmark's authors' own extraction gives.
     #[test]
     fn recorded_answers_are_read_as_the_benchmarks_authors_read_them() {
-        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut data = here.ancestors().map(|folder| folder.join("shared/data/mmlu-pro"));
-        let Some(data) = data.find(|folder| folder.is_dir()) else {
+        let folder = std::env::var("LLM_PORTFOLIO_DATA").unwrap_or_else(|_| "../shared/data".to_owned());
+        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("mmlu-pro");
+        if !data.is_dir() {
             println!("skipped: no data");
             return;
-        };
+        }
         for (model, rows, right, unparsed) in [
             ("gemini-1.5-pro-002", 12_020, 8444, 8),
             ("gemini-1.5-flash-002", 12_012, 7699, 71),

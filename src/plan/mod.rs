@@ -6,6 +6,7 @@ pub mod evaluation;
 pub mod fingerprint;
 pub mod model;
 pub mod names;
+pub mod pods;
 pub mod routing;
 pub mod serving;
 pub mod statistics;

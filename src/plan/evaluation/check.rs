@@ -22,6 +22,12 @@ pub struct Problem {
     pub invalid: Invalid,
 }
 
+/// The reason when an object of somebody else has the name of the Job of a run.
+pub const NAME_TAKEN: &str = "NameTaken";
+
+/// The reason when the API server does not take the Job of a run.
+pub const JOB_REFUSED: &str = "JobRefused";
+
 /// The ConfigMaps that an EvalJob names, by name, as far as they exist.
 pub type Datasets = BTreeMap<String, ConfigMap>;
 

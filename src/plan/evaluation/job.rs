@@ -18,7 +18,8 @@ use crate::plan::names::{self, Key};
 
 /// A run that is not done by then is stuck; with the retries below it is Kubernetes that ends it.
 const DEADLINE_SECONDS: i64 = 6 * 60 * 60;
-/// Restarts of the container, each of which goes on where the last one stopped.
+/// Restarts of the container, each of which goes on where the last one stopped. Kubernetes would also replace a lost pod so often, and the
+/// new one would start from nothing: `observe` ends such a run, because a policy for failed pods cannot be had with `OnFailure`.
 const RETRIES: i32 = 3;
 /// The kubelet renews the token at 80 % of this; an hour is what it does by itself.
 const TOKEN_SECONDS: i64 = 3600;

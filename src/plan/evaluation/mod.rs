@@ -26,7 +26,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use self::check::Datasets;
+use self::check::{Datasets, Problem};
 use self::job::Runner;
 use self::observe::Run;
 use self::record::Record;
@@ -68,7 +68,7 @@ pub struct Plan {
     pub prune: Vec<String>,
     /// When time alone will change something.
     pub wake: Option<Timestamp>,
-    /// Whether a dataset is missing: its coming wakes nobody, so it must be asked for again.
+    /// Whether a dataset is missing or a name is taken: that this ends wakes nobody, so it must be asked for again.
     pub ask_again: bool,
 }
 
@@ -91,42 +91,22 @@ pub fn wants_datasets(job: &EvalJob, models: &[Arc<ModelDeployment>], runs: &[Ru
 /// What to do about `job` now.
 #[must_use]
 pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> Plan {
-    let record = Record::of(job, seen.runs);
-    let mut facts = Facts {
-        problem: None,
-        waiting_for: &[],
-        outdated: &outdated(job, &record, seen.models),
-        active: going_on(seen.runs).map(|run| (run.name.clone(), run.slot)),
-        next: None,
-        record,
-    };
-    let prune = superseded(seen.runs, &facts.record);
-    let ending = seen.runs.iter().filter_map(|run| match run.state {
-        observe::State::Ending(until) => Some(until),
-        observe::State::Running | observe::State::Ended(..) => None,
-    });
-    let ending = ending.min();
-
     let checked = check::accept(job).and_then(|schedule| Ok((schedule, check::resolve(job, seen.models, seen.datasets)?)));
     let (schedule, targets) = match checked {
         Ok(checked) => checked,
-        Err(problem) => {
-            facts.problem = Some(&problem);
-            return Plan {
-                start: None,
-                status: status::status(job, facts, now),
-                prune,
-                wake: ending,
-                ask_again: problem.claim == Kind::ResolvedRefs,
-            };
-        }
+        Err(problem) => return refused(job, seen, &problem, now),
     };
+    let record = Record::of(job, seen.runs);
+    let outdated = outdated(job, &record, seen.models);
+    let mut facts = facts(record, &outdated, seen.runs);
+    let prune = needless(seen.runs, &facts.record);
+    let look = look(seen.runs);
     let next = schedule.next(now).filter(|_| !job.spec.suspend);
     facts.next = next;
     let unsettled = unsettled(&targets);
     let (start, wake) = match decide(job, &schedule, seen.runs, now) {
-        Decision::Suspended => (None, ending),
-        Decision::Wait { until } => (None, ending.or(until)),
+        Decision::Suspended => (None, look),
+        Decision::Wait { until } => (None, look.or(until)),
         Decision::Start { .. } if !unsettled.is_empty() && now < patience(job, now) => {
             facts.waiting_for = &unsettled;
             (None, Some(patience(job, now)))
@@ -148,15 +128,49 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     }
 }
 
+/// What to do about `job` when `problem` keeps its runs from starting.
+#[must_use]
+pub fn refused(job: &EvalJob, seen: Seen<'_>, problem: &Problem, now: Timestamp) -> Plan {
+    let record = Record::of(job, seen.runs);
+    let outdated = outdated(job, &record, seen.models);
+    let facts = Facts {
+        problem: Some(problem),
+        ..facts(record, &outdated, seen.runs)
+    };
+    Plan {
+        start: None,
+        prune: needless(seen.runs, &facts.record),
+        status: status::status(job, facts, now),
+        wake: look(seen.runs),
+        ask_again: problem.claim == Kind::ResolvedRefs || problem.reason == check::NAME_TAKEN,
+    }
+}
+
+/// What the runs so far come to.
+fn facts<'a>(record: Record, outdated: &'a [String], runs: &'a [Run]) -> Facts<'a> {
+    let active = going_on(runs).filter(|run| record.latest().is_none_or(|latest| run.slot > latest));
+    Facts {
+        problem: None,
+        waiting_for: &[],
+        outdated,
+        active: active.map(|run| (run.name.clone(), run.slot)),
+        trouble: active.and_then(Run::trouble),
+        next: None,
+        record,
+    }
+}
+
+/// When time alone will change what a run is.
+fn look(runs: &[Run]) -> Option<Timestamp> {
+    runs.iter().filter_map(Run::look).min()
+}
+
 /// What the schedule asks for now. Missed slots count from the latest run's end, or the object's creation.
 fn decide(job: &EvalJob, schedule: &Schedule, runs: &[Run], now: Timestamp) -> Decision {
     let created = job.creation_timestamp().map_or(now, |time| time.0);
     let status = job.status.as_ref();
     let scheduled = status.and_then(|s| s.last_schedule_time.as_ref()).map(|time| time.0);
-    let ran = runs.iter().flat_map(|run| match run.state {
-        observe::State::Ended(end, _) => [Some(run.slot), Some(end)],
-        observe::State::Running | observe::State::Ending(_) => [Some(run.slot), None],
-    });
+    let ran = runs.iter().flat_map(|run| [Some(run.slot), run.end()]);
     let since = ran.chain([scheduled, Some(created)]).flatten().max().unwrap_or(created);
     schedule::due(schedule, job.spec.suspend, going_on(runs).is_some(), since, now)
 }
@@ -208,10 +222,11 @@ fn outdated(job: &EvalJob, record: &Record, models: &[Arc<ModelDeployment>]) -> 
     job.spec.targets.models.iter().filter(|name| !is_current(name)).cloned().collect()
 }
 
-/// Ended runs but the latest few.
-fn superseded(runs: &[Run], record: &Record) -> Vec<String> {
-    let recorded = |run: &&Run| !run.is_going_on() && record.latest().is_some_and(|latest| run.slot <= latest);
-    let ended: Vec<&Run> = runs.iter().filter(recorded).collect();
-    let kept = ended.len().saturating_sub(KEPT_JOBS);
-    ended[..kept].iter().map(|run| run.name.clone()).collect()
+/// Recorded runs that have not ended, such as those that were given up, and the ended ones but the latest few.
+fn needless(runs: &[Run], record: &Record) -> Vec<String> {
+    let is_recorded = |run: &&Run| record.latest().is_some_and(|latest| run.slot <= latest);
+    let has_ended = |run: &&Run| matches!(run.state, observe::State::Ended(..));
+    let (ended, stuck): (Vec<&Run>, Vec<&Run>) = runs.iter().filter(is_recorded).partition(has_ended);
+    let superseded = &ended[..ended.len().saturating_sub(KEPT_JOBS)];
+    superseded.iter().chain(&stuck).map(|run| run.name.clone()).collect()
 }

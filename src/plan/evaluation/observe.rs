@@ -1,4 +1,10 @@
 //! The runs that exist: an EvalJob's Jobs and what their pods left behind.
+//!
+//! ```text
+//! Starting ──► Running ──► Ending ──► Ended: a report, or why there is none
+//!     │           │
+//!     └───────────┴──► Stuck: it did not start in time, or its pod was lost; recorded, then its Job is removed
+//! ```
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +17,25 @@ use kube::ResourceExt;
 use super::report::Report;
 use crate::api::EvalJob;
 use crate::plan::names::{self, Key};
+use crate::plan::pods::{self, Trouble, Words};
 
 /// Jobs and pods are watched apart, so a Job may be seen to end before its pod is. After so long the pod is not coming.
 const POD_GRACE: SignedDuration = SignedDuration::from_secs(30);
+
+/// How long a pod may take until its container runs: pulling an image and adding a node take minutes, what takes longer does not heal by
+/// itself, and meanwhile no other run can start.
+const START_LIMIT: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long a Job may be without a pod before it is said to have none.
+const NO_POD_GRACE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Where a person mends the pods of runs.
+const WORDS: Words = Words {
+    subject: "the evaluator",
+    room: "Free or add capacity",
+    image: "the value image of the chart",
+    memory: "split the dataset into suites of fewer lines",
+};
 
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,19 +53,56 @@ pub struct Run {
 /// How far a run is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
+    /// No container of the Job has started yet.
+    Starting {
+        /// What keeps it.
+        trouble: Option<Trouble>,
+        /// When to look again.
+        look: Timestamp,
+    },
     /// The Job goes on.
     Running,
     /// The Job has ended, its pod's message has not been seen yet; look again at this time.
     Ending(Timestamp),
     /// It has ended at this time, with a report or the reason why there is none.
     Ended(Timestamp, Result<Report, String>),
+    /// It was given up at this time for this reason, and its Job is still there.
+    Stuck(Timestamp, String),
 }
 
 impl Run {
     /// Whether no other run may start yet.
     #[must_use]
     pub fn is_going_on(&self) -> bool {
-        !matches!(self.state, State::Ended(..))
+        self.end().is_none()
+    }
+
+    /// When it ended.
+    #[must_use]
+    pub fn end(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Ended(at, _) | State::Stuck(at, _) => Some(at),
+            State::Starting { .. } | State::Running | State::Ending(_) => None,
+        }
+    }
+
+    /// When time alone will change what it is.
+    #[must_use]
+    pub fn look(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Starting { look, .. } => Some(look),
+            State::Ending(until) => Some(until),
+            State::Running | State::Ended(..) | State::Stuck(..) => None,
+        }
+    }
+
+    /// What keeps it from starting.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Trouble> {
+        match &self.state {
+            State::Starting { trouble, .. } => trouble.as_ref(),
+            State::Running | State::Ending(_) | State::Ended(..) | State::Stuck(..) => None,
+        }
     }
 }
 
@@ -81,7 +140,7 @@ fn fingerprints(job: &Job) -> BTreeMap<String, String> {
 
 fn state(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
     let Some((end, failure)) = end(job, now) else {
-        return State::Running;
+        return unended(job, pods, now);
     };
     match message(job, pods) {
         Some(text) => State::Ended(end, read(&text, failure.as_deref())),
@@ -91,6 +150,60 @@ fn state(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
             State::Ended(end, Err(format!("the run left no report: {why}; wait for the next run")))
         }
     }
+}
+
+/// How far a Job is that Kubernetes has not ended.
+fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
+    let status = job.status.clone().unwrap_or_default();
+    let is_failing = status
+        .conditions
+        .iter()
+        .flatten()
+        .any(|c| c.type_ == "FailureTarget" && c.status == "True");
+    // A container that fails is started again in its pod; a pod that fails was evicted or its node is gone, and with it what was spent.
+    if status.failed.unwrap_or(0) > 0 && !is_failing {
+        let why = "the run's pod was lost, and with it what it had found and spent; wait for the next run";
+        return State::Stuck(now, why.to_owned());
+    }
+    let own: Vec<&Pod> = of_job(job, pods).collect();
+    if own.iter().any(|pod| has_started(pod)) {
+        return State::Running;
+    }
+    let name = job.name_any();
+    let start = status.start_time.or_else(|| job.creation_timestamp()).map_or(now, |time| time.0);
+    let trouble = if own.is_empty() && now >= start + NO_POD_GRACE {
+        let message = format!("the Job has no pod; see `kubectl describe job {name}` for what refuses it, such as a quota");
+        Some(Trouble {
+            reason: "PodsRefused",
+            message,
+            stalled: false,
+        })
+    } else {
+        pods::trouble(own.iter().copied(), &WORDS)
+    };
+    let limit = start + START_LIMIT;
+    if now >= limit {
+        let why = trouble.map_or_else(|| format!("see `kubectl describe job {name}`"), |trouble| trouble.message);
+        let minutes = START_LIMIT.as_mins();
+        return State::Stuck(limit, format!("the run did not start within {minutes} minutes: {why}"));
+    }
+    let without_pod = Some(start + NO_POD_GRACE).filter(|at| own.is_empty() && now < *at);
+    State::Starting {
+        trouble,
+        look: without_pod.unwrap_or(limit),
+    }
+}
+
+fn has_started(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let mut containers = status.and_then(|s| s.container_statuses.as_ref()).into_iter().flatten();
+    containers.any(|container| {
+        let is_waiting = container
+            .state
+            .as_ref()
+            .is_none_or(|s| s.running.is_none() && s.terminated.is_none());
+        !is_waiting || container.restart_count > 0
+    })
 }
 
 /// When the Job ended and, if it failed, why.
@@ -109,11 +222,15 @@ fn end(job: &Job, now: Timestamp) -> Option<(Timestamp, Option<String>)> {
     is("Complete").map(|complete| (at(complete), None))
 }
 
+fn of_job<'a>(job: &Job, pods: &'a [Arc<Pod>]) -> impl Iterator<Item = &'a Pod> {
+    let (namespace, name) = (job.namespace(), job.name_any());
+    let is_own = move |pod: &&Pod| pod.namespace() == namespace && pod.labels().get("batch.kubernetes.io/job-name") == Some(&name);
+    pods.iter().map(AsRef::as_ref).filter(is_own)
+}
+
 /// The termination message of the Job's pod that ended last.
 fn message(job: &Job, pods: &[Arc<Pod>]) -> Option<String> {
-    let (namespace, name) = (job.namespace(), job.name_any());
-    pods.iter()
-        .filter(|pod| pod.namespace() == namespace && pod.labels().get("batch.kubernetes.io/job-name") == Some(&name))
+    of_job(job, pods)
         .filter_map(|pod| {
             let container = pod.status.as_ref()?.container_statuses.as_ref()?.first()?;
             let ended = container.state.as_ref()?.terminated.as_ref()?;
@@ -169,9 +286,76 @@ mod tests {
     }
 
     #[test]
-    fn a_job_without_an_end_is_running() {
-        assert_eq!(observed("{active: 1}", &[], END), State::Running);
-        assert_eq!(observed("{}", &[], END), State::Running);
+    fn a_job_whose_container_runs_is_running_for_as_long_as_kubernetes_lets_it() {
+        let running = fixtures::pod("2026-05-02T02:00:00Z", None);
+        assert_eq!(observed(STARTED, &[running], "2026-05-02T07:00:00Z"), State::Running);
+    }
+
+    const STARTED: &str = "{active: 1, startTime: '2026-05-02T02:00:00Z'}";
+
+    fn waiting(pod_status: &str) -> Arc<Pod> {
+        let mut pod = Pod::clone(&fixtures::pod("2026-05-02T02:00:00Z", None));
+        pod.status = Some(fixtures::read(pod_status));
+        Arc::new(pod)
+    }
+
+    #[test]
+    fn a_pod_that_cannot_start_is_told_at_once_and_given_up_after_a_quarter_of_an_hour() {
+        let unschedulable = "{conditions: [{type: PodScheduled, status: 'False', message: '0/3 nodes are available'}]}";
+        let unpulled = "{containerStatuses: [{name: evaluate, image: 'nowhere:1', imageID: '', ready: false, restartCount: 0,
+            state: {waiting: {reason: ImagePullBackOff, message: 'back-off 5m'}}}]}";
+        for (status, reason, message) in [
+            (
+                unschedulable,
+                "Unschedulable",
+                "no node can take the pod: 0/3 nodes are available. Free or add capacity",
+            ),
+            (
+                unpulled,
+                "ImageNotAvailable",
+                "the image \"nowhere:1\" cannot be pulled; check the value image of the chart and the node's access to its registry",
+            ),
+        ] {
+            let limit = at("2026-05-02T02:15:00Z");
+            let State::Starting {
+                trouble: Some(trouble),
+                look,
+            } = observed(STARTED, &[waiting(status)], "2026-05-02T02:14:59Z")
+            else {
+                panic!("it is not told")
+            };
+            assert_eq!((trouble.reason, trouble.message.as_str(), look), (reason, message, limit));
+            assert_eq!(
+                observed(STARTED, &[waiting(status)], "2026-05-02T03:00:00Z"),
+                State::Stuck(limit, format!("the run did not start within 15 minutes: {message}"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_job_without_a_pod_is_told_after_a_minute() {
+        let minute = at("2026-05-02T02:01:00Z");
+        let quiet = State::Starting {
+            trouble: None,
+            look: minute,
+        };
+        assert_eq!(observed(STARTED, &[], "2026-05-02T02:00:01Z"), quiet);
+        let State::Starting { trouble, look } = observed(STARTED, &[], "2026-05-02T02:01:00Z") else {
+            panic!("it is given up")
+        };
+        assert_eq!((trouble.unwrap().reason, look), ("PodsRefused", at("2026-05-02T02:15:00Z")));
+    }
+
+    #[test]
+    fn a_job_whose_pod_was_lost_is_not_repeated() {
+        let lost = "{active: 1, failed: 1, startTime: '2026-05-02T02:00:00Z'}";
+        let State::Stuck(_, why) = observed(lost, &[fixtures::pod("2026-05-02T02:00:00Z", None)], END) else {
+            panic!("it goes on")
+        };
+        assert!(why.starts_with("the run's pod was lost"), "{why}");
+        let failing = "{failed: 1, startTime: '2026-05-02T02:00:00Z', conditions: [{type: FailureTarget, status: 'True'}]}";
+        let ended = fixtures::pod("2026-05-02T02:00:00Z", Some("Killed"));
+        assert_eq!(observed(failing, &[ended], END), State::Running);
     }
 
     #[test]

@@ -38,11 +38,12 @@ impl Record {
         };
         let vanished = vanished(job, runs);
         let ended = runs.iter().filter_map(|run| match &run.state {
-            State::Ended(_, result) => Some((run, result)),
-            State::Running | State::Ending(_) => None,
+            State::Ended(_, result) => Some((run, result.as_ref().map_err(String::as_str))),
+            State::Stuck(_, why) => Some((run, Err(why.as_str()))),
+            State::Starting { .. } | State::Running | State::Ending(_) => None,
         });
-        for (run, result) in ended.chain(vanished.iter().map(|(run, result)| (run, result))) {
-            record.add(job, run, result.as_ref().map_err(String::as_str));
+        for (run, result) in ended.chain(vanished.iter().map(|(run, why)| (run, Err(why.as_str())))) {
+            record.add(job, run, result);
         }
         let wanted = &job.spec.targets.models;
         record.targets.retain(|target| wanted.contains(&target.model));
@@ -125,7 +126,7 @@ pub fn was_last(target: &TargetResult, verdict: Verdict) -> bool {
 
 /// The run that the status says is going on and whose Job is gone. What it asked is not known any more, so it says nothing about any
 /// fingerprint.
-fn vanished(job: &EvalJob, runs: &[Run]) -> Option<(Run, Result<Report, String>)> {
+fn vanished(job: &EvalJob, runs: &[Run]) -> Option<(Run, String)> {
     let name = job.status.as_ref()?.active.as_ref()?;
     if runs.iter().any(|run| run.name == *name) {
         return None;
@@ -138,7 +139,7 @@ fn vanished(job: &EvalJob, runs: &[Run]) -> Option<(Run, Result<Report, String>)
     };
     Some((
         run,
-        Err(format!("Job {name} was deleted before its report was read; wait for the next run")),
+        format!("Job {name} was deleted before its report was read; wait for the next run"),
     ))
 }
 

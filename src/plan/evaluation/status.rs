@@ -8,6 +8,7 @@ use super::record::{self, Record};
 use crate::api::EvalJob;
 use crate::api::condition::{self, Claim, Kind, Status, seconds};
 use crate::api::eval_job::{EvalJobStatus, Verdict};
+use crate::plan::pods::Trouble;
 
 /// Why a due run has not started: the reason of `Reconciling`, whose transition time then tells since when.
 const WAITING: &str = "WaitingForTargets";
@@ -38,6 +39,8 @@ pub struct Facts<'a> {
     pub outdated: &'a [String],
     /// The Job that goes on, and its slot.
     pub active: Option<(String, Timestamp)>,
+    /// What keeps that Job from starting.
+    pub trouble: Option<&'a Trouble>,
     /// The next slot.
     pub next: Option<Timestamp>,
 }
@@ -82,6 +85,12 @@ fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
         return claims;
     }
     let resolved = Claim::new(Kind::ResolvedRefs, true, "Resolved", "every model and dataset that it names exists");
+    if let Some(trouble) = facts.trouble {
+        let job = facts.active.as_ref().map_or("", |(name, _)| name);
+        let because = |kind, status: bool| Claim::new(kind, status, trouble.reason, format!("{job} does not start: {}", trouble.message));
+        claims.extend([accepted(), resolved, because(Kind::Ready, false), because(Kind::Reconciling, true)]);
+        return claims;
+    }
     let ready = if job.spec.suspend {
         ("Suspended", "no run starts until spec.suspend is false".to_owned())
     } else if !facts.waiting_for.is_empty() {

@@ -300,6 +300,48 @@ fn a_model_that_changed_in_a_lost_run_is_not_passed_by_what_it_was() {
 }
 
 #[test]
+fn a_run_that_cannot_start_says_why_and_makes_room_for_the_next() {
+    let mut world = World::new();
+    world.at(SLOT);
+    let mut started = Job::clone(&world.jobs[0]);
+    started.status = Some(fixtures::read(&format!("{{active: 1, startTime: '{SLOT}'}}")));
+    world.jobs[0] = Arc::new(started);
+    let mut pod = Pod::clone(&fixtures::pod(SLOT, None));
+    pod.status = Some(fixtures::read(
+        "{conditions: [{type: PodScheduled, status: 'False', message: 0/3 nodes are available}]}",
+    ));
+    world.pods.push(Arc::new(pod));
+    world.at("2026-05-02T02:00:10Z");
+    let why = "no node can take the pod: 0/3 nodes are available. Free or add capacity";
+    let told = format!("Unschedulable: quality-29628120 does not start: {why}");
+    assert_eq!(world.condition(Kind::Ready), format!("False {told}"));
+    assert_eq!(world.condition(Kind::Reconciling), format!("True {told}"));
+    assert_eq!(world.plan().wake, Some(at("2026-05-02T02:15:00Z")));
+
+    world.now = at("2026-05-02T02:15:00Z");
+    assert_eq!(world.plan().prune, ["quality-29628120"]);
+    world.reconcile_until(2);
+    assert_eq!(
+        (world.status().verdict, world.status().active.clone()),
+        (Some(Verdict::Invalid), None)
+    );
+    let given_up = format!("the run did not start within 15 minutes: {why}");
+    assert_eq!(world.status().targets[0].message, given_up);
+    assert!(world.condition(Kind::Ready).starts_with("True Scheduled"));
+
+    world.pods = vec![fixtures::pod(SLOT, None)];
+    assert_eq!(
+        world.plan().prune,
+        ["quality-29628120"],
+        "it is over, also when it starts after all"
+    );
+    world.at("2026-05-02T02:15:10Z");
+    assert_eq!((world.jobs.len(), world.status().active.clone()), (0, None));
+    world.at("2026-05-03T02:00:00Z");
+    assert_eq!(world.status().active.as_deref(), Some("quality-29629560"));
+}
+
+#[test]
 fn slots_that_fall_into_a_run_are_left_out() {
     let mut world = World::new();
     world.job.spec.schedule.cron = "*/10 * * * *".to_owned();

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 
 use crate::api::ModelDeployment;
 use crate::api::condition::{Claim, Kind, Status};
 use crate::api::model_deployment::{ModelDeploymentStatus, SelfHosted};
 use crate::plan::model;
+use crate::plan::pods::{self, Trouble, Words};
 
 use super::pod::CONTAINER;
 
@@ -23,13 +23,13 @@ pub struct Observed<'a> {
     pub pods: &'a [Arc<Pod>],
 }
 
-/// Why pods do not answer.
-struct Trouble {
-    reason: &'static str,
-    message: String,
-    /// Whether only a person can help.
-    stalled: bool,
-}
+/// Where a person mends the pods of a model.
+const WORDS: Words = Words {
+    subject: "the engine",
+    room: "Free or add capacity, or change spec.selfHosted.accelerator or resources",
+    image: "spec.selfHosted.engine.image",
+    memory: "raise spec.selfHosted.resources.limits.memory or serve a smaller model",
+};
 
 /// The status of `md`, served by `own`.
 #[must_use]
@@ -141,11 +141,12 @@ fn trouble(observed: Observed<'_>) -> Option<Trouble> {
     let has =
         |kind: &str, status: &str| -> Option<&DeploymentCondition> { conditions.iter().find(|c| c.type_ == kind && c.status == status) };
     let deadline = has("Progressing", "False").is_some_and(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded"));
-    let is_of_it = |pod: &&Arc<Pod>| pod.metadata.deletion_timestamp.is_none() && is_made_from(pod, observed.deployment);
-    let mut pods: Vec<&Arc<Pod>> = observed.pods.iter().filter(is_of_it).collect();
-    // The latest first, by name among equals: the message must not move by itself.
-    pods.sort_by_key(|p| (std::cmp::Reverse(p.creation_timestamp().map(|t| t.0)), p.name_any()));
-    let from_pod = pods.into_iter().find_map(|pod| of_pod(pod));
+    let of_it = observed
+        .pods
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|pod| is_made_from(pod, observed.deployment));
+    let from_pod = pods::trouble(of_it, &WORDS);
     let refused = || {
         let condition = has("ReplicaFailure", "True")?;
         let message = condition.message.clone().unwrap_or_default();
@@ -177,105 +178,28 @@ fn is_current(deployment: &Deployment) -> bool {
 
 /// Whether a pod runs what the Deployment asks for now, in the fields that users correct. What the server adds to pods is not looked at.
 fn is_made_from(pod: &Pod, deployment: &Deployment) -> bool {
-    let Some(wanted) = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else {
+    let engine = |spec: &PodSpec| spec.containers.iter().find(|container| container.name == CONTAINER).cloned();
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let (Some(wanted), Some(have)) = (wanted, &pod.spec) else {
         return false;
     };
-    let Some(have) = &pod.spec else { return false };
-    let of = |spec: &PodSpec| {
-        let engine = spec.containers.iter().find(|container| container.name == CONTAINER)?;
-        Some((
-            engine.image.clone(),
-            engine.args.clone(),
-            engine.env.clone(),
-            engine.resources.clone(),
-            spec.node_selector.clone(),
-        ))
+    let same_node = have.node_selector == wanted.node_selector;
+    let (Some(wanted), Some(have)) = (engine(wanted), engine(have)) else {
+        return false;
     };
-    of(have) == of(wanted)
+    same_node
+        && (&have.image, &have.args, &have.env) == (&wanted.image, &wanted.args, &wanted.env)
+        && grants(have.resources, wanted.resources)
 }
 
-fn of_pod(pod: &Pod) -> Option<Trouble> {
-    let status = pod.status.as_ref()?;
-    let name = pod.name_any();
-    let unscheduled = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|c| c.type_ == "PodScheduled" && c.status == "False");
-    if let Some(condition) = unscheduled {
-        let why = condition.message.as_deref().unwrap_or("no reason given");
-        let message = format!("no node can take the pod: {why}. Free or add capacity, or change spec.selfHosted.accelerator or resources");
-        return Some(Trouble {
-            reason: "Unschedulable",
-            message,
-            stalled: false,
-        });
-    }
-    status
-        .container_statuses
-        .iter()
-        .flatten()
-        .find_map(|container| of_container(&name, container))
-}
-
-fn of_container(pod: &str, container: &ContainerStatus) -> Option<Trouble> {
-    let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
-    let current = container.state.as_ref().and_then(|s| s.terminated.as_ref());
-    let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref());
-    let image = &container.image;
-    let out_of_memory = [current, last]
-        .into_iter()
-        .flatten()
-        .any(|t| t.reason.as_deref() == Some("OOMKilled"));
-    let word = waiting.and_then(|w| w.reason.as_deref()).unwrap_or_default();
-    let detail = waiting.and_then(|w| w.message.as_deref()).unwrap_or_default();
-    match word {
-        "InvalidImageName" => {
-            let message = format!("{image:?} is not the name of an image; correct spec.selfHosted.engine.image");
-            Some(Trouble {
-                reason: "ImageNotAvailable",
-                message,
-                stalled: true,
-            })
-        }
-        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "RegistryUnavailable" => {
-            // The detail carries a growing delay and a request id, which would make the status move by itself.
-            let message =
-                format!("the image {image:?} cannot be pulled; check spec.selfHosted.engine.image and the node's access to its registry");
-            Some(Trouble {
-                reason: "ImageNotAvailable",
-                message,
-                stalled: false,
-            })
-        }
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            let message = format!("the container cannot be made: {detail}; correct what it names");
-            Some(Trouble {
-                reason: "ContainerConfigInvalid",
-                message,
-                stalled: false,
-            })
-        }
-        _ if out_of_memory && !container.ready => {
-            let message =
-                "the engine ran out of memory and was killed; raise spec.selfHosted.resources.limits.memory or serve a smaller model";
-            Some(Trouble {
-                reason: "OutOfMemory",
-                message: message.to_owned(),
-                stalled: false,
-            })
-        }
-        _ if word == "CrashLoopBackOff" || current.is_some() => {
-            let code = last
-                .or(current)
-                .map_or_else(String::new, |t| format!(" with exit code {}", t.exit_code));
-            let message = format!("the engine keeps ending{code}; see `kubectl logs {pod} --previous`");
-            Some(Trouble {
-                reason: "CrashLooping",
-                message,
-                stalled: false,
-            })
-        }
-        _ => None,
-    }
+/// A pod's requests default to its limits, so it may request more than it was told to.
+fn grants(have: Option<ResourceRequirements>, wanted: Option<ResourceRequirements>) -> bool {
+    let (have, wanted) = (have.unwrap_or_default(), wanted.unwrap_or_default());
+    let requested = have.requests.unwrap_or_default();
+    have.limits == wanted.limits
+        && wanted
+            .requests
+            .iter()
+            .flatten()
+            .all(|(name, amount)| requested.get(name) == Some(amount))
 }
