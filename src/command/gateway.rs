@@ -22,7 +22,7 @@ use crate::cluster::watch::{Feed, vital};
 use crate::cluster::{self, Connection, Known, tokens};
 use crate::gateway::{self, ApiKey, ApiKeys, Credentials, Drain, Gateway, Options, ReviewUnavailable, Source, TokenReview};
 use crate::plan::backend;
-use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, Key, MODEL_LABEL};
+use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, MODEL_LABEL};
 use crate::plan::routing::{self, Client, Inputs};
 
 use super::start;
@@ -174,16 +174,13 @@ impl View {
             String::from_utf8(value.0.clone()).ok()
         };
         let models = self.models.all();
-        let is_for_it = |secret: &Arc<Secret>| {
-            let model = backend::model_of(secret);
-            models.iter().any(|md| model == Some(Key::of(&**md)) && backend::is_for(secret, md))
-        };
-        let credentials = self
-            .backends
-            .all()
-            .into_iter()
-            .filter(is_for_it)
-            .filter_map(|s| Some((backend::model_of(&s)?, text(&s, backend::CREDENTIAL)?)));
+        let credentials = self.backends.all().into_iter().filter_map(|secret| {
+            Some((
+                backend::model_of(&secret)?,
+                backend::destination_of(&secret)?,
+                text(&secret, backend::CREDENTIAL)?,
+            ))
+        });
         source.credentials.send_replace(Arc::new(Credentials::bearer(credentials)));
         let keys = self.keys.all().into_iter().filter_map(|secret| {
             let key = ApiKey {

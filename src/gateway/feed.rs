@@ -67,27 +67,23 @@ impl Feed {
 
 /// What providers want to see, for each API model. Never printed.
 #[derive(Clone, Default)]
-pub struct Credentials(HashMap<Key, HeaderValue>);
+pub struct Credentials(HashMap<(Key, String), HeaderValue>);
 
 impl Credentials {
-    /// From the secret key of each model, sent as a bearer token. One that cannot be sent (it has a control character) is left out; white
-    /// space at its ends, as files and `echo` leave it, is not part of it.
-    pub fn bearer(secrets: impl IntoIterator<Item = (Key, String)>) -> Self {
+    /// From each model, where its secret key may be sent (see `backend::destination`), and the key, which is sent as a bearer token. One that
+    /// cannot be sent (it has a control character) is left out; white space at its ends, as files and `echo` leave it, is not part of it.
+    pub fn bearer(secrets: impl IntoIterator<Item = (Key, String, String)>) -> Self {
         let header = |secret: &str| {
             let mut value = HeaderValue::try_from(format!("Bearer {}", secret.trim())).ok()?;
             value.set_sensitive(true);
             Some(value)
         };
-        Self(
-            secrets
-                .into_iter()
-                .filter_map(|(model, secret)| Some((model, header(&secret)?)))
-                .collect(),
-        )
+        let entry = |(model, destination, secret): (Key, String, String)| Some(((model, destination), header(&secret)?));
+        Self(secrets.into_iter().filter_map(entry).collect())
     }
 
-    pub(super) fn of(&self, model: &Key) -> Option<&HeaderValue> {
-        self.0.get(model)
+    pub(super) fn of(&self, model: &Key, destination: &str) -> Option<&HeaderValue> {
+        self.0.get(&(model.clone(), destination.to_owned()))
     }
 }
 

@@ -143,10 +143,10 @@ impl Trial<'_> {
 
     async fn attempt(&self, model: &Backend, url: &Uri) -> Result<Answer, Failure> {
         let credentials = self.gateway.feed.credentials();
-        let credential = credentials.of(&model.model);
-        if model.has_credentials && credential.is_none() {
-            return Err(Failure::NoCredentials);
-        }
+        let credential = match &model.destination {
+            Some(destination) => Some(credentials.of(&model.model, destination).ok_or(Failure::NoCredentials)?),
+            None => None,
+        };
         let attempt = Attempt {
             url,
             headers: headers::to_model(self.headers, credential),

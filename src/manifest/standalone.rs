@@ -32,7 +32,7 @@ pub struct Standalone {
     /// Where the engines of self-hosted models answer.
     pub endpoints: BTreeMap<Key, Vec<String>>,
     /// The credential of each API model that has one.
-    pub credentials: Vec<(Key, String)>,
+    pub credentials: Vec<(Key, String, String)>,
     /// Clients' keys: the name and labels of each Secret, and the hash in it.
     pub api_keys: Vec<(String, BTreeMap<String, String>, String)>,
 }
@@ -52,7 +52,7 @@ impl Portfolio {
             let claim = match (&md.spec.api, md.annotations().get(ENDPOINT_ANNOTATION)) {
                 (Some(api), _) => self
                     .credential(api, &key, given)
-                    .map(|found| seen.credentials.extend(found.map(|c| (key.clone(), c)))),
+                    .map(|found| seen.credentials.extend(found.map(|c| (key.clone(), backend::destination(api), c)))),
                 (None, Some(url)) => {
                     seen.endpoints.insert(key, vec![url.clone()]);
                     Ok(())

@@ -4,7 +4,6 @@ use super::engine::{Engine, answers, paris};
 use super::world::World;
 use super::{ASK, ONLY_A};
 use crate::gateway::Credentials;
-use crate::plan::names::Key;
 
 #[tokio::test]
 async fn the_models_name_is_the_only_thing_that_changes() {
@@ -116,7 +115,7 @@ async fn an_api_model_is_called_by_its_own_name_with_our_credentials_and_follows
     assert_eq!(without.status, 502);
     assert_eq!(engine.requests(), 0);
     for secret in ["sk-first", "sk-second\n"] {
-        let credentials = Credentials::bearer([(Key::new("claims", "gpt"), secret.to_owned())]);
+        let credentials = Credentials::bearer([world.credential("gpt", secret)]);
         assert_eq!(format!("{credentials:?}"), "Credentials(1 models)");
         world.source.credentials.send_replace(credentials.into());
         assert_eq!(world.ask(ASK).await.status, 200);
@@ -131,13 +130,30 @@ async fn an_api_model_is_called_by_its_own_name_with_our_credentials_and_follows
 }
 
 #[tokio::test]
+async fn a_key_is_not_sent_where_the_model_was_pointed_since() {
+    let (first, second) = (Engine::start(paris()).await, Engine::start(paris()).await);
+    let world = World::new();
+    world.api("gpt", "OpenAI", &first.url);
+    world
+        .source
+        .credentials
+        .send_replace(Credentials::bearer([world.credential("gpt", "sk-first")]).into());
+    world.api("gpt", "OpenAI", &second.url);
+    world.route("rules: [{targets: [{model: gpt}]}]");
+    assert_eq!(world.ask(ASK).await.status, 502);
+    assert_eq!(second.requests(), 0);
+}
+
+#[tokio::test]
 async fn every_provider_gets_openais_chat_completions_and_its_key_as_bearer_token() {
     let engine = Engine::start(paris()).await;
     let world = World::new();
-    let credentials = Credentials::bearer([(Key::new("claims", "m"), "sk-1".to_owned())]);
-    world.source.credentials.send_replace(credentials.into());
     for provider in ["OpenAI", "Anthropic", "OpenAICompatible"] {
         world.api("m", provider, &engine.url);
+        world
+            .source
+            .credentials
+            .send_replace(Credentials::bearer([world.credential("m", "sk-1")]).into());
         world.route("rules: [{targets: [{model: m}]}]");
         assert_eq!(world.ask(ASK).await.status, 200, "{provider}");
         let head = engine.last().head;

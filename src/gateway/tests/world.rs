@@ -113,6 +113,17 @@ impl World {
         self.model(name, &spec, &format!("{{conditions: [{ready}]}}"));
     }
 
+    /// A key for a model of `claims`, for where the model points now.
+    pub(super) fn credential(&self, name: &str, secret: &str) -> (Key, String, String) {
+        let models = self.models.lock().unwrap();
+        let md = models.iter().find(|md| md.metadata.name.as_deref() == Some(name)).unwrap();
+        (
+            Key::new("claims", name),
+            backend::destination(md.spec.api.as_ref().unwrap()),
+            secret.to_owned(),
+        )
+    }
+
     fn model(&self, name: &str, spec: &str, status: &str) {
         let yaml = format!("metadata: {{name: {name}, namespace: claims}}\nspec: {spec}\nstatus: {status}");
         let mut models = self.models.lock().unwrap();

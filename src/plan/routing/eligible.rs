@@ -116,7 +116,12 @@ impl<'a> Known<'a> {
             model: key.clone(),
             urls: urls.map_err(|e| format!("has an endpoint that is not a URL ({e}): correct it"))?,
             upstream_model: served_name(md),
-            has_credentials: md.spec.api.as_ref().is_some_and(|api| api.credentials.is_some()),
+            destination: md
+                .spec
+                .api
+                .as_ref()
+                .filter(|api| api.credentials.is_some())
+                .map(backend::destination),
         })
     }
 }

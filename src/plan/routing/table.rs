@@ -175,8 +175,8 @@ pub struct Backend {
     pub urls: Vec<Uri>,
     /// What the other side calls the model.
     pub upstream_model: String,
-    /// Whether a request without our credentials would be in vain.
-    pub has_credentials: bool,
+    /// Where the credential of the model may be sent, if it needs one: a credential for elsewhere is none. See `backend::destination`.
+    pub destination: Option<String>,
 }
 
 /// How long each step of a request may take.

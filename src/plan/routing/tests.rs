@@ -142,10 +142,13 @@ fn backends_know_where_and_under_what_name_to_call() {
     let rule = &routing.table.find("assistant").unwrap().rules[0];
     let backends: Vec<_> = rule.candidates().map(|c| c.backend.clone().unwrap()).collect();
     assert_eq!(backends[0].urls, ["http://10.0.0.1:8080/v1/chat/completions"]);
-    assert_eq!((backends[0].upstream_model.as_str(), backends[0].has_credentials), ("llama", false));
+    assert_eq!(
+        (backends[0].upstream_model.as_str(), backends[0].destination.is_some()),
+        ("llama", false)
+    );
     assert_eq!(backends[1].urls, ["https://api.openai.com/v1/chat/completions"]);
     assert_eq!(
-        (backends[1].upstream_model.as_str(), backends[1].has_credentials),
+        (backends[1].upstream_model.as_str(), backends[1].destination.is_some()),
         ("gpt-5-mini", true)
     );
 }
@@ -234,7 +237,7 @@ fn anthropic_is_asked_for_openais_chat_completions() {
     let backend = routing.table.backends().next().unwrap();
     assert_eq!(backend.urls, ["https://api.anthropic.com/v1/chat/completions"]);
     assert_eq!(
-        (backend.upstream_model.as_str(), backend.has_credentials),
+        (backend.upstream_model.as_str(), backend.destination.is_some()),
         ("claude-sonnet-4-5", true)
     );
 }
