@@ -57,17 +57,20 @@ pub async fn run(profile: Profile) -> Result<()> {
     told("a chat through the policy `assistant`, as it is generated");
     let token = portfolio.token(DEMO, "visitor").await?;
     let (gateway, _forward) = reach(&cluster, &portfolio).await?;
-    chat(&gateway, &token, "What is the capital of France?").await?;
+    chat(&gateway, &token, "Name the capital city of France.").await?;
 
-    told("the evaluation runs every minute; wait for its verdict");
-    let verdict = until("EvalJob capital has a verdict", VERDICT, async || {
-        let verdict = kubectl
-            .run(&["-n", DEMO, "get", "evaljob/capital", "-o", "jsonpath={.status.verdict}"])
+    told("the evaluation runs every minute; `assistant-checked` answers once the model, as it is now, has passed");
+    until("RoutingPolicy assistant-checked obeys a verdict of Pass", VERDICT, async || {
+        let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status} {.status.conditions[?(@.type==\"Ready\")].message}";
+        let ready = kubectl
+            .run(&["-n", DEMO, "get", "routingpolicy/assistant-checked", "-o", path])
             .await?;
-        Ok((!verdict.is_empty()).then_some(verdict))
+        ensure!(ready.starts_with("True"), "{ready}");
+        Ok(Some(()))
     })
     .await?;
-    println!("{verdict}");
+    let verdict = "jsonpath={.status.verdict}: {.status.targets[0].message}";
+    println!("{}", kubectl.run(&["-n", DEMO, "get", "evaljob/capital", "-o", verdict]).await?);
 
     told("kubectl get portfolio -A");
     print!("{}", kubectl.run(&["get", "portfolio", "-A"]).await?);
