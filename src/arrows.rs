@@ -9,12 +9,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("protocol", &[]),
     ("plan", &["api"]),
-    ("telemetry", &[]),
     ("manifest", &["api", "plan"]),
-    ("cluster", &["api", "plan", "telemetry"]),
-    ("controller", &["api", "plan", "cluster", "protocol", "telemetry"]),
-    ("gateway", &["api", "plan", "protocol", "telemetry"]),
-    ("evaluator", &["api", "plan", "protocol", "telemetry"]),
+    ("cluster", &["api", "plan"]),
+    ("controller", &["api", "plan", "cluster", "protocol"]),
+    ("gateway", &["api", "plan", "protocol"]),
+    ("evaluator", &["api", "plan", "protocol"]),
     ("testing", &["api", "plan", "protocol", "cluster"]),
 ];
 

@@ -31,7 +31,7 @@ pub struct Flags {
     #[arg(long, env = "DATASETS", default_value = "/datasets")]
     datasets: PathBuf,
     /// Where answers are noted down; a run that finds it goes on where that one stopped.
-    #[arg(long, env = "PROGRESS_FILE", default_value = "/work/progress.jsonl")]
+    #[arg(long, env = "PROGRESS_FILE", default_value = "/progress/progress.jsonl")]
     progress_file: PathBuf,
     /// Where the report is written.
     #[arg(long, env = "REPORT_FILE", default_value = "/dev/termination-log")]

@@ -7,6 +7,7 @@ pub mod fingerprint;
 pub mod model;
 pub mod names;
 pub mod pods;
+mod restricted;
 pub mod routing;
 pub mod serving;
 pub mod statistics;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapProjection, Container, EmptyDirVolumeSource, EnvVar, KeyToPath, PodSecurityContext, PodSpec, PodTemplateSpec,
-    ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection, Volume, VolumeMount,
-    VolumeProjection,
+    ConfigMapProjection, Container, EmptyDirVolumeSource, EnvVar, KeyToPath, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
+    ResourceRequirements, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,6 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::run::Evaluation;
 use crate::api::EvalJob;
 use crate::plan::names::{self, Key};
+use crate::plan::restricted;
 
 /// A run that is not done by then is stuck; with the retries below it is Kubernetes that ends it.
 const DEADLINE_SECONDS: i64 = 6 * 60 * 60;
@@ -23,12 +23,10 @@ const DEADLINE_SECONDS: i64 = 6 * 60 * 60;
 const RETRIES: i32 = 3;
 /// The kubelet renews the token at 80 % of this; an hour is what it does by itself.
 const TOKEN_SECONDS: i64 = 3600;
-/// The user that our image runs as.
-const USER: i64 = 65532;
 
 const DATASETS: &str = "/datasets";
 const TOKEN_FOLDER: &str = "/var/run/secrets/llmportfolio.dev";
-const PROGRESS_FOLDER: &str = "/work";
+const PROGRESS_FOLDER: &str = "/progress";
 
 /// What the installer decides about the pods of evaluations.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,17 +72,7 @@ fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
         restart_policy: Some("OnFailure".to_owned()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                ..SeccompProfile::default()
-            }),
-            ..PodSecurityContext::default()
-        }),
+        security_context: Some(restricted::pod()),
         containers: vec![Container {
             name: "evaluate".to_owned(),
             image: Some(runner.image.clone()),
@@ -103,15 +91,7 @@ fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
                 limits: Some(quantities(&[("memory", "256Mi")])),
                 ..ResourceRequirements::default()
             }),
-            security_context: Some(SecurityContext {
-                allow_privilege_escalation: Some(false),
-                read_only_root_filesystem: Some(true),
-                capabilities: Some(Capabilities {
-                    drop: Some(vec!["ALL".to_owned()]),
-                    ..Capabilities::default()
-                }),
-                ..SecurityContext::default()
-            }),
+            security_context: Some(restricted::container()),
             termination_message_policy: Some("File".to_owned()),
             volume_mounts: Some(vec![
                 mount("datasets", DATASETS, true),

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
-    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
-    SecretKeySelector, SecurityContext, SleepAction, Volume, VolumeMount,
+    Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
+    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SecretKeySelector, SleepAction, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,16 +15,14 @@ use kube::ResourceExt;
 use crate::api::model_deployment::SelfHosted;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
-use crate::plan::Invalid;
 use crate::plan::names::PORT_NAME;
+use crate::plan::{Invalid, restricted};
 
 use super::engine;
 use super::source::{self, MODELS, Weights};
 
 /// The name of the engine's container.
 pub(super) const CONTAINER: &str = "engine";
-/// Nobody's user: the images need none of their own.
-const USER: i64 = 65532;
 /// Where engines keep what they download.
 const CACHE: &str = "/cache";
 
@@ -87,15 +85,7 @@ pub(super) fn template(
             }),
             ..Lifecycle::default()
         }),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".to_owned()]),
-                ..Capabilities::default()
-            }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(restricted::container()),
         volume_mounts: Some(storage.mounts),
         ..Container::default()
     };
@@ -108,17 +98,7 @@ pub(super) fn template(
         spec: Some(PodSpec {
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            security_context: Some(PodSecurityContext {
-                run_as_non_root: Some(true),
-                run_as_user: Some(USER),
-                run_as_group: Some(USER),
-                fs_group: Some(USER),
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".to_owned(),
-                    ..SeccompProfile::default()
-                }),
-                ..PodSecurityContext::default()
-            }),
+            security_context: Some(restricted::pod()),
             runtime_class_name: profile.runtime_class_name,
             node_selector: (!profile.node_selector.is_empty()).then_some(profile.node_selector),
             tolerations: (!profile.tolerations.is_empty()).then_some(profile.tolerations),
