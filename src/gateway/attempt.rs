@@ -16,6 +16,7 @@ use super::events::Events;
 use super::upstream::Upstream;
 use crate::plan::routing::Timeouts;
 use crate::protocol::openai::Spliced;
+use crate::protocol::root_cause;
 
 /// A plain answer up to this size is shown only when it is whole, so that one that breaks off can still be asked of another model.
 const WHOLE_LIMIT: usize = 1 << 20;
@@ -55,14 +56,14 @@ pub(super) struct Begun {
 /// Why an attempt brought no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// No connection, or not in time.
-    Unreachable,
+    /// No connection, or not in time; and why.
+    Unreachable(String),
     /// Nothing came in time.
     Silent(Duration),
     /// The connection closed instead of an answer. An idle one may have been closed by the other side just when the request was sent.
     Dropped,
-    /// It ended before it was whole, or before its first content.
-    Cut,
+    /// It ended before it was whole, or before its first content; and why.
+    Cut(String),
     /// An error where content was expected.
     Failed,
     /// A status that another model may not have.
@@ -92,9 +93,9 @@ impl Attempt<'_> {
         };
         let (head, body) = match timeout_at(first_by, upstream.send(request, self.timeouts.connect)).await {
             Ok(Ok(response)) => response.into_parts(),
-            Ok(Err(error)) if error.is_connect() => return Err(Failure::Unreachable),
+            Ok(Err(error)) if error.is_connect() => return Err(Failure::Unreachable(root_cause(&error))),
             Ok(Err(error)) if is_dropped(&error) => return Err(Failure::Dropped),
-            Ok(Err(_)) => return Err(Failure::Cut),
+            Ok(Err(error)) => return Err(Failure::Cut(root_cause(&error))),
             Err(_) => return Err(waiting.silent()),
         };
         if let Some(failure) = Failure::of(&head) {
@@ -130,11 +131,11 @@ impl Waiting<'_> {
         loop {
             let passed = match timeout_at(self.first_by, rest.frame()).await {
                 Ok(Some(Ok(frame))) => frame.into_data().map(|piece| events.pass(piece)).unwrap_or_default(),
-                Ok(Some(Err(_))) => return Err(Failure::Cut),
+                Ok(Some(Err(error))) => return Err(Failure::Cut(root_cause(&error))),
                 Ok(None) => {
                     let last = events.end();
                     if !events.seen().done {
-                        return Err(Failure::Cut);
+                        return Err(Failure::Cut("the stream ended before its first content".to_owned()));
                     }
                     last
                 }
@@ -159,12 +160,12 @@ impl Waiting<'_> {
         loop {
             match timeout_at(until, rest.frame()).await {
                 Ok(Some(Ok(frame))) => held.extend_from_slice(&frame.into_data().unwrap_or_default()),
-                Ok(None) if held.is_empty() && head.status == StatusCode::OK => return Err(Failure::Cut),
+                Ok(None) if held.is_empty() && head.status == StatusCode::OK => return Err(Failure::Cut("the answer is empty".to_owned())),
                 Ok(None) => return Ok(Answer::Whole(head, held.freeze())),
-                Ok(Some(Err(_))) => return Err(Failure::Cut),
+                Ok(Some(Err(error))) => return Err(Failure::Cut(root_cause(&error))),
                 Err(_) if until == self.deadline => return Err(Failure::OutOfTime),
                 Err(_) if held.is_empty() => return Err(self.silent()),
-                Err(_) => return Err(Failure::Cut),
+                Err(_) => return Err(Failure::Cut(format!("nothing more came within {:?}", self.timeouts.idle))),
             }
             if held.len() > WHOLE_LIMIT {
                 let held = held.freeze();
@@ -216,20 +217,28 @@ impl Failure {
     /// engine must not visit every pod.
     pub(super) fn is_of_the_endpoint(&self, reached: bool) -> bool {
         match self {
-            Self::Unreachable => true,
-            Self::Dropped | Self::Cut | Self::Failed => !reached,
+            Self::Unreachable(_) => true,
+            Self::Dropped | Self::Cut(_) | Self::Failed => !reached,
             Self::Status(status, _) => !reached && (status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS),
             Self::Silent(_) | Self::NoCredentials | Self::OutOfTime => false,
+        }
+    }
+
+    /// What the error behind it says: for our logs only, as it may name addresses.
+    pub(super) fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable(cause) | Self::Cut(cause) => Some(cause),
+            Self::Silent(_) | Self::Dropped | Self::Failed | Self::Status(..) | Self::NoCredentials | Self::OutOfTime => None,
         }
     }
 
     /// A word for metrics.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
-            Self::Unreachable => "unreachable",
+            Self::Unreachable(_) => "unreachable",
             Self::Silent(_) => "silent",
             Self::Dropped => "dropped",
-            Self::Cut => "cut",
+            Self::Cut(_) => "cut",
             Self::Failed => "failed",
             Self::Status(StatusCode::TOO_MANY_REQUESTS, _) => "throttled",
             Self::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) | Self::NoCredentials => "credentials",
@@ -242,10 +251,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable => f.write_str("could not be reached"),
+            Self::Unreachable(_) => f.write_str("could not be reached"),
             Self::Silent(limit) => write!(f, "sent nothing within {limit:?}"),
             Self::Dropped => f.write_str("closed the connection without an answer"),
-            Self::Cut => f.write_str("broke off before its answer was there"),
+            Self::Cut(_) => f.write_str("broke off before its answer was there"),
             Self::Failed => f.write_str("reported an error before its answer began"),
             Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _) => {
                 write!(f, "refused the gateway's credentials ({})", status.as_u16())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
@@ -18,11 +18,19 @@ use super::events::Events;
 use super::metrics::Tally;
 use super::refusal::Refusal;
 use super::upstream::Place;
+use crate::plan::names::Key;
 
 /// How long the other side may take to end a stream after its `[DONE]`.
 const AFTER_DONE: Duration = Duration::from_secs(1);
 
+/// Which answer it is, for our logs.
+pub(super) struct Whose {
+    pub(super) request_id: Option<HeaderValue>,
+    pub(super) model: Key,
+}
+
 pub(super) struct Relay {
+    whose: Whose,
     held: Option<Bytes>,
     rest: Incoming,
     events: Option<Events>,
@@ -62,9 +70,17 @@ impl Broken {
 }
 
 impl Relay {
-    pub(super) fn new(begun: Begun, (idle, deadline): (Duration, Instant), closing: CancellationToken, tally: Tally, place: Place) -> Self {
+    pub(super) fn new(
+        whose: Whose,
+        begun: Begun,
+        (idle, deadline): (Duration, Instant),
+        closing: CancellationToken,
+        tally: Tally,
+        place: Place,
+    ) -> Self {
         let Begun { held, rest, events } = begun;
         Self {
+            whose,
             held: Some(held),
             rest,
             events,
@@ -140,6 +156,9 @@ impl Relay {
         }
         self.finish();
         self.tally.broke(broken.outcome());
+        let Whose { request_id, model } = &self.whose;
+        let id = request_id.as_ref().and_then(|id| id.to_str().ok());
+        tracing::warn!(id, %model, "an answer is not whole: {broken}");
         // Only whole events have passed, so this one stands by itself.
         let refusal = Refusal::new(
             StatusCode::BAD_GATEWAY,

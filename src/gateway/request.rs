@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::Gateway;
@@ -14,7 +14,7 @@ use super::attempt::{Answer, Attempt, Failure};
 use super::headers;
 use super::metrics::Tally;
 use super::refusal::{Refusal, shown};
-use super::relay::Relay;
+use super::relay::{Relay, Whose};
 use super::upstream::Place;
 use crate::plan::routing::{Backend, Client, Route, Rule};
 use crate::protocol::openai::{self, Peek};
@@ -96,6 +96,7 @@ impl Trial<'_> {
                 tally.answered_by(&model.model);
                 return Ok(Answered {
                     answer,
+                    request_id: self.headers.get(headers::REQUEST_ID).cloned(),
                     model: (*model).clone(),
                     attempts: failures.len() + 1,
                     idle: self.route.timeouts.idle,
@@ -126,19 +127,29 @@ impl Trial<'_> {
                 Err(failure) => failure,
             };
             metrics.attempted(&model.model, failure.outcome());
-            tracing::debug!(model = %model.model, %failure, "an attempt failed");
+            self.note(model, url, &failure);
             let again = failure.is_of_the_endpoint(reached);
             // Where there is no other endpoint, a fresh connection to the same one may do.
             if failure != Failure::Dropped || model.urls.len() > 1 {
                 tried.push(url);
             }
-            reached |= failure != Failure::Unreachable;
+            reached |= !matches!(failure, Failure::Unreachable(_));
             failures.push((model, failure));
             if !again {
                 break;
             }
         }
         None
+    }
+
+    /// Says why an attempt failed: clients are told less. A model at its limit is no news, and is counted.
+    fn note(&self, model: &Backend, url: &Uri, failure: &Failure) {
+        let id = self.headers.get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
+        let (model, cause) = (&model.model, failure.cause());
+        match failure {
+            Failure::Status(StatusCode::TOO_MANY_REQUESTS, _) => tracing::debug!(id, %model, %url, "the attempt failed: it {failure}"),
+            _ => tracing::warn!(id, %model, %url, cause, "the attempt failed: it {failure}"),
+        }
     }
 
     async fn attempt(&self, model: &Backend, url: &Uri) -> Result<Answer, Failure> {
@@ -162,6 +173,7 @@ impl Trial<'_> {
 /// A model's answer, ready to be shown.
 struct Answered {
     answer: Answer,
+    request_id: Option<HeaderValue>,
     model: Arc<Backend>,
     attempts: usize,
     idle: Duration,
@@ -182,7 +194,11 @@ impl Answered {
             }
             Answer::Begun(head, begun) => {
                 let times = (self.idle, self.deadline);
-                let relay = Relay::new(begun, times, gateway.closing.clone(), tally, self.place);
+                let whose = Whose {
+                    request_id: self.request_id,
+                    model: self.model.model.clone(),
+                };
+                let relay = Relay::new(whose, begun, times, gateway.closing.clone(), tally, self.place);
                 let response = relay.into_response(head.status);
                 (head, response)
             }
