@@ -30,13 +30,13 @@ const REFUSED: [(&str, &str, &str, &str); 14] = [
         "neither api nor selfHosted",
         "ModelDeployment",
         "{tier: General}",
-        "exactly one of spec.api and spec.selfHosted must be set",
+        "spec.api and spec.selfHosted are both absent",
     ),
     (
         "both api and selfHosted",
         "ModelDeployment",
         "{api: {provider: OpenAICompatible, model: m, endpoint: 'http://x'}, selfHosted: {engine: {kind: VLLM}}}",
-        "exactly one of spec.api and spec.selfHosted must be set",
+        "spec.api and spec.selfHosted are both set",
     ),
     (
         "no credentials",

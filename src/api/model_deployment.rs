@@ -42,8 +42,10 @@ use super::{money::Usd, resources};
 )]
 #[kube(cel)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.api) != has(self.selfHosted)")
-    .message("exactly one of spec.api and spec.selfHosted must be set: remove one, or add one").reason(Reason::FieldValueInvalid))]
+#[x_kube(validation = Rule::new("!(has(self.api) && has(self.selfHosted))")
+    .message("spec.api and spec.selfHosted are both set: a model comes from one of them; remove the other").reason(Reason::FieldValueInvalid))]
+#[x_kube(validation = Rule::new("has(self.api) || has(self.selfHosted)")
+    .message("spec.api and spec.selfHosted are both absent: add api for a provider's model, or selfHosted for our own pods").reason(Reason::FieldValueInvalid))]
 pub struct ModelDeploymentSpec {
     /// How critical the model's work is; policies may require a tier. Default: General.
     #[serde(default)]

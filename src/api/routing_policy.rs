@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::model_deployment::Tier;
 
 /// `90s`, `1h30m`; so few digits that no sum overflows.
-const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m))+$";
+pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m))+$";
 
 /// One model name that clients call, who may call it, and which models may answer. Models are named within the same namespace and need
 /// not exist, be ready or be evaluated yet: the status says what is missing.
@@ -226,6 +226,8 @@ pub struct Fallback {
 /// How long each step of a request may take.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.firstToken) || duration(self.firstToken) <= duration(has(self.total) ? self.total : '10m')",
+    "firstToken must not be above total (default 10m), which ends the request: raise total or lower firstToken"))]
 pub struct Timeouts {
     /// To connect to the model. Default: 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -82,18 +82,17 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
 fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> {
     let rules = "rules: [{targets: [{model: a}]}]";
     let passes = "{suite: s, metric: accuracy, lowerBoundAtLeast: \"0.5\"}";
-    let one_source = "exactly one of spec.api and spec.selfHosted must be set";
     let name = "metadata.name must be at most 52 characters, begin with a letter";
     let url = "endpoint must be a URL that starts with http:// or https:// and a host";
     vec![
-        (model("m", "{}"), "spec", one_source),
+        (model("m", "{}"), "spec", "spec.api and spec.selfHosted are both absent"),
         (
             model(
                 "m",
                 &format!("{{api: {{provider: OpenAI, model: x, {TOKEN}}}, selfHosted: {{engine: {{kind: VLLM}}}}}}"),
             ),
             "spec",
-            one_source,
+            "spec.api and spec.selfHosted are both set",
         ),
         (model(&"a".repeat(53), "{selfHosted: {engine: {kind: VLLM}}}"), "", name),
         (model("1a", "{selfHosted: {engine: {kind: VLLM}}}"), "", name),
@@ -165,6 +164,11 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             policy(&format!("{rules}, timeouts: {{idle: 0s}}")),
             "spec.timeouts.idle",
             "must be above 0s, such as 15s",
+        ),
+        (
+            policy(&format!("{rules}, timeouts: {{firstToken: 2m, total: 1m}}")),
+            "spec.timeouts",
+            "firstToken must not be above total",
         ),
         (
             policy(&format!("{rules}, timeouts: {{total: 0s}}")),

@@ -44,6 +44,9 @@ impl Check {
             Output::Text => {
                 portfolio.findings.iter().for_each(|finding| println!("{finding}"));
                 println!("{}", summary(&portfolio));
+                if self.files.without_settings() && portfolio.profiles_named() > 0 {
+                    println!("accelerator profiles were not checked: give the installer's settings with --settings FILE");
+                }
             }
         }
         let bad = if self.strict {
@@ -62,8 +65,8 @@ fn summary(portfolio: &Portfolio) -> String {
         "{}, {}: {}, {} and {} are good",
         counted(errors, "error", "errors"),
         counted(portfolio.findings.len() - errors, "warning", "warnings"),
-        counted(portfolio.models.len(), "ModelDeployment", "ModelDeployments"),
-        counted(portfolio.policies.len(), "RoutingPolicy", "RoutingPolicies"),
-        counted(portfolio.evaluations.len(), "EvalJob", "EvalJobs"),
+        counted(portfolio.good(&portfolio.models), "ModelDeployment", "ModelDeployments"),
+        counted(portfolio.good(&portfolio.policies), "RoutingPolicy", "RoutingPolicies"),
+        counted(portfolio.good(&portfolio.evaluations), "EvalJob", "EvalJobs"),
     )
 }

@@ -20,16 +20,29 @@ pub(super) struct Files {
     settings: Option<PathBuf>,
 }
 
+/// The field that cannot be right without settings.
+const PROFILE: &str = "spec.selfHosted.accelerator.profile";
+
 impl Files {
     /// The settings, if any are given.
     pub(super) fn settings(&self) -> Result<Option<Settings>, Box<Finding>> {
         self.settings.as_deref().map(manifest::settings).transpose()
     }
 
+    /// Whether the installer's settings are not given.
+    pub(super) fn without_settings(&self) -> bool {
+        self.settings.is_none()
+    }
+
     /// The objects, with everything that is wrong with them under `settings`.
     pub(super) fn read(&self, settings: Option<&Settings>) -> Portfolio {
         let mut portfolio = Portfolio::read(&self.paths);
         portfolio.check_feasible(settings);
+        if self.without_settings() {
+            for finding in portfolio.findings.iter_mut().filter(|f| f.field == PROFILE) {
+                finding.remedy = "give the installer's settings, which define it: --settings FILE".to_owned();
+            }
+        }
         portfolio.check_datasets(|name, bytes, scorer| {
             // A scorer that cannot be understood has its own finding.
             let Ok(scorer) = Scorer::of(scorer) else { return Ok(()) };

@@ -200,5 +200,6 @@ mod tests {
         let findings = render(&["-f", &example("demo.yaml")]).unwrap_err();
         assert_eq!(findings.len(), 1, "{findings:#?}");
         assert_eq!(findings[0].field, "spec.selfHosted.accelerator.profile");
+        assert!(findings[0].remedy.contains("--settings FILE"), "{}", findings[0].remedy);
     }
 }

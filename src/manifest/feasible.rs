@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use http::Uri;
+use kube::ResourceExt;
+
 use super::Portfolio;
 use super::document::without_place;
 use super::finding::{Finding, Severity};
@@ -11,7 +14,7 @@ use crate::api::eval_job::Scorer;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::evaluation::check;
-use crate::plan::names::Key;
+use crate::plan::names::{ENDPOINT_ANNOTATION, Key};
 use crate::plan::{Invalid, serving};
 
 /// The installer's settings from a file.
@@ -40,13 +43,21 @@ pub fn settings(path: &Path) -> Result<Settings, Box<Finding>> {
 }
 
 impl Portfolio {
-    /// Adds what the operator would refuse under these settings. Without settings any accelerator profile may exist.
+    /// Adds what the operator, or a gateway without a cluster, would refuse under these settings. Without settings any accelerator profile
+    /// may exist.
     pub fn check_feasible(&mut self, settings: Option<&Settings>) {
         let assumed = settings.cloned().unwrap_or_else(|| self.any_profile());
         for model in &self.models {
             if let Some(own) = &model.object.spec.self_hosted
                 && let Err(invalid) = serving::plan(&model.object, own, &assumed)
             {
+                self.findings.push(model.origin.finding(Severity::Error, invalid));
+            }
+            if let Some(url) = model.object.annotations().get(ENDPOINT_ANNOTATION)
+                && let Some(problem) = no_endpoint(url)
+            {
+                let remedy = "write where the engine answers, without a path, such as \"http://127.0.0.1:8081\"";
+                let invalid = Invalid::new(format!("metadata.annotations[{ENDPOINT_ANNOTATION}]"), problem, remedy);
                 self.findings.push(model.origin.finding(Severity::Error, invalid));
             }
         }
@@ -73,6 +84,17 @@ impl Portfolio {
         self.findings.sort();
     }
 
+    /// How many models name an accelerator profile, which only the installer's settings can confirm.
+    #[must_use]
+    pub fn profiles_named(&self) -> usize {
+        self.profiles().count()
+    }
+
+    fn profiles(&self) -> impl Iterator<Item = &str> {
+        let accelerators = (self.models.iter()).filter_map(|m| m.object.spec.self_hosted.as_ref()?.accelerator.as_ref());
+        accelerators.map(|accelerator| accelerator.profile.as_str())
+    }
+
     /// Adds what `read` says against the questions of each suite, as far as they are in these files.
     pub fn check_datasets(&mut self, read: impl Fn(&str, &[u8], &Scorer) -> Result<(), String>) {
         for written in &self.evaluations {
@@ -93,14 +115,22 @@ impl Portfolio {
     }
 
     fn any_profile(&self) -> Settings {
-        let named = self
-            .models
-            .iter()
-            .filter_map(|m| m.object.spec.self_hosted.as_ref()?.accelerator.as_ref());
         Settings {
-            accelerator_profiles: named.map(|a| (a.profile.clone(), AcceleratorProfile::default())).collect(),
+            accelerator_profiles: self.profiles().map(|p| (p.to_owned(), AcceleratorProfile::default())).collect(),
             allow_anonymous: true,
             ..Settings::default()
         }
     }
+}
+
+/// Why the paths of the API cannot be put behind `url`.
+fn no_endpoint(url: &str) -> Option<String> {
+    let Ok(uri) = url.parse::<Uri>() else {
+        return Some(format!("{url:?} is not a URL"));
+    };
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
+        return Some(format!("{url:?} does not begin with http:// or https:// and a host"));
+    }
+    let more = uri.path_and_query().is_some_and(|rest| rest.as_str() != "/");
+    more.then(|| format!("{url:?} has a path, and the gateway adds /v1/chat/completions itself"))
 }

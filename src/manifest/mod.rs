@@ -22,6 +22,7 @@ use std::path::PathBuf;
 
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::fingerprint;
+use crate::plan::names::Key;
 
 pub use feasible::settings;
 pub use finding::{Finding, Origin, Severity};
@@ -48,6 +49,8 @@ pub struct Portfolio {
     pub evaluations: Vec<Written<EvalJob>>,
     /// Objects of other kinds.
     pub others: Vec<Other>,
+    /// Objects of ours that have an error of their own: there, though not among the above.
+    refused: Vec<(String, Key)>,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
@@ -64,10 +67,37 @@ impl Portfolio {
         for source in sources {
             portfolio.add(&source);
         }
+        if portfolio.is_empty() && portfolio.findings.is_empty() {
+            let files: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            portfolio.findings.push(Finding {
+                severity: Severity::Warning,
+                ..Finding::of_file(
+                    &files.join(", "),
+                    "no ModelDeployment, RoutingPolicy or EvalJob is here",
+                    "name the files that hold them",
+                )
+            });
+        }
         portfolio.finish()
     }
 
-    /// The same from one text.
+    /// Whether it holds no object of ours.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.models.is_empty() && self.policies.is_empty() && self.evaluations.is_empty()
+    }
+
+    /// How many of `written` nothing is wrong with but warnings.
+    #[must_use]
+    pub fn good<K>(&self, written: &[Written<K>]) -> usize {
+        let is_bad = |origin: &Origin| {
+            let of_it = |finding: &&Finding| finding.file == origin.file && finding.object.as_deref() == Some(&*origin.object);
+            self.findings.iter().filter(of_it).any(Finding::is_error)
+        };
+        written.iter().filter(|one| !is_bad(&one.origin)).count()
+    }
+
+    /// What [`Portfolio::read`] makes of one text.
     #[must_use]
     pub fn from_text(name: &str, text: &str) -> Self {
         let mut portfolio = Self::default();

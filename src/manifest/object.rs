@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::document::{Document, item};
-use super::finding::{Finding, Origin, Severity};
+use super::finding::{Origin, Severity};
 use super::words::{closest, one_of, shown};
 use super::{Portfolio, Written, schema};
 use crate::api::{self, EvalJob, GROUP, ModelDeployment, RoutingPolicy};
@@ -32,6 +32,8 @@ pub struct Other {
     pub key: Key,
     /// All of it.
     pub value: Value,
+    /// Where it was written.
+    pub origin: Origin,
 }
 
 /// Adds the objects of a document to `portfolio`, or says what is wrong with them.
@@ -96,15 +98,15 @@ fn one(origin: Origin, named: bool, value: &Value, portfolio: &mut Portfolio) {
             portfolio.findings.push(origin.finding(Severity::Error, invalid));
         }
         (true, "ModelDeployment") => {
-            let model = typed::<ModelDeployment>(value, &origin, &mut portfolio.findings);
+            let model = typed::<ModelDeployment>(value, &origin, portfolio);
             portfolio.models.extend(model.map(|object| Written { object, origin }));
         }
         (true, "RoutingPolicy") => {
-            let policy = typed::<RoutingPolicy>(value, &origin, &mut portfolio.findings);
+            let policy = typed::<RoutingPolicy>(value, &origin, portfolio);
             portfolio.policies.extend(policy.map(|object| Written { object, origin }));
         }
         (true, "EvalJob") => {
-            let evaluation = typed::<EvalJob>(value, &origin, &mut portfolio.findings);
+            let evaluation = typed::<EvalJob>(value, &origin, portfolio);
             portfolio.evaluations.extend(evaluation.map(|object| Written { object, origin }));
         }
         (true, _) => {
@@ -124,21 +126,22 @@ fn one(origin: Origin, named: bool, value: &Value, portfolio: &mut Portfolio) {
             kind: kind.to_owned(),
             key: key_of(value),
             value: value.clone(),
+            origin,
         }),
     }
 }
 
 /// The object, when the API server would take it; else what it would refuse.
-fn typed<K>(value: &Value, origin: &Origin, findings: &mut Vec<Finding>) -> Option<K>
+fn typed<K>(given: &Value, origin: &Origin, portfolio: &mut Portfolio) -> Option<K>
 where
     K: Resource<DynamicType = ()> + CustomResourceExt + Serialize + DeserializeOwned,
 {
     let schema = SCHEMAS.iter().find(|(kind, _)| *kind == K::kind(&())).map(|(_, schema)| schema)?;
-    let mut value = value.clone();
+    let mut value = given.clone();
     let mut found = Vec::new();
     // The status is written through its own door: what is said here is dropped, unless it is not even a status.
-    if let (Some(given), Some(of_status)) = (value.get("status"), schema.properties.as_ref().and_then(|p| p.get("status"))) {
-        schema::check(of_status, "status", given, &mut found);
+    if let (Some(status), Some(of_status)) = (value.get("status"), schema.properties.as_ref().and_then(|p| p.get("status"))) {
+        schema::check(of_status, "status", status, &mut found);
         found.retain(schema::is_unknown_field);
     }
     schema::apply_defaults(schema, &mut value);
@@ -159,9 +162,13 @@ where
             Err(error) => found.push(Invalid::new("", error.to_string(), "correct the value it names")),
         }
     }
-    let is_valid = found.is_empty();
-    findings.extend(found.into_iter().map(|invalid| origin.finding(Severity::Error, invalid)));
-    object.filter(|_| is_valid)
+    if found.is_empty() {
+        return object;
+    }
+    portfolio.refused.push((K::kind(&()).into_owned(), key_of(given)));
+    let found = found.into_iter().map(|invalid| origin.finding(Severity::Error, invalid));
+    portfolio.findings.extend(found);
+    None
 }
 
 fn broken_rule(error: cel::ValidationError) -> Invalid {

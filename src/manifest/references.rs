@@ -15,10 +15,31 @@ use crate::plan::names::Key;
 /// Adds the findings about names to `portfolio`.
 pub(super) fn check(portfolio: &mut Portfolio) {
     let mut found = Vec::new();
+    too_large(portfolio, &mut found);
     twice(portfolio, &mut found);
     one_policy_a_model(portfolio, &mut found);
     names(portfolio, &mut found);
     portfolio.findings.extend(found);
+}
+
+/// The API server keeps no ConfigMap and no Secret with more data than this.
+const DATA_LIMIT: usize = 1 << 20;
+
+fn too_large(portfolio: &Portfolio, found: &mut Vec<Finding>) {
+    for other in portfolio.others.iter().filter(|o| o.kind == "ConfigMap" || o.kind == "Secret") {
+        // The values as they will be kept: those of `binaryData`, and of a Secret's `data`, are written in base64.
+        let size_of = |member: &str, encoded: bool| -> usize {
+            let values = other.value.get(member).and_then(Value::as_object).into_iter().flatten();
+            let sizes = values.filter_map(|(_, value)| value.as_str()).map(str::len);
+            sizes.map(|size| if encoded { size / 4 * 3 } else { size }).sum()
+        };
+        let size = size_of("data", other.kind == "Secret") + size_of("stringData", false) + size_of("binaryData", true);
+        if size > DATA_LIMIT {
+            let problem = format!("holds {size} bytes, and the API server takes {DATA_LIMIT} at most");
+            let invalid = Invalid::new("data", problem, "shorten it or spread it over several");
+            found.push(other.origin.finding(Severity::Error, invalid));
+        }
+    }
 }
 
 fn twice(portfolio: &Portfolio, found: &mut Vec<Finding>) {
@@ -60,8 +81,12 @@ fn one_policy_a_model(portfolio: &Portfolio, found: &mut Vec<Finding>) {
 }
 
 fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
-    let models: BTreeSet<Key> = portfolio.models.iter().map(|w| Key::of(&w.object)).collect();
-    let evaluations: BTreeSet<Key> = portfolio.evaluations.iter().map(|w| Key::of(&w.object)).collect();
+    // An object with an error has its own finding, and is not missing.
+    let refused = |kind: &'static str| portfolio.refused.iter().filter(move |(k, _)| k == kind).map(|(_, key)| key.clone());
+    let models = portfolio.models.iter().map(|w| Key::of(&w.object));
+    let models: BTreeSet<Key> = models.chain(refused("ModelDeployment")).collect();
+    let evaluations = portfolio.evaluations.iter().map(|w| Key::of(&w.object));
+    let evaluations: BTreeSet<Key> = evaluations.chain(refused("EvalJob")).collect();
     let missing = |known: &BTreeSet<Key>, kind: &str, field: String, namespace: &str, name: &str| {
         let key = Key::new(namespace, name);
         let remedy = format!("apply it too, or correct the name; {}", near(known, &key));

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::document::{item, member};
 use super::words::{closest, first_sentence, kind_of, one_of, shown};
+use crate::api::routing_policy::DURATION;
 use crate::plan::Invalid;
 
 /// Fills in defaults, and takes out nulls where null means absent: everywhere but where the schema gives them a meaning of their own.
@@ -70,14 +71,38 @@ pub(super) fn check(schema: &JSONSchemaProps, path: &str, value: &Value, found: 
 
 fn wrong_type(schema: &JSONSchemaProps, path: &str, wanted: &str, value: &Value) -> Invalid {
     let remedy = match (wanted, value) {
-        ("string" | "integer or string", Value::Number(_)) => format!("put it in quotes: \"{value}\""),
+        ("string" | "integer or string", Value::Number(_)) if has_form(schema, &value.to_string()) => {
+            format!("put it in quotes: \"{value}\"")
+        }
+        ("string", Value::Number(_)) => form_of(schema),
         ("string", Value::Bool(_)) => "put it in quotes: y, n, yes, no, on, off, true and false are no texts without them".to_owned(),
         ("integer" | "number" | "boolean", Value::String(_)) => "write it without quotes, or correct it".to_owned(),
         ("array", _) => "write a list: each item on a line of its own that begins with `- `".to_owned(),
         ("object", _) if schema.properties.is_some() => format!("write a map of these fields: {}", one_of(&names(schema), "and")),
         _ => format!("write {}", kind_of(wanted)),
     };
-    Invalid::new(path, format!("must be {}, is {}", kind_of(wanted), shown(value)), remedy)
+    // A text in place of a map may be a key where a reference to its Secret belongs.
+    let is = if wanted == "object" && value.is_string() {
+        "a text".to_owned()
+    } else {
+        shown(value)
+    };
+    Invalid::new(path, format!("must be {}, is {is}", kind_of(wanted)), remedy)
+}
+
+fn has_form(schema: &JSONSchemaProps, text: &str) -> bool {
+    let Some(pattern) = schema.pattern.as_deref() else { return true };
+    // What cannot be judged here is left to the API server.
+    regex::Regex::new(pattern).map_or(true, |regex| regex.is_match(text))
+}
+
+/// What a text must look like, for a person.
+fn form_of(schema: &JSONSchemaProps) -> String {
+    match (schema.pattern.as_deref(), schema.description.as_deref()) {
+        (Some(DURATION), _) => "write a number and its unit, such as 90s, 1h30m or 500ms".to_owned(),
+        (_, Some(meaning)) => meaning.replace('\n', " "),
+        (_, None) => "correct it".to_owned(),
+    }
 }
 
 fn names(schema: &JSONSchemaProps) -> Vec<&str> {
@@ -167,17 +192,16 @@ fn string(schema: &JSONSchemaProps, path: &str, text: &str, found: &mut Vec<Inva
     // An empty text that must not be empty has been named above.
     let named = length == 0 && schema.min_length.unwrap_or(0) > 0;
     if let Some(pattern) = schema.pattern.as_deref().filter(|_| !named)
-        && regex::Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text))
+        && !has_form(schema, text)
     {
-        let remedy = schema
-            .description
-            .as_deref()
-            .map_or_else(|| "correct it".to_owned(), |text| text.replace('\n', " "));
-        found.push(Invalid::new(
-            path,
-            format!("{} does not have the form {pattern}", shown(&value)),
-            remedy,
-        ));
+        // The pattern itself helps only where nothing says it in words.
+        let form = if pattern == DURATION || schema.description.is_some() {
+            "right form"
+        } else {
+            pattern
+        };
+        let problem = format!("{} does not have the {form}", shown(&value));
+        found.push(Invalid::new(path, problem, form_of(schema)));
     }
 }
 

@@ -41,10 +41,10 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
             format!("5: {m}: spec.tier: \"regulated\" is not one of its values; did you mean Regulated? its values are General, Regulated and MissionCritical"),
         ),
         (model(&MODEL.replace("OpenAI", "Bard")), format!("5: {m}: spec.api.provider: \"Bard\" is not one of its values; use OpenAI, Anthropic or OpenAICompatible")),
-        (model("tier: General"), format!("4: {m}: spec: exactly one of spec.api and spec.selfHosted must be set: remove one, or add one")),
+        (model("tier: General"), format!("4: {m}: spec: spec.api and spec.selfHosted are both absent: add api for a provider's model, or selfHosted for our own pods")),
         (
             model(&format!("{MODEL}\n  selfHosted: {{engine: {{kind: VLLM}}}}")),
-            format!("4: {m}: spec: exactly one of spec.api and spec.selfHosted must be set: remove one, or add one"),
+            format!("4: {m}: spec: spec.api and spec.selfHosted are both set: a model comes from one of them; remove the other"),
         ),
         (model("selfHosted: {}"), format!("5: {m}: spec.selfHosted.engine: is required; add it: What serves the model")),
         (model("selfHosted:\n    engine:"), format!("6: {m}: spec.selfHosted.engine: is required; add it: What serves the model")),
@@ -56,7 +56,7 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         (model("selfHosted: {replicas: -1, engine: {kind: VLLM}}"), format!("5: {m}: spec.selfHosted.replicas: must be at least 0, is -1; use a number from 0 to 1000")),
         (model("selfHosted: {engine: {kind: VLLM}, resources: {limits: {cpu: 0.5}}}"), format!("5: {m}: spec.selfHosted.resources.limits.cpu: must be a whole number or a text, is 0.5; put it in quotes: \"0.5\"")),
         (model("selfHosted: {engine: {kind: VLLM, env: [{name: A}, {name: A}]}}"), format!("5: {m}: spec.selfHosted.engine.env[1].name: \"A\" is in the list twice; name it differently or remove one")),
-        (model(&format!("{MODEL}\n  price: {{inputPer1M: \"1,25\", outputPer1M: \"1\"}}")), format!("6: {m}: spec.price.inputPer1M: \"1,25\" does not have the form ^[0-9]{{1,9}}(\\.[0-9]{{1,9}})?$; What a million prompt tokens cost, such as `\"1.25\"`.")),
+        (model(&format!("{MODEL}\n  price: {{inputPer1M: \"1,25\", outputPer1M: \"1\"}}")), format!("6: {m}: spec.price.inputPer1M: \"1,25\" does not have the right form; What a million prompt tokens cost, such as `\"1.25\"`.")),
         (model(&MODEL.replace('x', "\"\"")), format!("5: {m}: spec.api.model: is empty; write it, or remove the field")),
         (model(MODEL).replace("name: m", "name: 0m"), "3: ModelDeployment ns/0m: metadata.name: must be at most 52 characters, begin with a letter and hold only a-z, 0-9 and '-', so that its Service can be named after it".to_owned()),
         (model(MODEL).replace("name: m", "label: m"), "3: ModelDeployment ns/(no name): metadata.label: unknown field; did you mean labels?".to_owned()),
@@ -70,11 +70,23 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {total: 99999999h}"),
-            "7: RoutingPolicy ns/p: spec.timeouts.total: \"99999999h\" does not have the form ^([0-9]{1,5}(\\.[0-9]{1,9})?h|[0-9]{1,6}(\\.[0-9]{1,9})?(ms|s|m))+$; For the whole request, all attempts together. Default: 10m.".to_owned(),
+            "7: RoutingPolicy ns/p: spec.timeouts.total: \"99999999h\" does not have the right form; write a number and its unit, such as 90s, 1h30m or 500ms".to_owned(),
+        ),
+        (
+            policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {total: 90}"),
+            "7: RoutingPolicy ns/p: spec.timeouts.total: must be a text, is 90; write a number and its unit, such as 90s, 1h30m or 500ms".to_owned(),
+        ),
+        (
+            policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {firstToken: 11m}"),
+            "7: RoutingPolicy ns/p: spec.timeouts: firstToken must not be above total (default 10m), which ends the request: raise total or lower firstToken".to_owned(),
+        ),
+        (
+            model("api: {provider: OpenAI, model: x, credentials: {secretRef: sk-live-1}}"),
+            format!("5: {m}: spec.api.credentials.secretRef: must be a map, is a text; write a map of these fields: key and name"),
         ),
         (
             evaluation("schedule: {cron: \"0 2 * *\"}"),
-            "5: EvalJob ns/e: spec.schedule.cron: \"0 2 * *\" does not have the form ^\\S+( +\\S+){4}$; Five fields: minute, hour, day of month, month, day of week. Example: `0 2 * * 1-5`. A slot missed while the operator was down runs once, late; one that falls into a running evaluation is left out.".to_owned(),
+            "5: EvalJob ns/e: spec.schedule.cron: \"0 2 * *\" does not have the right form; Five fields: minute, hour, day of month, month, day of week. Example: `0 2 * * 1-5`. A slot missed while the operator was down runs once, late; one that falls into a running evaluation is left out.".to_owned(),
         ),
     ] {
         assert!(findings(&text).contains(&wanted), "wanted: {wanted}\nfound: {:#?}\nin:\n{text}", findings(&text));
@@ -106,6 +118,50 @@ fn objects_that_contradict_each_other_are_errors() {
         findings(&no_key),
         ["5: ModelDeployment ns/m: spec.api.credentials.secretRef.key: Secret ns/s has no key k; add the key, or use token"]
     );
+}
+
+#[test]
+fn an_object_with_an_error_is_not_missing_too() {
+    let text = together(&[
+        &model(&format!("{MODEL}\n  color: red")),
+        &policy("p", "model: a\n  rules: [{targets: [{model: m}]}]"),
+    ]);
+    let found = findings(&text);
+    assert!(found.len() == 1 && found[0].contains("spec.color"), "{found:#?}");
+}
+
+#[test]
+fn more_data_than_the_server_keeps_is_an_error() {
+    let large = CONFIG.replace("k: x", &format!("k: {}", "x".repeat((1 << 20) + 1)));
+    assert_eq!(
+        findings(&large),
+        ["4: ConfigMap ns/c: data: holds 1048577 bytes, and the API server takes 1048576 at most; shorten it or spread it over several"]
+    );
+}
+
+#[test]
+fn an_endpoint_is_a_url_without_a_path() {
+    for (url, problem) in [
+        ("http://127.0.0.1:8081", None),
+        ("https://engine.example/", None),
+        (
+            "127.0.0.1:8081",
+            Some("\"127.0.0.1:8081\" does not begin with http:// or https:// and a host"),
+        ),
+        (
+            "http://h:1/v1",
+            Some("\"http://h:1/v1\" has a path, and the gateway adds /v1/chat/completions itself"),
+        ),
+        ("http://a b", Some("\"http://a b\" is not a URL")),
+    ] {
+        let annotated = format!("namespace: ns, annotations: {{llmportfolio.dev/endpoint: \"{url}\"}}");
+        let text = model("selfHosted: {engine: {kind: VLLM}}").replace("namespace: ns", &annotated);
+        let mut portfolio = Portfolio::from_text("x", &text);
+        portfolio.check_feasible(None);
+        let problems: Vec<&str> = portfolio.findings.iter().map(|f| f.problem.as_str()).collect();
+        assert_eq!(problems, Vec::from_iter(problem), "{url}");
+        assert_eq!(portfolio.good(&portfolio.models), usize::from(problem.is_none()), "{url}");
+    }
 }
 
 #[test]
@@ -192,9 +248,11 @@ fn folders_are_read_whole_and_may_hold_other_files() {
     }
     let portfolio = Portfolio::read(std::slice::from_ref(&folder));
     let named = Portfolio::read(&[folder.join("values.yaml"), folder.join("absent.yaml")]);
+    let nothing = Portfolio::read(&[folder.join("m.json")]);
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!((portfolio.findings, portfolio.models.len(), portfolio.others.len()), (vec![], 1, 1));
     assert_eq!(named.errors(), 2, "{:#?}", named.findings);
+    assert_eq!((nothing.errors(), nothing.findings.len()), (0, 1), "{:#?}", nothing.findings);
 }
 
 #[test]

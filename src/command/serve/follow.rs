@@ -85,6 +85,10 @@ impl Follower {
         if portfolio.errors() > 0 {
             return Err(portfolio.findings.into_iter().filter(Finding::is_error).collect());
         }
+        // Emptied files are a slip, or a moment of an editor's: no reason to drop every route.
+        if portfolio.is_empty() {
+            return Err(portfolio.findings);
+        }
         for warning in &portfolio.findings {
             tracing::warn!("{warning}");
         }
@@ -137,12 +141,28 @@ fn report(standalone: &Standalone, decided: &Routing) {
         } else {
             tracing::warn!(policy = %name, model = %policy.spec.model, "{message}");
         }
-        if needs_a_cluster(policy) {
-            tracing::warn!(policy = %name, "only service accounts may call it, and they need a cluster: admit anonymous or apiKeys to try it here");
+        for hint in hints(policy, verdict.admits_nobody) {
+            tracing::warn!(policy = %name, "{hint}");
         }
     }
 }
 
-fn needs_a_cluster(policy: &RoutingPolicy) -> bool {
-    policy.spec.clients.iter().all(|client| client.service_accounts.is_some())
+/// What helps here, where there is no cluster and no installer to ask.
+fn hints(policy: &RoutingPolicy, admits_nobody: bool) -> Vec<&'static str> {
+    let needs_a_cluster = policy.spec.clients.iter().all(|client| client.service_accounts.is_some());
+    let is_evaluated = policy.spec.require.as_ref().is_some_and(|require| !require.evaluated.is_empty());
+    [
+        (
+            needs_a_cluster,
+            "only service accounts may call it, and they need a cluster: admit anonymous or apiKeys to try it here",
+        ),
+        (admits_nobody, "to admit anonymous clients here, start serve with --allow-anonymous"),
+        (
+            is_evaluated,
+            "nothing is evaluated without a cluster, so spec.require.evaluated keeps every model out: leave it out to try the policy here",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(applies, hint)| applies.then_some(hint))
+    .collect()
 }

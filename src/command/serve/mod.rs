@@ -9,7 +9,6 @@ mod follow;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -38,8 +37,8 @@ pub struct Serve {
     #[command(flatten)]
     files: Files,
     /// Where clients reach it.
-    #[arg(long, default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    listen: String,
     /// Serve clients without credentials: where a policy admits `anonymous`, and each model as NAMESPACE/NAME.
     #[arg(long)]
     allow_anonymous: bool,
@@ -79,10 +78,11 @@ impl Serve {
         }
 
         let stop = start::stop_on_signals()?;
-        let listener = tokio::net::TcpListener::bind(self.listen)
+        let listener = tokio::net::TcpListener::bind(&self.listen)
             .await
             .with_context(|| format!("listening on {}", self.listen))?;
-        tracing::info!("listening on http://{}", listener.local_addr().unwrap_or(self.listen));
+        let address = listener.local_addr().map_or(self.listen, |address| address.to_string());
+        tracing::info!("listening on http://{address}");
         let drain = Drain {
             announce: Duration::ZERO,
             finish: FINISH,

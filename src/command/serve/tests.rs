@@ -158,9 +158,28 @@ async fn a_broken_edit_leaves_everything_as_it_was_and_is_said_once() {
 
     folder.write(&good);
     assert_eq!((follower.look(), follower.look()), (Step::Changing, Step::Swapped));
+}
+
+#[tokio::test]
+async fn files_that_were_emptied_or_removed_leave_everything_as_it_was() {
+    let a = engine("a").await;
+    let folder = Folder::new("emptied", &(served("a", &a) + &policy("chat", "a", ANYONE)));
+    let (mut follower, app) = world(&folder, &[], true);
+    follower.begin().unwrap();
+    folder.write("# nothing\n");
+    let mut kept = vec![(follower.look(), follower.look())];
     fs::remove_file(folder.0.join("portfolio.yaml")).unwrap();
-    assert_eq!((follower.look(), follower.look()), (Step::Changing, Step::Swapped));
-    assert_eq!(chat(&app, "chat", None).await.0, StatusCode::NOT_FOUND);
+    kept.push((follower.look(), follower.look()));
+    for step in kept {
+        let (Step::Changing, Step::Kept(findings)) = step else {
+            panic!("an empty portfolio was taken over: {step:?}")
+        };
+        assert_eq!(findings[0].problem, "no ModelDeployment, RoutingPolicy or EvalJob is here");
+    }
+    assert_eq!(chat(&app, "chat", None).await.0, StatusCode::OK);
+
+    let (mut other, _) = world(&folder, &[], true);
+    assert_eq!(other.begin().unwrap_err().len(), 1);
 }
 
 #[tokio::test]
