@@ -1,6 +1,10 @@
 //! Why pods do not start or do not stay, in the words of what they are for.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 
 /// Why pods do not answer.
@@ -27,39 +31,96 @@ pub struct Words {
     pub memory: &'static str,
 }
 
+/// The longest part of a container's last line that is repeated.
+const LINE_LIMIT: usize = 200;
+
 /// The trouble of the latest pod that has any; pods that are being deleted do not count.
 pub fn trouble<'a>(pods: impl Iterator<Item = &'a Pod>, words: &Words) -> Option<Trouble> {
     let mut pods: Vec<&Pod> = pods.filter(|p| p.metadata.deletion_timestamp.is_none()).collect();
     // The latest pod is of the present spec; by name for a stable message among equals.
-    pods.sort_by_key(|p| (std::cmp::Reverse(p.creation_timestamp().map(|t| t.0)), p.name_any()));
-    pods.into_iter().find_map(|pod| of_pod(pod, words))
+    pods.sort_by_key(|p| (Reverse(p.creation_timestamp().map(|t| t.0)), p.name_any()));
+    pods.iter()
+        .find_map(|pod| unscheduled(pod, &pods, words).or_else(|| of_pod(pod, words)))
+}
+
+/// A pod that no node can take, with what all the waiting ones ask for.
+fn unscheduled(pod: &Pod, all: &[&Pod], words: &Words) -> Option<Trouble> {
+    let why = waits_for_a_node(pod)?;
+    let waiting: Vec<&Pod> = all.iter().copied().filter(|pod| waits_for_a_node(pod).is_some()).collect();
+    let short: Vec<String> = asked(pod)
+        .into_iter()
+        .filter(|(name, _)| why.contains(&format!("Insufficient {name}")))
+        .map(|(name, amount)| match waiting.len() {
+            1 => format!("1 pod waits for {name}: {amount}"),
+            count => format!("{count} pods wait, each for {name}: {amount}"),
+        })
+        .collect();
+    let short = if short.is_empty() {
+        String::new()
+    } else {
+        format!("{}. ", short.join(", "))
+    };
+    Some(Trouble {
+        reason: "Unschedulable",
+        message: format!("no node can take the pod: {}. {short}{}", why.trim_end_matches('.'), words.room),
+        stalled: false,
+    })
+}
+
+/// The scheduler's reason, if it has found no node for the pod.
+fn waits_for_a_node(pod: &Pod) -> Option<&str> {
+    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    let unscheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    Some(unscheduled.message.as_deref().unwrap_or("no reason given"))
+}
+
+/// What the containers of a pod ask for, by resource, as far as one of them asks for it alone.
+fn asked(pod: &Pod) -> BTreeMap<String, String> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let requests = containers.flat_map(|container| container.resources.iter().flat_map(|r| r.requests.iter().flatten()));
+    requests.map(|(name, Quantity(amount))| (name.clone(), amount.clone())).collect()
 }
 
 fn of_pod(pod: &Pod, words: &Words) -> Option<Trouble> {
     let status = pod.status.as_ref()?;
-    let name = pod.name_any();
-    let unscheduled = status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|c| c.type_ == "PodScheduled" && c.status == "False");
-    if let Some(condition) = unscheduled {
-        let why = condition.message.as_deref().unwrap_or("no reason given");
-        let message = format!("no node can take the pod: {why}. {}", words.room);
+    if status.phase.as_deref() == Some("Failed") && status.reason.as_deref() == Some("UnexpectedAdmissionError") {
+        let why = status.message.as_deref().unwrap_or("no reason given");
         return Some(Trouble {
-            reason: "Unschedulable",
-            message,
+            reason: "DeviceUnavailable",
+            message: format!("the node could not give the pod what it asks for: {why}"),
             stalled: false,
         });
     }
-    status
-        .container_statuses
-        .iter()
-        .flatten()
-        .find_map(|container| of_container(&name, container, words))
+    let mut containers = (status.init_container_statuses.iter().flatten()).chain(status.container_statuses.iter().flatten());
+    containers
+        .clone()
+        .find_map(|container| of_container(pod, container, words))
+        .or_else(|| containers.find_map(of_device))
 }
 
-fn of_container(pod: &str, container: &ContainerStatus, words: &Words) -> Option<Trouble> {
+/// A device of the container that its plugin calls unhealthy.
+fn of_device(container: &ContainerStatus) -> Option<Trouble> {
+    for resource in container.allocated_resources_status.iter().flatten() {
+        if let Some(bad) = resource
+            .resources
+            .iter()
+            .flatten()
+            .find(|device| device.health.as_deref() == Some("Unhealthy"))
+        {
+            return Some(Trouble {
+                reason: "DeviceUnhealthy",
+                message: format!(
+                    "the device {} ({}) is unhealthy: delete the pod to get another one, and look at the node's device",
+                    bad.resource_id, resource.name
+                ),
+                stalled: false,
+            });
+        }
+    }
+    None
+}
+
+fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option<Trouble> {
     let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
     let current = container.state.as_ref().and_then(|s| s.terminated.as_ref());
     let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref());
@@ -70,6 +131,8 @@ fn of_container(pod: &str, container: &ContainerStatus, words: &Words) -> Option
         .any(|t| t.reason.as_deref() == Some("OOMKilled"));
     let word = waiting.and_then(|w| w.reason.as_deref()).unwrap_or_default();
     let detail = waiting.and_then(|w| w.message.as_deref()).unwrap_or_default();
+    // An init container that has done its work has ended too.
+    let has_failed = current.is_some_and(|ended| ended.exit_code != 0 || !is_init(pod, &container.name));
     match word {
         "InvalidImageName" => {
             let message = format!("{image:?} is not the name of an image; correct {}", words.image);
@@ -100,18 +163,21 @@ fn of_container(pod: &str, container: &ContainerStatus, words: &Words) -> Option
             })
         }
         _ if out_of_memory && !container.ready => {
-            let message = format!("{} ran out of memory and was killed; {}", words.subject, words.memory);
+            let limit = limit(pod, &container.name).map_or_else(|| "the node's memory".to_owned(), |limit| format!("its limit of {limit}"));
+            let message = format!("{} needs more memory than {limit} and was killed; {}", words.subject, words.memory);
             Some(Trouble {
                 reason: "OutOfMemory",
                 message,
                 stalled: false,
             })
         }
-        _ if word == "CrashLoopBackOff" || current.is_some() => {
-            let code = last
-                .or(current)
-                .map_or_else(String::new, |t| format!(" with exit code {}", t.exit_code));
-            let message = format!("{} keeps ending{code}; see `kubectl logs {pod} --previous`", words.subject);
+        _ if word == "CrashLoopBackOff" || has_failed => {
+            let ended = last.or(current);
+            let code = ended.map_or_else(String::new, |t| format!(" with exit code {}", t.exit_code));
+            let said = ended.and_then(|t| t.message.as_deref()).and_then(last_line);
+            let said = said.map_or_else(String::new, |line| format!(", last saying {line:?}"));
+            let name = pod.name_any();
+            let message = format!("{} keeps ending{code}{said}; see `kubectl logs {name} --previous`", words.subject);
             Some(Trouble {
                 reason: "CrashLooping",
                 message,
@@ -119,5 +185,99 @@ fn of_container(pod: &str, container: &ContainerStatus, words: &Words) -> Option
             })
         }
         _ => None,
+    }
+}
+
+fn is_init(pod: &Pod, container: &str) -> bool {
+    let mut init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    init.any(|c| c.name == container)
+}
+
+/// The memory that a container may use.
+fn limit<'a>(pod: &'a Pod, container: &str) -> Option<&'a str> {
+    let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let limits = containers.find(|c| c.name == container)?.resources.as_ref()?.limits.as_ref()?;
+    limits.get("memory").map(|Quantity(limit)| limit.as_str())
+}
+
+/// The last line with something on it, cut to what fits into a condition.
+fn last_line(text: &str) -> Option<String> {
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    Some(line.chars().take(LINE_LIMIT).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORDS: Words = Words {
+        subject: "the engine",
+        room: "Make room",
+        image: "image",
+        memory: "raise the limit",
+    };
+
+    fn pod(status: &str) -> Pod {
+        let spec = "{initContainers: [{name: fetch}], containers: [{name: e, resources: {requests: {nvidia.com/gpu: '2', cpu: '1'}, limits: {memory: 64Mi}}}]}";
+        serde_saphyr::from_str(&format!("{{metadata: {{name: p}}, spec: {spec}, status: {status}}}")).unwrap()
+    }
+
+    fn told(statuses: &[&str]) -> String {
+        let pods: Vec<Pod> = statuses.iter().map(|status| pod(status)).collect();
+        trouble(pods.iter(), &WORDS).map_or_else(String::new, |t| format!("{}: {}", t.reason, t.message))
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_numbers() {
+        let waits =
+            "{conditions: [{type: PodScheduled, status: 'False', message: '0/1 nodes are available: 1 Insufficient nvidia.com/gpu.'}]}";
+        let ended =
+            |state: &str| format!("{{containerStatuses: [{{name: e, image: i, imageID: '', ready: false, restartCount: 1, {state}}}]}}");
+        let crashed = ended(
+            "state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 1, message: \"loading\\nerror: no such file\\n\\n\"}}",
+        );
+        let killed = ended("state: {terminated: {exitCode: 137, reason: OOMKilled}}");
+        let device = ended(
+            "state: {running: {}}, allocatedResourcesStatus: [{name: nvidia.com/gpu, resources: [{resourceID: gpu-1, health: Unhealthy}]}]",
+        );
+        for (statuses, wanted) in [
+            (
+                vec![waits],
+                "Unschedulable: no node can take the pod: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu. 1 pod waits for nvidia.com/gpu: 2. Make room",
+            ),
+            (
+                vec![waits, waits],
+                "Unschedulable: no node can take the pod: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu. 2 pods wait, each for nvidia.com/gpu: 2. Make room",
+            ),
+            (
+                vec![crashed.as_str()],
+                "CrashLooping: the engine keeps ending with exit code 1, last saying \"error: no such file\"; see `kubectl logs p --previous`",
+            ),
+            (
+                vec![killed.as_str()],
+                "OutOfMemory: the engine needs more memory than its limit of 64Mi and was killed; raise the limit",
+            ),
+            (
+                vec![device.as_str()],
+                "DeviceUnhealthy: the device gpu-1 (nvidia.com/gpu) is unhealthy: delete the pod to get another one, and look at the node's device",
+            ),
+            (
+                vec!["{phase: Failed, reason: UnexpectedAdmissionError, message: no healthy devices present}"],
+                "DeviceUnavailable: the node could not give the pod what it asks for: no healthy devices present",
+            ),
+        ] {
+            assert_eq!(told(&statuses), wanted);
+        }
+    }
+
+    #[test]
+    fn an_init_container_that_has_done_its_work_is_no_trouble() {
+        let init = |code: i32| {
+            format!(
+                "{{initContainerStatuses: [{{name: fetch, image: i, imageID: '', ready: false, restartCount: 0, state: {{terminated: {{exitCode: {code}}}}}}}]}}"
+            )
+        };
+        assert_eq!(told(&[&init(0)]), "");
+        assert!(told(&[&init(3)]).contains("exit code 3"));
     }
 }
