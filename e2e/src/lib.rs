@@ -7,6 +7,7 @@
 //! - [`portfolio::Portfolio::install`] installs the product as users do.
 //! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
 
+pub mod asker;
 pub mod assets;
 pub mod audit;
 pub mod cluster;

@@ -1,23 +1,15 @@
 //! Parts die one at a time while a client asks every 200 ms: what fails is counted, and only what was in flight on the dead part may.
 
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::http_client::HttpClient;
+use e2e::asker::Asker;
 use e2e::images::Profile;
 use e2e::namespace::Namespace;
 use e2e::portfolio::{self, Portfolio};
 use e2e::provider::{Options, Provider};
 use e2e::{Cluster, skip, until};
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
-
-/// How often the client asks.
-const EVERY: Duration = Duration::from_millis(200);
-/// What the SDKs do by default when a connection fails: so many further attempts, after this pause.
-const RETRIES: usize = 2;
-const PAUSE: Duration = Duration::from_millis(500);
 
 const PORTFOLIO: &str = "
 apiVersion: llmportfolio.dev/v1alpha1
@@ -41,66 +33,6 @@ kind: RoutingPolicy
 metadata: {name: assistant}
 spec: {model: faults-NAMESPACE, rules: [{strategy: Ordered, targets: [{model: smol}], fallback: [{model: gpt}]}]}
 ";
-
-/// What became of the client's requests.
-#[derive(Clone, Debug, Default)]
-struct Count {
-    asked: usize,
-    /// Attempts that failed, each with how: a connection's end or an HTTP status.
-    attempts_failed: Vec<String>,
-    /// Requests that an SDK with its default retries would have reported as failed.
-    lost: Vec<String>,
-    slowest: Duration,
-}
-
-struct Asker {
-    client: HttpClient,
-    url: String,
-    bearer: String,
-    body: Value,
-}
-
-impl Asker {
-    /// Asks at a constant rate until `until_done` ends, whatever the answers do.
-    async fn during(self: &Arc<Self>, until_done: impl Future<Output = Result<()>>) -> Result<Count> {
-        let count = Arc::new(Mutex::new(Count::default()));
-        let mut asking = JoinSet::new();
-        let mut ticks = tokio::time::interval(EVERY);
-        let mut until_done = std::pin::pin!(until_done);
-        loop {
-            tokio::select! {
-                done = &mut until_done => { done?; break; }
-                _ = ticks.tick() => { asking.spawn(Arc::clone(self).ask(Arc::clone(&count))); }
-            }
-        }
-        asking.join_all().await;
-        let count = count.lock().map(|count| count.clone());
-        count.map_err(|_| anyhow::anyhow!("a request panicked"))
-    }
-
-    async fn ask(self: Arc<Self>, count: Arc<Mutex<Count>>) {
-        let since = Instant::now();
-        let mut failures = vec![];
-        for attempt in 0..=RETRIES {
-            match self.client.post(&self.url, &[("authorization", &self.bearer)], &self.body).await {
-                Ok(answer) if answer.status.is_success() => break,
-                Ok(answer) => failures.push(format!("{} {}", answer.status, answer.body)),
-                Err(error) => failures.push(format!("{error:#}")),
-            }
-            if attempt < RETRIES {
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-        if let Ok(mut count) = count.lock() {
-            count.asked += 1;
-            count.slowest = count.slowest.max(since.elapsed());
-            if failures.len() > RETRIES {
-                count.lost.extend(failures.last().cloned());
-            }
-            count.attempts_failed.extend(failures);
-        }
-    }
-}
 
 async fn container(ns: &str, selector: &str, kubectl: &e2e::kubectl::Kubectl) -> Result<(String, String)> {
     let path = "jsonpath={.items[0].metadata.name} {.items[0].status.containerStatuses[0].containerID}";
@@ -127,18 +59,6 @@ async fn kill_pod(cluster: &Cluster, ns: &str, selector: &str) -> Result<()> {
         .map(drop)
 }
 
-async fn serves(asker: &Arc<Asker>) -> Result<()> {
-    until("the policy answers", Duration::from_secs(120), async || {
-        let answer = asker
-            .client
-            .post(&asker.url, &[("authorization", &asker.bearer)], &asker.body)
-            .await?;
-        ensure!(answer.status.is_success(), "{} {}", answer.status, answer.body);
-        Ok(Some(()))
-    })
-    .await
-}
-
 async fn setup(cluster: &Cluster, ns: &Namespace, provider: &Provider) -> Result<Arc<Asker>> {
     let installed = Portfolio::install(cluster, Profile::Debug, "").await?;
     ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-any"])
@@ -154,13 +74,7 @@ async fn setup(cluster: &Cluster, ns: &Namespace, provider: &Provider) -> Result
         "--timeout=120s",
     ])
     .await?;
-    let token = installed.token(ns.name(), "caller").await?;
-    Ok(Arc::new(Asker {
-        client: HttpClient::new(None)?,
-        url: format!("{}/v1/chat/completions", installed.gateway()),
-        bearer: format!("Bearer {token}"),
-        body: json!({"model": format!("faults-{}", ns.name()), "max_tokens": 2, "messages": [{"role": "user", "content": "Hi"}]}),
-    }))
+    Asker::new(&installed, ns, &format!("faults-{}", ns.name())).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +94,7 @@ async fn a_dead_part_costs_at_most_what_was_in_flight_on_it() -> Result<()> {
     )
     .await?;
     let asker = setup(&cluster, &ns, &provider).await?;
-    serves(&asker).await?;
+    asker.is_served().await?;
     let parts = local.parts();
     let restarted = async |part: &str| -> Result<()> {
         parts.kill(part)?;
@@ -226,7 +140,7 @@ async fn a_dead_part_costs_at_most_what_was_in_flight_on_it() -> Result<()> {
         if !count.lost.is_empty() || (part != "gateway" && !count.attempts_failed.is_empty()) {
             wrong.push(format!("{part}: {count:?}"));
         }
-        serves(&asker).await?;
+        asker.is_served().await?;
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     Ok(())
