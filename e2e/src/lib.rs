@@ -19,6 +19,7 @@ pub mod image;
 pub mod images;
 pub mod kubectl;
 pub mod namespace;
+pub mod policies;
 pub mod portfolio;
 mod process;
 pub mod provider;

@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use e2e::cluster::{self, Shape, State};
 use e2e::http_client::HttpClient;
 use e2e::provider::{Options, Provider};
-use e2e::{assets, demo, images, scale};
+use e2e::{assets, demo, images, policies, scale};
 
 /// A real Kubernetes on this machine: one process tree, no registry, nothing leaves it.
 #[derive(Parser)]
@@ -82,6 +82,14 @@ enum Command {
         /// The certificate (PEM) of the authority to trust
         #[arg(long, allow_hyphen_values = true)]
         ca: Option<String>,
+    },
+    /// Enforce NetworkPolicies on one node until ended; a part of the cluster
+    #[command(hide = true)]
+    Policies {
+        /// How to reach the API server
+        kubeconfig: PathBuf,
+        /// Whose pods
+        node: String,
     },
     /// Build or fetch everything that is kept between runs
     Assets,
@@ -158,6 +166,7 @@ async fn main() -> Result<()> {
             println!("{}", answer.body);
             anyhow::ensure!(answer.status.is_success(), "{}", answer.status);
         }
+        Command::Policies { kubeconfig, node } => policies::run(&kubeconfig, &node).await?,
         Command::Assets => {
             println!("kubernetes {}", assets::kubernetes::binary().await?.display());
             println!("pause      {}", images::pause().await?.archive.display());

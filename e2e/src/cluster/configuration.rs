@@ -184,6 +184,13 @@ pub(crate) fn dns(layout: &Layout) -> CommandLine {
     )
 }
 
+pub(crate) fn policies(layout: &Layout, node: usize) -> CommandLine {
+    command(
+        &layout.bin().join("e2e"),
+        ["policies", &*layout.kubeconfig("policies").to_string_lossy(), &node_name(node)],
+    )
+}
+
 pub(crate) fn containerd(layout: &Layout, program: &Path, node: usize) -> CommandLine {
     command(program, ["--config", &*layout.node(node).join("containerd.toml").to_string_lossy()])
 }

@@ -83,6 +83,8 @@ async fn start(layout: &Layout, parts: &Parts, shape: Shape) -> Result<()> {
     packages::ensure(&packages::NODE).await?;
     let kubernetes = kubernetes::binary().await?;
     let pause = images::pause().await?;
+    // This crate's own program, whoever starts the cluster: a test is another one.
+    let own = images::cargo_build(&["--bin", "e2e"], images::Profile::Debug).await?;
     ensure!(
         !Path::new("/sys/class/net").join(LINK).exists(),
         "the link {LINK} exists: another cluster of this kind runs here, with another LLM_PORTFOLIO_CACHE; end that one first"
@@ -91,6 +93,7 @@ async fn start(layout: &Layout, parts: &Parts, shape: Shape) -> Result<()> {
     let begin = Instant::now();
     let told = |what: &str| eprintln!("{:5.1} s  {what}", begin.elapsed().as_secs_f32());
     make_folders(layout, &kubernetes)?;
+    std::fs::copy(&own, layout.bin().join("e2e")).context("copying the program that enforces policies")?;
     network::load_modules().await;
     start_node_holder(layout, parts, 1).await?;
     network::link_host(parts).await?;
@@ -213,6 +216,7 @@ fn start_kubelet(layout: &Layout, parts: &Parts, node: usize, gpus: usize) -> Re
     std::fs::write(layout.gpu_count(node), gpus.to_string())?;
     parts.launch(&format!("kubelet@{node}"), configuration::kubelet(layout, node))?;
     parts.launch(&format!("kube-proxy@{node}"), configuration::proxy(layout, node))?;
+    parts.launch(&format!("policies@{node}"), configuration::policies(layout, node))?;
     parts.launch(&format!("fakegpu@{node}"), configuration::fake_gpus(layout, node, gpus))
 }
 

@@ -63,6 +63,7 @@ impl<'a> Authority<'a> {
         self.certificate("apiserver", "kube-apiserver", None, &[names.as_slice(), &addresses].concat())?;
         self.user("admin", "admin", Some(MASTERS))?;
         self.user("dns", "dns", Some(MASTERS))?;
+        self.user("policies", "policies", Some(MASTERS))?;
         self.certificate("api-to-kubelet", "api-to-kubelet", Some(MASTERS), &[])?;
         for part in ["kube-controller-manager", "kube-scheduler", "kube-proxy"] {
             self.user(part, &format!("system:{part}"), None)?;
