@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use serde_json::Value;
 
-use crate::api::Settings;
+use crate::api::{ModelDeployment, Settings};
 use crate::command::Command;
 use crate::manifest::Portfolio;
+use crate::plan::serving::{self, Installation};
 
 fn path(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
@@ -73,6 +74,52 @@ fn the_pods_fit_the_restricted_profile() {
             assert!(container["resources"]["limits"]["memory"].is_string());
             assert!(container["livenessProbe"].is_object() && container["readinessProbe"].is_object());
         }
+    }
+}
+
+#[test]
+fn the_engines_let_in_the_pods_of_the_chart() {
+    let md =
+        "{apiVersion: llmportfolio.dev/v1alpha1, kind: ModelDeployment, metadata: {name: m}, spec: {selfHosted: {engine: {kind: VLLM}}}}";
+    let md: ModelDeployment = serde_saphyr::from_str(md).unwrap();
+    let installation = Installation {
+        settings: &Settings::default(),
+        gateway_namespace: "llm-portfolio",
+    };
+    let network = serving::plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation)
+        .unwrap()
+        .network;
+    let network = serde_json::to_value(network).unwrap();
+    let from = &network["spec"]["ingress"][0]["from"][0];
+    let (names, sets) = (&from["podSelector"]["matchLabels"], &from["podSelector"]["matchExpressions"]);
+    for deployment in rendered("Deployment") {
+        let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+        assert!(
+            names.as_object().unwrap().iter().all(|(name, value)| labels[name] == *value),
+            "{labels}"
+        );
+        for set in sets.as_array().unwrap() {
+            assert!(
+                set["values"].as_array().unwrap().contains(&labels[set["key"].as_str().unwrap()]),
+                "{labels}"
+            );
+        }
+        assert_eq!(
+            from["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"],
+            deployment["metadata"]["namespace"]
+        );
+    }
+    let role = rendered("ClusterRole")
+        .into_iter()
+        .find(|role| role["metadata"]["name"] == "llm-portfolio-operator")
+        .unwrap();
+    let rules = role["rules"].as_array().unwrap();
+    for (group, kind) in [
+        ("networking.k8s.io", "networkpolicies"),
+        ("resource.k8s.io", "resourceclaimtemplates"),
+    ] {
+        let rule = rules.iter().find(|rule| strings(&rule["resources"]) == [kind]).unwrap();
+        assert_eq!(strings(&rule["apiGroups"]), [group]);
     }
 }
 

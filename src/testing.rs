@@ -57,6 +57,7 @@ impl Server {
         };
         let plural = match types.kind.as_str() {
             "RoutingPolicy" => "routingpolicies".to_owned(),
+            "NetworkPolicy" => "networkpolicies".to_owned(),
             kind => format!("{}s", kind.to_lowercase()),
         };
         let namespace = object.metadata.namespace.clone().unwrap();
@@ -105,7 +106,9 @@ impl Server {
             evaluations: self.known(),
             deployments: self.known(),
             services: self.known(),
+            networks: self.known(),
             budgets: self.known(),
+            claims: self.known(),
             jobs: self.known(),
             pods: self.known(),
             slices: self.known(),
@@ -137,9 +140,11 @@ impl Server {
         let mut state = self.state();
         state.requests.push(format!("{} {path}", head.method));
         if head.method == Method::GET {
-            return Ok(match state.objects.get(&path) {
-                Some(object) => answer(StatusCode::OK, object),
-                None => refusal(StatusCode::NOT_FOUND),
+            let of_all = path.strip_prefix("/api/v1/").filter(|plural| !plural.contains('/'));
+            return Ok(match (of_all, state.objects.get(&path)) {
+                (Some(plural), _) => answer(StatusCode::OK, &state.list(plural)),
+                (None, Some(object)) => answer(StatusCode::OK, object),
+                (None, None) => refusal(StatusCode::NOT_FOUND),
             });
         }
         let number = state.writes;
@@ -183,6 +188,13 @@ impl State {
             }
         }
         self.store(path, after)
+    }
+
+    /// Those of one kind, of all namespaces.
+    fn list(&self, plural: &str) -> Value {
+        let part = format!("/{plural}/");
+        let of_it = self.objects.iter().filter(|(path, _)| path.contains(&part));
+        json!({ "metadata": {}, "items": of_it.map(|(_, object)| object).collect::<Vec<_>>() })
     }
 
     fn write_status(&mut self, path: &str, body: &Value) -> Value {

@@ -119,7 +119,10 @@ async fn main() -> Result<()> {
         }
         Command::Demo { profile } => demo::run(profile).await?,
         Command::Scale { count, profile } => scale::run(count, profile).await?,
-        Command::Down => cluster::down().await?,
+        Command::Down => {
+            cluster::down().await?;
+            eprintln!("no cluster of ours is left");
+        }
         Command::Part { action, name } => {
             let parts = running()?.parts();
             match action {

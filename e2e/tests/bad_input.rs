@@ -234,7 +234,7 @@ async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() ->
         (
             "mdep/no-image",
             "ImageNotAvailable",
-            "the image \"localhost/nowhere:1\" cannot be pulled; check spec.selfHosted.engine.image",
+            "the image \"localhost/nowhere:1\" cannot be pulled: the registry cannot be reached; check spec.selfHosted.engine.image",
         ),
         (
             "mdep/no-profile",

@@ -28,6 +28,7 @@ use super::money::Usd;
     doc = "A scheduled evaluation of models of the portfolio, with a verdict that routing obeys.",
     printcolumn(name = "Schedule", type_ = "string", json_path = ".spec.schedule.cron"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Last Run", type_ = "date", json_path = ".status.lastScheduleTime"),
     printcolumn(name = "Verdict", type_ = "string", json_path = ".status.verdict"),
     printcolumn(name = "Next", type_ = "string", json_path = ".status.nextScheduleTime"),

@@ -10,6 +10,7 @@ pub mod condition;
 pub mod eval_job;
 pub mod model_deployment;
 pub mod money;
+pub mod placement;
 mod resources;
 pub mod routing_policy;
 pub mod settings;

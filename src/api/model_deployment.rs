@@ -4,10 +4,14 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::placement::{self, Claim, Rollout, Spread};
+use super::routing_policy::DURATION;
 use super::{money::Usd, resources};
 
 /// One language model: either behind a provider's API (`api`) or served on our own machines (`selfHosted`). Exactly one of the two is set.
@@ -159,8 +163,8 @@ pub struct Credentials {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
-    /// The object's name.
-    #[schemars(length(min = 1, max = 253))]
+    /// The object's name, never the value itself. Example: `openai`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = placement::NAME))]
     pub name: String,
     /// The key in it.
     #[schemars(length(min = 1, max = 253))]
@@ -187,9 +191,48 @@ pub struct SelfHosted {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
+    /// How pods of a changed specification replace those there are. Default: `{strategy: Auto}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// The PriorityClass of the pods, which must exist. Default: the cluster's own. Example: `production-models`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = placement::NAME))]
+    pub priority_class_name: Option<String>,
+    /// The scheduler that places the pods. Default: the cluster's own. Example: `volcano`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = placement::NAME))]
+    pub scheduler_name: Option<String>,
+    /// How the pods are spread over nodes or zones; only this model's pods are counted. Default: as the cluster does. Limit: 8.
+    /// Example: `[{topologyKey: topology.kubernetes.io/zone}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["topologyKey".into(), "whenUnsatisfiable".into()]))]
+    pub topology_spread_constraints: Vec<Spread>,
+    /// The LocalQueue of Kueue, in this namespace, that admits the pods: the Deployment and its pods get the label
+    /// `kueue.x-k8s.io/queue-name`. Kueue lets nobody change it while pods are ready, nor remove it: delete the Deployment `NAME-engine`
+    /// for that. Default: no queue. Example: `team-a`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = placement::LABEL))]
+    pub queue_name: Option<String>,
+    /// How long a pod may take from its start until it answers, weights downloaded and loaded: then its engine is restarted, and a rollout
+    /// that has not moved for so long is said to be stuck. Default: 30m. Limit: from 10s to 168h. Example: `2h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    #[x_kube(validation = ("duration(self) >= duration('10s') && duration(self) <= duration('168h')", "must be from 10s to 168h, such as 30m"))]
+    pub startup_deadline: Option<Duration>,
     /// Set when the model is our own: fine-tuned weights, or adapters over a base model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<Custom>,
+    /// What is added to the pods, as in the template of a Deployment: `metadata.labels`, `metadata.annotations` and `spec`. It is merged
+    /// over what the operator makes: containers, volumes, variables and mounts by their names (the engine's container is `engine`),
+    /// nodeSelector and tolerations in addition to the profile's, other lists (args, command) as a whole. Nothing is removed by it. The
+    /// operator's labels, the engine's port `http` and the restricted Pod Security profile must hold afterwards; containers that it adds
+    /// get that profile's securityContext unless they say otherwise. What it listens on besides `http` is reached only with a NetworkPolicy
+    /// of your own. Default: nothing.
+    /// Example: `spec: {containers: [{name: engine, env: [{name: A, value: b}]}]}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "resources::pod_template")]
+    pub pod_template: Option<Value>,
 }
 
 fn one() -> i32 {
@@ -220,7 +263,8 @@ pub struct Engine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// Arguments added after the ones the operator derives; the last of two equal ones wins in every known engine.
+    /// Arguments added after the ones the operator derives; the last of two equal ones wins, but in TGI, which
+    /// refuses to be told twice.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(max = 4096)))]
     pub args: Vec<String>,
@@ -228,7 +272,7 @@ pub struct Engine {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "resources::environment")]
     pub env: Vec<EnvVar>,
-    /// The port it listens on. Default: 8000 for VLLM, 8080 for LlamaCpp. Required for Custom.
+    /// The port it listens on. Default: 8000 for VLLM, 30000 for SGLang, 8080 for LlamaCpp and TGI. Required for Custom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1024, max = 65535))]
     pub port: Option<u16>,
@@ -240,8 +284,14 @@ pub enum EngineKind {
     /// vLLM's OpenAI server.
     #[serde(rename = "VLLM")]
     Vllm,
+    /// SGLang's OpenAI server.
+    #[serde(rename = "SGLang")]
+    SgLang,
     /// llama.cpp's server.
     LlamaCpp,
+    /// Hugging Face's Text Generation Inference.
+    #[serde(rename = "TGI")]
+    Tgi,
     /// Any server that answers `/health` and OpenAI's chat completions; `image` and `port` are required.
     Custom,
 }
@@ -250,23 +300,34 @@ impl fmt::Display for EngineKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Vllm => "VLLM",
+            Self::SgLang => "SGLang",
             Self::LlamaCpp => "LlamaCpp",
+            Self::Tgi => "TGI",
             Self::Custom => "Custom",
         })
     }
 }
 
-/// What a model runs on.
+/// What a model runs on; exactly one of `profile` and `claim` is set.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.profile) != has(self.claim)")
+    .message("exactly one of profile and claim must be set: profile names one of the installer's, claim asks for devices of a DeviceClass"))]
+#[x_kube(validation = Rule::new("!has(self.claim) || self.count == 1")
+    .message("count belongs to profile: set claim.count, and remove this").field_path(".count"))]
 pub struct Accelerator {
     /// A profile from the installer's settings, such as `nvidia-l4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    pub profile: String,
-    /// How many of them each pod gets. Default: 1. Limit: 64.
+    pub profile: Option<String>,
+    /// How many of the profile's accelerators each pod gets. Default: 1. Limit: 64.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 64))]
     pub count: i32,
+    /// Devices by Dynamic Resource Allocation, which Kubernetes has from 1.34 on. Where they are decides the nodes; what else the pods need
+    /// there, such as tolerations, goes into `podTemplate`. Example: `{deviceClassName: gpu.nvidia.com}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
 }
 
 /// A model of our own making.
@@ -276,7 +337,7 @@ pub struct Custom {
     /// What it was made from, such as `meta-llama/Llama-3.1-8B-Instruct`. Shown in the status.
     #[schemars(length(min = 1, max = 256))]
     pub base_model: String,
-    /// The adapter that answers requests to this model; the base model answers as `NAME-base`. One at most for now, and the engine VLLM only.
+    /// The adapter that answers requests to this model. One at most for now; the engines VLLM, SGLang and TGI (from a volume) load it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -287,7 +348,7 @@ pub struct Custom {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Adapter {
-    /// A further name of it in the engine, besides the ModelDeployment's own.
+    /// What it is called; in VLLM a further name of it, besides the ModelDeployment's own. Example: `fraud`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Where its weights come from.

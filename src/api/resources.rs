@@ -12,6 +12,7 @@ pub(super) fn requirements(_: &mut SchemaGenerator) -> Schema {
             "additionalProperties": {
                 "x-kubernetes-int-or-string": true,
                 "maxLength": 32,
+                "description": "An amount, such as `500m`, `2` or `8Gi`.",
                 "pattern": r"^([0-9]+(\.[0-9]+)?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
             },
         })
@@ -23,6 +24,11 @@ pub(super) fn requirements(_: &mut SchemaGenerator) -> Schema {
             "limits": quantities("What each pod may use at most. Example: `{memory: 8Gi}`."),
         },
     })
+}
+
+/// A pod template, whose own schema would be longer than all of ours together. The operator refuses what Kubernetes does not know in it.
+pub(super) fn pod_template(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "maxProperties": 2, "x-kubernetes-preserve-unknown-fields": true })
 }
 
 /// A list of environment variables, as in a pod: `name` with `value` or `valueFrom`.

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model_deployment::Tier;
+use super::placement::NAME;
 
 /// `90s`, `1h30m`; so few digits that no sum overflows.
 pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m))+$";
@@ -201,8 +202,8 @@ pub struct HeaderMatch {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// A ModelDeployment's name, in the policy's namespace.
-    #[schemars(length(min = 1, max = 253))]
+    /// A ModelDeployment's name, in the policy's namespace. Example: `triage-llama`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub model: String,
     /// Its share, relative to the other targets. Default: 1. 0: no requests.
     #[serde(default = "one")]
@@ -218,8 +219,8 @@ fn one() -> u32 {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fallback {
-    /// A ModelDeployment's name, in the policy's namespace.
-    #[schemars(length(min = 1, max = 253))]
+    /// A ModelDeployment's name, in the policy's namespace. Example: `triage-llama`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub model: String,
 }
 
@@ -235,7 +236,7 @@ pub struct Timeouts {
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 2s"))]
     pub connect: Option<Duration>,
     /// To the first content of a streamed answer (`stream: true`); after it the next model is tried. An answer in one piece begins
-    /// only when it is finished: until then only `connect` and `total` count. Default: 60s.
+    /// only when it is finished: until then only `connect` and `total` count. Default: 60s, or half of `total` where that is less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 20s"))]

@@ -18,6 +18,19 @@ pub struct Settings {
     pub engines: BTreeMap<EngineKind, EngineSettings>,
     /// Whether a RoutingPolicy may admit clients without credentials. Default: false.
     pub allow_anonymous: bool,
+    /// Who reads the metrics of engines, besides the gateway and the operator: nobody else may reach their pods. Default: nobody.
+    pub scrapers: Vec<Scraper>,
+}
+
+/// Pods that may reach the engines, such as Prometheus'.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scraper {
+    /// The namespace they are in, such as `monitoring`.
+    pub namespace: String,
+    /// Labels they have, such as `{app.kubernetes.io/name: prometheus}`. None: every pod of the namespace.
+    #[serde(default)]
+    pub pod_labels: BTreeMap<String, String>,
 }
 
 /// One kind of accelerator (or plain CPU) that models may ask for by name.

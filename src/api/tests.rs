@@ -56,6 +56,21 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             "the longest name of a model",
             model(&"a".repeat(52), "{selfHosted: {engine: {kind: VLLM}}}"),
         ),
+        (
+            "a pod template, and where and when pods run",
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: TGI}, podTemplate: {spec: {hostUsers: false}}, priorityClassName: a.b, schedulerName: s, queueName: q, startupDeadline: 2h,
+                  topologySpreadConstraints: [{topologyKey: topology.kubernetes.io/zone}]}}",
+            ),
+        ),
+        (
+            "devices by claim",
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, accelerator: {claim: {deviceClassName: gpu.example.com, count: 2, selectors: ['true']}}}}",
+            ),
+        ),
         ("null for absent", model("m", "{api: null, selfHosted: {engine: {kind: VLLM}}}")),
         (
             "one target with weight",
@@ -134,6 +149,32 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             model("m", "{selfHosted: {engine: {kind: VLLM, env: [{name: A, valueFrom: {}}]}}}"),
             "spec.selfHosted.engine.env[0].valueFrom",
             "exactly one of secretKeyRef and configMapKeyRef must be set",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM}, accelerator: {}}}"),
+            "spec.selfHosted.accelerator",
+            "exactly one of profile and claim must be set",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, accelerator: {profile: a, claim: {deviceClassName: c}}}}",
+            ),
+            "spec.selfHosted.accelerator",
+            "exactly one of profile and claim must be set",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, accelerator: {count: 2, claim: {deviceClassName: c}}}}",
+            ),
+            "spec.selfHosted.accelerator.count",
+            "count belongs to profile",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM}, startupDeadline: 5s}}"),
+            "spec.selfHosted.startupDeadline",
+            "must be from 10s to 168h, such as 30m",
         ),
         (
             policy("rules: [{targets: [{model: a}]}, {targets: [{model: a, weight: 0}, {model: b, weight: 0}]}]"),

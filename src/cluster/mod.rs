@@ -29,6 +29,18 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
+/// Whether the API server has the kind; discovery is allowed to everybody.
+///
+/// # Errors
+/// When it cannot be asked.
+pub async fn serves<K: kube::Resource<DynamicType = ()>>(client: &Connection) -> Result<bool, kube::Error> {
+    match client.list_api_group_resources(&K::api_version(&())).await {
+        Ok(known) => Ok(known.resources.iter().any(|resource| resource.kind == K::kind(&()))),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// A client for the cluster that the environment names: `KUBECONFIG`, or the pod's own service account.
 ///
 /// # Errors

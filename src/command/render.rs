@@ -19,7 +19,7 @@ use crate::plan::evaluation::check;
 use crate::plan::evaluation::job::{self, Runner};
 use crate::plan::evaluation::run::Evaluation;
 use crate::plan::names::Key;
-use crate::plan::serving::{self, Serving};
+use crate::plan::serving::{self, Decision, Installation, Serving};
 use crate::plan::{backend, fingerprint};
 
 use super::files::Files;
@@ -29,7 +29,7 @@ use super::files::Files;
 pub struct Render {
     #[command(flatten)]
     files: Files,
-    /// The namespace of the gateway, where it finds credentials.
+    /// The namespace of the gateway, where it finds credentials and from where engines are reached.
     #[arg(long, default_value = "llm-portfolio")]
     gateway_namespace: String,
     /// Where evaluations reach the gateway.
@@ -80,18 +80,27 @@ impl Render {
     fn of_model(&self, md: &ModelDeployment, settings: &Settings) -> Vec<Value> {
         match (&md.spec.self_hosted, &md.spec.api) {
             (Some(own), _) => {
+                let installation = Installation {
+                    settings,
+                    gateway_namespace: &self.gateway_namespace,
+                };
                 let Ok(Serving {
-                    deployment,
+                    mut deployment,
+                    takes,
                     service,
+                    claim,
+                    network,
                     budget,
-                }) = serving::plan(md, own, settings)
+                }) = serving::plan(md, own, installation)
                 else {
                     return vec![];
                 };
-                [Some(document(&deployment)), Some(document(&service)), budget.as_ref().map(document)]
-                    .into_iter()
-                    .flatten()
-                    .collect()
+                if let Decision::Made(rollout) = serving::decide(own, takes, &deployment, None) {
+                    rollout.put_on(&mut deployment);
+                }
+                let always = [document(&deployment), document(&service), document(&network)];
+                let at_times = [claim.as_ref().map(document), budget.as_ref().map(document)];
+                always.into_iter().chain(at_times.into_iter().flatten()).collect()
             }
             (None, Some(api)) => {
                 let copy = |reference: &crate::api::model_deployment::KeyRef| {
@@ -184,12 +193,13 @@ mod tests {
             [
                 "Deployment demo/llama-engine",
                 "Service demo/llama-engine",
+                "NetworkPolicy demo/llama-engine",
                 "Secret llm-portfolio/backend.demo.gpt",
                 "Job demo/capital-29453761",
             ]
         );
         assert_eq!(
-            objects[2]["stringData"]["credential"],
+            objects[3]["stringData"]["credential"],
             "(copied from Secret demo/provider, key api-key)"
         );
         assert!(!serde_json::to_string(&objects).unwrap().contains("sk-demo"));

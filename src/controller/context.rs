@@ -11,6 +11,7 @@ use crate::api::condition::{self, Kind};
 use crate::api::{ModelDeployment, Settings};
 use crate::cluster::{self, Cluster};
 use crate::plan::names::Key;
+use crate::plan::serving::Installation;
 use crate::plan::{Invalid, model};
 
 use super::probe::Prober;
@@ -26,8 +27,10 @@ pub struct Context {
     pub cluster: Cluster,
     /// What the installer decided.
     pub settings: Settings,
-    /// Where backend Secrets are kept.
+    /// The namespace of the gateway and the operator, where backend Secrets are kept.
     pub gateway_namespace: String,
+    /// Whether the API server has claims for devices.
+    pub serves_claims: bool,
     /// Where evaluations ask their questions.
     pub gateway_url: String,
     /// The image that evaluations run: this one.
@@ -45,6 +48,14 @@ impl Context {
     /// The clock.
     pub fn now(&self) -> Timestamp {
         cluster::now()
+    }
+
+    /// What plans need to know of it.
+    pub fn installation(&self) -> Installation<'_> {
+        Installation {
+            settings: &self.settings,
+            gateway_namespace: &self.gateway_namespace,
+        }
     }
 
     /// Says on a ModelDeployment why it cannot be carried out, and waits for a change.

@@ -1,14 +1,16 @@
 //! The ModelDeployment controller.
 //!
-//! Needs: modeldeployments get, list, watch; modeldeployments/status patch; deployments, services, poddisruptionbudgets get, list, watch, create,
-//! patch, delete; pods list, watch; secrets get (named) and, in the gateway's namespace, create, patch, delete; events create, patch.
+//! Needs: modeldeployments get, list, watch; modeldeployments/status patch; deployments, services, networkpolicies, poddisruptionbudgets,
+//! resourceclaimtemplates get, list, watch, create, patch, delete; pods list, watch; nodes list; secrets get (named) and, in the gateway's namespace, create, patch, delete; events create, patch.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -18,7 +20,7 @@ use crate::cluster;
 use crate::plan::Invalid;
 use crate::plan::backend::{self, Answer, Credential};
 use crate::plan::names::{self, Key};
-use crate::plan::serving::{self, Observed, Serving};
+use crate::plan::serving::{self, Decision, Observed, Rollout, Serving, Takes};
 
 use super::context::{Context, Error, resync, retry, taken};
 
@@ -60,19 +62,35 @@ pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Res
 async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<Action, Error> {
     let now = cx.now();
     let Serving {
-        deployment,
+        mut deployment,
+        takes,
         service,
+        claim,
+        network,
         budget,
-    } = match serving::plan(md, own, &cx.settings) {
+    } = match serving::plan(md, own, cx.installation()) {
         Ok(serving) => serving,
         Err(invalid) => return cx.refuse(md, &invalid, now).await,
     };
+    if claim.is_some() && !cx.serves_claims {
+        let problem = "this cluster has no claims for devices (resource.k8s.io/v1)";
+        let remedy = "use a profile, or Kubernetes 1.34 or later; the operator looks for them when it starts";
+        let invalid = Invalid::new("spec.selfHosted.accelerator.claim", problem, remedy);
+        return cx.refuse(md, &invalid, now).await;
+    }
+    if let Some(claim) = &claim {
+        cx.cluster.apply(claim).await?;
+    }
+    // Before the pods are there to be reached.
+    cx.cluster.apply(&network).await?;
     cx.cluster.apply(&service).await?;
     cx.cluster
         .apply_or_prune::<PodDisruptionBudget>(budget.as_ref(), &child(md))
         .await?;
+    rollout(own, takes, &deployment, cx).await?.put_on(&mut deployment);
     let live = cx.cluster.apply(&deployment).await?;
     let pods = pods(md, cx);
+    prune_claims(md, claim.as_ref(), &pods, cx).await?;
     let status = serving::status(
         md,
         own,
@@ -86,12 +104,26 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
     Ok(resync())
 }
 
+/// How `wanted` replaces what is there; looks at the nodes only when that depends on what they have free.
+async fn rollout(own: &SelfHosted, takes: Takes, wanted: &Deployment, cx: &Context) -> Result<Rollout, Error> {
+    let live = cx.cluster.stores.deployments.get(&Key::of(wanted));
+    match serving::decide(own, takes, wanted, live.as_deref()) {
+        Decision::Made(rollout) => Ok(rollout),
+        Decision::NeedsRoom(devices) => {
+            let (nodes, pods) = (cx.cluster.nodes().await?, cx.cluster.pods_on_nodes().await?);
+            Ok(serving::room(&devices, &nodes, &pods))
+        }
+    }
+}
+
 /// A model behind an API: its credentials, the gateway's copy of them, and what the provider says.
 async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Action, Error> {
     let own = child(md);
     cx.cluster.prune::<PodDisruptionBudget>(&own).await?;
     cx.cluster.prune::<Service>(&own).await?;
     cx.cluster.prune::<Deployment>(&own).await?;
+    cx.cluster.prune::<NetworkPolicy>(&own).await?;
+    prune_claims(md, None, &pods(md, cx), cx).await?;
 
     let key = Key::of(md);
     let secret = match &api.credentials {
@@ -141,6 +173,18 @@ async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Act
 
 fn child(md: &ModelDeployment) -> Key {
     Key::new(md.namespace().unwrap_or_default(), names::engine(&md.name_any()))
+}
+
+/// Removes what earlier claims were made from, once no pod needs it to be made again.
+async fn prune_claims(md: &ModelDeployment, wanted: Option<&ResourceClaimTemplate>, pods: &[Arc<Pod>], cx: &Context) -> Result<(), Error> {
+    let (namespace, name) = (md.namespace(), md.name_any());
+    let is_its =
+        |claim: &Arc<ResourceClaimTemplate>| claim.namespace() == namespace && claim.labels().get(names::MODEL_LABEL) == Some(&name);
+    let claims: Vec<_> = cx.cluster.stores.claims.all().into_iter().filter(is_its).collect();
+    for claim in serving::outdated(&claims, pods, wanted) {
+        cx.cluster.prune::<ResourceClaimTemplate>(&Key::of(&**claim)).await?;
+    }
+    Ok(())
 }
 
 fn pods(md: &ModelDeployment, cx: &Context) -> Vec<Arc<Pod>> {

@@ -18,7 +18,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -27,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::secrets::Followed;
 use crate::cluster::watch::Feed;
-use crate::cluster::{Cluster, Connection, Stores};
+use crate::cluster::{self, Cluster, Connection, Stores};
 use crate::plan::backend;
 use crate::plan::names::{BACKEND_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL};
 
@@ -43,11 +45,14 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 /// that every model wakes would otherwise wait until none has moved for that long, which in a large portfolio is never.
 const GATHER: Duration = Duration::from_millis(500);
 
+/// How long until an API server that did not answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+
 /// What the operator was started with.
 pub struct Setup {
     /// What the installer decided.
     pub settings: Settings,
-    /// Where backend Secrets are kept.
+    /// The namespace of the gateway and the operator, where backend Secrets are kept.
     pub gateway_namespace: String,
     /// Where evaluations ask their questions.
     pub gateway_url: String,
@@ -70,7 +75,9 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let mut evaluations = Feed::<EvalJob>::everywhere(&client, "");
     let mut deployments = Feed::<Deployment>::everywhere(&client, &ours);
     let mut services = Feed::<Service>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
+    let mut networks = Feed::<NetworkPolicy>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
     let mut budgets = Feed::<PodDisruptionBudget>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
+    let mut claims = Feed::<ResourceClaimTemplate>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
     let mut jobs = Feed::<Job>::everywhere(&client, &format!("{ours},{EVAL_JOB_LABEL}"));
     let mut pods = Feed::<Pod>::everywhere(&client, &ours);
     let mut slices = Feed::<EndpointSlice>::everywhere(&client, MODEL_LABEL);
@@ -82,16 +89,24 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         evaluations: evaluations.known(),
         deployments: deployments.known(),
         services: services.known(),
+        networks: networks.known(),
         budgets: budgets.known(),
+        claims: claims.known(),
         jobs: jobs.known(),
         pods: pods.known(),
         slices: slices.known(),
         backends: backends.known(),
     };
+    // Older clusters do not have them, and a watch of what is not there would never be complete.
+    let serves_claims = tokio::select! {
+        answer = serves::<ResourceClaimTemplate>(&client) => answer,
+        () = stop.cancelled() => return Ok(()),
+    };
     let cx = Arc::new(Context {
         cluster: Cluster::new(client.clone(), stores),
         settings: setup.settings,
         gateway_namespace: setup.gateway_namespace,
+        serves_claims,
         gateway_url: setup.gateway_url,
         image: setup.image,
         prober: Prober::new()?,
@@ -105,7 +120,9 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let model_triggers: Triggers<ModelDeployment> = select_all([
         labelled(deployments.subscribe(), MODEL_LABEL).boxed(),
         labelled(services.subscribe(), MODEL_LABEL).boxed(),
+        labelled(networks.subscribe(), MODEL_LABEL).boxed(),
         labelled(budgets.subscribe(), MODEL_LABEL).boxed(),
+        labelled(claims.subscribe(), MODEL_LABEL).boxed(),
         labelled(pods.subscribe(), MODEL_LABEL).boxed(),
         backends
             .subscribe()
@@ -154,7 +171,17 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         deployments.start(),
         services.start()
     );
-    tokio::join!(budgets.start(), jobs.start(), pods.start(), slices.start(), backends.start());
+    tokio::join!(
+        networks.start(),
+        budgets.start(),
+        jobs.start(),
+        pods.start(),
+        slices.start(),
+        backends.start()
+    );
+    if serves_claims {
+        claims.start().await;
+    }
     tracing::info!("the watches are complete");
     setup.ready.store(true, Ordering::Relaxed);
 
@@ -193,6 +220,17 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         until_stopped(&mut chores, "the care for Secrets"),
     )?;
     Ok(())
+}
+
+/// Whether the API server has the kind, asked until it answers: one that is just starting is no reason to give up.
+async fn serves<K: Resource<DynamicType = ()>>(client: &Connection) -> bool {
+    loop {
+        match cluster::serves::<K>(client).await {
+            Ok(answer) => return answer,
+            Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "the API server does not say what it has, and is asked again"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
 }
 
 /// Results are reported where they happen; a deleted object that is still queued is no news.

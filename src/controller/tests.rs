@@ -100,6 +100,7 @@ fn started(server: &Server) -> Arc<Context> {
         cluster: server.cluster(),
         settings: Settings::default(),
         gateway_namespace: "llm".to_owned(),
+        serves_claims: true,
         gateway_url: "http://gateway.llm".to_owned(),
         image: "localhost/portfolio:dev".to_owned(),
         prober: Prober::new().unwrap(),
@@ -235,6 +236,42 @@ async fn drift_is_repaired_with_one_apply() {
 }
 
 #[tokio::test]
+async fn a_change_looks_once_at_what_the_nodes_have_free() {
+    let server = server();
+    let path = format!("{MODELS}/triage");
+    let on_gpu = |context: &str| json!({ "spec": { "selfHosted": { "accelerator": { "profile": "l4", "count": 1 }, "engine": { "args": ["--ctx-size", context] } } } });
+    let started = |server: &Server| {
+        let settings = serde_saphyr::from_str("acceleratorProfiles: {l4: {resource: nvidia.com/gpu}}").unwrap();
+        let cx = Arc::into_inner(started(server)).unwrap();
+        Arc::new(Context { settings, ..cx })
+    };
+    let rollout = |server: &Server| -> String {
+        let deployment: Deployment = server.get(DEPLOYMENT).unwrap();
+        deployment.metadata.annotations.unwrap()["llmportfolio.dev/rollout"].clone()
+    };
+    server.change(&path, on_gpu("1024"));
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!(rollout(&server), "Replace: there is nothing to replace");
+
+    let node = json!({ "metadata": { "name": "n" }, "status": { "allocatable": { "nvidia.com/gpu": "2" } } });
+    server.change("/api/v1/nodes/n", node);
+    server.change(&path, on_gpu("2048"));
+    server.requests();
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    let looks = ["GET /api/v1/nodes".to_owned(), "GET /api/v1/pods".to_owned()];
+    assert_eq!(server.requests()[..3], [&looks[..], &[format!("PATCH {DEPLOYMENT}")]].concat());
+    assert_eq!(rollout(&server), "Surge: a node has 2 nvidia.com/gpu free");
+
+    // Not again for the same change, whatever becomes of the nodes.
+    server.change("/api/v1/nodes/n", json!({ "status": { "allocatable": { "nvidia.com/gpu": "0" } } }));
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    server.requests();
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!(server.requests(), Vec::<String>::new());
+    assert_eq!(rollout(&server), "Surge: a node has 2 nvidia.com/gpu free");
+}
+
+#[tokio::test]
 async fn a_reconcile_that_runs_before_its_own_writes_come_back_repeats_none() {
     let server = server();
     let cx = started(&server);
@@ -301,6 +338,68 @@ spec: {{parallelism: 7, template: {{spec: {{containers: []}}}}}}
     evaluation(server.clone(), started(&server)).await.unwrap();
     let requests = server.requests();
     assert!(requests.iter().all(|request| request.starts_with("GET")), "{requests:?}");
+}
+
+#[tokio::test]
+async fn a_changed_claim_is_another_template_and_the_first_goes_once_no_pod_names_it() {
+    const CLAIMS: &str = "/apis/resource.k8s.io/v1/namespaces/claims/resourceclaimtemplates/";
+    let names = |server: &Server| -> Vec<String> {
+        let contents = server.contents();
+        contents
+            .into_keys()
+            .filter_map(|path| path.strip_prefix(CLAIMS).map(str::to_owned))
+            .collect()
+    };
+    let claim = |class: &str| json!({ "spec": { "selfHosted": { "accelerator": { "count": 1, "claim": { "deviceClassName": class } } } } });
+    let path = format!("{MODELS}/triage");
+    let server = server();
+    server.change(&path, claim("gpu.example.com"));
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    let first = names(&server);
+    assert_eq!(first.len(), 1);
+    server.put(&format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: triage-x, namespace: claims, labels: {{llmportfolio.dev/model: triage, app.kubernetes.io/component: engine}}}}
+spec: {{containers: [], resourceClaims: [{{name: accelerator, resourceClaimTemplateName: {}}}]}}
+",
+        first[0]
+    ));
+    server.change(&path, claim("tpu.example.com"));
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!(names(&server).len(), 2, "a pod that is lost now must be made again");
+    server.change(
+        "/api/v1/namespaces/claims/pods/triage-x",
+        json!({ "spec": { "resourceClaims": [] } }),
+    );
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    let left = names(&server);
+    assert!(left.len() == 1 && left != first, "{left:?}");
+    server.requests();
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_claim_in_a_cluster_without_claims_is_refused_with_its_remedy() {
+    let server = server();
+    let claim = json!({ "count": 1, "claim": { "deviceClassName": "gpu.example.com" } });
+    server.change(
+        &format!("{MODELS}/triage"),
+        json!({ "spec": { "selfHosted": { "accelerator": claim } } }),
+    );
+    let mut cx = Arc::into_inner(started(&server)).unwrap();
+    cx.serves_claims = false;
+    model(server.clone(), "triage", Arc::new(cx)).await.unwrap();
+    let md: ModelDeployment = server.get(&format!("{MODELS}/triage")).unwrap();
+    let status = md.status.unwrap();
+    let said = &status.conditions.iter().find(|c| c.type_ == "Stalled").unwrap().message;
+    assert!(
+        said.starts_with("spec.selfHosted.accelerator.claim: this cluster has no claims for devices"),
+        "{said}"
+    );
+    assert!(server.get::<Value>(DEPLOYMENT).is_none());
 }
 
 #[tokio::test]

@@ -63,7 +63,9 @@ pub(super) fn item(path: &str, index: usize) -> String {
 pub(super) fn without_place(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
-    line.rfind(" at line ").map_or(line, |end| &line[..end]).to_owned()
+    let line = line.rfind(" at line ").map_or(line, |end| &line[..end]);
+    // What follows is for programmers who use the reader.
+    line.split(", set DuplicateKeyPolicy").next().unwrap_or(line).to_owned()
 }
 
 fn split(text: &str) -> Vec<(u64, String)> {

@@ -13,9 +13,10 @@ use crate::api::condition::Kind;
 use crate::api::eval_job::Scorer;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
+use crate::plan::Invalid;
 use crate::plan::evaluation::check;
 use crate::plan::names::{ENDPOINT_ANNOTATION, Key};
-use crate::plan::{Invalid, serving};
+use crate::plan::serving::{self, Installation};
 
 /// The installer's settings from a file.
 ///
@@ -47,9 +48,14 @@ impl Portfolio {
     /// may exist.
     pub fn check_feasible(&mut self, settings: Option<&Settings>) {
         let assumed = settings.cloned().unwrap_or_else(|| self.any_profile());
+        // Where the gateway is decides nothing about what can be served.
+        let installation = Installation {
+            settings: &assumed,
+            gateway_namespace: "",
+        };
         for model in &self.models {
             if let Some(own) = &model.object.spec.self_hosted
-                && let Err(invalid) = serving::plan(&model.object, own, &assumed)
+                && let Err(invalid) = serving::plan(&model.object, own, installation)
             {
                 self.findings.push(model.origin.finding(Severity::Error, invalid));
             }
@@ -92,7 +98,7 @@ impl Portfolio {
 
     fn profiles(&self) -> impl Iterator<Item = &str> {
         let accelerators = (self.models.iter()).filter_map(|m| m.object.spec.self_hosted.as_ref()?.accelerator.as_ref());
-        accelerators.map(|accelerator| accelerator.profile.as_str())
+        accelerators.filter_map(|accelerator| accelerator.profile.as_deref())
     }
 
     /// Adds what `read` says against the questions of each suite, as far as they are in these files.

@@ -67,16 +67,13 @@ impl Portfolio {
         for source in sources {
             portfolio.add(&source);
         }
-        if portfolio.is_empty() && portfolio.findings.is_empty() {
+        if portfolio.is_empty() && portfolio.refused.is_empty() && portfolio.findings.is_empty() {
             let files: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-            portfolio.findings.push(Finding {
-                severity: Severity::Warning,
-                ..Finding::of_file(
-                    &files.join(", "),
-                    "no ModelDeployment, RoutingPolicy or EvalJob is here",
-                    "name the files that hold them",
-                )
-            });
+            portfolio.findings.push(Finding::of_file(
+                &files.join(", "),
+                "no ModelDeployment, RoutingPolicy or EvalJob is here",
+                "name the files that hold them",
+            ));
         }
         portfolio.finish()
     }

@@ -200,7 +200,13 @@ fn string(schema: &JSONSchemaProps, path: &str, text: &str, found: &mut Vec<Inva
         } else {
             pattern
         };
-        let problem = format!("{} does not have the {form}", shown(&value));
+        // A key that was written where its Secret is to be named is not repeated.
+        let what = if path.ends_with("ecretRef.name") {
+            "what is written".to_owned()
+        } else {
+            shown(&value)
+        };
+        let problem = format!("{what} does not have the {form}");
         found.push(Invalid::new(path, problem, form_of(schema)));
     }
 }
@@ -239,8 +245,8 @@ fn size(path: &str, size: usize, unit: &str, (least, most): (Option<i64>, Option
     let size = i64::try_from(size).unwrap_or(i64::MAX);
     if let Some(least) = least.filter(|least| size < *least) {
         let remedy = match (least, unit) {
-            (1, "characters") => "write it, or remove the field".to_owned(),
-            (1, _) => "add one, or remove the field".to_owned(),
+            (1, "characters") => "write it".to_owned(),
+            (1, _) => "add at least one".to_owned(),
             _ => format!("add {} more", least - size),
         };
         let problem = if size == 0 {

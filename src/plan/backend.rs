@@ -240,7 +240,10 @@ pub fn status(
             );
         }
         (_, Some(Answer::Unreachable(why))) => {
-            let message = format!("{provider} does not answer: {why}; check spec.api.endpoint and the network. It is asked again");
+            let message = format!(
+                "{provider} does not answer at {}: {why}; check spec.api.endpoint and the network. It is asked again",
+                base_url(api)
+            );
             both(Status::False, "ProviderUnreachable", message, Kind::Reconciling);
         }
     }

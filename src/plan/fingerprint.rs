@@ -2,21 +2,32 @@
 //! verdict no longer counts for it.
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::api::model_deployment::SelfHosted;
 use crate::api::{EvalJob, ModelDeployment};
 
 /// The digest of what `model` answers with and what `evaluation` asks and demands, as the two objects state it. Replicas, resources, prices,
-/// tiers, credentials, schedules and limits are left out: they do not change answers. So is what other objects hold, which may change them:
+/// tiers, credentials, schedules, limits and where and when pods run are left out: they do not change answers. So is what other objects hold, which may change them:
 /// a dataset's lines, what a URI or tag points to, the installer's defaults of engines. A verdict over those lasts until the next run.
 #[must_use]
 pub fn of(model: &ModelDeployment, evaluation: &EvalJob) -> String {
     let served = json!({
         "api": model.spec.api.as_ref().map(|a| json!([a.provider, a.model, a.endpoint, a.region])),
-        "selfHosted": model.spec.self_hosted.as_ref().map(|s| json!([s.source, s.engine, s.accelerator, s.custom])),
+        "selfHosted": model.spec.self_hosted.as_ref().map(own),
     });
     digest(&json!([served, evaluation.spec.suites, evaluation.spec.criteria]))
+}
+
+/// What decides the answers of a model that we serve. What was not there when a verdict was given is absent, not null: a field that is new to
+/// the operator invalidates no verdict.
+fn own(own: &SelfHosted) -> Value {
+    let mut parts = json!([own.source, own.engine, own.accelerator, own.custom]);
+    if let (Value::Array(parts), Some(template)) = (&mut parts, &own.pod_template) {
+        parts.push(template.clone());
+    }
+    parts
 }
 
 /// The first 16 hex digits of the SHA-256 of a value's JSON; stable over processes and versions of the compiler.
@@ -29,4 +40,55 @@ pub fn digest<T: Serialize>(value: &T) -> String {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_model(own: &str) -> String {
+        let head = "apiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: m}\n";
+        let md: ModelDeployment =
+            serde_saphyr::from_str(&format!("{head}spec: {{selfHosted: {{engine: {{kind: VLLM}}, {own}}}}}")).unwrap();
+        let job = "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: EvalJob
+metadata: {name: e}
+spec:
+  targets: {models: [m]}
+  schedule: {cron: '0 0 1 1 *'}
+  suites: [{name: s, exemplars: {dataset: {configMapRef: {name: c, key: k}}}, scorer: {exact: {}}}]
+  criteria: [{suite: s, metric: accuracy, lowerBoundAtLeast: '0.8'}]
+";
+        of(&md, &serde_saphyr::from_str(job).unwrap())
+    }
+
+    #[test]
+    fn what_answers_decides_and_where_it_runs_does_not() {
+        let plain = of_model("accelerator: {profile: a}");
+        for own in [
+            "replicas: 3",
+            "priorityClassName: high",
+            "schedulerName: volcano",
+            "queueName: team-a",
+            "startupDeadline: 2h",
+            "topologySpreadConstraints: [{topologyKey: zone}]",
+        ] {
+            assert_eq!(plain, of_model(&format!("accelerator: {{profile: a}}, {own}")), "{own}");
+        }
+        for own in [
+            "accelerator: {profile: a}, podTemplate: {spec: {containers: [{name: engine, image: i}]}}",
+            "accelerator: {claim: {deviceClassName: a}}",
+        ] {
+            assert_ne!(plain, of_model(own), "{own}");
+        }
+    }
+
+    #[test]
+    fn a_verdict_outlives_an_upgrade_of_the_operator() {
+        assert_eq!(
+            of_model("accelerator: {profile: a, count: 2}, source: {uri: 'hf://o/n'}"),
+            "f6e067585effe93e"
+        );
+    }
 }

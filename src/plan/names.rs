@@ -26,8 +26,15 @@ pub const API_KEY_LABEL: &str = "llmportfolio.dev/api-key";
 pub const ENDPOINT_ANNOTATION: &str = "llmportfolio.dev/endpoint";
 /// Annotation of a backend Secret: the digest of where its credential may be sent.
 pub const DESTINATION_ANNOTATION: &str = "llmportfolio.dev/destination";
+/// Annotation of a Deployment: the digest of the pod template that its rollout strategy was chosen for.
+pub const TEMPLATE_ANNOTATION: &str = "llmportfolio.dev/template";
+/// Annotation of a Deployment: which pod comes first in a rollout, and why, such as `Surge: a node has 1 nvidia.com/gpu free`.
+pub const ROLLOUT_ANNOTATION: &str = "llmportfolio.dev/rollout";
 /// Annotation of a child: the hash of what was last applied to it.
 pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
+
+/// Label by which Kueue knows which of its queues admits pods.
+pub const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
 
 /// The name of the port that an engine answers on, in the pod, the Service and the EndpointSlices.
 pub const PORT_NAME: &str = "http";
@@ -65,10 +72,17 @@ impl fmt::Display for Key {
     }
 }
 
-/// The Deployment, Service and PodDisruptionBudget of a self-hosted model.
+/// The Deployment, Service, NetworkPolicy and PodDisruptionBudget of a self-hosted model.
 #[must_use]
 pub fn engine(model: &str) -> String {
     format!("{model}-engine")
+}
+
+/// The ResourceClaimTemplate of a self-hosted model, one for each content.
+#[must_use]
+pub fn claim(model: &str, digest: &str) -> String {
+    let digest = digest.get(..8).unwrap_or(digest);
+    format!("{}-{digest}", engine(model))
 }
 
 /// The Secret that holds a model's credentials for the gateway, in the gateway's namespace. Unique: a namespace has no dot.

@@ -21,6 +21,8 @@ pub struct Trouble {
 /// What a person calls the container, and where it is mended.
 #[derive(Clone, Copy, Debug)]
 pub struct Words {
+    /// The container that the pod is for; others are called by their own names.
+    pub container: &'static str,
     /// What runs in the container.
     pub subject: &'static str,
     /// What to do when no node has room.
@@ -29,6 +31,10 @@ pub struct Words {
     pub image: &'static str,
     /// What to do when memory does not suffice.
     pub memory: &'static str,
+    /// Where its volume claims are named.
+    pub volumes: &'static str,
+    /// Where containers beside it are written.
+    pub others: &'static str,
 }
 
 /// The longest part of a container's last line that is repeated.
@@ -45,7 +51,25 @@ pub fn trouble<'a>(pods: impl Iterator<Item = &'a Pod>, words: &Words) -> Option
 
 /// A pod that no node can take, with what all the waiting ones ask for.
 fn unscheduled(pod: &Pod, all: &[&Pod], words: &Words) -> Option<Trouble> {
-    let why = waits_for_a_node(pod)?;
+    let (reason, why) = waits_for_a_node(pod)?;
+    if reason == "SchedulingGated" {
+        return Some(Trouble {
+            reason: "SchedulingGated",
+            message: format!("the pod is held back until something admits it: {why}; look at its queue, or at who set the gate"),
+            stalled: false,
+        });
+    }
+    if let Some(claim) = missing_claim(why) {
+        let namespace = pod.namespace().unwrap_or_default();
+        return Some(Trouble {
+            reason: "VolumeClaimNotFound",
+            message: format!(
+                "PersistentVolumeClaim {namespace}/{claim} does not exist; create it, or name another in {}",
+                words.volumes
+            ),
+            stalled: false,
+        });
+    }
     let waiting: Vec<&Pod> = all.iter().copied().filter(|pod| waits_for_a_node(pod).is_some()).collect();
     let short: Vec<String> = asked(pod)
         .into_iter()
@@ -67,11 +91,18 @@ fn unscheduled(pod: &Pod, all: &[&Pod], words: &Words) -> Option<Trouble> {
     })
 }
 
-/// The scheduler's reason, if it has found no node for the pod.
-fn waits_for_a_node(pod: &Pod) -> Option<&str> {
+/// The claim that the scheduler does not find.
+fn missing_claim(why: &str) -> Option<&str> {
+    let (name, rest) = why.split_once("persistentvolumeclaim \"")?.1.split_once('"')?;
+    rest.starts_with(" not found").then_some(name)
+}
+
+/// The scheduler's reason and words, if it has found no node for the pod.
+fn waits_for_a_node(pod: &Pod) -> Option<(&str, &str)> {
     let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
     let unscheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    Some(unscheduled.message.as_deref().unwrap_or("no reason given"))
+    let why = unscheduled.message.as_deref().unwrap_or("no reason given");
+    Some((unscheduled.reason.as_deref().unwrap_or_default(), why))
 }
 
 /// What the containers of a pod ask for, by resource, as far as one of them asks for it alone.
@@ -91,7 +122,15 @@ fn of_pod(pod: &Pod, words: &Words) -> Option<Trouble> {
             stalled: false,
         });
     }
-    let mut containers = (status.init_container_statuses.iter().flatten()).chain(status.container_statuses.iter().flatten());
+    // An init container that has done its work has ended, as it should.
+    let is_done = |c: &&ContainerStatus| {
+        c.state
+            .as_ref()
+            .and_then(|s| s.terminated.as_ref())
+            .is_some_and(|ended| ended.exit_code == 0)
+    };
+    let init = status.init_container_statuses.iter().flatten().filter(|c| !is_done(c));
+    let mut containers = init.chain(status.container_statuses.iter().flatten());
     containers
         .clone()
         .find_map(|container| of_container(pod, container, words))
@@ -125,17 +164,22 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
     let current = container.state.as_ref().and_then(|s| s.terminated.as_ref());
     let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref());
     let image = &container.image;
+    let (subject, image_field, memory, log) = if container.name == words.container {
+        (words.subject.to_owned(), words.image, words.memory.to_owned(), String::new())
+    } else {
+        let subject = format!("the container {:?}", container.name);
+        let memory = format!("raise its memory limit in {}", words.others);
+        (subject, words.others, memory, format!(" -c {}", container.name))
+    };
     let out_of_memory = [current, last]
         .into_iter()
         .flatten()
         .any(|t| t.reason.as_deref() == Some("OOMKilled"));
     let word = waiting.and_then(|w| w.reason.as_deref()).unwrap_or_default();
     let detail = waiting.and_then(|w| w.message.as_deref()).unwrap_or_default();
-    // An init container that has done its work has ended too.
-    let has_failed = current.is_some_and(|ended| ended.exit_code != 0 || !is_init(pod, &container.name));
     match word {
         "InvalidImageName" => {
-            let message = format!("{image:?} is not the name of an image; correct {}", words.image);
+            let message = format!("{image:?} is not the name of an image; correct {image_field}");
             Some(Trouble {
                 reason: "ImageNotAvailable",
                 message,
@@ -143,11 +187,11 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
             })
         }
         "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" | "RegistryUnavailable" => {
-            // The detail carries a growing delay and a request id, which would make the status move by itself.
-            let message = format!(
-                "the image {image:?} cannot be pulled; check {} and the node's access to its registry",
-                words.image
-            );
+            let remedy = match refusal(detail) {
+                Some(why) => format!(": {why}; check {image_field} and the node's access to its registry"),
+                None => format!("; check {image_field} and the node's access to its registry"),
+            };
+            let message = format!("the image {image:?} cannot be pulled{remedy}");
             Some(Trouble {
                 reason: "ImageNotAvailable",
                 message,
@@ -164,20 +208,20 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
         }
         _ if out_of_memory && !container.ready => {
             let limit = limit(pod, &container.name).map_or_else(|| "the node's memory".to_owned(), |limit| format!("its limit of {limit}"));
-            let message = format!("{} needs more memory than {limit} and was killed; {}", words.subject, words.memory);
+            let message = format!("{subject} needs more memory than {limit} and was killed; {memory}");
             Some(Trouble {
                 reason: "OutOfMemory",
                 message,
                 stalled: false,
             })
         }
-        _ if word == "CrashLoopBackOff" || has_failed => {
+        _ if word == "CrashLoopBackOff" || current.is_some() => {
             let ended = last.or(current);
             let code = ended.map_or_else(String::new, |t| format!(" with exit code {}", t.exit_code));
             let said = ended.and_then(|t| t.message.as_deref()).and_then(last_line);
             let said = said.map_or_else(String::new, |line| format!(", last saying {line:?}"));
-            let name = pod.name_any();
-            let message = format!("{} keeps ending{code}{said}; see `kubectl logs {name} --previous`", words.subject);
+            let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+            let message = format!("{subject} keeps ending{code}{said}; see `kubectl -n {namespace} logs {name}{log} --previous`");
             Some(Trouble {
                 reason: "CrashLooping",
                 message,
@@ -188,14 +232,32 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
     }
 }
 
-fn is_init(pod: &Pod, container: &str) -> bool {
-    let mut init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
-    init.any(|c| c.name == container)
+/// The kind of what the registry or the network said. Its own words carry a growing delay and a request's id, which would make the status
+/// move by itself.
+fn refusal(detail: &str) -> Option<&'static str> {
+    let said = |words: &[&str]| words.iter().any(|word| detail.contains(word));
+    match () {
+        () if said(&["unauthorized", "401", "403", "denied", "authorization failed"]) => Some("the registry refuses access"),
+        () if said(&[
+            "connection refused",
+            "no such host",
+            "i/o timeout",
+            "network is unreachable",
+            "deadline exceeded",
+        ]) =>
+        {
+            Some("the registry cannot be reached")
+        }
+        () if said(&["x509", "certificate"]) => Some("the registry's certificate is not trusted"),
+        () if said(&["not found", "manifest unknown"]) => Some("the registry does not have it"),
+        () => None,
+    }
 }
 
 /// The memory that a container may use.
 fn limit<'a>(pod: &'a Pod, container: &str) -> Option<&'a str> {
-    let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let init = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers).chain(init);
     let limits = containers.find(|c| c.name == container)?.resources.as_ref()?.limits.as_ref()?;
     limits.get("memory").map(|Quantity(limit)| limit.as_str())
 }
@@ -211,15 +273,18 @@ mod tests {
     use super::*;
 
     const WORDS: Words = Words {
+        container: "e",
         subject: "the engine",
         room: "Make room",
         image: "image",
         memory: "raise the limit",
+        volumes: "source.uri",
+        others: "podTemplate",
     };
 
     fn pod(status: &str) -> Pod {
         let spec = "{initContainers: [{name: fetch}], containers: [{name: e, resources: {requests: {nvidia.com/gpu: '2', cpu: '1'}, limits: {memory: 64Mi}}}]}";
-        serde_saphyr::from_str(&format!("{{metadata: {{name: p}}, spec: {spec}, status: {status}}}")).unwrap()
+        serde_saphyr::from_str(&format!("{{metadata: {{name: p, namespace: ns}}, spec: {spec}, status: {status}}}")).unwrap()
     }
 
     fn told(statuses: &[&str]) -> String {
@@ -236,6 +301,8 @@ mod tests {
         let crashed = ended(
             "state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 1, message: \"loading\\nerror: no such file\\n\\n\"}}",
         );
+        let nowhere =
+            ended("state: {waiting: {reason: ImagePullBackOff, message: 'Back-off: dial tcp 127.0.0.1:80: connect: connection refused'}}");
         let killed = ended("state: {terminated: {exitCode: 137, reason: OOMKilled}}");
         let device = ended(
             "state: {running: {}}, allocatedResourcesStatus: [{name: nvidia.com/gpu, resources: [{resourceID: gpu-1, health: Unhealthy}]}]",
@@ -250,8 +317,18 @@ mod tests {
                 "Unschedulable: no node can take the pod: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu. 2 pods wait, each for nvidia.com/gpu: 2. Make room",
             ),
             (
+                vec![
+                    "{conditions: [{type: PodScheduled, status: 'False', message: '0/1 nodes are available: persistentvolumeclaim \"w\" not found. not found'}]}",
+                ],
+                "VolumeClaimNotFound: PersistentVolumeClaim ns/w does not exist; create it, or name another in source.uri",
+            ),
+            (
+                vec![nowhere.as_str()],
+                "ImageNotAvailable: the image \"i\" cannot be pulled: the registry cannot be reached; check image and the node's access to its registry",
+            ),
+            (
                 vec![crashed.as_str()],
-                "CrashLooping: the engine keeps ending with exit code 1, last saying \"error: no such file\"; see `kubectl logs p --previous`",
+                "CrashLooping: the engine keeps ending with exit code 1, last saying \"error: no such file\"; see `kubectl -n ns logs p --previous`",
             ),
             (
                 vec![killed.as_str()],

@@ -51,6 +51,12 @@ struct Fields<'a> {
 /// # Errors
 /// When the body is not such an object, names a field twice, has no model, or one of the fields has another type.
 pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Unreadable::new(
+            None,
+            "the body is not a chat completion request: it must be one JSON object",
+        ));
+    }
     let fields: Fields<'_> = serde_json::from_slice(body).map_err(|e| {
         let message = e.to_string();
         let field = ["model", "stream"]

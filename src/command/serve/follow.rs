@@ -85,10 +85,6 @@ impl Follower {
         if portfolio.errors() > 0 {
             return Err(portfolio.findings.into_iter().filter(Finding::is_error).collect());
         }
-        // Emptied files are a slip, or a moment of an editor's: no reason to drop every route.
-        if portfolio.is_empty() {
-            return Err(portfolio.findings);
-        }
         for warning in &portfolio.findings {
             tracing::warn!("{warning}");
         }
@@ -117,7 +113,13 @@ impl Follower {
             .credentials
             .send_replace(Arc::new(Credentials::bearer(standalone.credentials)));
         self.source.api_keys.send_replace(Arc::new(ApiKeys::new(keys)));
-        self.source.routes.send_replace(Some(Arc::new(decided.table)));
+        let before = self.source.routes.send_replace(Some(Arc::new(decided.table)));
+        let (before, now) = (before.as_deref(), self.source.routes.borrow());
+        for route in before.iter().flat_map(|table| table.routes()) {
+            if now.as_ref().is_some_and(|table| table.find(&route.name).is_none()) {
+                tracing::warn!(model = %route.name, "is not served any more: the files do not name it");
+            }
+        }
     }
 }
 

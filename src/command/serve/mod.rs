@@ -78,9 +78,12 @@ impl Serve {
         }
 
         let stop = start::stop_on_signals()?;
-        let listener = tokio::net::TcpListener::bind(&self.listen)
-            .await
-            .with_context(|| format!("listening on {}", self.listen))?;
+        let listener = tokio::net::TcpListener::bind(&self.listen).await.with_context(|| {
+            format!(
+                "listening on {}: give --listen HOST:PORT, such as 127.0.0.1:8080, with a free port",
+                self.listen
+            )
+        })?;
         let address = listener.local_addr().map_or(self.listen, |address| address.to_string());
         tracing::info!("listening on http://{address}");
         let drain = Drain {

@@ -24,6 +24,9 @@ const RETRIES: i32 = 3;
 /// The kubelet renews the token at 80 % of this; an hour is what it does by itself.
 const TOKEN_SECONDS: i64 = 3600;
 
+/// The name of the container.
+pub(super) const CONTAINER: &str = "evaluate";
+
 const DATASETS: &str = "/datasets";
 const TOKEN_FOLDER: &str = "/var/run/secrets/llmportfolio.dev";
 const PROGRESS_FOLDER: &str = "/progress";
@@ -74,7 +77,7 @@ fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
         enable_service_links: Some(false),
         security_context: Some(restricted::pod()),
         containers: vec![Container {
-            name: "evaluate".to_owned(),
+            name: CONTAINER.to_owned(),
             image: Some(runner.image.clone()),
             image_pull_policy: runner.image_pull_policy.clone(),
             args: Some(vec!["evaluate".to_owned()]),

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::job::CONTAINER;
 use super::report::Report;
 use crate::api::EvalJob;
 use crate::plan::names::{self, Key};
@@ -31,10 +32,13 @@ const NO_POD_GRACE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Where a person mends the pods of runs.
 const WORDS: Words = Words {
+    container: CONTAINER,
     subject: "the evaluator",
     room: "Free or add capacity",
     image: "the value image of the chart",
     memory: "split the dataset into suites of fewer lines",
+    others: "what adds it to the pods",
+    volumes: "its Job",
 };
 
 /// One run.

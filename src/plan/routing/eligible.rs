@@ -14,7 +14,7 @@ use crate::api::model_deployment::ApiSource;
 use crate::api::routing_policy::Requirements;
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::names::Key;
-use crate::plan::{backend, fingerprint};
+use crate::plan::{backend, fingerprint, serving};
 
 /// Why a model gets no requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,12 +126,13 @@ impl<'a> Known<'a> {
     }
 }
 
-/// What the provider or engine calls the model. Our own engines serve a model under the ModelDeployment's name.
+/// What the provider or engine calls the model.
 #[must_use]
 pub fn served_name(md: &ModelDeployment) -> String {
-    match &md.spec.api {
-        Some(api) => api.model.clone(),
-        None => md.metadata.name.clone().unwrap_or_default(),
+    match (&md.spec.api, &md.spec.self_hosted) {
+        (Some(api), _) => api.model.clone(),
+        (None, Some(own)) => serving::model_name(md, own),
+        (None, None) => md.metadata.name.clone().unwrap_or_default(),
     }
 }
 

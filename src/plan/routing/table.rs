@@ -214,11 +214,13 @@ impl Timeouts {
             Some(value) if !value.is_negative() => Some(Duration::from(*value)).filter(|d| !d.is_zero()).unwrap_or(default),
             _ => default,
         };
+        let total = or(&given.total, default.total);
         Self {
             connect: or(&given.connect, default.connect),
-            first_token: or(&given.first_token, default.first_token),
+            // Or a model that says nothing would use up the time of those to fall back to.
+            first_token: or(&given.first_token, default.first_token.min(total / 2)),
             idle: or(&given.idle, default.idle),
-            total: or(&given.total, default.total),
+            total,
         }
     }
 }

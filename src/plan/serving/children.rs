@@ -1,8 +1,12 @@
 //! The objects a self-hosted ModelDeployment wants.
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
@@ -11,44 +15,62 @@ use crate::api::model_deployment::SelfHosted;
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::{Invalid, names};
 
-use super::pod;
+use super::rollout::Takes;
+use super::{claim, engine, network, pod};
 
 /// Every child. Taken apart without `..` where it is applied, so that none is forgotten.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Serving {
-    /// The pods.
+    /// The pods; without a strategy, which [`super::decide`] chooses.
     pub deployment: Deployment,
+    /// What each pod takes of accelerators, for that choice.
+    pub takes: Takes,
     /// Their stable name; its EndpointSlices are what the gateways read.
     pub service: Service,
+    /// What each pod's claim for devices is made from; only where the spec claims some.
+    pub claim: Option<ResourceClaimTemplate>,
+    /// Who may reach the pods.
+    pub network: NetworkPolicy,
     /// Keeps one pod at least through node drains; only where there are two.
     pub budget: Option<PodDisruptionBudget>,
 }
 
-/// How long a rollout may make no progress: weights are large, and a pod that downloads them is not broken.
-const PROGRESS_DEADLINE_SECONDS: i32 = 1800;
+/// What plans need to know of the installation.
+#[derive(Clone, Copy, Debug)]
+pub struct Installation<'a> {
+    /// What the installer decided.
+    pub settings: &'a Settings,
+    /// The namespace of the gateway and the operator.
+    pub gateway_namespace: &'a str,
+}
 
 /// The children of `md`, whose spec has `own` as its `selfHosted`.
 ///
 /// # Errors
 /// What in the spec cannot be served, with its field and remedy.
-pub fn plan(md: &ModelDeployment, own: &SelfHosted, settings: &Settings) -> Result<Serving, Invalid> {
+pub fn plan(md: &ModelDeployment, own: &SelfHosted, installation: Installation<'_>) -> Result<Serving, Invalid> {
+    let settings = installation.settings;
     let name = names::engine(&md.name_any());
     let labels = names::labels("engine", names::MODEL_LABEL, &md.name_any());
     let selector = names::engine_selector(&md.name_any());
     let profile = pod::profile(own, settings)?;
-    let strategy = strategy(profile.resource.is_some());
-    let template = pod::template(md, own, settings, profile, labels.clone())?;
+    let claim = own.accelerator.as_ref().and_then(|accelerator| accelerator.claim.as_ref());
+    let claim = claim.map(|wanted| claim::template(md, wanted));
+    // Kueue looks at the Deployment, and where it is only taught about pods, at those.
+    let queue = own.queue_name.iter().map(|queue| (names::QUEUE_LABEL.to_owned(), queue.clone()));
+    let queued: BTreeMap<String, String> = labels.clone().into_iter().chain(queue).collect();
+    let template = pod::template(md, own, settings, profile.clone(), claim.as_ref(), queued.clone())?;
+    let takes = Takes::of(own, &profile, &template);
 
     let deployment = Deployment {
-        metadata: names::child(md, name.clone(), labels.clone()),
+        metadata: names::child(md, name.clone(), queued),
         spec: Some(DeploymentSpec {
             replicas: Some(own.replicas),
             selector: LabelSelector {
                 match_labels: Some(selector.clone()),
                 ..LabelSelector::default()
             },
-            strategy: Some(strategy),
-            progress_deadline_seconds: Some(PROGRESS_DEADLINE_SECONDS),
+            progress_deadline_seconds: Some(pod::startup_seconds(own)),
             revision_history_limit: Some(3),
             template,
             ..DeploymentSpec::default()
@@ -70,6 +92,12 @@ pub fn plan(md: &ModelDeployment, own: &SelfHosted, settings: &Settings) -> Resu
         }),
         ..Service::default()
     };
+    let network = network::policy(
+        names::child(md, name.clone(), labels.clone()),
+        &md.name_any(),
+        engine::port(&own.engine)?,
+        installation,
+    );
     let budget = (own.replicas > 1).then(|| PodDisruptionBudget {
         metadata: names::child(md, name, labels),
         spec: Some(PodDisruptionBudgetSpec {
@@ -84,20 +112,10 @@ pub fn plan(md: &ModelDeployment, own: &SelfHosted, settings: &Settings) -> Resu
     });
     Ok(Serving {
         deployment,
+        takes,
         service,
+        claim,
+        network,
         budget,
     })
-}
-
-/// A surge needs a free accelerator, which a full cluster does not have: there the old pod makes room first. Without accelerators the new
-/// pod comes first.
-fn strategy(on_accelerators: bool) -> DeploymentStrategy {
-    let (surge, unavailable) = if on_accelerators { (0, 1) } else { (1, 0) };
-    DeploymentStrategy {
-        type_: Some("RollingUpdate".to_owned()),
-        rolling_update: Some(RollingUpdateDeployment {
-            max_surge: Some(IntOrString::Int(surge)),
-            max_unavailable: Some(IntOrString::Int(unavailable)),
-        }),
-    }
 }

@@ -3,16 +3,25 @@
 //! ```text
 //! ModelDeployment ──► Deployment NAME-engine ──► pods (restricted profile; leave routing before they stop)
 //!                 ├─► Service NAME-engine     ──► EndpointSlices, which the gateways watch
+//!                 ├─► ResourceClaimTemplate NAME-engine-DIGEST     only for accelerator.claim
+//!                 ├─► NetworkPolicy NAME-engine     only gateways, the operator and scrapers reach the pods
 //!                 └─► PodDisruptionBudget     only from two replicas on: with one it would block every node drain
 //! ```
 
 mod children;
+mod claim;
 mod engine;
+mod network;
 mod pod;
+mod rollout;
 mod source;
 mod status;
+mod template;
 
-pub use children::{Serving, plan};
+pub use children::{Installation, Serving, plan};
+pub use claim::outdated;
+pub use engine::model_name;
+pub use rollout::{Decision, Devices, Rollout, Takes, decide, room};
 pub use status::{Observed, status};
 
 #[cfg(test)]

@@ -1,25 +1,33 @@
 //! The inference pod: under the restricted Pod Security profile, probed by what the engine answers, out of routing before it stops.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
-    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SecretKeySelector, SleepAction, Volume,
-    VolumeMount,
+    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SecretKeySelector, SleepAction,
+    TopologySpreadConstraint, Volume, VolumeMount,
 };
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
-use crate::api::model_deployment::SelfHosted;
+use crate::api::model_deployment::{Accelerator, SelfHosted};
+use crate::api::placement::Spread;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
-use crate::plan::names::PORT_NAME;
+use crate::plan::names::{self, PORT_NAME};
 use crate::plan::{Invalid, restricted};
 
-use super::engine;
 use super::source::{self, MODELS, Weights};
+use super::{claim, engine, template};
+
+/// How long a pod may take until it answers, unless the user says otherwise: weights are large, and a pod that downloads them is not broken.
+pub(super) const STARTUP: Duration = Duration::from_secs(30 * 60);
+/// How often a starting pod is asked, in seconds: often, because a model that could answer and does not is idle hardware.
+const STARTUP_PERIOD: i32 = 2;
 
 /// The name of the engine's container.
 pub(super) const CONTAINER: &str = "engine";
@@ -31,16 +39,20 @@ pub(super) fn template(
     own: &SelfHosted,
     settings: &Settings,
     profile: AcceleratorProfile,
+    claim: Option<&ResourceClaimTemplate>,
     labels: BTreeMap<String, String>,
 ) -> Result<PodTemplateSpec, Invalid> {
     let weights = source::weights(own)?;
     let adapters = source::adapters(own)?;
     let installed = settings.engines.get(&own.engine.kind);
     let port = engine::port(&own.engine)?;
-    let drain = engine::traits(own.engine.kind).drain;
+    let engine::Traits {
+        command, health, drain, ..
+    } = engine::traits(own.engine.kind);
 
-    let devices = match (&profile.resource, &own.accelerator) {
-        (Some(_), Some(accelerator)) => accelerator.count,
+    let devices = match &own.accelerator {
+        Some(Accelerator { claim: Some(claim), .. }) => claim.count,
+        Some(accelerator) if profile.resource.is_some() => accelerator.count,
         _ => 1,
     };
     let mut args = engine::arguments(own.engine.kind, &md.name_any(), port, devices, &weights, &adapters.modules);
@@ -62,20 +74,27 @@ pub(super) fn template(
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(engine::image(&own.engine, installed.and_then(|e| e.image.as_deref()))?),
+        command: (!command.is_empty()).then(|| command.iter().map(|&word| word.to_owned()).collect()),
         args: Some(args),
-        env: Some(environment(own)),
+        env: Some(environment(
+            own,
+            engine::environment(own.engine.kind, &md.name_any(), &adapters.modules),
+        )),
         ports: Some(vec![ContainerPort {
             name: Some(PORT_NAME.to_owned()),
             container_port: port.into(),
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         }]),
-        resources: Some(resources(own, &profile)),
-        // Half an hour to load; then readiness leaves routing after 10 s of silence and liveness restarts after two minutes of it, so that
+        resources: Some(ResourceRequirements {
+            claims: claim.map(|_| vec![claim::of_container()]),
+            ..resources(own, &profile)
+        }),
+        // Time to load; then readiness leaves routing after 10 s of silence and liveness restarts after two minutes of it, so that
         // an engine that is merely busy is not killed.
-        startup_probe: Some(probe(2, 900, 5)),
-        readiness_probe: Some(probe(5, 2, 5)),
-        liveness_probe: Some(probe(10, 12, 10)),
+        startup_probe: Some(probe(health, STARTUP_PERIOD, (startup_seconds(own) - 1) / STARTUP_PERIOD + 1, 5)),
+        readiness_probe: Some(probe(health, 5, 2, 5)),
+        liveness_probe: Some(probe(health, 10, 12, 10)),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {
                 sleep: Some(SleepAction {
@@ -85,12 +104,14 @@ pub(super) fn template(
             }),
             ..Lifecycle::default()
         }),
+        // The end of the log goes into the pod's status when the engine ends badly, and from there into ours.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         security_context: Some(restricted::container()),
         volume_mounts: Some(storage.mounts),
         ..Container::default()
     };
 
-    Ok(PodTemplateSpec {
+    let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
             ..ObjectMeta::default()
@@ -100,6 +121,10 @@ pub(super) fn template(
             enable_service_links: Some(false),
             security_context: Some(restricted::pod()),
             runtime_class_name: profile.runtime_class_name,
+            resource_claims: claim.map(|template| vec![claim::of_pod(template)]),
+            priority_class_name: own.priority_class_name.clone(),
+            scheduler_name: own.scheduler_name.clone(),
+            topology_spread_constraints: spread(own, &md.name_any()),
             node_selector: (!profile.node_selector.is_empty()).then_some(profile.node_selector),
             tolerations: (!profile.tolerations.is_empty()).then_some(profile.tolerations),
             termination_grace_period_seconds: Some(drain.before_stop + drain.after_stop),
@@ -107,15 +132,27 @@ pub(super) fn template(
             volumes: Some(storage.volumes),
             ..PodSpec::default()
         }),
-    })
+    };
+    match &own.pod_template {
+        Some(written) => template::merge(&template, written),
+        None => Ok(template),
+    }
+}
+
+/// How long a pod may take until it answers, in whole seconds. What is no such time holds nobody up: the CRD refuses it.
+pub(super) fn startup_seconds(own: &SelfHosted) -> i32 {
+    let given = own.startup_deadline.filter(|deadline| !deadline.is_negative()).map(Duration::from);
+    let seconds = given.filter(|deadline| !deadline.is_zero()).unwrap_or(STARTUP).as_secs_f64().ceil();
+    // Saturates, as `as` does for floats.
+    seconds as i32
 }
 
 /// The accelerator profile that the spec names, or one that asks for nothing.
 pub(super) fn profile(own: &SelfHosted, settings: &Settings) -> Result<AcceleratorProfile, Invalid> {
-    let Some(accelerator) = &own.accelerator else {
+    let Some(name) = own.accelerator.as_ref().and_then(|accelerator| accelerator.profile.as_ref()) else {
         return Ok(AcceleratorProfile::default());
     };
-    settings.accelerator_profiles.get(&accelerator.profile).cloned().ok_or_else(|| {
+    settings.accelerator_profiles.get(name).cloned().ok_or_else(|| {
         let known: Vec<&str> = settings.accelerator_profiles.keys().map(String::as_str).collect();
         let remedy = if known.is_empty() {
             "ask the installer to add it to acceleratorProfiles of the settings, which has none".to_owned()
@@ -127,10 +164,25 @@ pub(super) fn profile(own: &SelfHosted, settings: &Settings) -> Result<Accelerat
         };
         Invalid::new(
             "spec.selfHosted.accelerator.profile",
-            format!("there is no profile {:?}", accelerator.profile),
+            format!("there is no profile {name:?}"),
             remedy,
         )
     })
+}
+
+fn spread(own: &SelfHosted, name: &str) -> Option<Vec<TopologySpreadConstraint>> {
+    let constraint = |spread: &Spread| TopologySpreadConstraint {
+        max_skew: spread.max_skew,
+        topology_key: spread.topology_key.clone(),
+        when_unsatisfiable: format!("{:?}", spread.when_unsatisfiable),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(names::engine_selector(name)),
+            ..LabelSelector::default()
+        }),
+        ..TopologySpreadConstraint::default()
+    };
+    let all: Vec<_> = own.topology_spread_constraints.iter().map(constraint).collect();
+    (!all.is_empty()).then_some(all)
 }
 
 /// What the profile requests, the user's own over it, and the devices. The profile's memory is a limit unless the user asks for memory: the
@@ -156,8 +208,8 @@ fn resources(own: &SelfHosted, profile: &AcceleratorProfile) -> ResourceRequirem
     }
 }
 
-/// Home and cache are where the pod may write. The user's own variables win.
-fn environment(own: &SelfHosted) -> Vec<EnvVar> {
+/// Home and cache are where the pod may write; `adapters` is what the engine is told of them. The user's own variables win.
+fn environment(own: &SelfHosted, adapters: Option<(&str, String)>) -> Vec<EnvVar> {
     let value = |name: &str, value: &str| EnvVar {
         name: name.to_owned(),
         value: Some(value.to_owned()),
@@ -178,15 +230,16 @@ fn environment(own: &SelfHosted) -> Vec<EnvVar> {
             ..EnvVar::default()
         });
     }
+    all.extend(adapters.map(|(name, list)| value(name, &list)));
     all.retain(|ours| own.engine.env.iter().all(|theirs| theirs.name != ours.name));
     all.extend(own.engine.env.clone());
     all
 }
 
-fn probe(period_seconds: i32, failure_threshold: i32, timeout_seconds: i32) -> Probe {
+fn probe(path: &str, period_seconds: i32, failure_threshold: i32, timeout_seconds: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
-            path: Some("/health".to_owned()),
+            path: Some(path.to_owned()),
             port: IntOrString::String(PORT_NAME.to_owned()),
             ..HTTPGetAction::default()
         }),

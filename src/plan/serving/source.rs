@@ -1,7 +1,9 @@
 //! Where weights come from: the URI of a source, and what it means for a pod.
 
-use crate::api::model_deployment::{EngineKind, SelfHosted, Source};
+use crate::api::model_deployment::{SelfHosted, Source};
 use crate::plan::Invalid;
+
+use super::engine;
 
 /// What a source means for a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,19 +24,22 @@ pub(super) fn weights(own: &SelfHosted) -> Result<Weights, Invalid> {
     let Some(source) = &own.source else { return Ok(Weights::InImage) };
     let field = "spec.selfHosted.source.uri";
     let weights = parse(source, field, MODELS)?;
-    match (&weights, own.engine.kind) {
-        (Weights::Hub { revision: Some(_), .. }, EngineKind::LlamaCpp) => Err(Invalid::new(
+    let kind = own.engine.kind;
+    if !engine::takes_weights(kind) {
+        return Err(Invalid::new(
             field,
-            "llama.cpp cannot be told a revision of the hub",
-            "remove the part from '@' on, or use pvc://",
-        )),
-        (_, EngineKind::Custom) => Err(Invalid::new(
-            field,
-            "the operator cannot tell a Custom engine where its model is",
+            format!("the operator cannot tell a {kind} engine where its model is"),
             "remove spec.selfHosted.source and put the location into spec.selfHosted.engine.args",
-        )),
-        _ => Ok(weights),
+        ));
     }
+    if matches!(weights, Weights::Hub { revision: Some(_), .. }) && !engine::takes_revision(kind) {
+        return Err(Invalid::new(
+            field,
+            format!("the engine {kind} cannot be told a revision of the hub"),
+            "remove the part from '@' on, or use pvc://",
+        ));
+    }
+    Ok(weights)
 }
 
 /// What the adapters mean for a pod.
@@ -51,15 +56,16 @@ pub(super) fn adapters(own: &SelfHosted) -> Result<Adapters, Invalid> {
     let mut adapters = Adapters::default();
     for (index, adapter) in own.custom.iter().flat_map(|custom| &custom.adapters).enumerate() {
         let field = format!("spec.selfHosted.custom.adapters[{index}].source.uri");
-        if own.engine.kind != EngineKind::Vllm {
+        let kind = own.engine.kind;
+        let Some(lora) = engine::traits(kind).lora else {
             let field = format!("spec.selfHosted.custom.adapters[{index}]");
-            let problem = format!("the engine {} loads no adapters by name", own.engine.kind);
+            let problem = format!("the engine {kind} loads no adapters by name");
             return Err(Invalid::new(
                 field,
                 problem,
-                "use the engine VLLM, or merge the adapter into the weights",
+                "use the engine VLLM, SGLang or TGI, or merge the adapter into the weights",
             ));
-        }
+        };
         if index > 0 {
             let field = format!("spec.selfHosted.custom.adapters[{index}]");
             let problem = "requests to this model go to one adapter, and this is a further one";
@@ -75,6 +81,13 @@ pub(super) fn adapters(own: &SelfHosted) -> Result<Adapters, Invalid> {
         }
         let mount = format!("/adapters/{}", adapter.name);
         match parse(&adapter.source, &field, &mount)? {
+            Weights::Hub { .. } if !lora.from_hub => {
+                return Err(Invalid::new(
+                    field,
+                    format!("the engine {kind} gives a name only to an adapter in a volume"),
+                    "copy it into a volume and use pvc://, or use the engine VLLM or SGLang",
+                ));
+            }
             Weights::Hub {
                 repository,
                 revision: None,
@@ -86,7 +99,7 @@ pub(super) fn adapters(own: &SelfHosted) -> Result<Adapters, Invalid> {
             Weights::Hub { .. } | Weights::InImage => {
                 return Err(Invalid::new(
                     field,
-                    "vLLM cannot be told a revision of an adapter",
+                    format!("the engine {kind} cannot be told a revision of an adapter"),
                     "remove the part from '@' on, or use pvc://",
                 ));
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
-use k8s_openapi::api::core::v1::{Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::ModelDeployment;
@@ -12,7 +12,8 @@ use crate::api::model_deployment::{ModelDeploymentStatus, SelfHosted};
 use crate::plan::model;
 use crate::plan::pods::{self, Trouble, Words};
 
-use super::pod::CONTAINER;
+use super::pod::{self, CONTAINER};
+use super::rollout::Rollout;
 
 /// What was seen of the children.
 #[derive(Clone, Copy)]
@@ -25,17 +26,20 @@ pub struct Observed<'a> {
 
 /// Where a person mends the pods of a model.
 const WORDS: Words = Words {
+    container: CONTAINER,
     subject: "the engine",
     room: "Free or add capacity, or change spec.selfHosted.accelerator or resources",
     image: "spec.selfHosted.engine.image",
     memory: "raise spec.selfHosted.resources.limits.memory or serve a smaller model",
+    volumes: "spec.selfHosted.source.uri",
+    others: "spec.selfHosted.podTemplate",
 };
 
 /// The status of `md`, served by `own`.
 #[must_use]
 pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, now: Timestamp) -> ModelDeploymentStatus {
     let replicas = Replicas::of(observed.deployment, own.replicas);
-    let trouble = trouble(observed);
+    let trouble = trouble(observed, own);
     let mut claims = vec![Claim::new(Kind::Accepted, true, "Valid", "the specification can be carried out")];
 
     let progress = match &trouble {
@@ -44,8 +48,10 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
         None => (
             "Starting",
             format!(
-                "{} of {} pods of the present specification answer",
-                replicas.ready_of_present, replicas.wanted
+                "{} of {} pods of the present specification answer{}",
+                replicas.ready_of_present,
+                replicas.wanted,
+                replacing(observed.deployment)
             ),
         ),
     };
@@ -102,6 +108,17 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
     }
 }
 
+/// How pods of an earlier specification are being replaced, if there are any.
+fn replacing(deployment: &Deployment) -> String {
+    let status = deployment.status.clone().unwrap_or_default();
+    let are_left = is_current(deployment) && status.replicas > status.updated_replicas;
+    match Rollout::of(deployment).filter(|_| are_left) {
+        Some(Rollout { surges: true, why }) => format!("; earlier ones stay until new ones answer: {why}"),
+        Some(Rollout { surges: false, why }) => format!("; earlier ones make room for new ones: {why}"),
+        None => String::new(),
+    }
+}
+
 struct Replicas {
     wanted: i32,
     total: i32,
@@ -128,7 +145,7 @@ impl Replicas {
 }
 
 /// Only what is of the present spec counts: the trouble of an earlier one may be what its correction is for.
-fn trouble(observed: Observed<'_>) -> Option<Trouble> {
+fn trouble(observed: Observed<'_>, own: &SelfHosted) -> Option<Trouble> {
     if !is_current(observed.deployment) {
         return None;
     }
@@ -157,10 +174,12 @@ fn trouble(observed: Observed<'_>) -> Option<Trouble> {
         })
     };
     let late = || {
-        let message = "the pods do not answer within the deadline; see their logs";
         deadline.then(|| Trouble {
             reason: "StartDeadlineExceeded",
-            message: message.to_owned(),
+            message: format!(
+                "the pods do not answer within {} s, which spec.selfHosted.startupDeadline allows; see their logs, or raise it",
+                pod::startup_seconds(own)
+            ),
             stalled: true,
         })
     };
@@ -176,20 +195,35 @@ fn is_current(deployment: &Deployment) -> bool {
     observed.is_some() && observed == deployment.metadata.generation
 }
 
-/// Whether a pod runs what the Deployment asks for now, in the fields that users correct. What the server adds to pods is not looked at.
+/// Whether a pod runs what the Deployment asks for now, in the fields that users correct. What the server and queues add to pods is not
+/// looked at.
 fn is_made_from(pod: &Pod, deployment: &Deployment) -> bool {
-    let engine = |spec: &PodSpec| spec.containers.iter().find(|container| container.name == CONTAINER).cloned();
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let (Some(wanted), Some(have)) = (wanted, &pod.spec) else {
         return false;
     };
-    let same_node = have.node_selector == wanted.node_selector;
-    let (Some(wanted), Some(have)) = (engine(wanted), engine(have)) else {
-        return false;
+    let nodes = have.node_selector.clone().unwrap_or_default();
+    let is_placed = wanted
+        .node_selector
+        .iter()
+        .flatten()
+        .all(|(name, value)| nodes.get(name) == Some(value));
+    // A claim that cannot be met is corrected by another one.
+    let claims = have.resource_claims.clone().unwrap_or_default();
+    let has_claims = wanted.resource_claims.iter().flatten().all(|claim| claims.contains(claim));
+    let containers = |spec: &PodSpec| -> Vec<Container> {
+        let first = spec.init_containers.iter().flatten();
+        first.chain(&spec.containers).cloned().collect()
     };
-    same_node
-        && (&have.image, &have.args, &have.env) == (&wanted.image, &wanted.args, &wanted.env)
-        && grants(have.resources, wanted.resources)
+    let have = containers(have);
+    let runs = |wanted: Container| {
+        let have = have.iter().find(|container| container.name == wanted.name);
+        have.is_some_and(|have| {
+            (&have.image, &have.command, &have.args, &have.env) == (&wanted.image, &wanted.command, &wanted.args, &wanted.env)
+                && grants(have.resources.clone(), wanted.resources)
+        })
+    };
+    is_placed && has_claims && containers(wanted).into_iter().all(runs)
 }
 
 /// A pod's requests default to its limits, so it may request more than it was told to.

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, Settings};
 
-use super::{Observed, Serving, plan, status};
+use super::{Devices, Installation, Observed, Rollout, Serving, Takes, model_name, plan, status};
 
 const SETTINGS: &str = "
 acceleratorProfiles:
@@ -22,24 +22,32 @@ acceleratorProfiles:
   cpu: {resources: {cpu: \"1\"}}
 engines:
   LlamaCpp: {image: \"registry.example.com/llama:1\", args: [--no-ui]}
+scrapers: [{namespace: monitoring, podLabels: {app.kubernetes.io/name: prometheus}}]
 ";
 
-fn md(spec: &str) -> ModelDeployment {
+pub(super) fn md(spec: &str) -> ModelDeployment {
     let head = "apiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: triage, namespace: claims, uid: u-1, generation: 2}\n";
     serde_saphyr::from_str(&format!("{head}spec: {spec}")).unwrap()
 }
 
-fn planned(spec: &str) -> Result<Serving, String> {
+pub(super) fn planned(spec: &str) -> Result<Serving, String> {
     let settings: Settings = serde_saphyr::from_str(SETTINGS).unwrap();
     let md = md(spec);
-    plan(&md, md.spec.self_hosted.as_ref().unwrap(), &settings).map_err(|invalid| invalid.to_string())
+    let installation = Installation {
+        settings: &settings,
+        gateway_namespace: "llm-portfolio",
+    };
+    plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation).map_err(|invalid| invalid.to_string())
 }
 
 #[test]
 fn a_model_of_the_hub_on_two_accelerators() {
     let Serving {
         deployment,
+        takes,
         service,
+        claim,
+        network,
         budget,
     } = planned(
         "{selfHosted: {source: {uri: 'hf://meta-llama/Llama-3.1-8B@0e9e39f', secretRef: {name: hf, key: token}},
@@ -48,8 +56,11 @@ fn a_model_of_the_hub_on_two_accelerators() {
     )
     .unwrap();
     insta::assert_yaml_snapshot!("vllm_deployment", deployment);
+    assert!(matches!(takes, Takes::Devices(Devices { count: 2, .. })), "{takes:?}");
     insta::assert_yaml_snapshot!("vllm_service", service);
+    insta::assert_yaml_snapshot!("vllm_network", network);
     insta::assert_yaml_snapshot!("vllm_budget", budget);
+    assert_eq!(claim, None);
 }
 
 #[test]
@@ -84,6 +95,34 @@ fn a_custom_model_from_a_volume_with_an_adapter() {
 }
 
 #[test]
+fn sglang_on_two_accelerators_with_an_adapter() {
+    let spec = "{selfHosted: {source: {uri: 'hf://meta-llama/Llama-3.1-8B@0e9e39f', secretRef: {name: hf, key: token}}, engine: {kind: SGLang},
+          accelerator: {profile: nvidia-l4, count: 2}, custom: {baseModel: llama, adapters: [{name: fraud, source: {uri: 'hf://bank/fraud'}}]}}}";
+    insta::assert_yaml_snapshot!("sglang_deployment", planned(spec).unwrap().deployment);
+    let md = md(spec);
+    assert_eq!(
+        model_name(&md, md.spec.self_hosted.as_ref().unwrap()),
+        "triage-base:triage",
+        "SGLang takes a plain name for the base model's"
+    );
+}
+
+#[test]
+fn tgi_on_two_accelerators_with_an_adapter() {
+    let spec = "{selfHosted: {source: {uri: 'hf://meta-llama/Llama-3.1-8B@0e9e39f'}, engine: {kind: TGI},
+          accelerator: {profile: nvidia-l4, count: 2}, custom: {baseModel: llama, adapters: [{name: fraud, source: {uri: 'pvc://adapters/fraud-7'}}]}}}";
+    insta::assert_yaml_snapshot!("tgi_deployment", planned(spec).unwrap().deployment);
+    let md = md(spec);
+    assert_eq!(model_name(&md, md.spec.self_hosted.as_ref().unwrap()), "triage");
+}
+
+#[test]
+fn an_engine_of_ones_own() {
+    let spec = "{selfHosted: {engine: {kind: Custom, image: 'registry.example.com/server:1', port: 9000, args: [--serve]}}}";
+    insta::assert_yaml_snapshot!("custom_deployment", planned(spec).unwrap().deployment);
+}
+
+#[test]
 fn what_cannot_be_served_is_refused_with_its_field_and_remedy() {
     for (spec, words) in [
         (
@@ -104,7 +143,7 @@ fn what_cannot_be_served_is_refused_with_its_field_and_remedy() {
         ),
         (
             "{selfHosted: {source: {uri: 'hf://a/b@c'}, engine: {kind: LlamaCpp}}}",
-            "llama.cpp cannot be told a revision",
+            "the engine LlamaCpp cannot be told a revision of the hub",
         ),
         (
             "{selfHosted: {source: {uri: 'hf://a/b'}, engine: {kind: Custom, image: i, port: 9000}}}",
@@ -119,9 +158,86 @@ fn what_cannot_be_served_is_refused_with_its_field_and_remedy() {
             "{selfHosted: {engine: {kind: LlamaCpp}, custom: {baseModel: b, adapters: [{name: a, source: {uri: 'hf://a/b'}}]}}}",
             "spec.selfHosted.custom.adapters[0]: the engine LlamaCpp loads no adapters by name; use the engine VLLM",
         ),
+        (
+            "{selfHosted: {source: {uri: 'hf://a/b'}, engine: {kind: TGI}, custom: {baseModel: b, adapters: [{name: a, source: {uri: 'hf://a/c'}}]}}}",
+            "spec.selfHosted.custom.adapters[0].source.uri: the engine TGI gives a name only to an adapter in a volume; copy it",
+        ),
+        (
+            "{selfHosted: {source: {uri: 'hf://a/b'}, engine: {kind: SGLang}, custom: {baseModel: b, adapters: [{name: a, source: {uri: 'hf://a/c@1'}}]}}}",
+            "the engine SGLang cannot be told a revision of an adapter; remove the part from '@' on",
+        ),
     ] {
         let refused = planned(spec).unwrap_err();
         assert!(refused.contains(words), "{refused}");
+    }
+}
+
+#[test]
+fn where_and_when_its_pods_run() {
+    let spec = "{selfHosted: {engine: {kind: LlamaCpp}, priorityClassName: production, schedulerName: volcano, queueName: team-a,
+          topologySpreadConstraints: [{topologyKey: topology.kubernetes.io/zone},
+            {topologyKey: kubernetes.io/hostname, maxSkew: 2, whenUnsatisfiable: DoNotSchedule}]}}";
+    let deployment = planned(spec).unwrap().deployment;
+    let template = deployment.spec.unwrap().template;
+    let labels = [deployment.metadata.labels, template.metadata.unwrap().labels];
+    for labels in labels {
+        assert_eq!(labels.unwrap().get("kueue.x-k8s.io/queue-name").map(String::as_str), Some("team-a"));
+    }
+    let pod = template.spec.unwrap();
+    assert_eq!(
+        (pod.priority_class_name.as_deref(), pod.scheduler_name.as_deref()),
+        (Some("production"), Some("volcano"))
+    );
+    insta::assert_yaml_snapshot!("spread", pod.topology_spread_constraints);
+}
+
+#[test]
+fn the_trouble_of_a_pod_counts_although_a_queue_chose_its_nodes() {
+    const BROKEN: &str = "{containerStatuses: [{name: engine, image: i, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: ErrImagePull}}}]}";
+    let starting = deployment("{observedGeneration: 4, replicas: 2, updatedReplicas: 2}");
+    let mut pod = (*pod_of(&starting, BROKEN)).clone();
+    pod.spec.as_mut().unwrap().node_selector = Some([("flavor".to_owned(), "spot".to_owned())].into());
+    let status = seen_with(&starting, &[Arc::new(pod)]);
+    assert!(words(&status).contains("Ready=False ImageNotAvailable"), "{}", words(&status));
+}
+
+#[test]
+fn devices_by_claim() {
+    let serving = planned(
+        "{selfHosted: {engine: {kind: VLLM, args: [--model=x]}, accelerator: {count: 1, claim: {deviceClassName: gpu.example.com, count: 2,
+          selectors: ['device.attributes[\"gpu.example.com\"].family == \"hopper\"']}}}}",
+    )
+    .unwrap();
+    let deployment = serving.deployment.spec.unwrap();
+    let pod = deployment.template.spec.unwrap();
+    assert!(
+        pod.containers[0]
+            .args
+            .clone()
+            .unwrap()
+            .join(" ")
+            .contains("--tensor-parallel-size 2")
+    );
+    assert_eq!(serving.takes, Takes::Claim);
+    insta::assert_yaml_snapshot!("claim_template", serving.claim);
+    insta::assert_yaml_snapshot!("claim_of_the_pod", (&pod.resource_claims, &pod.containers[0].resources));
+}
+
+#[test]
+fn one_deadline_holds_for_a_pod_and_for_the_rollout() {
+    for (given, seconds, probes) in [
+        ("", 1800, 900),
+        (", startupDeadline: 2h", 7200, 3600),
+        (", startupDeadline: 10500ms", 11, 6),
+    ] {
+        let deployment = planned(&format!("{{selfHosted: {{engine: {{kind: VLLM}}{given}}}}}"))
+            .unwrap()
+            .deployment
+            .spec
+            .unwrap();
+        let probe = deployment.template.spec.unwrap().containers[0].startup_probe.clone().unwrap();
+        assert_eq!(deployment.progress_deadline_seconds, Some(seconds), "{given}");
+        assert_eq!((probe.period_seconds, probe.failure_threshold), (Some(2), Some(probes)), "{given}");
     }
 }
 
@@ -155,7 +271,7 @@ fn seen_with(deployment: &Deployment, pods: &[Arc<Pod>]) -> ModelDeploymentStatu
 
 #[test]
 fn the_trouble_of_an_earlier_spec_is_not_that_of_its_correction() {
-    const BROKEN: &str = "{containerStatuses: [{name: e, image: i, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: InvalidImageName}}}]}";
+    const BROKEN: &str = "{containerStatuses: [{name: engine, image: i, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: InvalidImageName}}}]}";
     let late = "conditions: [{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded}]";
     let stale = deployment(&format!("{{observedGeneration: 3, replicas: 2, updatedReplicas: 2, {late}}}"));
     assert_eq!(
@@ -169,6 +285,19 @@ fn the_trouble_of_an_earlier_spec_is_not_that_of_its_correction() {
     assert_eq!(
         words(&seen_with(&corrected, &[Arc::new(earlier)])),
         "Accepted=True Valid, Ready=Unknown Starting, Reconciling=True Starting, WorkloadReady=False Starting"
+    );
+}
+
+#[test]
+fn a_rollout_says_which_pods_wait_for_which_and_why() {
+    let mut rolling = deployment("{observedGeneration: 4, replicas: 2, updatedReplicas: 1, availableReplicas: 1}");
+    let why = "no node has 1 nvidia.com/gpu free; 0 at most".to_owned();
+    Rollout { surges: false, why }.put_on(&mut rolling);
+    let status = seen(&rolling, &[]);
+    let workload = status.conditions.iter().find(|c| c.type_ == "WorkloadReady").unwrap();
+    assert_eq!(
+        workload.message,
+        "1 of 2 pods of the present specification answer; earlier ones make room for new ones: no node has 1 nvidia.com/gpu free; 0 at most"
     );
 }
 
@@ -207,24 +336,40 @@ fn the_pods_own_reason_is_shown_with_what_to_do() {
             "0/1 nodes are available",
         ),
         (
-            "{containerStatuses: [{name: e, image: nope:1, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: ImagePullBackOff, message: Back-off 40s}}}]}",
+            "{containerStatuses: [{name: engine, image: nope:1, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: ImagePullBackOff, message: Back-off 40s}}}]}",
             "ImageNotAvailable",
             "\"nope:1\" cannot be pulled",
         ),
         (
-            "{containerStatuses: [{name: e, image: i, imageID: '', ready: false, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 7}}}]}",
+            "{containerStatuses: [{name: engine, image: i, imageID: '', ready: false, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 7}}}]}",
             "CrashLooping",
             "exit code 7",
         ),
         (
-            "{containerStatuses: [{name: e, image: i, imageID: '', ready: false, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 137, reason: OOMKilled}}}]}",
+            "{containerStatuses: [{name: engine, image: i, imageID: '', ready: false, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 137, reason: OOMKilled}}}]}",
             "OutOfMemory",
             "limits.memory",
         ),
         (
-            "{containerStatuses: [{name: e, image: i, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: CreateContainerConfigError, message: 'secret \"x\" not found'}}}]}",
+            "{containerStatuses: [{name: engine, image: i, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: CreateContainerConfigError, message: 'secret \"x\" not found'}}}]}",
             "ContainerConfigInvalid",
             "secret \"x\" not found",
+        ),
+        (
+            "{conditions: [{type: PodScheduled, status: 'False', reason: SchedulingGated, message: Scheduling is blocked due to non-empty scheduling gates}]}",
+            "SchedulingGated",
+            "held back until something admits it",
+        ),
+        (
+            "{initContainerStatuses: [{name: first, image: i, imageID: '', ready: true, restartCount: 0, state: {terminated: {exitCode: 0}}},
+                {name: second, image: i, imageID: '', ready: false, restartCount: 3, state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 7}}}]}",
+            "CrashLooping",
+            "the container \"second\" keeps ending with exit code 7; see `kubectl",
+        ),
+        (
+            "{containerStatuses: [{name: shipper, image: nope:1, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: ImagePullBackOff}}}]}",
+            "ImageNotAvailable",
+            "check spec.selfHosted.podTemplate and",
         ),
     ] {
         let status = seen(&starting, &[pod]);
@@ -238,6 +383,16 @@ fn the_pods_own_reason_is_shown_with_what_to_do() {
 fn a_pod_that_never_answers_stalls_after_the_deadline() {
     let late = deployment(
         "{observedGeneration: 4, replicas: 2, updatedReplicas: 2, conditions: [{type: Progressing, status: 'False', reason: ProgressDeadlineExceeded}]}",
+    );
+    let said = seen(&late, &[])
+        .conditions
+        .into_iter()
+        .find(|c| c.type_ == "Stalled")
+        .unwrap()
+        .message;
+    assert!(
+        said.contains("within 1800 s, which spec.selfHosted.startupDeadline allows"),
+        "{said}"
     );
     assert_eq!(
         words(&seen(&late, &[])),

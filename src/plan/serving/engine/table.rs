@@ -1,0 +1,141 @@
+//! The engines: what each runs as, listens on, is told and how it drains. A further engine is a further entry.
+
+use crate::api::model_deployment::EngineKind;
+
+use super::{Asked, Drain, Flags, Listed, Lora, Traits};
+
+/// The entry of an engine.
+pub(in crate::plan::serving) fn traits(kind: EngineKind) -> Traits {
+    match kind {
+        EngineKind::Vllm => VLLM,
+        EngineKind::SgLang => SGLANG,
+        EngineKind::LlamaCpp => LLAMA_CPP,
+        EngineKind::Tgi => TGI,
+        EngineKind::Custom => CUSTOM,
+    }
+}
+
+const VLLM: Traits = Traits {
+    image: Some("docker.io/vllm/vllm-openai:v0.32.0"),
+    port: Some(8000),
+    command: &[],
+    health: "/health",
+    flags: Some(Flags {
+        repository: None,
+        revision: Some("--revision"),
+        path: None,
+        name: Some("--served-model-name"),
+        host: "--host",
+        port: "--port",
+        // How long open answers may run after SIGTERM; without it they are cut.
+        always: &["--shutdown-timeout", "60"],
+        devices: Some("--tensor-parallel-size"),
+    }),
+    lora: Some(Lora {
+        listed: Listed::After(&["--enable-lora", "--lora-modules"]),
+        from_hub: true,
+        has_own_name: true,
+        asked: Asked::Name,
+    }),
+    // Ends open answers by itself within its shutdown timeout; new requests fail meanwhile, so it first leaves the endpoints.
+    drain: Drain {
+        before_stop: 5,
+        after_stop: 65,
+    },
+};
+
+const SGLANG: Traits = Traits {
+    image: Some("docker.io/lmsysorg/sglang:v0.5.19"),
+    port: Some(30000),
+    command: &["python3", "-m", "sglang.launch_server"],
+    health: "/health",
+    flags: Some(Flags {
+        repository: Some("--model-path"),
+        revision: Some("--revision"),
+        path: Some("--model-path"),
+        name: Some("--served-model-name"),
+        host: "--host",
+        port: "--port",
+        always: &["--enable-metrics"],
+        devices: Some("--tp-size"),
+    }),
+    // A name without a colon means the base model, whatever adapters there are.
+    lora: Some(Lora {
+        listed: Listed::After(&["--lora-paths"]),
+        from_hub: true,
+        has_own_name: false,
+        asked: Asked::BaseAndName,
+    }),
+    // After SIGTERM it answers what it has begun, for as long as it is let.
+    drain: Drain {
+        before_stop: 5,
+        after_stop: 60,
+    },
+};
+
+const LLAMA_CPP: Traits = Traits {
+    image: Some("ghcr.io/ggml-org/llama.cpp:server"),
+    port: Some(8080),
+    command: &[],
+    health: "/health",
+    flags: Some(Flags {
+        repository: Some("--hf-repo"),
+        revision: None,
+        path: Some("--model"),
+        name: Some("--alias"),
+        host: "--host",
+        port: "--port",
+        always: &["--metrics"],
+        // It uses every device that it sees.
+        devices: None,
+    }),
+    lora: None,
+    // Cuts open answers on SIGTERM and sometimes hangs: it gets the time before, and little after.
+    drain: Drain {
+        before_stop: 30,
+        after_stop: 5,
+    },
+};
+
+const TGI: Traits = Traits {
+    image: Some("ghcr.io/huggingface/text-generation-inference:3.3.5"),
+    port: Some(8080),
+    command: &[],
+    health: "/health",
+    flags: Some(Flags {
+        repository: Some("--model-id"),
+        revision: Some("--revision"),
+        path: Some("--model-id"),
+        name: None,
+        host: "--hostname",
+        port: "--port",
+        always: &[],
+        devices: Some("--num-shard"),
+    }),
+    // An adapter of the hub has no other name than its repository's, and requests could not name it.
+    lora: Some(Lora {
+        listed: Listed::In("LORA_ADAPTERS"),
+        from_hub: false,
+        has_own_name: false,
+        asked: Asked::Name,
+    }),
+    // After SIGTERM it takes no new requests and ends the open ones within 90 s.
+    drain: Drain {
+        before_stop: 5,
+        after_stop: 95,
+    },
+};
+
+/// Nothing is known of it, so it gets time before and after.
+const CUSTOM: Traits = Traits {
+    image: None,
+    port: None,
+    command: &[],
+    health: "/health",
+    flags: None,
+    lora: None,
+    drain: Drain {
+        before_stop: 30,
+        after_stop: 30,
+    },
+};

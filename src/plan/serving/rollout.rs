@@ -1,0 +1,345 @@
+//! How pods of a further specification replace those there are: beside them where accelerators are free, else in their place.
+//!
+//! ```text
+//!   strategy   Surge ───────────────────────────────► the new pod first: nothing stops answering
+//!              Replace ─────────────────────────────► one old pod first: no accelerator is needed twice
+//!              Auto ── asks for no accelerator ─────► Surge
+//!                   ── a node has room for one pod ─► Surge
+//!                   ── none has ────────────────────► Replace
+//! ```
+//! `Auto` decides once for each template, when it replaces another, and keeps to it: what the rollout itself takes must not turn it around.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::core::v1::{Node, Pod, PodTemplateSpec, Taint, Toleration};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
+
+use crate::api::model_deployment::SelfHosted;
+use crate::api::placement::RolloutStrategy;
+use crate::api::settings::AcceleratorProfile;
+use crate::plan::fingerprint;
+use crate::plan::names::{ROLLOUT_ANNOTATION, TEMPLATE_ANNOTATION};
+
+/// Which comes first, and why, as it is written down and shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    /// Whether the new pod comes before the old one goes.
+    pub surges: bool,
+    /// Why, for a person.
+    pub why: String,
+}
+
+impl Rollout {
+    fn new(surges: bool, why: impl Into<String>) -> Self {
+        Self { surges, why: why.into() }
+    }
+
+    /// Makes `deployment` roll out so, and remember it.
+    pub fn put_on(&self, deployment: &mut Deployment) {
+        let strategy = if self.surges { "Surge" } else { "Replace" };
+        let (surge, unavailable) = if self.surges { (1, 0) } else { (0, 1) };
+        let spec = deployment.spec.get_or_insert_default();
+        let template = digest(&spec.template);
+        spec.strategy = Some(DeploymentStrategy {
+            type_: Some("RollingUpdate".to_owned()),
+            rolling_update: Some(RollingUpdateDeployment {
+                max_surge: Some(IntOrString::Int(surge)),
+                max_unavailable: Some(IntOrString::Int(unavailable)),
+            }),
+        });
+        let annotations = deployment.annotations_mut();
+        annotations.insert(ROLLOUT_ANNOTATION.to_owned(), format!("{strategy}: {}", self.why));
+        annotations.insert(TEMPLATE_ANNOTATION.to_owned(), template);
+    }
+
+    /// The one that `live` rolls out by.
+    pub(super) fn of(live: &Deployment) -> Option<Self> {
+        Self::read(live.annotations().get(ROLLOUT_ANNOTATION)?)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (strategy, why) = text.split_once(": ")?;
+        Some(Self::new(strategy == "Surge", why))
+    }
+}
+
+/// What a pod of the model takes of accelerators.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Takes {
+    /// None.
+    Nothing,
+    /// Whole devices, which nodes offer by number.
+    Devices(Devices),
+    /// Devices by claim, which only their driver can count.
+    Claim,
+}
+
+impl Takes {
+    /// What pods of `template` take under `profile`.
+    pub(super) fn of(own: &SelfHosted, profile: &AcceleratorProfile, template: &PodTemplateSpec) -> Self {
+        let Some(accelerator) = &own.accelerator else {
+            return Self::Nothing;
+        };
+        if accelerator.claim.is_some() {
+            return Self::Claim;
+        }
+        let Some(resource) = &profile.resource else { return Self::Nothing };
+        let pod = template.spec.clone().unwrap_or_default();
+        Self::Devices(Devices {
+            resource: resource.clone(),
+            count: accelerator.count.into(),
+            node_selector: pod.node_selector.unwrap_or_default(),
+            tolerations: pod.tolerations.unwrap_or_default(),
+        })
+    }
+}
+
+/// What a pod of the model takes of the devices of a node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Devices {
+    /// Such as `nvidia.com/gpu`.
+    pub resource: String,
+    /// How many each pod takes.
+    pub count: i64,
+    /// Where its pods may run.
+    pub node_selector: BTreeMap<String, String>,
+    /// Which taints they bear.
+    pub tolerations: Vec<Toleration>,
+}
+
+/// What is known when a rollout is decided on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// This one.
+    Made(Rollout),
+    /// It depends on whether a node has room for [`Devices`]: see [`room`].
+    NeedsRoom(Devices),
+}
+
+/// How `wanted` comes to replace `live`, as far as it can be said without looking at the nodes.
+#[must_use]
+pub fn decide(own: &SelfHosted, takes: Takes, wanted: &Deployment, live: Option<&Deployment>) -> Decision {
+    let made = |surges, why: &str| Decision::Made(Rollout::new(surges, why));
+    let devices = match (own.rollout.clone().unwrap_or_default().strategy, takes) {
+        (RolloutStrategy::Surge, _) => return made(true, "the specification asks for it"),
+        (RolloutStrategy::Replace, _) => return made(false, "the specification asks for it"),
+        (RolloutStrategy::Auto, Takes::Nothing) => return made(true, "the pods take no accelerators"),
+        (RolloutStrategy::Auto, Takes::Claim) => return made(false, "claimed devices cannot be counted"),
+        (RolloutStrategy::Auto, Takes::Devices(devices)) => devices,
+    };
+    let Some(live) = live else {
+        return made(false, "there is nothing to replace");
+    };
+    let template = wanted.spec.as_ref().map(|spec| digest(&spec.template));
+    let is_of_it = live.annotations().get(TEMPLATE_ANNOTATION) == template.as_ref();
+    match Rollout::of(live) {
+        Some(rollout) if is_of_it => Decision::Made(rollout),
+        _ => Decision::NeedsRoom(devices),
+    }
+}
+
+/// Tells a template from others.
+fn digest(template: &PodTemplateSpec) -> String {
+    fingerprint::digest(template)
+}
+
+/// The rollout that the free devices of the nodes allow; `pods` are all pods of the cluster that have a node.
+#[must_use]
+pub fn room(devices: &Devices, nodes: &[Node], pods: &[Pod]) -> Rollout {
+    let mut used: BTreeMap<&str, i64> = BTreeMap::new();
+    for pod in pods {
+        let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) else {
+            continue;
+        };
+        *used.entry(node).or_default() += takes(pod, &devices.resource);
+    }
+    let free = |node: &&Node| {
+        let allocatable = node
+            .status
+            .as_ref()
+            .and_then(|s| s.allocatable.as_ref()?.get(&devices.resource))
+            .map_or(0, whole);
+        allocatable - used.get(node.name_any().as_str()).copied().unwrap_or(0)
+    };
+    let Devices { resource, count, .. } = devices;
+    match nodes.iter().filter(|node| may_run(devices, node)).map(|node| free(&node)).max() {
+        Some(most) if most >= *count => Rollout::new(true, format!("a node has {most} {resource} free")),
+        Some(most) => Rollout::new(false, format!("no node has {count} {resource} free; {} at most", most.max(0))),
+        None => Rollout::new(false, format!("no node that the pods may run on offers {resource}")),
+    }
+}
+
+/// Whether the scheduler would look at the node, as far as its devices are concerned.
+fn may_run(devices: &Devices, node: &Node) -> bool {
+    let spec = node.spec.clone().unwrap_or_default();
+    let labels = node.labels();
+    let is_selected = devices.node_selector.iter().all(|(name, value)| labels.get(name) == Some(value));
+    let bears = |taint: &Taint| taint.effect == "PreferNoSchedule" || devices.tolerations.iter().any(|t| tolerates(t, taint));
+    is_selected && spec.unschedulable != Some(true) && spec.taints.iter().flatten().all(bears)
+}
+
+fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let same_effect = toleration
+        .effect
+        .as_deref()
+        .is_none_or(|effect| effect.is_empty() || effect == taint.effect);
+    let key = toleration.key.as_deref().unwrap_or_default();
+    let same_value = toleration.operator.as_deref() == Some("Exists") || toleration.value == taint.value;
+    same_effect && (key.is_empty() || key == taint.key) && same_value
+}
+
+/// What the containers of a pod that has not ended take of a resource that is never shared.
+fn takes(pod: &Pod, resource: &str) -> i64 {
+    let has_ended = pod
+        .status
+        .as_ref()
+        .is_some_and(|s| matches!(s.phase.as_deref(), Some("Succeeded" | "Failed")));
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers).filter(|_| !has_ended);
+    containers
+        .filter_map(|container| container.resources.as_ref()?.limits.as_ref()?.get(resource))
+        .map(whole)
+        .sum()
+}
+
+/// Devices are counted in whole numbers.
+fn whole(quantity: &Quantity) -> i64 {
+    quantity.0.parse().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<T: serde::de::DeserializeOwned>(yaml: &str) -> T {
+        serde_saphyr::from_str(yaml).unwrap()
+    }
+
+    fn node(name: &str, gpus: u8, more: &str) -> Node {
+        read(&format!(
+            "{{metadata: {{name: {name}, labels: {{gpu: l4}}}}, spec: {{{more}}}, status: {{allocatable: {{nvidia.com/gpu: '{gpus}'}}}}}}"
+        ))
+    }
+
+    fn pod(node: &str, gpus: u8, phase: &str) -> Pod {
+        read(&format!(
+            "{{metadata: {{name: p}}, spec: {{nodeName: {node}, containers: [{{name: e, resources: {{limits: {{nvidia.com/gpu: '{gpus}'}}}}}}]}}, status: {{phase: {phase}}}}}"
+        ))
+    }
+
+    fn devices(count: i64) -> Devices {
+        Devices {
+            resource: "nvidia.com/gpu".to_owned(),
+            count,
+            node_selector: BTreeMap::from([("gpu".to_owned(), "l4".to_owned())]),
+            tolerations: vec![read("{key: gpus, operator: Exists}")],
+        }
+    }
+
+    #[test]
+    fn it_surges_only_where_one_node_has_room_for_a_whole_pod() {
+        let (two, taken) = (|| node("a", 2, ""), || pod("a", 1, "Running"));
+        let foreign: Node = read("{metadata: {name: x}, status: {allocatable: {nvidia.com/gpu: '8'}}}");
+        for (count, nodes, pods, surges, why) in [
+            (1, vec![two()], vec![taken()], true, "a node has 1 nvidia.com/gpu free"),
+            (
+                1,
+                vec![two()],
+                vec![taken(), taken()],
+                false,
+                "no node has 1 nvidia.com/gpu free; 0 at most",
+            ),
+            (
+                2,
+                vec![two(), node("b", 1, "")],
+                vec![taken()],
+                false,
+                "no node has 2 nvidia.com/gpu free; 1 at most",
+            ),
+            (
+                1,
+                vec![two()],
+                vec![taken(), pod("a", 1, "Succeeded")],
+                true,
+                "a node has 1 nvidia.com/gpu free",
+            ),
+            (
+                1,
+                vec![node("a", 2, "unschedulable: true")],
+                vec![],
+                false,
+                "no node that the pods may run on offers nvidia.com/gpu",
+            ),
+            (
+                1,
+                vec![foreign],
+                vec![],
+                false,
+                "no node that the pods may run on offers nvidia.com/gpu",
+            ),
+            (
+                1,
+                vec![node("a", 1, "taints: [{key: gpus, effect: NoSchedule}]")],
+                vec![],
+                true,
+                "a node has 1 nvidia.com/gpu free",
+            ),
+            (
+                1,
+                vec![node("a", 1, "taints: [{key: broken, effect: NoExecute}]")],
+                vec![],
+                false,
+                "no node that the pods may run on offers nvidia.com/gpu",
+            ),
+        ] {
+            assert_eq!(room(&devices(count), &nodes, &pods), Rollout::new(surges, why));
+        }
+    }
+
+    fn own(strategy: &str) -> SelfHosted {
+        read(&format!("{{engine: {{kind: VLLM}}, rollout: {{strategy: {strategy}}}}}"))
+    }
+
+    fn with(template: &str) -> Deployment {
+        read(&format!("{{metadata: {{}}, spec: {{selector: {{}}, template: {template}}}}}"))
+    }
+
+    #[test]
+    fn auto_decides_once_for_each_template() {
+        let (one, other) = ("{}", "{metadata: {labels: {a: b}}}");
+        let live = |template: &str| {
+            let mut live = with(template);
+            Rollout::new(true, "a node has 1 nvidia.com/gpu free").put_on(&mut live);
+            live
+        };
+        let auto = |live: Option<&Deployment>| decide(&own("Auto"), Takes::Devices(devices(1)), &with(one), live);
+        assert_eq!(auto(None), Decision::Made(Rollout::new(false, "there is nothing to replace")));
+        assert_eq!(
+            auto(Some(&live(one))),
+            Decision::Made(Rollout::new(true, "a node has 1 nvidia.com/gpu free"))
+        );
+        assert_eq!(auto(Some(&live(other))), Decision::NeedsRoom(devices(1)));
+        assert_eq!(auto(Some(&Deployment::default())), Decision::NeedsRoom(devices(1)));
+    }
+
+    #[test]
+    fn what_the_specification_asks_for_is_done_whatever_is_free() {
+        for (strategy, takes, surges) in [
+            ("Surge", Takes::Devices(devices(1)), true),
+            ("Replace", Takes::Nothing, false),
+            ("Auto", Takes::Nothing, true),
+            ("Auto", Takes::Claim, false),
+        ] {
+            let Decision::Made(rollout) = decide(&own(strategy), takes, &with("{}"), None) else {
+                panic!("it needs no look at the nodes")
+            };
+            assert_eq!(rollout.surges, surges, "{strategy}");
+            let mut deployment = with("{}");
+            rollout.put_on(&mut deployment);
+            let chosen = deployment.spec.unwrap().strategy.unwrap().rolling_update.unwrap();
+            assert_eq!(chosen.max_surge, Some(IntOrString::Int(surges.into())), "{strategy}");
+        }
+    }
+}
