@@ -12,7 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("manifest", &["api", "plan"]),
     ("cluster", &["api", "plan"]),
     ("controller", &["api", "plan", "cluster", "protocol"]),
-    ("gateway", &["api", "plan", "protocol"]),
+    ("tls", &[]),
+    ("gateway", &["api", "plan", "protocol", "tls"]),
     ("evaluator", &["api", "plan", "protocol"]),
     ("testing", &["api", "plan", "protocol", "cluster"]),
 ];

@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod manifest;
 pub mod plan;
 pub mod protocol;
+pub mod tls;
 
 #[cfg(test)]
 mod arrows;

@@ -40,7 +40,6 @@ use http::{HeaderValue, StatusCode, header};
 use k8s_openapi::jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-pub use connect::BadCertificates;
 pub use drain::{Drain, run};
 pub use feed::{ApiKey, ApiKeys, Credentials, Feed, Source, feed};
 pub use tokens::{ReviewUnavailable, TokenReview};
@@ -49,6 +48,8 @@ use identity::Identities;
 use metrics::Metrics;
 use refusal::Refusal;
 use upstream::Upstream;
+
+use crate::tls::BadCertificates;
 
 /// What a gateway is told at its start.
 #[derive(Clone, Debug)]
