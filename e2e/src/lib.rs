@@ -3,6 +3,7 @@
 //! - [`Cluster::connect`] is the door for tests: the cluster of `KUBECONFIG`, else ours, started when needed.
 //! - [`Cluster::alone`] is for tests that break parts; the others wait meanwhile.
 //! - [`provider::Provider`] is a commercial API that does as it is told.
+//! - [`hub::Hub`] is the hub of Hugging Face over a folder, and fails as told.
 //! - [`fake_nodes::FakeNodes`] makes pods Ready on nodes that do not exist.
 //! - [`portfolio::Portfolio::install`] installs the product as users do.
 //! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
@@ -15,6 +16,7 @@ pub mod command;
 pub mod demo;
 pub mod fake_nodes;
 pub mod http_client;
+pub mod hub;
 pub mod image;
 pub mod images;
 pub mod kubectl;

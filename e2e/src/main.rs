@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use e2e::cluster::{self, Shape, State};
 use e2e::http_client::HttpClient;
+use e2e::hub::{Hub, Repository};
 use e2e::provider::{Options, Provider};
 use e2e::{assets, demo, images, policies, scale};
 
@@ -74,6 +75,24 @@ enum Command {
         /// A script as JSON, as of the control endpoint
         #[arg(long)]
         script: Option<String>,
+    },
+    /// Serve a folder as a repository of the Hugging Face hub until ended; HF_ENDPOINT names it to clients
+    Hub {
+        /// Address and port
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Address and port of its storage, which large files are redirected to; by default the same
+        #[arg(long)]
+        storage_listen: Option<SocketAddr>,
+        /// The files
+        #[arg(long)]
+        folder: PathBuf,
+        /// What it is called: org/name
+        #[arg(long)]
+        repo: String,
+        /// The only token it takes; by default everybody may read
+        #[arg(long)]
+        token: Option<String>,
     },
     /// GET a URL and print the answer; for pods, whose images have no shell
     Get {
@@ -163,6 +182,19 @@ async fn main() -> Result<()> {
             }
             eprintln!("{}", provider.url());
             provider.run().await?;
+        }
+        Command::Hub {
+            listen,
+            storage_listen,
+            folder,
+            repo,
+            token,
+        } => {
+            let storage = storage_listen.map(TcpListener::bind).transpose()?;
+            let hub = Hub::on(TcpListener::bind(listen)?, storage, Repository::new(&repo, &folder)).await?;
+            hub.set(|script| script.token = token);
+            eprintln!("{} serves {repo} at {}", hub.url(), hub.commit());
+            hub.run().await?;
         }
         Command::Get { url, ca } => {
             let answer = HttpClient::new(ca.as_deref())?.get(&url, &[]).await?;
