@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("controller", &["api", "plan", "cluster", "protocol"]),
     ("tls", &[]),
     ("gateway", &["api", "plan", "protocol", "tls"]),
+    ("fetch", &["tls"]),
     ("evaluator", &["api", "plan", "protocol"]),
     ("testing", &["api", "plan", "protocol", "cluster"]),
 ];

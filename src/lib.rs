@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod command;
 pub mod controller;
 pub mod evaluator;
+pub mod fetch;
 pub mod gateway;
 pub mod manifest;
 pub mod plan;

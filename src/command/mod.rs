@@ -3,6 +3,7 @@
 mod check;
 mod crds;
 mod evaluate;
+mod fetch;
 mod files;
 mod gateway;
 mod operator;
@@ -25,6 +26,8 @@ pub enum Command {
     Gateway(gateway::Flags),
     /// Carries out one evaluation through the gateway and writes its report.
     Evaluate(evaluate::Flags),
+    /// Fetches a model's weights into a folder: verified, and where an earlier one stopped.
+    Fetch(fetch::Flags),
     /// Checks files offline: exits with 1 and names file, line, field and remedy when the cluster would refuse something.
     Check(check::Check),
     /// Prints every object that the operator would apply for some files.
@@ -44,6 +47,7 @@ impl Command {
             Self::Operator(flags) => operator::run(flags),
             Self::Gateway(flags) => gateway::run(flags),
             Self::Evaluate(flags) => evaluate::run(flags),
+            Self::Fetch(flags) => fetch::run(flags),
             Self::Check(check) => check.run(),
             Self::Render(render) => render.run(),
             Self::Serve(serve) => serve.run(),

@@ -1,0 +1,214 @@
+//! `portfolio fetch`: a model's weights into a folder. Exits with 0 when they are there, with 1 when a person must act, and with 2 when time
+//! may heal it; it then goes on where it stopped.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::cluster;
+use crate::fetch::{
+    self, Display, Ending, Environment, Failure, Listing, Location, MOST_CONNECTIONS, Marker, Meter, Options, Selection, Standing,
+    StatusFile, Style,
+};
+
+use super::start;
+
+/// Between two looks at how far it is.
+const LOOK: Duration = Duration::from_millis(100);
+const TRY_LATER: u8 = 2;
+
+/// What to fetch, where to, and how to tell of it.
+///
+/// Endpoints and credentials come from the environment: HF_ENDPOINT and HF_TOKEN; AWS_…, GOOGLE_…, AZURE_…; HTTPS_PROXY and NO_PROXY.
+#[derive(Args)]
+pub struct Flags {
+    /// hf://org/name, hf://org/name@revision/path, s3://bucket/prefix/, gs://…, az://…, or https://host/file#sha256=HEX.
+    uri: String,
+    /// The folder to fill.
+    #[arg(long, value_name = "FOLDER", required_unless_present = "plan")]
+    to: Option<PathBuf>,
+    /// Print what would be fetched, as JSON, and fetch nothing.
+    #[arg(long)]
+    plan: bool,
+    /// Only files whose path matches one of these, such as '*.safetensors'; `*` also matches `/`.
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// No files whose path matches one of these, such as 'original/*'.
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Connections at once.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=MOST_CONNECTIONS as i64))]
+    parallel: u8,
+    /// Certificates of the authorities to trust instead of the system's, in PEM.
+    #[arg(long, value_name = "PEM", env = "SSL_CERT_FILE")]
+    ca_file: Option<PathBuf>,
+    /// How to tell how far it is.
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    progress: Progress,
+    /// Where to keep how far it is, as JSON.
+    #[arg(long, value_name = "PATH", env = "STATUS_FILE")]
+    status_file: Option<PathBuf>,
+    /// Where to write how it ended, as JSON; in pods /dev/termination-log.
+    #[arg(long, value_name = "PATH", env = "TERMINATION_FILE")]
+    termination_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Progress {
+    /// A bar on a terminal, else a line every few seconds.
+    Auto,
+    /// A bar on stderr.
+    Bar,
+    /// JSON objects on stdout, one a line.
+    Json,
+    /// Nothing.
+    None,
+}
+
+pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
+    start::logs();
+    start::runtime()?.block_on(carry_out(flags))
+}
+
+async fn carry_out(flags: Flags) -> anyhow::Result<ExitCode> {
+    let options = Options {
+        selection: Selection {
+            include: flags.include,
+            exclude: flags.exclude,
+        },
+        parallel: usize::from(flags.parallel),
+        ca_file: flags.ca_file,
+        ..Options::new(Environment::of_process(), cluster::now)
+    };
+    let ended = match (Location::parse(&flags.uri), &flags.to) {
+        (Err(failure), _) => Err(failure),
+        (Ok(location), Some(to)) if !flags.plan => {
+            let tellers = Tellers {
+                display: Display::new(flags.progress.style()),
+                status: flags.status_file.map(|path| StatusFile::new(path, cluster::now)),
+            };
+            fill(&location, to, &options, tellers).await?
+        }
+        (Ok(location), _) => plan(&location, &options).await?,
+    };
+    let (ending, code) = match ended {
+        Ok(ending) => (ending, ExitCode::SUCCESS),
+        Err(failure) => {
+            eprintln!("portfolio: {failure}");
+            let code = if failure.reason.time_may_heal() {
+                ExitCode::from(TRY_LATER)
+            } else {
+                ExitCode::FAILURE
+            };
+            (Ending::failed(&failure), code)
+        }
+    };
+    if let Some(path) = &flags.termination_file {
+        fetch::write_termination(path, &ending).with_context(|| format!("writing --termination-file {}", path.display()))?;
+    }
+    Ok(code)
+}
+
+/// Prints what would be fetched.
+#[expect(clippy::print_stdout, reason = "the output is the product")]
+async fn plan(location: &Location, options: &Options) -> anyhow::Result<Result<Ending, Failure>> {
+    let stop = start::stop_on_signals()?;
+    let planned = tokio::select! {
+        planned = fetch::plan(location, options) => planned,
+        () = stop.cancelled() => Err(Failure::stopped()),
+    };
+    if let Ok(listing) = &planned {
+        println!("{}", document(listing)?);
+    }
+    Ok(planned.map(|listing| Ending::planned(&listing)))
+}
+
+fn document(listing: &Listing) -> anyhow::Result<String> {
+    let mut document = serde_json::to_value(listing).context("writing the plan")?;
+    document["bytes"] = listing.bytes().into();
+    serde_json::to_string_pretty(&document).context("writing the plan")
+}
+
+async fn fill(location: &Location, to: &Path, options: &Options, mut tellers: Tellers) -> anyhow::Result<Result<Ending, Failure>> {
+    let stop = start::stop_on_signals()?;
+    let meter = Arc::new(Meter::new(location.to_string(), cluster::now()));
+    let mut look = tokio::time::interval(LOOK);
+    let filled: Result<Marker, Failure> = {
+        let filling = fetch::run(location, to, options, &meter);
+        tokio::pin!(filling);
+        loop {
+            tokio::select! {
+                filled = &mut filling => break filled,
+                () = stop.cancelled() => break Err(Failure::stopped()),
+                _ = look.tick() => tellers.tell(&meter.standing()),
+            }
+        }
+    };
+    let standing = meter.standing();
+    let ended = filled.map(|marker| Ending::complete(&marker, &standing));
+    tellers.end(&standing, &ended);
+    Ok(ended)
+}
+
+impl Progress {
+    fn style(self) -> Style {
+        match self {
+            Self::Auto => Style::of_stderr(),
+            Self::Bar => Style::Bar,
+            Self::Json => Style::Json,
+            Self::None => Style::Nothing,
+        }
+    }
+}
+
+/// Those who say how far it is.
+struct Tellers {
+    display: Display,
+    status: Option<StatusFile>,
+}
+
+impl Tellers {
+    fn tell(&mut self, standing: &Standing) {
+        let now = Instant::now();
+        self.display.tell(standing, now);
+        if let Some(status) = &mut self.status {
+            status.tell(standing, now);
+        }
+    }
+
+    fn end(mut self, standing: &Standing, ended: &Result<Ending, Failure>) {
+        let standing = standing.ended(ended.is_ok());
+        self.display.tell(&standing, Instant::now());
+        self.display.end();
+        if let Some(status) = self.status {
+            status.end(&standing, ended.as_ref().err());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    #[test]
+    fn a_folder_is_needed_unless_only_a_plan_is_asked_for() {
+        let parse = |arguments: &[&str]| Arguments::try_parse_from([&["fetch", "hf://a/b"], arguments].concat());
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--plan"]).is_ok());
+        assert_eq!(parse(&["--to", "/x"]).unwrap().flags.parallel, 8);
+        assert!(parse(&["--to", "/x", "--parallel", "0"]).is_err());
+        assert!(parse(&["--to", "/x", "--parallel", "65"]).is_err());
+    }
+}
