@@ -19,6 +19,8 @@ use super::start;
 
 /// Between two looks at how far it is.
 const LOOK: Duration = Duration::from_millis(100);
+const DONE: u8 = 0;
+const ACT: u8 = 1;
 const TRY_LATER: u8 = 2;
 
 /// What to fetch, where to, and how to tell of it.
@@ -71,10 +73,12 @@ enum Progress {
 
 pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
     start::logs();
-    start::runtime()?.block_on(carry_out(flags))
+    let code = start::runtime()?.block_on(carry_out(flags, Environment::of_process()))?;
+    Ok(ExitCode::from(code))
 }
 
-async fn carry_out(flags: Flags) -> anyhow::Result<ExitCode> {
+/// Says how the process exits.
+async fn carry_out(flags: Flags, environment: Environment) -> anyhow::Result<u8> {
     let options = Options {
         selection: Selection {
             include: flags.include,
@@ -82,7 +86,7 @@ async fn carry_out(flags: Flags) -> anyhow::Result<ExitCode> {
         },
         parallel: usize::from(flags.parallel),
         ca_file: flags.ca_file,
-        ..Options::new(Environment::of_process(), cluster::now)
+        ..Options::new(environment, cluster::now)
     };
     let ended = match (Location::parse(&flags.uri), &flags.to) {
         (Err(failure), _) => Err(failure),
@@ -96,14 +100,10 @@ async fn carry_out(flags: Flags) -> anyhow::Result<ExitCode> {
         (Ok(location), _) => plan(&location, &options).await?,
     };
     let (ending, code) = match ended {
-        Ok(ending) => (ending, ExitCode::SUCCESS),
+        Ok(ending) => (ending, DONE),
         Err(failure) => {
             eprintln!("portfolio: {failure}");
-            let code = if failure.reason.time_may_heal() {
-                ExitCode::from(TRY_LATER)
-            } else {
-                ExitCode::FAILURE
-            };
+            let code = if failure.reason.time_may_heal() { TRY_LATER } else { ACT };
             (Ending::failed(&failure), code)
         }
     };
@@ -193,8 +193,11 @@ impl Tellers {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use serde_json::Value;
 
     use super::*;
+    use crate::fetch::tests::Scratch;
+    use crate::fetch::tests::hub::{Hub, Repository};
 
     #[derive(Parser)]
     struct Arguments {
@@ -210,5 +213,56 @@ mod tests {
         assert_eq!(parse(&["--to", "/x"]).unwrap().flags.parallel, 8);
         assert!(parse(&["--to", "/x", "--parallel", "0"]).is_err());
         assert!(parse(&["--to", "/x", "--parallel", "65"]).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_says_who_must_act_and_the_termination_file_why() {
+        let (source, target) = (Scratch::new(), Scratch::new());
+        std::fs::write(source.path().join("config.json"), "{}").unwrap();
+        let hub = Hub::start(Repository::new("org/name", source.path())).await.unwrap();
+        let file = |name: &str| target.path().join(name).display().to_string();
+        let (to, status, termination) = (file("model"), file("status"), file("termination"));
+        let fetch = async |uri: &str, more: &[&str]| {
+            let all = [
+                "fetch",
+                uri,
+                "--progress",
+                "none",
+                "--termination-file",
+                &termination,
+                "--status-file",
+                &status,
+            ];
+            let flags = Arguments::parse_from([&all, more].concat()).flags;
+            let code = carry_out(flags, [("HF_ENDPOINT".to_owned(), hub.url())].into_iter().collect())
+                .await
+                .unwrap();
+            let read = |path: &str| {
+                std::fs::read(path)
+                    .ok()
+                    .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())
+            };
+            (code, read(&termination).unwrap(), read(&status).unwrap_or_default())
+        };
+
+        let (code, ending, _) = fetch("hf://org/name", &["--plan"]).await;
+        assert_eq!((code, &ending["bytes"], &ending["revision"]), (0, &2.into(), &hub.commit().into()));
+        let (code, ending, status) = fetch("hf://org/name@v9", &["--to", &to]).await;
+        assert_eq!(
+            (code, &ending["reason"], &status["reason"]),
+            (1, &"RevisionNotFound".into(), &"RevisionNotFound".into())
+        );
+        // Longer than a fetch waits.
+        hub.set(|script| script.busy = (1, 3600));
+        let (code, ending, status) = fetch("hf://org/name", &["--to", &to]).await;
+        assert_eq!(
+            (code, &ending["timeMayHeal"], &status["phase"]),
+            (2, &true.into(), &"Failed".into())
+        );
+        let (code, ending, status) = fetch("hf://org/name", &["--to", &to]).await;
+        assert_eq!(
+            (code, &ending["bytesFetched"], &status["phase"]),
+            (0, &2.into(), &"Complete".into())
+        );
     }
 }

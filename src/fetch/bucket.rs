@@ -279,12 +279,10 @@ fn s3(environment: &Environment) -> Result<AmazonS3Builder, Failure> {
         .iter()
         .find_map(|name| environment.get(name));
     let allows_http = environment.get("AWS_ALLOW_HTTP").is_some_and(is_yes);
-    if let Some(endpoint) = endpoint.filter(|endpoint| endpoint.starts_with("http://"))
-        && !allows_http
-    {
+    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) && !allows_http {
         return Err(Failure::new(
             Reason::InvalidSource,
-            format!("the endpoint {endpoint} of S3 is plain http"),
+            "AWS_ENDPOINT_URL is plain http",
             "use https://, or set AWS_ALLOW_HTTP=true",
         ));
     }
@@ -354,5 +352,23 @@ mod tests {
         let failure = s3(&of(&[("AWS_ENDPOINT_URL", "http://minio:9000")])).err().unwrap();
         assert!(failure.message.contains("AWS_ALLOW_HTTP=true"), "{failure}");
         assert!(s3(&of(&[("AWS_ENDPOINT_URL", "http://minio:9000"), ("AWS_ALLOW_HTTP", "true")])).is_ok());
+    }
+
+    #[test]
+    fn each_store_takes_its_credentials_from_the_environment() {
+        let of = |kind, pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Bucket::new(kind, "weights", "llama", &pairs.collect(), None).map(|bucket| bucket.store.to_string())
+        };
+        let s3 = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+        assert_eq!(of(Store::S3, &s3).unwrap(), "AmazonS3(weights)");
+        assert_eq!(
+            of(Store::Gcs, &[("GOOGLE_SKIP_SIGNATURE", "true")]).unwrap(),
+            "GoogleCloudStorage(weights)"
+        );
+        let azure = [("AZURE_STORAGE_ACCOUNT_NAME", "account"), ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")];
+        assert!(of(Store::Azure, &azure).unwrap().contains("weights"));
+        let failure = of(Store::Azure, &[]).unwrap_err();
+        assert!(failure.message.contains("AZURE_STORAGE_ACCOUNT_NAME"), "{failure}");
     }
 }

@@ -112,6 +112,7 @@ fn line(standing: &Standing, rate: Option<f64>) -> String {
     let doing = match standing.phase {
         Phase::Resolving => return format!("asking for {}", standing.source),
         Phase::Waiting => return "waiting: another fetch is at work in the folder".to_owned(),
+        Phase::Failed if standing.files == 0 => return "ended before anything was known of it".to_owned(),
         Phase::Failed => return format!("ended with {} of {} there", size(standing.bytes_done), size(standing.bytes_total)),
         Phase::Complete => return format!("complete: {} files, {}", standing.files, size(standing.bytes_total)),
         Phase::Checking => "checking",

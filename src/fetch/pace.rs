@@ -56,8 +56,12 @@ impl<'a> Patience<'a> {
     /// # Errors
     /// The failure, when another attempt would not help or there were enough.
     pub(super) async fn after(&mut self, failure: Failure) -> Result<(), Failure> {
-        if failure.reason != Reason::Unreachable || failure.wait.is_some_and(|asked| asked > LONGEST_ASKED) {
+        if failure.reason != Reason::Unreachable {
             return Err(failure);
+        }
+        if let Some(asked) = failure.wait.filter(|asked| *asked > LONGEST_ASKED) {
+            let remedy = format!("try again after the {} seconds that it asks for", asked.as_secs());
+            return Err(Failure::new(failure.reason, failure.message, remedy));
         }
         self.failures += 1;
         if self.failures >= self.pace.attempts {

@@ -1,6 +1,7 @@
 //! What is in the folder before a fetch writes anything: which files are right already, and whether one is somebody else's.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -21,11 +22,19 @@ pub(super) async fn survey(folder: &Folder, listing: &Listing, ours: &[RemoteFil
     meter.phase(Phase::Checking);
     let ours: HashMap<&str, &RemoteFile> = ours.iter().map(|file| (file.path.as_str(), file)).collect();
     let look = |file: &RemoteFile| {
-        let (file, path) = (file.clone(), file.path.within(folder.path()));
+        let (file, path, part) = (file.clone(), file.path.within(folder.path()), file.path.part_within(folder.path()));
         let our = ours.get(file.path.as_str()).copied();
         let (is_our_path, is_our_file) = (our.is_some(), our == Some(&file));
         let source = &listing.source;
+        let somebodys = move |path: &Path| {
+            let problem = format!("{} is another file than that of {source}", path.display());
+            Failure::new(Reason::FolderInUse, problem, "remove it, or fetch into an empty folder")
+        };
         async move {
+            let is_in_the_way = |path: &Path| path.symlink_metadata().is_ok() && !is_our_path;
+            if is_in_the_way(&part) {
+                return Err(somebodys(&part));
+            }
             if path.symlink_metadata().is_err() {
                 return Ok(false);
             }
@@ -36,15 +45,7 @@ pub(super) async fn survey(folder: &Folder, listing: &Listing, ours: &[RemoteFil
                 meter.file_done();
                 return Ok(true);
             }
-            if is_our_path {
-                return Ok(false);
-            }
-            let problem = format!("{} is another file than that of {source}", path.display());
-            Err(Failure::new(
-                Reason::FolderInUse,
-                problem,
-                "remove it, or fetch into an empty folder",
-            ))
+            if is_in_the_way(&path) { Err(somebodys(&path)) } else { Ok(false) }
         }
     };
     // A list, and not a lazy iterator: the futures must not borrow from a closure that is moved.

@@ -86,16 +86,19 @@ pub(super) async fn send(request: RequestBuilder, host: &str) -> Result<Response
 /// What an error of the network means. Its URL may hold a signature and must have been taken out.
 fn of_network(error: &reqwest::Error, host: &str) -> Failure {
     let problem = format!("{host}: {}", words(error));
-    let is_of_certificate = causes(error).any(|cause| {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let of = |error: &(dyn Error + 'static)| matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)));
-        of(cause) || inner.is_some_and(|inner| of(inner))
-    });
-    if is_of_certificate {
+    if causes(error).any(is_of_certificate) {
         let remedy = "if its authority is to be trusted, give its certificate with --ca-file";
         return Failure::new(Reason::Unauthorized, problem, remedy);
     }
     Failure::unreachable(problem)
+}
+
+/// Whether TLS found the other side's certificate wrong. It says so within errors of sockets, which do not name it as their source.
+fn is_of_certificate(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => is_of_certificate(inner),
+        None => matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))),
+    }
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -215,6 +218,15 @@ mod tests {
         assert_eq!(wait(StatusCode::TOO_MANY_REQUESTS), Some(Some(Duration::from_secs(7))));
         assert_eq!(wait(StatusCode::NOT_FOUND), None);
         assert_eq!(busy(StatusCode::BAD_GATEWAY, &HeaderMap::new(), "hub").unwrap().wait, None);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_found_within_errors_of_sockets() {
+        let of = |error: rustls::Error| io::Error::other(io::Error::new(io::ErrorKind::InvalidData, error));
+        assert!(is_of_certificate(&of(rustls::Error::InvalidCertificate(
+            rustls::CertificateError::UnknownIssuer
+        ))));
+        assert!(!is_of_certificate(&of(rustls::Error::DecryptError)));
     }
 
     #[test]

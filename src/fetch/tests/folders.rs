@@ -106,8 +106,13 @@ async fn a_file_of_somebody_else_is_not_touched() {
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
     }
     assert_eq!(world.hub.seen().content_bytes, 0);
-    // One that is right is as good as ours.
+    let part = world.target.path().join("model.safetensors.part");
+    fs::write(&part, "precious").unwrap();
     fs::write(&precious, SMALL).unwrap();
+    assert_eq!(world.fetch("hf://org/name").await.unwrap_err().reason, Reason::FolderInUse);
+    assert_eq!(fs::read_to_string(&part).unwrap(), "precious");
+    fs::remove_file(&part).unwrap();
+    // One that is right is as good as ours.
     world.fetch("hf://org/name").await.unwrap();
     assert_eq!(world.hub.seen().content_bytes, LARGE as u64);
 }

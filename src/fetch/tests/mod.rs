@@ -12,7 +12,7 @@ mod urls;
     reason = "it is a public module elsewhere, and not all of it is used here"
 )]
 #[path = "../../../e2e/src/hub/mod.rs"]
-mod hub;
+pub(crate) mod hub;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,10 +26,10 @@ use super::*;
 use hub::{Hub, Repository};
 
 /// A folder of the test, gone at its end.
-pub(super) struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("llm-portfolio-fetch-{}-{number}", std::process::id()));
@@ -37,7 +37,7 @@ impl Scratch {
         Self(folder)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
