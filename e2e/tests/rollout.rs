@@ -1,0 +1,133 @@
+//! A change of a model's arguments on a node with as many fake GPUs as it needs, and with one to spare: who waits, who fails.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::asker::Asker;
+use e2e::images::Profile;
+use e2e::namespace::Namespace;
+use e2e::portfolio::Portfolio;
+use e2e::{Cluster, skip, until};
+use serde_json::Value;
+
+/// A pod stays half a minute after it has left routing, so that open answers can end.
+const ROLLED: Duration = Duration::from_secs(180);
+
+/// A model that takes `count` of the node's GPUs.
+fn model(count: usize, context: usize) -> String {
+    format!(
+        "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {{name: smol}}
+spec:
+  selfHosted:
+    engine:
+      kind: LlamaCpp
+      args: [--model, /models/model.gguf, --ctx-size, '{context}', --parallel, '2', --threads, '2', --no-ui, --offline, --cache-ram, '0']
+      env: [{{name: OMP_WAIT_POLICY, value: passive}}, {{name: GOMP_SPINCOUNT, value: '0'}}]
+    accelerator: {{profile: nvidia-gpu, count: {count}}}
+"
+    )
+}
+
+fn policy(name: &str) -> String {
+    format!(
+        "---\napiVersion: llmportfolio.dev/v1alpha1\nkind: RoutingPolicy\nmetadata: {{name: assistant}}\n\
+         spec: {{model: {name}, rules: [{{targets: [{{model: smol}}]}}]}}\n"
+    )
+}
+
+/// How many GPUs the node offers.
+async fn gpus(cluster: &Cluster) -> Result<usize> {
+    let path = r"jsonpath={.items[0].status.allocatable.nvidia\.com/gpu}";
+    Ok(cluster.kubectl().run(&["get", "nodes", "-o", path]).await?.trim().parse()?)
+}
+
+/// Waits until every pod of the model has the present arguments and the object says so.
+async fn rolled(ns: &Namespace, context: usize) -> Result<()> {
+    until("the rollout ends", ROLLED, async || {
+        let seen = ns.kubectl(&["get", "mdep/smol", "-o", "json"]).await?;
+        let object: Value = serde_json::from_str(&seen)?;
+        let settled = object["status"]["conditions"]
+            .as_array()
+            .context("no conditions")?
+            .iter()
+            .any(|c| c["type"] == "WorkloadReady" && c["status"] == "True");
+        let current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+        ensure!(settled && current, "{}", object["status"]);
+        Ok(Some(()))
+    })
+    .await?;
+    let arguments = ns
+        .kubectl(&[
+            "get",
+            "pods",
+            "-l",
+            "llmportfolio.dev/model=smol",
+            "-o",
+            "jsonpath={.items[*].spec.containers[0].args}",
+        ])
+        .await?;
+    ensure!(
+        arguments.contains(&format!("\"{context}\"")) && arguments.matches("--ctx-size").count() == 1,
+        "{arguments}"
+    );
+    Ok(())
+}
+
+async fn strategy(ns: &Namespace) -> Result<String> {
+    let path = r"jsonpath={.metadata.annotations.llmportfolio\.dev/rollout}";
+    ns.kubectl(&["get", "deployment/smol-engine", "-o", path]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_surges_where_a_gpu_is_free_and_replaces_where_none_is() -> Result<()> {
+    let cluster = Cluster::alone().await?;
+    if cluster.local().is_none() {
+        skip("it takes every GPU of a node");
+        return Ok(());
+    }
+    let installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
+    let ns = cluster.namespace("rollout").await?;
+    let (all, name) = (gpus(&cluster).await?, format!("rollout-{}", ns.name()));
+    ensure!(all > 1, "the node offers {all} GPU");
+
+    ns.apply(&(model(1, 1024) + &policy(&name))).await?;
+    let asker = Asker::new(&installed, &ns, &name).await?;
+    asker.is_served().await?;
+    rolled(&ns, 1024).await?;
+    let surged = asker
+        .during(async {
+            ns.apply(&model(1, 1536)).await?;
+            rolled(&ns, 1536).await
+        })
+        .await?;
+    let why = strategy(&ns).await?;
+    println!(
+        "1 of {all} GPUs: {why}: {} asked, {} attempts failed, {} lost, slowest {:.2?}",
+        surged.asked,
+        surged.attempts_failed.len(),
+        surged.lost.len(),
+        surged.slowest
+    );
+    assert!(why.starts_with("Surge: a node has "), "{why}");
+    assert!(surged.attempts_failed.is_empty(), "{:#?}", surged.attempts_failed);
+
+    // Now it takes all: its next change finds no room beside it, and must not wait for any.
+    ns.apply(&model(all, 1536)).await?;
+    rolled(&ns, 1536).await?;
+    ns.apply(&model(all, 2048)).await?;
+    rolled(&ns, 2048).await?;
+    let why = strategy(&ns).await?;
+    println!("{all} of {all} GPUs: {why}");
+    assert_eq!(why, format!("Replace: no node has {all} nvidia.com/gpu free; 0 at most"));
+
+    // Back and forth in the middle of it: the last word holds.
+    for context in [1024, 1536, 2048, 1536] {
+        ns.apply(&model(all, context)).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    rolled(&ns, 1536).await?;
+    asker.is_served().await
+}
