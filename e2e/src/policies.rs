@@ -1,5 +1,5 @@
 //! Enforces the ingress side of NetworkPolicies on one node, as a network plugin would: watches policies, pods and namespaces, and keeps an
-//! nftables table in the node's network namespace. What it cannot enforce (egress, port ranges) it refuses in its log and lets nothing in.
+//! nftables table in the node's network namespace. Refused, not dropped, so that no test waits for a timeout. What it cannot enforce (egress, port ranges) it refuses in its log and lets nothing in.
 //!
 //! ```text
 //! policies, pods, namespaces ──► ruleset (pure) ──► nft -f -   whenever its text is another
@@ -117,7 +117,7 @@ fn ruleset(seen: &Seen, node: &str) -> String {
         for rule in allowed {
             writeln!(chains, "  {rule} accept").expect("texts take all");
         }
-        writeln!(chains, "  drop\n }}").expect("texts take all");
+        writeln!(chains, "  reject\n }}").expect("texts take all");
     }
     format!(
         "table ip policies\nflush table ip policies\ndelete table ip policies\ntable ip policies {{\n{chains} chain forward {{\n  \
@@ -244,7 +244,7 @@ mod tests {
         );
         assert!(rules.contains("ip daddr 198.19.0.2 goto pod2"), "{rules}");
         assert!(
-            rules.contains("chain pod2 {\n  ip saddr 198.19.0.4 tcp dport 8080  accept\n  drop\n }"),
+            rules.contains("chain pod2 {\n  ip saddr 198.19.0.4 tcp dport 8080  accept\n  reject\n }"),
             "{rules}"
         );
         assert_eq!(rules.matches("goto").count(), 1, "{rules}");
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_policy_without_rules_lets_nothing_in() {
         let rules = ruleset(&seen("{metadata: {name: p, namespace: models}, spec: {podSelector: {}}}"), "n1");
-        assert_eq!((rules.matches("goto").count(), rules.matches("drop").count()), (2, 2), "{rules}");
+        assert_eq!((rules.matches("goto").count(), rules.matches("reject").count()), (2, 2), "{rules}");
         assert!(!rules.contains("dport"), "{rules}");
     }
 

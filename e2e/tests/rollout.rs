@@ -59,20 +59,19 @@ async fn rolled(ns: &Namespace, context: usize) -> Result<()> {
         Ok(Some(()))
     })
     .await?;
-    let arguments = ns
-        .kubectl(&[
-            "get",
-            "pods",
-            "-l",
-            "llmportfolio.dev/model=smol",
-            "-o",
-            "jsonpath={.items[*].spec.containers[0].args}",
-        ])
-        .await?;
-    ensure!(
-        arguments.contains(&format!("\"{context}\"")) && arguments.matches("--ctx-size").count() == 1,
-        "{arguments}"
-    );
+    // Pods that are being deleted still finish their answers.
+    let pods: Value = serde_json::from_str(
+        &ns.kubectl(&["get", "pods", "-l", "llmportfolio.dev/model=smol", "-o", "json"])
+            .await?,
+    )?;
+    let pods: Vec<&Value> = pods["items"].as_array().context("no pods")?.iter().collect();
+    let stay: Vec<&Value> = pods
+        .into_iter()
+        .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+        .collect();
+    ensure!(stay.len() == 1, "{} pods stay", stay.len());
+    let arguments = stay[0]["spec"]["containers"][0]["args"].to_string();
+    ensure!(arguments.contains(&format!("\"{context}\"")), "{arguments}");
     Ok(())
 }
 

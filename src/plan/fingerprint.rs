@@ -68,6 +68,7 @@ spec:
         let plain = of_model("accelerator: {profile: a}");
         for own in [
             "replicas: 3",
+            "resources: {limits: {memory: 1Gi}}",
             "priorityClassName: high",
             "schedulerName: volcano",
             "queueName: team-a",
@@ -78,6 +79,7 @@ spec:
         }
         for own in [
             "accelerator: {profile: a}, podTemplate: {spec: {containers: [{name: engine, image: i}]}}",
+            "accelerator: {profile: b}",
             "accelerator: {claim: {deviceClassName: a}}",
         ] {
             assert_ne!(plain, of_model(own), "{own}");

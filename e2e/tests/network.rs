@@ -1,0 +1,92 @@
+//! Who reaches an engine: the gateway does, and a pod of the same namespace does not, whatever it knows.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use e2e::asker::Asker;
+use e2e::images::{self, Profile};
+use e2e::namespace::Namespace;
+use e2e::portfolio::{self, Portfolio};
+use e2e::{Cluster, skip, until};
+
+const PORTFOLIO: &str = "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: smol}
+spec: {selfHosted: {engine: {kind: LlamaCpp, args: [--model, /models/model.gguf, --ctx-size, '512']}, resources: {requests: {cpu: 10m}}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: assistant}
+spec: {model: network-NAMESPACE, rules: [{targets: [{model: smol}]}]}
+";
+
+/// A pod that gets `url` once, labelled as `labels` say.
+fn visitor(name: &str, labels: &str, url: &str) -> String {
+    format!(
+        "
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, labels: {{{labels}}}}}
+spec:
+  restartPolicy: Never
+  securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}
+  containers:
+  - name: get
+    image: localhost/e2e:dev
+    imagePullPolicy: Never
+    args: [get, '{url}']
+    securityContext: {{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {{drop: [ALL]}}}}
+"
+    )
+}
+
+/// How a visitor ended: `Succeeded` or `Failed`.
+async fn ended(ns: &Namespace, name: &str) -> Result<String> {
+    until(&format!("the pod {name} ends"), Duration::from_secs(120), async || {
+        let phase = ns.kubectl(&["get", "pod", name, "-o", "jsonpath={.status.phase}"]).await?;
+        ensure!(phase == "Succeeded" || phase == "Failed", "{phase}");
+        Ok(Some(phase))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_gateway_reaches_an_engine() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    if cluster.local().is_none() {
+        skip("whether policies are enforced is the cluster's own affair");
+        return Ok(());
+    }
+    let installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
+    cluster.load_image(&images::e2e(Profile::Debug).await?).await?;
+    let ns = cluster.namespace("network").await?;
+    ns.apply(&PORTFOLIO.replace("NAMESPACE", ns.name())).await?;
+    let asker = Asker::new(&installed, &ns, &format!("network-{}", ns.name())).await?;
+    asker.is_served().await?;
+
+    let engine = format!("http://smol-engine.{}.svc.cluster.local/health", ns.name());
+    let gateway = format!("http://llm-portfolio-gateway.{}.svc.cluster.local/healthz", portfolio::NAMESPACE);
+    let like_the_gateway = "app.kubernetes.io/part-of: llm-portfolio, app.kubernetes.io/component: gateway";
+    for (name, labels, url) in [
+        ("stranger", "app: stranger", &engine),
+        ("disguised", like_the_gateway, &engine),
+        ("client", "app: client", &gateway),
+    ] {
+        ns.apply(&visitor(name, labels, url)).await?;
+    }
+    let mut seen = vec![];
+    for name in ["stranger", "disguised", "client"] {
+        seen.push((name, ended(&ns, name).await?));
+    }
+    println!("{seen:?}");
+    assert_eq!(seen[0].1, "Failed", "a stranger reached the engine");
+    assert_eq!(seen[1].1, "Failed", "the gateway's labels are worth nothing in another namespace");
+    assert_eq!(
+        seen[2].1,
+        "Succeeded",
+        "the way is there: {}",
+        ns.kubectl(&["logs", "client"]).await?
+    );
+    asker.is_served().await
+}
