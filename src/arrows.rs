@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("protocol", &[]),
-    ("plan", &["api"]),
+    // Of `fetch` only `Location`, which is pure: a URI has one reader.
+    ("plan", &["api", "fetch"]),
     ("manifest", &["api", "plan"]),
     ("cluster", &["api", "plan"]),
     ("controller", &["api", "plan", "cluster", "protocol"]),

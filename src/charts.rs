@@ -85,6 +85,7 @@ fn the_engines_let_in_the_pods_of_the_chart() {
     let installation = Installation {
         settings: &Settings::default(),
         gateway_namespace: "llm-portfolio",
+        image: "localhost/portfolio:dev",
     };
     let network = serving::plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation)
         .unwrap()

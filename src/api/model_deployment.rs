@@ -242,13 +242,34 @@ fn one() -> i32 {
 /// Where weights come from.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.secretRef) || self.uri.matches('^(hf|s3|gs|az)://')")
+    .message("secretRef is for hf://, s3://, gs:// and az:// only: remove it").field_path(".secretRef"))]
+#[x_kube(validation = Rule::new("!has(self.secretRef) || !self.uri.matches('^(hf|s3|gs|az)://') || has(self.secretRef.key) == self.uri.startsWith('hf://')")
+    .message("secretRef.key names the token for hf:// and is required there; for buckets leave it out: every key of the Secret becomes an environment variable, such as AWS_ACCESS_KEY_ID").field_path(".secretRef"))]
 pub struct Source {
-    /// `hf://org/name` with an optional `@revision` (the engine downloads it), or `pvc://claim/path` (a volume in this namespace).
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^(hf|pvc|s3|gs|az|https|oci)://.+$"))]
+    /// `hf://org/name`, with an optional `@revision` and `/path` of one file or folder (the hub's); `s3://bucket/prefix/`, `gs://…`,
+    /// `az://container/prefix/`; `https://host/file` with an optional `#sha256=HEX`; or `pvc://claim/path` (a volume in this namespace). The
+    /// engine downloads a repository of the hub by itself where it can be told the revision; everything else is fetched into the pod before
+    /// the engine starts, verified, and on after an interruption where it was. Variables of `engine.env`, such as HF_ENDPOINT or
+    /// AWS_ENDPOINT_URL, hold for the fetch too. llama.cpp serves one `.gguf` file: name it. Example: `hf://org/name@main/model-Q4_K_M.gguf`.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^(hf|pvc|s3|gs|az|https)://.+$"))]
     pub uri: String,
-    /// A token for the source, for gated models.
+    /// Credentials for the source: for `hf://` the token of a gated model; for buckets a Secret whose keys are environment variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<KeyRef>,
+    pub secret_ref: Option<SourceSecret>,
+}
+
+/// A Secret with credentials for a source, in the same namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceSecret {
+    /// The Secret's name. Example: `hf-token`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = placement::NAME))]
+    pub name: String,
+    /// The key that holds the token of the hub. Left out for buckets: there every key becomes an environment variable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: Option<String>,
 }
 
 /// What serves a model.

@@ -109,6 +109,22 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             "spec",
             "spec.api and spec.selfHosted are both set",
         ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'pvc://a/b', secretRef: {name: s}}}}",
+            ),
+            "spec.selfHosted.source.secretRef",
+            "secretRef is for hf://, s3://, gs:// and az:// only",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, source: {uri: 's3://a/b', secretRef: {name: s, key: k}}}}",
+            ),
+            "spec.selfHosted.source.secretRef",
+            "secretRef.key names the token for hf://",
+        ),
         (model(&"a".repeat(53), "{selfHosted: {engine: {kind: VLLM}}}"), "", name),
         (model("1a", "{selfHosted: {engine: {kind: VLLM}}}"), "", name),
         (model("a.b", "{selfHosted: {engine: {kind: VLLM}}}"), "", name),

@@ -83,6 +83,7 @@ impl Render {
                 let installation = Installation {
                     settings,
                     gateway_namespace: &self.gateway_namespace,
+                    image: &self.image,
                 };
                 let Ok(Serving {
                     mut deployment,

@@ -33,7 +33,7 @@ pub struct Context {
     pub serves_claims: bool,
     /// Where evaluations ask their questions.
     pub gateway_url: String,
-    /// The image that evaluations run: this one.
+    /// The image that evaluations and fetches run: this one.
     pub image: String,
     /// Asks providers.
     pub prober: Prober,
@@ -55,6 +55,7 @@ impl Context {
         Installation {
             settings: &self.settings,
             gateway_namespace: &self.gateway_namespace,
+            image: &self.image,
         }
     }
 

@@ -87,7 +87,11 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
     cx.cluster
         .apply_or_prune::<PodDisruptionBudget>(budget.as_ref(), &child(md))
         .await?;
-    rollout(own, takes, &deployment, cx).await?.put_on(&mut deployment);
+    let before = cx.cluster.stores.deployments.get(&child(md));
+    serving::keep_fetcher(&mut deployment, before.as_deref());
+    rollout(own, takes, &deployment, before.as_deref(), cx)
+        .await?
+        .put_on(&mut deployment);
     let live = cx.cluster.apply(&deployment).await?;
     let pods = pods(md, cx);
     prune_claims(md, claim.as_ref(), &pods, cx).await?;
@@ -105,9 +109,8 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
 }
 
 /// How `wanted` replaces what is there; looks at the nodes only when that depends on what they have free.
-async fn rollout(own: &SelfHosted, takes: Takes, wanted: &Deployment, cx: &Context) -> Result<Rollout, Error> {
-    let live = cx.cluster.stores.deployments.get(&Key::of(wanted));
-    match serving::decide(own, takes, wanted, live.as_deref()) {
+async fn rollout(own: &SelfHosted, takes: Takes, wanted: &Deployment, live: Option<&Deployment>, cx: &Context) -> Result<Rollout, Error> {
+    match serving::decide(own, takes, wanted, live) {
         Decision::Made(rollout) => Ok(rollout),
         Decision::NeedsRoom(devices) => {
             let (nodes, pods) = (cx.cluster.nodes().await?, cx.cluster.pods_on_nodes().await?);

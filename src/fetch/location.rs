@@ -107,6 +107,18 @@ impl Location {
 }
 
 impl Location {
+    /// Where below the folder the named thing lands: the path in a repository, the last part of a URL or of an object's key. Whether it is a
+    /// file or a folder only the source knows.
+    #[must_use]
+    pub fn lands(&self) -> Option<String> {
+        let last = |path: &str| path.rsplit('/').next().filter(|last| !last.is_empty()).map(str::to_owned);
+        match self {
+            Self::Hub { path, .. } => path.as_ref().map(|path| path.as_str().to_owned()),
+            Self::Bucket { prefix, .. } => last(prefix),
+            Self::Web { url, .. } => super::web::name(url).ok(),
+        }
+    }
+
     /// What it names, whatever its revision.
     #[must_use]
     pub fn place(&self) -> String {

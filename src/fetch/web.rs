@@ -99,7 +99,7 @@ fn size(status: StatusCode, headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The name that the file gets: the last part of the path.
-fn name(url: &Url) -> Result<String, Failure> {
+pub(super) fn name(url: &Url) -> Result<String, Failure> {
     let last = url.path().rsplit('/').next().unwrap_or_default();
     let name = unescaped(last).filter(|name| !name.is_empty());
     name.ok_or_else(|| {

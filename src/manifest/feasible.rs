@@ -52,6 +52,7 @@ impl Portfolio {
         let installation = Installation {
             settings: &assumed,
             gateway_namespace: "",
+            image: "localhost/portfolio:dev",
         };
         for model in &self.models {
             if let Some(own) = &model.object.spec.self_hosted

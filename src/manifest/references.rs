@@ -151,10 +151,16 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
             .self_hosted
             .as_ref()
             .and_then(|s| s.source.as_ref())
-            .and_then(|s| s.secret_ref.as_ref());
+            .and_then(|s| s.secret_ref.as_ref())
+            .and_then(|s| {
+                Some(KeyRef {
+                    name: s.name.clone(),
+                    key: s.key.clone()?,
+                })
+            });
         let secrets = (credentials.map(|c| ("spec.api.credentials.secretRef", &c.secret_ref)))
             .into_iter()
-            .chain(of_source.map(|reference| ("spec.selfHosted.source.secretRef", reference)));
+            .chain(of_source.as_ref().map(|reference| ("spec.selfHosted.source.secretRef", reference)));
         for (field, reference) in secrets {
             let finding = data(portfolio, "Secret", field, &namespace, reference).filter(|(severity, _)| *severity == Severity::Error);
             found.extend(finding.map(|(severity, invalid)| model.origin.finding(severity, invalid)));

@@ -283,7 +283,7 @@ fn what_the_operator_could_not_carry_out_is_an_error() {
     assert_eq!(
         said(pinned, None),
         [
-            "x:5: ModelDeployment ns/m: spec.selfHosted.source.uri: the engine LlamaCpp cannot be told a revision of the hub; remove the part from '@' on, or use pvc://"
+            "x:5: ModelDeployment ns/m: spec.selfHosted.source.uri: \"hf://a/b@c\" names no .gguf file, and the engine LlamaCpp serves one; name the file, such as hf://organization/name@revision/model.gguf"
         ]
     );
 }

@@ -36,6 +36,8 @@ pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
 /// Label by which Kueue knows which of its queues admits pods.
 pub const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
 
+/// The name of the init container that fetches weights.
+pub const FETCHER: &str = "fetch";
 /// The name of the port that an engine answers on, in the pod, the Service and the EndpointSlices.
 pub const PORT_NAME: &str = "http";
 

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
+use serde::Deserialize;
+
+use crate::plan::names::FETCHER;
 
 /// Why pods do not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,7 +219,13 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
             })
         }
         _ if word == "CrashLoopBackOff" || current.is_some() => {
-            let ended = last.or(current);
+            let ended = current.or(last);
+            if let Some(trouble) = ended
+                .filter(|_| container.name == FETCHER)
+                .and_then(|t| fetch(t.message.as_deref()?, words))
+            {
+                return Some(trouble);
+            }
             let code = ended.map_or_else(String::new, |t| format!(" with exit code {}", t.exit_code));
             let said = ended.and_then(|t| t.message.as_deref()).and_then(last_line);
             let said = said.map_or_else(String::new, |line| format!(", last saying {line:?}"));
@@ -231,6 +240,44 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
         _ => None,
     }
 }
+
+/// What a fetch that failed says of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fetch {
+    reason: String,
+    message: String,
+    time_may_heal: bool,
+}
+
+/// The trouble of a fetch, if its last words can be understood.
+fn fetch(last_words: &str, words: &Words) -> Option<Trouble> {
+    let said: Fetch = serde_json::from_str(last_words).ok()?;
+    Some(Trouble {
+        reason: FETCH_REASONS
+            .into_iter()
+            .find(|known| *known == said.reason)
+            .unwrap_or("FetchFailed"),
+        message: format!("{}: {}", words.volumes, said.message),
+        stalled: !said.time_may_heal,
+    })
+}
+
+/// Of a fetch, as it names them.
+const FETCH_REASONS: [&str; 12] = [
+    "InvalidSource",
+    "SourceNotFound",
+    "RevisionNotFound",
+    "Unauthorized",
+    "GatedModel",
+    "UnsafeName",
+    "NoSpace",
+    "FolderInUse",
+    "FolderUnusable",
+    "ChecksumMismatch",
+    "SourceChanged",
+    "Unreachable",
+];
 
 /// The kind of what the registry or the network said. Its own words carry a growing delay and a request's id, which would make the status
 /// move by itself.
@@ -345,6 +392,15 @@ mod tests {
         ] {
             assert_eq!(told(&statuses), wanted);
         }
+    }
+
+    #[test]
+    fn a_fetch_that_failed_speaks_for_itself() {
+        let last = r#"{"reason":"GatedModel","message":"bank/triage is gated; ask its owner","timeMayHeal":false}"#;
+        let status = format!(
+            "{{initContainerStatuses: [{{name: fetch, image: i, imageID: '', ready: false, restartCount: 2, state: {{waiting: {{reason: CrashLoopBackOff}}}}, lastState: {{terminated: {{exitCode: 1, message: '{last}'}}}}}}]}}"
+        );
+        assert_eq!(told(&[&status]), "GatedModel: source.uri: bank/triage is gated; ask its owner");
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Installation<'a> {
     pub settings: &'a Settings,
     /// The namespace of the gateway and the operator.
     pub gateway_namespace: &'a str,
+    /// The image of the operator, which also fetches.
+    pub image: &'a str,
 }
 
 /// The children of `md`, whose spec has `own` as its `selfHosted`.
@@ -59,7 +61,7 @@ pub fn plan(md: &ModelDeployment, own: &SelfHosted, installation: Installation<'
     // Kueue looks at the Deployment, and where it is only taught about pods, at those.
     let queue = own.queue_name.iter().map(|queue| (names::QUEUE_LABEL.to_owned(), queue.clone()));
     let queued: BTreeMap<String, String> = labels.clone().into_iter().chain(queue).collect();
-    let template = pod::template(md, own, settings, profile.clone(), claim.as_ref(), queued.clone())?;
+    let template = pod::template(md, own, installation, profile.clone(), claim.as_ref(), queued.clone())?;
     let takes = Takes::of(own, &profile, &template);
 
     let deployment = Deployment {

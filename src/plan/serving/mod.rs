@@ -11,6 +11,7 @@
 mod children;
 mod claim;
 mod engine;
+mod fetcher;
 mod network;
 mod pod;
 mod rollout;
@@ -21,6 +22,7 @@ mod template;
 pub use children::{Installation, Serving, plan};
 pub use claim::outdated;
 pub use engine::model_name;
+pub use fetcher::keep as keep_fetcher;
 pub use rollout::{Decision, Devices, Rollout, Takes, decide, room};
 pub use status::{Observed, status};
 

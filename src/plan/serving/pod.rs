@@ -21,8 +21,9 @@ use crate::api::{ModelDeployment, Settings};
 use crate::plan::names::{self, PORT_NAME};
 use crate::plan::{Invalid, restricted};
 
+use super::children::Installation;
 use super::source::{self, MODELS, Weights};
-use super::{claim, engine, template};
+use super::{claim, engine, fetcher, template};
 
 /// How long a pod may take until it answers, unless the user says otherwise: weights are large, and a pod that downloads them is not broken.
 pub(super) const STARTUP: Duration = Duration::from_secs(30 * 60);
@@ -37,14 +38,14 @@ const CACHE: &str = "/cache";
 pub(super) fn template(
     md: &ModelDeployment,
     own: &SelfHosted,
-    settings: &Settings,
+    installation: Installation<'_>,
     profile: AcceleratorProfile,
     claim: Option<&ResourceClaimTemplate>,
     labels: BTreeMap<String, String>,
 ) -> Result<PodTemplateSpec, Invalid> {
     let weights = source::weights(own)?;
     let adapters = source::adapters(own)?;
-    let installed = settings.engines.get(&own.engine.kind);
+    let installed = installation.settings.engines.get(&own.engine.kind);
     let port = engine::port(&own.engine)?;
     let engine::Traits {
         command, health, drain, ..
@@ -67,6 +68,11 @@ pub(super) fn template(
     if let Weights::Volume { claim, .. } = &weights {
         storage.claim("models", claim, MODELS);
     }
+    let mut init = None;
+    if let Weights::Fetched { uri, .. } = &weights {
+        storage.weights();
+        init = Some(vec![fetcher::container(own, uri, token(own), installation.image)]);
+    }
     for (index, (claim, path)) in adapters.claims.iter().enumerate() {
         storage.claim(&format!("adapter-{index}"), claim, path);
     }
@@ -78,6 +84,8 @@ pub(super) fn template(
         args: Some(args),
         env: Some(environment(
             own,
+            // What is fetched for the engine needs no token any more.
+            token(own).filter(|_| init.is_none()),
             engine::environment(own.engine.kind, &md.name_any(), &adapters.modules),
         )),
         ports: Some(vec![ContainerPort {
@@ -128,6 +136,7 @@ pub(super) fn template(
             node_selector: (!profile.node_selector.is_empty()).then_some(profile.node_selector),
             tolerations: (!profile.tolerations.is_empty()).then_some(profile.tolerations),
             termination_grace_period_seconds: Some(drain.before_stop + drain.after_stop),
+            init_containers: init,
             containers: vec![container],
             volumes: Some(storage.volumes),
             ..PodSpec::default()
@@ -208,28 +217,33 @@ fn resources(own: &SelfHosted, profile: &AcceleratorProfile) -> ResourceRequirem
     }
 }
 
+/// The hub's token, where the source names one.
+fn token(own: &SelfHosted) -> Option<EnvVar> {
+    let secret = own.source.as_ref()?.secret_ref.as_ref()?;
+    let key = secret.key.clone()?;
+    Some(EnvVar {
+        name: "HF_TOKEN".to_owned(),
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.name.clone(),
+                key,
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    })
+}
+
 /// Home and cache are where the pod may write; `adapters` is what the engine is told of them. The user's own variables win.
-fn environment(own: &SelfHosted, adapters: Option<(&str, String)>) -> Vec<EnvVar> {
+fn environment(own: &SelfHosted, token: Option<EnvVar>, adapters: Option<(&str, String)>) -> Vec<EnvVar> {
     let value = |name: &str, value: &str| EnvVar {
         name: name.to_owned(),
         value: Some(value.to_owned()),
         ..EnvVar::default()
     };
     let mut all = vec![value("HOME", "/tmp"), value("HF_HOME", CACHE), value("LLAMA_CACHE", CACHE)];
-    if let Some(token) = own.source.as_ref().and_then(|s| s.secret_ref.as_ref()) {
-        all.push(EnvVar {
-            name: "HF_TOKEN".to_owned(),
-            value_from: Some(EnvVarSource {
-                secret_key_ref: Some(SecretKeySelector {
-                    name: token.name.clone(),
-                    key: token.key.clone(),
-                    optional: None,
-                }),
-                ..EnvVarSource::default()
-            }),
-            ..EnvVar::default()
-        });
-    }
+    all.extend(token);
     all.extend(adapters.map(|(name, list)| value(name, &list)));
     all.retain(|ours| own.engine.env.iter().all(|theirs| theirs.name != ours.name));
     all.extend(own.engine.env.clone());
@@ -271,6 +285,16 @@ impl Storage {
             path,
             None,
         );
+    }
+
+    /// The engine only reads what the fetch wrote.
+    fn weights(&mut self) {
+        let volume = Volume {
+            name: fetcher::VOLUME.to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        };
+        self.add(volume, MODELS, Some(true));
     }
 
     fn claim(&mut self, name: &str, claim: &str, path: &str) {

@@ -133,12 +133,16 @@ pub fn decide(own: &SelfHosted, takes: Takes, wanted: &Deployment, live: Option<
     let Some(live) = live else {
         return made(false, "there is nothing to replace");
     };
-    let template = wanted.spec.as_ref().map(|spec| digest(&spec.template));
-    let is_of_it = live.annotations().get(TEMPLATE_ANNOTATION) == template.as_ref();
     match Rollout::of(live) {
-        Some(rollout) if is_of_it => Decision::Made(rollout),
+        Some(rollout) if is_of(live, wanted) => Decision::Made(rollout),
         _ => Decision::NeedsRoom(devices),
     }
+}
+
+/// Whether the strategy of `live` was chosen for the pods of `wanted`.
+pub(super) fn is_of(live: &Deployment, wanted: &Deployment) -> bool {
+    let template = wanted.spec.as_ref().map(|spec| digest(&spec.template));
+    template.is_some() && live.annotations().get(TEMPLATE_ANNOTATION) == template.as_ref()
 }
 
 /// Tells a template from others.

@@ -1,6 +1,7 @@
 //! Where weights come from: the URI of a source, and what it means for a pod.
 
 use crate::api::model_deployment::{SelfHosted, Source};
+use crate::fetch::Location;
 use crate::plan::Invalid;
 
 use super::engine;
@@ -14,6 +15,8 @@ pub(super) enum Weights {
     Hub { repository: String, revision: Option<String> },
     /// A volume claim, mounted read-only.
     Volume { claim: String, path: String },
+    /// An init container fetches it into the pod.
+    Fetched { uri: String, path: String },
 }
 
 /// Where the volume of the weights is mounted.
@@ -32,14 +35,34 @@ pub(super) fn weights(own: &SelfHosted) -> Result<Weights, Invalid> {
             "remove spec.selfHosted.source and put the location into spec.selfHosted.engine.args",
         ));
     }
-    if matches!(weights, Weights::Hub { revision: Some(_), .. }) && !engine::takes_revision(kind) {
-        return Err(Invalid::new(
+    let weights = match weights {
+        // What the engine cannot be told is fetched for it.
+        Weights::Hub { revision: Some(_), .. } if !engine::takes_revision(kind) => fetched(source, field)?,
+        weights => weights,
+    };
+    match (&weights, engine::traits(kind).file) {
+        (Weights::Fetched { uri, path }, Some(ending)) if !path.ends_with(ending) => Err(Invalid::new(
             field,
-            format!("the engine {kind} cannot be told a revision of the hub"),
-            "remove the part from '@' on, or use pvc://",
-        ));
+            format!("{uri:?} names no {ending} file, and the engine {kind} serves one"),
+            format!("name the file, such as hf://organization/name@revision/model{ending}"),
+        )),
+        _ => Ok(weights),
     }
-    Ok(weights)
+}
+
+/// What an init container fetches; checked by the reader that it will use.
+fn fetched(source: &Source, field: &str) -> Result<Weights, Invalid> {
+    let location = Location::parse(&source.uri).map_err(|failure| Invalid::new(field, failure.message, ""))?;
+    let is_file = |path: &String| path.ends_with(".gguf");
+    let below = match &location {
+        Location::Hub { .. } => location.lands(),
+        Location::Bucket { .. } => location.lands().filter(is_file),
+        Location::Web { .. } => location.lands(),
+    };
+    Ok(Weights::Fetched {
+        uri: source.uri.clone(),
+        path: below.map_or_else(|| MODELS.to_owned(), |below| format!("{MODELS}/{below}")),
+    })
 }
 
 /// What the adapters mean for a pod.
@@ -96,6 +119,13 @@ pub(super) fn adapters(own: &SelfHosted) -> Result<Adapters, Invalid> {
                 adapters.modules.push((adapter.name.clone(), path));
                 adapters.claims.push((claim, mount));
             }
+            Weights::Fetched { .. } => {
+                return Err(Invalid::new(
+                    field,
+                    "adapters are not fetched yet",
+                    "use hf:// without a path, or pvc://",
+                ));
+            }
             Weights::Hub { .. } | Weights::InImage => {
                 return Err(Invalid::new(
                     field,
@@ -111,19 +141,19 @@ pub(super) fn adapters(own: &SelfHosted) -> Result<Adapters, Invalid> {
 fn parse(source: &Source, field: &str, mount: &str) -> Result<Weights, Invalid> {
     let invalid = |problem: &str, remedy: &str| Err(Invalid::new(field, format!("{:?} {problem}", source.uri), remedy));
     match source.uri.split_once("://") {
-        Some(("hf", rest)) => {
-            let (repository, revision) = rest.split_once('@').map_or((rest, None), |(r, v)| (r, Some(v.to_owned())));
-            let parts: Vec<&str> = repository.split('/').collect();
-            if parts.len() != 2 || parts.iter().any(|p| p.is_empty()) || revision.as_deref() == Some("") {
-                return invalid(
-                    "is not a model of the hub",
-                    "write it as hf://organization/name or hf://organization/name@revision",
-                );
+        Some(("hf", _)) => {
+            let location = Location::parse(&source.uri).map_err(|failure| Invalid::new(field, failure.message, ""))?;
+            match location {
+                Location::Hub {
+                    repository,
+                    revision,
+                    path: None,
+                } => Ok(Weights::Hub {
+                    repository,
+                    revision: source.uri.contains('@').then_some(revision),
+                }),
+                _ => fetched(source, field),
             }
-            Ok(Weights::Hub {
-                repository: repository.to_owned(),
-                revision,
-            })
         }
         Some(("pvc", rest)) => {
             let (claim, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -141,9 +171,10 @@ fn parse(source: &Source, field: &str, mount: &str) -> Result<Weights, Invalid> 
                 path,
             })
         }
+        Some(("s3" | "gs" | "az" | "https", _)) => fetched(source, field),
         _ => invalid(
-            "is a kind of source that is not served yet",
-            "use hf:// or pvc://, or an image that holds the model and no source",
+            "is a kind of source that is not served",
+            "use hf://, s3://, gs://, az://, https:// or pvc://",
         ),
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn planned(spec: &str) -> Result<Serving, String> {
     let installation = Installation {
         settings: &settings,
         gateway_namespace: "llm-portfolio",
+        image: "localhost/portfolio:dev",
     };
     plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation).map_err(|invalid| invalid.to_string())
 }
@@ -95,6 +96,41 @@ fn a_custom_model_from_a_volume_with_an_adapter() {
 }
 
 #[test]
+fn what_an_engine_cannot_download_is_fetched_into_the_pod() {
+    let serving = planned(
+        "{selfHosted: {source: {uri: 'hf://org/smol@v1/smol-Q4.gguf', secretRef: {name: hf, key: token}}, engine: {kind: LlamaCpp, env: [{name: HF_ENDPOINT, value: 'http://hub'}]}}}",
+    )
+    .unwrap();
+    insta::assert_yaml_snapshot!("fetched_deployment", serving.deployment);
+    for (uri, engine, path) in [
+        ("s3://models/claims-llama/", "VLLM", "/models"),
+        ("gs://models/smol.gguf", "LlamaCpp", "/models/smol.gguf"),
+        (
+            "https://models.example/a/smol.gguf#sha256=2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+            "LlamaCpp",
+            "/models/smol.gguf",
+        ),
+        ("hf://org/name@main/fp16", "VLLM", "/models/fp16"),
+    ] {
+        let deployment = planned(&format!("{{selfHosted: {{source: {{uri: '{uri}'}}, engine: {{kind: {engine}}}}}}}"))
+            .unwrap()
+            .deployment;
+        let pod = deployment.spec.unwrap().template.spec.unwrap();
+        assert_eq!(pod.init_containers.unwrap()[0].args.as_ref().unwrap()[1], uri);
+        assert!(pod.containers[0].args.as_ref().unwrap().contains(&path.to_owned()), "{uri}");
+    }
+}
+
+#[test]
+fn the_keys_of_a_buckets_secret_are_the_fetchs_environment() {
+    let serving = planned("{selfHosted: {source: {uri: 's3://models/x/', secretRef: {name: minio}}, engine: {kind: VLLM}}}").unwrap();
+    let pod = serving.deployment.spec.unwrap().template.spec.unwrap();
+    let fetcher = &pod.init_containers.unwrap()[0];
+    assert_eq!(fetcher.env_from.as_ref().unwrap()[0].secret_ref.as_ref().unwrap().name, "minio");
+    assert_eq!(pod.containers[0].env_from, None, "the engine gets no credentials of buckets");
+}
+
+#[test]
 fn sglang_on_two_accelerators_with_an_adapter() {
     let spec = "{selfHosted: {source: {uri: 'hf://meta-llama/Llama-3.1-8B@0e9e39f', secretRef: {name: hf, key: token}}, engine: {kind: SGLang},
           accelerator: {profile: nvidia-l4, count: 2}, custom: {baseModel: llama, adapters: [{name: fraud, source: {uri: 'hf://bank/fraud'}}]}}}";
@@ -130,8 +166,8 @@ fn what_cannot_be_served_is_refused_with_its_field_and_remedy() {
             "spec.selfHosted.accelerator.profile: there is no profile \"nvidia-h200\"; use one of cpu, nvidia-l4, or ask",
         ),
         (
-            "{selfHosted: {source: {uri: 's3://b/x'}, engine: {kind: VLLM}}}",
-            "spec.selfHosted.source.uri: \"s3://b/x\" is a kind of source that is not served yet; use hf://",
+            "{selfHosted: {source: {uri: 'oci://b/x'}, engine: {kind: VLLM}}}",
+            "spec.selfHosted.source.uri: \"oci://b/x\" is a kind of source that is not served; use hf://",
         ),
         (
             "{selfHosted: {source: {uri: 'hf://llama'}, engine: {kind: VLLM}}}",
@@ -143,7 +179,7 @@ fn what_cannot_be_served_is_refused_with_its_field_and_remedy() {
         ),
         (
             "{selfHosted: {source: {uri: 'hf://a/b@c'}, engine: {kind: LlamaCpp}}}",
-            "the engine LlamaCpp cannot be told a revision of the hub",
+            "spec.selfHosted.source.uri: \"hf://a/b@c\" names no .gguf file, and the engine LlamaCpp serves one; name the file, such as hf://",
         ),
         (
             "{selfHosted: {source: {uri: 'hf://a/b'}, engine: {kind: Custom, image: i, port: 9000}}}",

@@ -24,6 +24,8 @@ pub(super) struct Traits {
     pub(super) command: &'static [&'static str],
     /// The path that answers 200 once the engine can serve.
     pub(super) health: &'static str,
+    /// The ending of the one file that it serves; `None`: it takes a folder.
+    pub(super) file: Option<&'static str>,
     /// What it is told; `None`: nothing, because nothing is known of it.
     flags: Option<Flags>,
     /// How it is given an adapter; `None`: not under a name that requests can ask for.
@@ -143,7 +145,7 @@ pub(super) fn arguments(
                 args.option(flag, revision);
             }
         }
-        Weights::Volume { path, .. } => args.maybe(flags.path, path),
+        Weights::Volume { path, .. } | Weights::Fetched { path, .. } => args.maybe(flags.path, path),
     }
     if let Some(flag) = flags.name {
         // With an adapter, the name that clients are routed by means the adapter, not its base.

@@ -20,6 +20,7 @@ const VLLM: Traits = Traits {
     port: Some(8000),
     command: &[],
     health: "/health",
+    file: None,
     flags: Some(Flags {
         repository: None,
         revision: Some("--revision"),
@@ -49,6 +50,7 @@ const SGLANG: Traits = Traits {
     port: Some(30000),
     command: &["python3", "-m", "sglang.launch_server"],
     health: "/health",
+    file: None,
     flags: Some(Flags {
         repository: Some("--model-path"),
         revision: Some("--revision"),
@@ -78,6 +80,7 @@ const LLAMA_CPP: Traits = Traits {
     port: Some(8080),
     command: &[],
     health: "/health",
+    file: Some(".gguf"),
     flags: Some(Flags {
         repository: Some("--hf-repo"),
         revision: None,
@@ -102,6 +105,7 @@ const TGI: Traits = Traits {
     port: Some(8080),
     command: &[],
     health: "/health",
+    file: None,
     flags: Some(Flags {
         repository: Some("--model-id"),
         revision: Some("--revision"),
@@ -132,6 +136,7 @@ const CUSTOM: Traits = Traits {
     port: None,
     command: &[],
     health: "/health",
+    file: None,
     flags: None,
     lora: None,
     drain: Drain {
