@@ -31,7 +31,8 @@ pub fn trusting(ca_file: Option<&Path>) -> Result<ClientConfig, BadCertificates>
     let roots = || -> Result<RootCertStore, Box<dyn std::error::Error + Send + Sync>> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(path)? {
-            roots.add(certificate?)?;
+            // A bundle of a system may hold some that this library does not take, as it does where the system's own are read.
+            roots.add_parsable_certificates([certificate?]);
         }
         if roots.is_empty() {
             return Err("it holds no certificate".into());

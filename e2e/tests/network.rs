@@ -58,9 +58,14 @@ async fn only_the_gateway_reaches_an_engine() -> Result<()> {
         skip("whether policies are enforced is the cluster's own affair");
         return Ok(());
     }
-    let installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
     cluster.load_image(&images::e2e(Profile::Debug).await?).await?;
     let ns = cluster.namespace("network").await?;
+    // One visitor that the installer lets in: what keeps the others out is the policy.
+    let scrapers = format!(
+        "settings: {{scrapers: [{{namespace: {}, podLabels: {{app: scraper}}}}]}}",
+        ns.name()
+    );
+    let installed = Portfolio::install(&cluster, Profile::Debug, &scrapers).await?;
     ns.apply(&PORTFOLIO.replace("NAMESPACE", ns.name())).await?;
     let asker = Asker::new(&installed, &ns, &format!("network-{}", ns.name())).await?;
     asker.is_served().await?;
@@ -72,21 +77,20 @@ async fn only_the_gateway_reaches_an_engine() -> Result<()> {
         ("stranger", "app: stranger", &engine),
         ("disguised", like_the_gateway, &engine),
         ("client", "app: client", &gateway),
+        ("scraper", "app: scraper", &engine),
     ] {
         ns.apply(&visitor(name, labels, url)).await?;
     }
     let mut seen = vec![];
-    for name in ["stranger", "disguised", "client"] {
+    for name in ["stranger", "disguised", "client", "scraper"] {
         seen.push((name, ended(&ns, name).await?));
     }
     println!("{seen:?}");
     assert_eq!(seen[0].1, "Failed", "a stranger reached the engine");
     assert_eq!(seen[1].1, "Failed", "the gateway's labels are worth nothing in another namespace");
-    assert_eq!(
-        seen[2].1,
-        "Succeeded",
-        "the way is there: {}",
-        ns.kubectl(&["logs", "client"]).await?
-    );
+    for (at, name) in [(2, "client"), (3, "scraper")] {
+        let log = ns.kubectl(&["logs", name]).await?;
+        assert_eq!(seen[at].1, "Succeeded", "{name}, whom nothing forbids: {log}");
+    }
     asker.is_served().await
 }

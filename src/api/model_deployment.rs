@@ -227,7 +227,8 @@ pub struct SelfHosted {
     /// over what the operator makes: containers, volumes, variables and mounts by their names (the engine's container is `engine`),
     /// nodeSelector and tolerations in addition to the profile's, other lists (args, command) as a whole. Nothing is removed by it. The
     /// operator's labels, the engine's port `http` and the restricted Pod Security profile must hold afterwards; containers that it adds
-    /// get that profile's securityContext unless they say otherwise. What it listens on besides `http` is reached only with a NetworkPolicy
+    /// get that profile's securityContext unless they say otherwise. A preStop or probe of your own replaces the operator's: pods leave
+    /// routing some seconds before they stop only if a preStop waits. What it listens on besides `http` is reached only with a NetworkPolicy
     /// of your own. Default: nothing.
     /// Example: `spec: {containers: [{name: engine, env: [{name: A, value: b}]}]}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,7 +19,7 @@ use crate::plan::evaluation::check;
 use crate::plan::evaluation::job::{self, Runner};
 use crate::plan::evaluation::run::Evaluation;
 use crate::plan::names::Key;
-use crate::plan::serving::{self, Decision, Installation, Serving};
+use crate::plan::serving::{self, Installation, Serving};
 use crate::plan::{backend, fingerprint};
 
 use super::files::Files;
@@ -96,9 +96,7 @@ impl Render {
                 else {
                     return vec![];
                 };
-                if let Decision::Made(rollout) = serving::decide(own, takes, &deployment, None) {
-                    rollout.put_on(&mut deployment);
-                }
+                serving::first(own, takes).put_on(&mut deployment);
                 let always = [document(&deployment), document(&service), document(&network)];
                 let at_times = [claim.as_ref().map(document), budget.as_ref().map(document)];
                 always.into_iter().chain(at_times.into_iter().flatten()).collect()

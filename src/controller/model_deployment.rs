@@ -89,9 +89,7 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
         .await?;
     let before = cx.cluster.stores.deployments.get(&child(md));
     serving::keep_fetcher(&mut deployment, before.as_deref());
-    rollout(own, takes, &deployment, before.as_deref(), cx)
-        .await?
-        .put_on(&mut deployment);
+    rollout(md, own, takes, &deployment, cx).await?.put_on(&mut deployment);
     let live = cx.cluster.apply(&deployment).await?;
     let pods = pods(md, cx);
     prune_claims(md, claim.as_ref(), &pods, cx).await?;
@@ -109,12 +107,14 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
 }
 
 /// How `wanted` replaces what is there; looks at the nodes only when that depends on what they have free.
-async fn rollout(own: &SelfHosted, takes: Takes, wanted: &Deployment, live: Option<&Deployment>, cx: &Context) -> Result<Rollout, Error> {
-    match serving::decide(own, takes, wanted, live) {
+async fn rollout(md: &ModelDeployment, own: &SelfHosted, takes: Takes, wanted: &Deployment, cx: &Context) -> Result<Rollout, Error> {
+    let live = cx.cluster.stores.deployments.get(&child(md));
+    let is_stuck = live.as_deref().is_some_and(|live| serving::is_stuck(live, &pods(md, cx)));
+    match serving::decide(own, takes, wanted, live.as_deref(), is_stuck) {
         Decision::Made(rollout) => Ok(rollout),
         Decision::NeedsRoom(devices) => {
             let (nodes, pods) = (cx.cluster.nodes().await?, cx.cluster.pods_on_nodes().await?);
-            Ok(serving::room(&devices, &nodes, &pods))
+            Ok(serving::room(&devices, &nodes, &pods, |pod| is_of(pod, md)))
         }
     }
 }
@@ -125,7 +125,10 @@ async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Act
     cx.cluster.prune::<PodDisruptionBudget>(&own).await?;
     cx.cluster.prune::<Service>(&own).await?;
     cx.cluster.prune::<Deployment>(&own).await?;
-    cx.cluster.prune::<NetworkPolicy>(&own).await?;
+    // Not before those that still finish their answers are gone.
+    if pods(md, cx).is_empty() {
+        cx.cluster.prune::<NetworkPolicy>(&own).await?;
+    }
     prune_claims(md, None, &pods(md, cx), cx).await?;
 
     let key = Key::of(md);
@@ -191,8 +194,11 @@ async fn prune_claims(md: &ModelDeployment, wanted: Option<&ResourceClaimTemplat
 }
 
 fn pods(md: &ModelDeployment, cx: &Context) -> Vec<Arc<Pod>> {
-    let (namespace, name) = (md.namespace(), md.name_any());
-    let is_engine =
-        |pod: &Arc<Pod>| pod.namespace() == namespace && names::engine_selector(&name).iter().all(|(k, v)| pod.labels().get(k) == Some(v));
-    cx.cluster.stores.pods.all().into_iter().filter(is_engine).collect()
+    cx.cluster.stores.pods.all().into_iter().filter(|pod| is_of(pod, md)).collect()
+}
+
+/// Whether it is a pod of the model.
+fn is_of(pod: &Pod, md: &ModelDeployment) -> bool {
+    let selector = names::engine_selector(&md.name_any());
+    pod.namespace() == md.namespace() && selector.iter().all(|(k, v)| pod.labels().get(k) == Some(v))
 }

@@ -104,9 +104,7 @@ impl Location {
             Self::Hub { .. } | Self::Bucket { .. } => None,
         }
     }
-}
 
-impl Location {
     /// Where below the folder the named thing lands: the path in a repository, the last part of a URL or of an object's key. Whether it is a
     /// file or a folder only the source knows.
     #[must_use]

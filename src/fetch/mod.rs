@@ -13,7 +13,6 @@ mod bucket;
 mod display;
 mod failure;
 mod folder;
-
 mod hub;
 mod ledger;
 mod listing;

@@ -18,6 +18,7 @@ mod headers;
 mod identity;
 mod metrics;
 mod models;
+mod quiet;
 mod refusal;
 mod relay;
 mod request;
@@ -46,6 +47,7 @@ pub use tokens::{ReviewUnavailable, TokenReview};
 
 use identity::Identities;
 use metrics::Metrics;
+use quiet::Quiet;
 use refusal::Refusal;
 use upstream::Upstream;
 
@@ -86,6 +88,7 @@ pub struct Gateway {
     feed: Feed,
     identities: Identities,
     upstream: Upstream,
+    quiet: Quiet,
     metrics: Metrics,
     bodies: body::Room,
     draining: AtomicBool,
@@ -103,6 +106,7 @@ impl Gateway {
             feed,
             identities: Identities::new(reviewer, options.allow_anonymous, options.now),
             upstream: Upstream::new(options.ca_file.as_deref())?,
+            quiet: Quiet::default(),
             metrics: Metrics::new(),
             bodies: body::Room::new(options.max_body_bytes, options.max_body_bytes_together),
             draining: AtomicBool::new(false),

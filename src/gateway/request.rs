@@ -142,14 +142,15 @@ impl Trial<'_> {
         None
     }
 
-    /// Says why an attempt failed: clients are told less. A model at its limit is no news, and is counted.
+    /// Says why an attempt failed, at times: clients are told less. A model at its limit is no news.
     fn note(&self, model: &Backend, url: &Uri, failure: &Failure) {
+        let is_limit = matches!(failure, Failure::Status(StatusCode::TOO_MANY_REQUESTS, _));
+        if is_limit || !self.gateway.quiet.may_tell(&model.model, failure.outcome()) {
+            return;
+        }
         let id = self.headers.get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
         let (model, cause) = (&model.model, failure.cause());
-        match failure {
-            Failure::Status(StatusCode::TOO_MANY_REQUESTS, _) => tracing::debug!(id, %model, %url, "the attempt failed: it {failure}"),
-            _ => tracing::warn!(id, %model, %url, cause, "the attempt failed: it {failure}"),
-        }
+        tracing::warn!(id, %model, %url, cause, "an attempt failed, and more may have since: it {failure}");
     }
 
     async fn attempt(&self, model: &Backend, url: &Uri) -> Result<Answer, Failure> {

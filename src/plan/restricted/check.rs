@@ -69,6 +69,7 @@ pub(in crate::plan) fn of_volume(volume: &Volume) -> Option<Breach> {
         || volume.downward_api.is_some()
         || volume.empty_dir.is_some()
         || volume.ephemeral.is_some()
+        || volume.image.is_some()
         || volume.persistent_volume_claim.is_some()
         || volume.projected.is_some()
         || volume.secret.is_some();
@@ -78,7 +79,7 @@ pub(in crate::plan) fn of_volume(volume: &Volume) -> Option<Breach> {
     breach(
         "",
         "is not of a kind that the restricted Pod Security profile has",
-        "use configMap, csi, downwardAPI, emptyDir, ephemeral, persistentVolumeClaim, projected or secret",
+        "use configMap, csi, downwardAPI, emptyDir, ephemeral, image, persistentVolumeClaim, projected or secret",
     )
 }
 

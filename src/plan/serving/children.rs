@@ -16,7 +16,7 @@ use crate::api::{ModelDeployment, Settings};
 use crate::plan::{Invalid, names};
 
 use super::rollout::Takes;
-use super::{claim, engine, network, pod};
+use super::{claim, network, pod};
 
 /// Every child. Taken apart without `..` where it is applied, so that none is forgotten.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,12 +94,7 @@ pub fn plan(md: &ModelDeployment, own: &SelfHosted, installation: Installation<'
         }),
         ..Service::default()
     };
-    let network = network::policy(
-        names::child(md, name.clone(), labels.clone()),
-        &md.name_any(),
-        engine::port(&own.engine)?,
-        installation,
-    );
+    let network = network::policy(names::child(md, name.clone(), labels.clone()), &md.name_any(), installation);
     let budget = (own.replicas > 1).then(|| PodDisruptionBudget {
         metadata: names::child(md, name, labels),
         spec: Some(PodDisruptionBudgetSpec {

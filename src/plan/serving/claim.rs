@@ -50,7 +50,7 @@ pub(super) fn template(md: &ModelDeployment, claim: &Claim) -> ResourceClaimTemp
         },
     };
     ResourceClaimTemplate {
-        metadata: names::child(md, names::claim(&md.name_any(), &digest(&spec)), labels),
+        metadata: names::child(md, names::claim(&md.name_any(), &digest(claim)), labels),
         spec,
     }
 }

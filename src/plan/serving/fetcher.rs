@@ -83,7 +83,7 @@ fn image_of(live: &Deployment) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::serving::{Rollout, Takes, decide};
+    use crate::plan::serving::{Takes, first};
 
     fn deployment(image: &str, other: &str) -> Deployment {
         serde_saphyr::from_str(&format!(
@@ -96,11 +96,7 @@ mod tests {
     fn an_upgrade_keeps_the_image_that_fetched_unless_the_pods_change_anyway() {
         let mut live = deployment("portfolio:1", "engine:1");
         let own: SelfHosted = serde_saphyr::from_str("engine: {kind: VLLM}").unwrap();
-        let crate::plan::serving::Decision::Made(rollout) = decide(&own, Takes::Nothing, &live, None) else {
-            panic!("it takes nothing")
-        };
-        let Rollout { .. } = &rollout;
-        rollout.put_on(&mut live);
+        first(&own, Takes::Nothing).put_on(&mut live);
         for (engine, image) in [("engine:1", "portfolio:1"), ("engine:2", "portfolio:2")] {
             let mut wanted = deployment("portfolio:2", engine);
             keep(&mut wanted, Some(&live));

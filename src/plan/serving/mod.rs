@@ -23,8 +23,8 @@ pub use children::{Installation, Serving, plan};
 pub use claim::outdated;
 pub use engine::model_name;
 pub use fetcher::keep as keep_fetcher;
-pub use rollout::{Decision, Devices, Rollout, Takes, decide, room};
-pub use status::{Observed, status};
+pub use rollout::{Decision, Devices, Rollout, Takes, decide, first, room};
+pub use status::{Observed, is_stuck, status};
 
 #[cfg(test)]
 mod tests;

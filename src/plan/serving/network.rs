@@ -15,7 +15,7 @@ const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Lets the gateway, the operator and the installer's scrapers reach the engine's port, and nobody else anything. What pods themselves reach
 /// is not restricted: engines download models. The kubelet's probes come from the node, which no policy keeps out.
-pub(super) fn policy(metadata: ObjectMeta, model: &str, port: u16, installation: Installation<'_>) -> NetworkPolicy {
+pub(super) fn policy(metadata: ObjectMeta, model: &str, installation: Installation<'_>) -> NetworkPolicy {
     let scrapers = installation.settings.scrapers.iter();
     let scrapers = scrapers.map(|scraper| peer(&scraper.namespace, labelled(scraper.pod_labels.clone())));
     NetworkPolicy {
@@ -30,7 +30,8 @@ pub(super) fn policy(metadata: ObjectMeta, model: &str, port: u16, installation:
                         .collect(),
                 ),
                 ports: Some(vec![NetworkPolicyPort {
-                    port: Some(IntOrString::Int(port.into())),
+                    // By its name: pods of another specification may still answer on another number.
+                    port: Some(IntOrString::String(names::PORT_NAME.to_owned())),
                     protocol: Some("TCP".to_owned()),
                     ..NetworkPolicyPort::default()
                 }]),

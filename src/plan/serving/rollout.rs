@@ -52,7 +52,9 @@ impl Rollout {
         });
         let annotations = deployment.annotations_mut();
         annotations.insert(ROLLOUT_ANNOTATION.to_owned(), format!("{strategy}: {}", self.why));
-        annotations.insert(TEMPLATE_ANNOTATION.to_owned(), template);
+        if self.why != ASKED {
+            annotations.insert(TEMPLATE_ANNOTATION.to_owned(), template);
+        }
     }
 
     /// The one that `live` rolls out by.
@@ -65,6 +67,9 @@ impl Rollout {
         Some(Self::new(strategy == "Surge", why))
     }
 }
+
+/// Why a rollout is as the specification says. Not remembered for a template: without the specification's word it is decided anew.
+const ASKED: &str = "the specification asks for it";
 
 /// What a pod of the model takes of accelerators.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,21 +124,41 @@ pub enum Decision {
     NeedsRoom(Devices),
 }
 
-/// How `wanted` comes to replace `live`, as far as it can be said without looking at the nodes.
+/// How pods come where there are none yet, or how the specification says that they come.
+///
+/// # Errors
+/// The devices on which it depends.
+fn of_specification(own: &SelfHosted, takes: Takes) -> Result<Rollout, Devices> {
+    match (own.rollout.clone().unwrap_or_default().strategy, takes) {
+        (RolloutStrategy::Surge, _) => Ok(Rollout::new(true, ASKED)),
+        (RolloutStrategy::Replace, _) => Ok(Rollout::new(false, ASKED)),
+        (RolloutStrategy::Auto, Takes::Nothing) => Ok(Rollout::new(true, "the pods take no accelerators")),
+        (RolloutStrategy::Auto, Takes::Claim) => Ok(Rollout::new(false, "claimed devices cannot be counted")),
+        (RolloutStrategy::Auto, Takes::Devices(devices)) => Err(devices),
+    }
+}
+
+/// How the first pods come.
 #[must_use]
-pub fn decide(own: &SelfHosted, takes: Takes, wanted: &Deployment, live: Option<&Deployment>) -> Decision {
-    let made = |surges, why: &str| Decision::Made(Rollout::new(surges, why));
-    let devices = match (own.rollout.clone().unwrap_or_default().strategy, takes) {
-        (RolloutStrategy::Surge, _) => return made(true, "the specification asks for it"),
-        (RolloutStrategy::Replace, _) => return made(false, "the specification asks for it"),
-        (RolloutStrategy::Auto, Takes::Nothing) => return made(true, "the pods take no accelerators"),
-        (RolloutStrategy::Auto, Takes::Claim) => return made(false, "claimed devices cannot be counted"),
-        (RolloutStrategy::Auto, Takes::Devices(devices)) => devices,
-    };
+pub fn first(own: &SelfHosted, takes: Takes) -> Rollout {
+    of_specification(own, takes).unwrap_or_else(|_| Rollout::new(false, "there is nothing to replace"))
+}
+
+/// How `wanted` comes to replace `live`, as far as it can be said without looking at the nodes. `is_stuck`: a pod of `wanted` finds no node.
+#[must_use]
+pub fn decide(own: &SelfHosted, takes: Takes, wanted: &Deployment, live: Option<&Deployment>, is_stuck: bool) -> Decision {
     let Some(live) = live else {
-        return made(false, "there is nothing to replace");
+        return Decision::Made(first(own, takes));
+    };
+    let devices = match of_specification(own, takes) {
+        Ok(rollout) => return Decision::Made(rollout),
+        Err(devices) => devices,
     };
     match Rollout::of(live) {
+        // Somebody else was quicker, or the node lacks something else. It turns once, and only to where no room is needed.
+        Some(Rollout { surges: true, .. }) if is_of(live, wanted) && is_stuck => {
+            Decision::Made(Rollout::new(false, "a node had room, and the new pod finds none"))
+        }
         Some(rollout) if is_of(live, wanted) => Decision::Made(rollout),
         _ => Decision::NeedsRoom(devices),
     }
@@ -150,11 +175,12 @@ fn digest(template: &PodTemplateSpec) -> String {
     fingerprint::digest(template)
 }
 
-/// The rollout that the free devices of the nodes allow; `pods` are all pods of the cluster that have a node.
+/// The rollout that the free devices of the nodes allow; `pods` are all pods of the cluster that have a node. Those of the model itself
+/// (`is_own`) that do not answer go first in any rollout, so what they hold counts as free.
 #[must_use]
-pub fn room(devices: &Devices, nodes: &[Node], pods: &[Pod]) -> Rollout {
+pub fn room(devices: &Devices, nodes: &[Node], pods: &[Pod], is_own: impl Fn(&Pod) -> bool) -> Rollout {
     let mut used: BTreeMap<&str, i64> = BTreeMap::new();
-    for pod in pods {
+    for pod in pods.iter().filter(|pod| answers(pod) || !is_own(pod)) {
         let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) else {
             continue;
         };
@@ -206,6 +232,11 @@ fn takes(pod: &Pod, resource: &str) -> i64 {
         .filter_map(|container| container.resources.as_ref()?.limits.as_ref()?.get(resource))
         .map(whole)
         .sum()
+}
+
+fn answers(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 /// Devices are counted in whole numbers.
@@ -298,7 +329,7 @@ mod tests {
                 "no node that the pods may run on offers nvidia.com/gpu",
             ),
         ] {
-            assert_eq!(room(&devices(count), &nodes, &pods), Rollout::new(surges, why));
+            assert_eq!(room(&devices(count), &nodes, &pods, |_| false), Rollout::new(surges, why));
         }
     }
 
@@ -318,7 +349,7 @@ mod tests {
             Rollout::new(true, "a node has 1 nvidia.com/gpu free").put_on(&mut live);
             live
         };
-        let auto = |live: Option<&Deployment>| decide(&own("Auto"), Takes::Devices(devices(1)), &with(one), live);
+        let auto = |live: Option<&Deployment>| decide(&own("Auto"), Takes::Devices(devices(1)), &with(one), live, false);
         assert_eq!(auto(None), Decision::Made(Rollout::new(false, "there is nothing to replace")));
         assert_eq!(
             auto(Some(&live(one))),
@@ -329,6 +360,44 @@ mod tests {
     }
 
     #[test]
+    fn a_further_change_in_the_middle_of_a_surge_keeps_what_answers() {
+        let serving: Pod = read(
+            "{metadata: {name: a}, spec: {nodeName: a, containers: [{name: e, resources: {limits: {nvidia.com/gpu: '1'}}}]}, status: {phase: Running, conditions: [{type: Ready, status: 'True'}]}}",
+        );
+        let pods = [serving, pod("a", 1, "Running")];
+        let of = |is_own: bool| room(&devices(1), &[node("a", 2, "")], &pods, |_| is_own).surges;
+        assert_eq!(
+            (of(true), of(false)),
+            (true, false),
+            "the pod that only starts gives its device to the next one"
+        );
+    }
+
+    #[test]
+    fn a_surge_that_finds_no_node_turns_once() {
+        let mut live = with("{}");
+        Rollout::new(true, "a node has 1 nvidia.com/gpu free").put_on(&mut live);
+        let decided = |live: &Deployment, is_stuck| decide(&own("Auto"), Takes::Devices(devices(1)), &with("{}"), Some(live), is_stuck);
+        let Decision::Made(turned) = decided(&live, true) else {
+            panic!("it needs no look")
+        };
+        assert!(!turned.surges);
+        turned.put_on(&mut live);
+        assert_eq!(decided(&live, false), Decision::Made(turned.clone()));
+        assert_eq!(decided(&live, true), Decision::Made(turned));
+    }
+
+    #[test]
+    fn what_was_asked_for_ends_with_the_asking() {
+        let mut live = with("{}");
+        Rollout::new(true, ASKED).put_on(&mut live);
+        assert_eq!(
+            decide(&own("Auto"), Takes::Devices(devices(1)), &with("{}"), Some(&live), false),
+            Decision::NeedsRoom(devices(1))
+        );
+    }
+
+    #[test]
     fn what_the_specification_asks_for_is_done_whatever_is_free() {
         for (strategy, takes, surges) in [
             ("Surge", Takes::Devices(devices(1)), true),
@@ -336,7 +405,7 @@ mod tests {
             ("Auto", Takes::Nothing, true),
             ("Auto", Takes::Claim, false),
         ] {
-            let Decision::Made(rollout) = decide(&own(strategy), takes, &with("{}"), None) else {
+            let Decision::Made(rollout) = decide(&own(strategy), takes, &with("{}"), None, false) else {
                 panic!("it needs no look at the nodes")
             };
             assert_eq!(rollout.surges, surges, "{strategy}");

@@ -1,9 +1,11 @@
 //! What the live children of a self-hosted model say about it, with the pod's own reason when one fails.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::ModelDeployment;
@@ -108,6 +110,13 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
     }
 }
 
+/// Whether a pod of the present specification finds no node.
+#[must_use]
+pub fn is_stuck(live: &Deployment, pods: &[Arc<Pod>]) -> bool {
+    let present = pods.iter().filter(|pod| is_made_from(pod, live));
+    present.into_iter().any(|pod| pods::is_unschedulable(pod))
+}
+
 /// How pods of an earlier specification are being replaced, if there are any.
 fn replacing(deployment: &Deployment) -> String {
     let status = deployment.status.clone().unwrap_or_default();
@@ -158,11 +167,17 @@ fn trouble(observed: Observed<'_>, own: &SelfHosted) -> Option<Trouble> {
     let has =
         |kind: &str, status: &str| -> Option<&DeploymentCondition> { conditions.iter().find(|c| c.type_ == kind && c.status == status) };
     let deadline = has("Progressing", "False").is_some_and(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded"));
-    let of_it = observed
-        .pods
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|pod| is_made_from(pod, observed.deployment));
+    let of_it: Vec<&Pod> = (observed.pods.iter().map(AsRef::as_ref))
+        .filter(|pod| is_made_from(pod, observed.deployment))
+        .collect();
+    // A pod that failed is replaced, and stays to be looked at: it says something only until its successor is there.
+    let has_ended = |pod: &Pod| {
+        pod.status
+            .as_ref()
+            .is_some_and(|s| matches!(s.phase.as_deref(), Some("Failed" | "Succeeded")))
+    };
+    let is_succeeded = of_it.iter().any(|pod| !has_ended(pod));
+    let of_it = of_it.into_iter().filter(|pod| !(is_succeeded && has_ended(pod)));
     let from_pod = pods::trouble(of_it, &WORDS);
     let refused = || {
         let condition = has("ReplicaFailure", "True")?;
@@ -219,21 +234,21 @@ fn is_made_from(pod: &Pod, deployment: &Deployment) -> bool {
     let runs = |wanted: Container| {
         let have = have.iter().find(|container| container.name == wanted.name);
         have.is_some_and(|have| {
-            (&have.image, &have.command, &have.args, &have.env) == (&wanted.image, &wanted.command, &wanted.args, &wanted.env)
+            let variables = have.env.clone().unwrap_or_default();
+            (&have.image, &have.command, &have.args) == (&wanted.image, &wanted.command, &wanted.args)
+                && wanted.env.iter().flatten().all(|variable| variables.contains(variable))
                 && grants(have.resources.clone(), wanted.resources)
         })
     };
     is_placed && has_claims && containers(wanted).into_iter().all(runs)
 }
 
-/// A pod's requests default to its limits, so it may request more than it was told to.
+/// Requests default to limits, and a namespace may have defaults for both, so a pod may be given more than it was told to.
 fn grants(have: Option<ResourceRequirements>, wanted: Option<ResourceRequirements>) -> bool {
     let (have, wanted) = (have.unwrap_or_default(), wanted.unwrap_or_default());
-    let requested = have.requests.unwrap_or_default();
-    have.limits == wanted.limits
-        && wanted
-            .requests
-            .iter()
-            .flatten()
-            .all(|(name, amount)| requested.get(name) == Some(amount))
+    let holds = |have: Option<BTreeMap<String, Quantity>>, wanted: Option<BTreeMap<String, Quantity>>| {
+        let have = have.unwrap_or_default();
+        wanted.into_iter().flatten().all(|(name, amount)| have.get(&name) == Some(&amount))
+    };
+    holds(have.requests, wanted.requests) && holds(have.limits, wanted.limits)
 }

@@ -347,6 +347,36 @@ fn words(status: &ModelDeploymentStatus) -> String {
 }
 
 #[test]
+fn a_pod_that_failed_says_nothing_once_its_successor_is_there() {
+    let settled = deployment("{observedGeneration: 4, replicas: 2, updatedReplicas: 2, availableReplicas: 2}");
+    let failed = "{phase: Failed, reason: UnexpectedAdmissionError, message: no healthy devices present}";
+    let status = seen(&settled, &[failed, "{phase: Running}"]);
+    assert_eq!(
+        words(&status),
+        "Accepted=True Valid, Ready=True Serving, WorkloadReady=True Settled"
+    );
+    let starting = deployment("{observedGeneration: 4, replicas: 1, updatedReplicas: 1}");
+    assert!(words(&seen(&starting, &[failed])).contains("Ready=False DeviceUnavailable"));
+}
+
+#[test]
+fn what_a_namespace_adds_to_a_pod_does_not_hide_its_trouble() {
+    let starting = deployment("{observedGeneration: 4, replicas: 2, updatedReplicas: 2}");
+    let mut pod = (*pod_of(
+        &starting,
+        "{containerStatuses: [{name: engine, image: nope:1, imageID: '', ready: false, restartCount: 0, state: {waiting: {reason: ImagePullBackOff}}}]}",
+    ))
+    .clone();
+    let engine = &mut pod.spec.as_mut().unwrap().containers[0];
+    engine
+        .env
+        .get_or_insert_default()
+        .push(serde_saphyr::from_str("{name: INJECTED, value: x}").unwrap());
+    engine.resources = Some(serde_saphyr::from_str("{limits: {cpu: '4', memory: 1Gi}}").unwrap());
+    assert!(words(&seen_with(&starting, &[Arc::new(pod)])).contains("Ready=False ImageNotAvailable"));
+}
+
+#[test]
 fn a_child_is_believed_only_when_it_has_seen_its_own_spec() {
     let stale = deployment("{observedGeneration: 3, replicas: 2, updatedReplicas: 2, availableReplicas: 2}");
     assert_eq!(

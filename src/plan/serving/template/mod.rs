@@ -40,6 +40,7 @@ pub(super) fn merge(ours: &PodTemplateSpec, written: &Value) -> Result<PodTempla
     is_served(&base, &pod, &theirs)?;
     is_confined(&pod, &theirs)?;
     has_no_token_by_accident(&theirs)?;
+    may_drain(ours, &theirs)?;
     Ok(merged)
 }
 
@@ -234,7 +235,35 @@ fn has_no_token_by_accident(theirs: &PodSpec) -> Result<(), Invalid> {
             "remove it, or also set serviceAccountName to an account made for this",
         ));
     }
+    let has_token = |volume: &Volume| {
+        let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        sources.into_iter().any(|source| source.service_account_token.is_some())
+    };
+    if let Some(index) = theirs.volumes.iter().flatten().position(has_token).filter(|_| !names_account) {
+        return Err(invalid(
+            format!("spec.volumes[{index}].projected"),
+            "would give the engine a token of the namespace's default account",
+            "remove serviceAccountToken, or also set serviceAccountName to an account made for this",
+        ));
+    }
     Ok(())
+}
+
+/// Pods leave routing before they stop, and get the time that their engine needs to end its answers.
+fn may_drain(ours: &PodTemplateSpec, theirs: &PodSpec) -> Result<(), Invalid> {
+    let needed = ours
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.termination_grace_period_seconds)
+        .unwrap_or(0);
+    match theirs.termination_grace_period_seconds {
+        Some(given) if given < needed => Err(invalid(
+            "spec.terminationGracePeriodSeconds",
+            format!("is {given}, and open answers get {needed} s to end"),
+            "remove it, or give more",
+        )),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -128,6 +128,14 @@ fn what_must_hold_is_said_with_its_place() {
             "spec.automountServiceAccountToken: would give the engine the token of the namespace's default account; remove it",
         ),
         (
+            "{spec: {volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: t}}]}}]}}",
+            "spec.volumes[0].projected: would give the engine a token of the namespace's default account; remove serviceAccountToken",
+        ),
+        (
+            "{spec: {terminationGracePeriodSeconds: 1}}",
+            "spec.terminationGracePeriodSeconds: is 1, and open answers get ",
+        ),
+        (
             "{spec: {hostNetwork: true}}",
             "spec.hostNetwork: shares a namespace of the node; remove it",
         ),
@@ -218,6 +226,17 @@ fn what_must_hold_is_said_with_its_place() {
         let refused = templated(template).unwrap_err();
         let words = format!("spec.selfHosted.podTemplate.{words}");
         assert!(refused.starts_with(&words), "{refused}\nis not\n{words}");
+    }
+}
+
+#[test]
+fn what_the_restricted_profile_has_may_be_added() {
+    for template in [
+        "{spec: {volumes: [{name: v, image: {reference: models/smol}}]}}",
+        "{spec: {volumes: [{name: v, csi: {driver: d}}, {name: w, secret: {secretName: s}}]}}",
+        "{spec: {terminationGracePeriodSeconds: 900}}",
+    ] {
+        assert!(templated(template).is_ok(), "{template}: {:?}", templated(template));
     }
 }
 

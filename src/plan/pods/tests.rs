@@ -1,0 +1,97 @@
+//! The words of each trouble.
+
+use super::*;
+
+const WORDS: Words = Words {
+    container: "e",
+    subject: "the engine",
+    room: "Make room",
+    image: "image",
+    memory: "raise the limit",
+    volumes: "source.uri",
+    others: "podTemplate",
+};
+
+fn pod(status: &str) -> Pod {
+    let spec = "{initContainers: [{name: fetch}], containers: [{name: e, resources: {requests: {nvidia.com/gpu: '2', cpu: '1'}, limits: {memory: 64Mi}}}]}";
+    serde_saphyr::from_str(&format!("{{metadata: {{name: p, namespace: ns}}, spec: {spec}, status: {status}}}")).unwrap()
+}
+
+fn told(statuses: &[&str]) -> String {
+    let pods: Vec<Pod> = statuses.iter().map(|status| pod(status)).collect();
+    trouble(pods.iter(), &WORDS).map_or_else(String::new, |t| format!("{}: {}", t.reason, t.message))
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_numbers() {
+    let waits = "{conditions: [{type: PodScheduled, status: 'False', message: '0/1 nodes are available: 1 Insufficient nvidia.com/gpu.'}]}";
+    let ended =
+        |state: &str| format!("{{containerStatuses: [{{name: e, image: i, imageID: '', ready: false, restartCount: 1, {state}}}]}}");
+    let crashed = ended(
+        "state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 1, message: \"loading\\nerror: no such file\\n\\n\"}}",
+    );
+    let nowhere =
+        ended("state: {waiting: {reason: ImagePullBackOff, message: 'Back-off: dial tcp 127.0.0.1:80: connect: connection refused'}}");
+    let killed = ended("state: {terminated: {exitCode: 137, reason: OOMKilled}}");
+    let device = ended(
+        "state: {running: {}}, allocatedResourcesStatus: [{name: nvidia.com/gpu, resources: [{resourceID: gpu-1, health: Unhealthy}]}]",
+    );
+    for (statuses, wanted) in [
+        (
+            vec![waits],
+            "Unschedulable: no node can take the pod: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu. 1 pod waits for nvidia.com/gpu: 2. Make room",
+        ),
+        (
+            vec![waits, waits],
+            "Unschedulable: no node can take the pod: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu. 2 pods wait, each for nvidia.com/gpu: 2. Make room",
+        ),
+        (
+            vec![
+                "{conditions: [{type: PodScheduled, status: 'False', message: '0/1 nodes are available: persistentvolumeclaim \"w\" not found. not found'}]}",
+            ],
+            "VolumeClaimNotFound: PersistentVolumeClaim ns/w does not exist; create it, or name another in source.uri",
+        ),
+        (
+            vec![nowhere.as_str()],
+            "ImageNotAvailable: the image \"i\" cannot be pulled: the registry cannot be reached; check image and the node's access to its registry",
+        ),
+        (
+            vec![crashed.as_str()],
+            "CrashLooping: the engine keeps ending with exit code 1, last saying \"error: no such file\"; see `kubectl -n ns logs p --previous`",
+        ),
+        (
+            vec![killed.as_str()],
+            "OutOfMemory: the engine needs more memory than its limit of 64Mi and was killed; raise the limit",
+        ),
+        (
+            vec![device.as_str()],
+            "DeviceUnhealthy: the device gpu-1 (nvidia.com/gpu) is unhealthy: delete the pod to get another one, and look at the node's device",
+        ),
+        (
+            vec!["{phase: Failed, reason: UnexpectedAdmissionError, message: no healthy devices present}"],
+            "DeviceUnavailable: the node could not give the pod what it asks for: no healthy devices present",
+        ),
+    ] {
+        assert_eq!(told(&statuses), wanted);
+    }
+}
+
+#[test]
+fn a_fetch_that_failed_speaks_for_itself() {
+    let last = r#"{"reason":"GatedModel","message":"bank/triage is gated; ask its owner","timeMayHeal":false}"#;
+    let status = format!(
+        "{{initContainerStatuses: [{{name: fetch, image: i, imageID: '', ready: false, restartCount: 2, state: {{waiting: {{reason: CrashLoopBackOff}}}}, lastState: {{terminated: {{exitCode: 1, message: '{last}'}}}}}}]}}"
+    );
+    assert_eq!(told(&[&status]), "GatedModel: source.uri: bank/triage is gated; ask its owner");
+}
+
+#[test]
+fn an_init_container_that_has_done_its_work_is_no_trouble() {
+    let init = |code: i32| {
+        format!(
+            "{{initContainerStatuses: [{{name: fetch, image: i, imageID: '', ready: false, restartCount: 0, state: {{terminated: {{exitCode: {code}}}}}}}]}}"
+        )
+    };
+    assert_eq!(told(&[&init(0)]), "");
+    assert!(told(&[&init(3)]).contains("exit code 3"));
+}
