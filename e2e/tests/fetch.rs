@@ -1,0 +1,125 @@
+//! Weights from a hub into a pod: fetched by our own binary, on after a kill where it was, and its refusals in the model's status.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::asker::Asker;
+use e2e::assets::engine;
+use e2e::hub::{Hub, Repository};
+use e2e::images::Profile;
+use e2e::namespace::Namespace;
+use e2e::portfolio::Portfolio;
+use e2e::{Cluster, skip, until};
+use serde_json::Value;
+
+const FILE: &str = "smol-Q4_1.gguf";
+/// The kubelet waits longer after each failure; two are enough for every case here.
+const TOLD: Duration = Duration::from_secs(60);
+/// What a kill may cost: some MiB on each of a few connections.
+const LOST: u64 = 32 << 20;
+
+fn model(name: &str, hub: &Hub, source: &str) -> String {
+    format!(
+        "---\napiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: {name}}}\n\
+         spec: {{selfHosted: {{source: {{uri: '{source}'}}, resources: {{requests: {{cpu: 10m}}}}, \
+         engine: {{kind: LlamaCpp, args: [--ctx-size, '512', --threads, '2', --no-ui, --offline, --cache-ram, '0'], env: [{{name: HF_ENDPOINT, value: '{}'}}]}}}}}}\n",
+        hub.url()
+    )
+}
+
+/// A folder with the real model's file, gone at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    async fn with_the_model() -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("llm-portfolio-hub-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        std::fs::copy(engine::model().await?, folder.join(FILE))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+async fn told(ns: &Namespace, name: &str, reason: &str) -> Result<String> {
+    until(&format!("{name} tells {reason}"), TOLD, async || {
+        let object: Value = serde_json::from_str(&ns.kubectl(&["get", &format!("mdep/{name}"), "-o", "json"]).await?)?;
+        let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
+        let ready = conditions.iter().find(|c| c["type"] == "Ready").context("no Ready")?;
+        ensure!(ready["reason"] == reason, "{ready}");
+        Ok(Some(ready["message"].as_str().unwrap_or_default().to_owned()))
+    })
+    .await
+}
+
+/// The id of the running container that fetches.
+async fn fetcher(ns: &Namespace) -> Result<String> {
+    let path = "jsonpath={.items[0].status.initContainerStatuses[0].state.running} {.items[0].status.initContainerStatuses[0].containerID}";
+    let seen = ns
+        .kubectl(&["get", "pods", "-l", "llmportfolio.dev/model=smol", "-o", path])
+        .await?;
+    let (running, id) = seen.split_once(' ').context("no pod")?;
+    ensure!(!running.is_empty(), "it does not run");
+    Ok(id.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_the_hub_is_fetched_once_and_on_where_a_kill_left_it() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let Some(local) = cluster.local() else {
+        skip("its hub listens inside our own cluster");
+        return Ok(());
+    };
+    let installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
+    let ns = cluster.namespace("fetch").await?;
+    let folder = Folder::with_the_model().await?;
+    let size = std::fs::metadata(folder.0.join(FILE))?.len();
+    let repository = Repository::new("org/smol", &folder.0);
+    let hub = Hub::on(local.listen(0)?, Some(local.listen(0)?), repository).await?;
+
+    // Every connection breaks after 4 MiB, so that there is a middle to kill it in.
+    hub.set(|script| script.cut = (usize::MAX, 4 << 20));
+    let source = format!("hf://org/smol@{}/{FILE}", hub.commit());
+    let policy = format!(
+        "---\napiVersion: llmportfolio.dev/v1alpha1\nkind: RoutingPolicy\nmetadata: {{name: assistant}}\n\
+         spec: {{model: fetch-{}, rules: [{{targets: [{{model: smol}}]}}]}}\n",
+        ns.name()
+    );
+    ns.apply(&(model("smol", &hub, &source) + &policy)).await?;
+    let id = until("the fetch is on its way", Duration::from_secs(90), async || {
+        ensure!(hub.counted() > 8 << 20, "{} bytes", hub.counted());
+        Ok(Some(fetcher(&ns).await?))
+    })
+    .await?;
+    let before = hub.counted();
+    local.kill_container(&id).await?;
+    hub.set(|script| script.cut = (0, 0));
+    ns.kubectl(&["wait", "--for=condition=Ready", "mdep/smol", "--timeout=150s"])
+        .await?;
+    let asker = Asker::new(&installed, &ns, &format!("fetch-{}", ns.name())).await?;
+    asker.is_served().await?;
+    let served = hub.seen().content_bytes;
+    println!("killed after {before} of {size} bytes; {served} served in all");
+    assert!(served >= size && served < size + LOST, "{served} bytes served for a file of {size}");
+
+    let gone = format!("hf://org/smol@v9/{FILE}");
+    ns.apply(&model("no-revision", &hub, &gone)).await?;
+    let message = told(&ns, "no-revision", "RevisionNotFound").await?;
+    println!("no-revision: {message}");
+    assert!(
+        message.starts_with("spec.selfHosted.source.uri: org/smol has no revision v9; name a branch"),
+        "{message}"
+    );
+
+    hub.set(|script| script.is_gated = true);
+    ns.apply(&model("gated", &hub, &source)).await?;
+    let message = told(&ns, "gated", "GatedModel").await?;
+    println!("gated: {message}");
+    assert!(message.contains("org/smol"), "{message}");
+    asker.is_served().await
+}
