@@ -110,18 +110,34 @@ fn the_engines_let_in_the_pods_of_the_chart() {
             deployment["metadata"]["namespace"]
         );
     }
-    let role = rendered("ClusterRole")
-        .into_iter()
+}
+
+#[test]
+fn the_operator_has_the_rights_that_it_uses_and_no_other_on_pods_and_nodes() {
+    let roles = rendered("ClusterRole");
+    let role = roles
+        .iter()
         .find(|role| role["metadata"]["name"] == "llm-portfolio-operator")
         .unwrap();
-    let rules = role["rules"].as_array().unwrap();
-    for (group, kind) in [
+    let verbs_on = |group: &str, resource: &str| -> BTreeSet<&str> {
+        let rules = role["rules"].as_array().unwrap().iter();
+        let of_it = rules.filter(|rule| strings(&rule["apiGroups"]).contains(&group) && strings(&rule["resources"]).contains(&resource));
+        of_it.flat_map(|rule| strings(&rule["verbs"])).collect()
+    };
+    let owned = BTreeSet::from(["get", "list", "watch", "create", "patch", "delete"]);
+    for (group, resource) in [
+        ("apps", "deployments"),
+        ("", "services"),
         ("networking.k8s.io", "networkpolicies"),
+        ("policy", "poddisruptionbudgets"),
         ("resource.k8s.io", "resourceclaimtemplates"),
+        ("batch", "jobs"),
     ] {
-        let rule = rules.iter().find(|rule| strings(&rule["resources"]) == [kind]).unwrap();
-        assert_eq!(strings(&rule["apiGroups"]), [group]);
+        assert_eq!(verbs_on(group, resource), owned, "{resource}");
     }
+    assert_eq!(verbs_on("", "nodes"), BTreeSet::from(["list"]));
+    assert_eq!(verbs_on("", "pods"), BTreeSet::from(["list", "watch"]));
+    assert_eq!(verbs_on("", "pods/exec"), BTreeSet::new());
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::Status;
 use kube::core::object::HasStatus;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -24,10 +24,8 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::fingerprint::digest;
 use crate::plan::names::{APPLIED_ANNOTATION, FIELD_MANAGER, Key, MANAGED_BY};
 
+use super::look::Looks;
 use super::{Known, gate};
-
-/// Objects of one answer to a list.
-const PAGE: u32 = 500;
 
 /// What can go wrong at the door.
 #[derive(Debug, thiserror::Error)]
@@ -123,8 +121,9 @@ stores! {
 
 /// The door.
 pub struct Cluster {
-    client: Client,
+    pub(super) client: Client,
     recorder: Recorder,
+    pub(super) looks: Looks,
     /// What the watches show.
     pub stores: Stores,
 }
@@ -139,42 +138,9 @@ impl Cluster {
         };
         Self {
             recorder: Recorder::new(client.clone(), reporter),
+            looks: Looks::default(),
             client,
             stores,
-        }
-    }
-
-    /// Every node.
-    ///
-    /// # Errors
-    /// When the server refuses or cannot be reached.
-    pub async fn nodes(&self) -> Result<Vec<Node>, Error> {
-        self.all(&ListParams::default()).await
-    }
-
-    /// Every pod of the cluster that has a node and has not ended. Costs the server a read of all of them: only for what is rare.
-    ///
-    /// # Errors
-    /// When the server refuses or cannot be reached.
-    pub async fn pods_on_nodes(&self) -> Result<Vec<Pod>, Error> {
-        let fields = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
-        self.all(&ListParams::default().fields(fields)).await
-    }
-
-    async fn all<K>(&self, which: &ListParams) -> Result<Vec<K>, Error>
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-    {
-        let api = Api::<K>::all(self.client.clone());
-        let mut found = Vec::new();
-        let mut page = which.clone().limit(PAGE);
-        loop {
-            let listed = api.list(&page).await.map_err(failed::<K>("listing", &Key::new("", "")))?;
-            found.extend(listed.items);
-            match listed.metadata.continue_.filter(|more| !more.is_empty()) {
-                Some(more) => page = page.continue_token(&more),
-                None => return Ok(found),
-            }
         }
     }
 
@@ -371,7 +337,7 @@ fn ready(status: &Value) -> Option<(String, String, String)> {
     Some((text("status"), text("reason"), text("message")))
 }
 
-fn failed<K: Resource<DynamicType = ()>>(action: &'static str, key: &Key) -> impl FnOnce(kube::Error) -> Error {
+pub(super) fn failed<K: Resource<DynamicType = ()>>(action: &'static str, key: &Key) -> impl FnOnce(kube::Error) -> Error {
     let key = key.clone();
     move |source| Error::Api {
         action,

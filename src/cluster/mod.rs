@@ -11,12 +11,14 @@ mod apply;
 mod gate;
 mod known;
 pub mod lease;
+mod look;
 pub mod secrets;
 pub mod tokens;
 pub mod watch;
 
 pub use apply::{Cluster, Error, Owned, Stores};
 pub use known::Known;
+pub use look::Look;
 
 use k8s_openapi::jiff::Timestamp;
 

@@ -113,8 +113,8 @@ async fn rollout(md: &ModelDeployment, own: &SelfHosted, takes: Takes, wanted: &
     match serving::decide(own, takes, wanted, live.as_deref(), is_stuck) {
         Decision::Made(rollout) => Ok(rollout),
         Decision::NeedsRoom(devices) => {
-            let (nodes, pods) = (cx.cluster.nodes().await?, cx.cluster.pods_on_nodes().await?);
-            Ok(serving::room(&devices, &nodes, &pods, |pod| is_of(pod, md)))
+            let look = cx.cluster.look().await?;
+            Ok(serving::room(&devices, &look.nodes, &look.pods, |pod| is_of(pod, md)))
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum Reason {
     SourceChanged,
     /// The source could not be reached, or kept failing.
     Unreachable,
+    /// This program is at fault.
+    Internal,
     /// The fetch was told to stop; a later one goes on where it was.
     Stopped,
 }
@@ -81,6 +83,15 @@ impl Failure {
             message: problem.to_string(),
             wait: None,
         }
+    }
+
+    /// This program does not do what it should.
+    pub(super) fn internal(problem: impl fmt::Display) -> Self {
+        Self::new(
+            Reason::Internal,
+            problem,
+            "this is a fault of the program: please report it with its log",
+        )
     }
 
     /// The folder does not do what it should.

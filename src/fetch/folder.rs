@@ -57,7 +57,9 @@ impl Marker {
 
     /// Whether just this was asked for when it was fetched.
     pub(super) fn is_as_asked(&self, location: &Location, selection: &Selection) -> bool {
-        self.listing.source == location.to_string() && self.selection == *selection
+        // Queries are not written down, as they may be secret, and another query may mean another file.
+        let is_whole = !matches!(location, Location::Web { url, sha256: None } if url.query().is_some());
+        is_whole && self.listing.source == location.to_string() && self.selection == *selection
     }
 
     /// Whether this is what was listed.

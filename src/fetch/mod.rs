@@ -237,7 +237,7 @@ fn decided(marker: Marker, location: &Location, listing: &Listing) -> Result<Mar
 }
 
 fn fingerprint(manifest: &Manifest) -> Result<[u8; 32], Failure> {
-    let bytes = serde_json::to_vec(manifest).map_err(|error| Failure::unreachable(format!("writing the manifest: {error}")))?;
+    let bytes = serde_json::to_vec(manifest).map_err(|error| Failure::internal(format!("writing the manifest: {error}")))?;
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &bytes).as_ref());
     Ok(fingerprint)
@@ -246,5 +246,5 @@ fn fingerprint(manifest: &Manifest) -> Result<[u8; 32], Failure> {
 /// Runs what waits for disks where it holds up nobody.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Failure::unreachable(format!("a task of the disk ended: {error}")))
+    done.map_err(|error| Failure::internal(format!("a task of the disk ended: {error}")))
 }

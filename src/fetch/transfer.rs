@@ -114,7 +114,7 @@ impl Transfer {
         }
         while let Some(ended) = connections.join_next().await {
             // One that cannot go on ends all: dropping the set stops the others.
-            ended.map_err(|error| Failure::unreachable(format!("a connection's task ended: {error}")))??;
+            ended.map_err(|error| Failure::internal(format!("a connection's task ended: {error}")))??;
         }
         Ok(())
     }

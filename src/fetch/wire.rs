@@ -64,7 +64,7 @@ fn build(ca_file: Option<&Path>, configured: impl FnOnce(reqwest::ClientBuilder)
         .read_timeout(SILENCE);
     configured(builder)
         .build()
-        .map_err(|error| Failure::unreachable(format!("setting up HTTP: {}", words(&error))))
+        .map_err(|error| Failure::internal(format!("setting up HTTP: {}", words(&error))))
 }
 
 fn follow(attempt: Attempt<'_>) -> Action {
@@ -140,6 +140,9 @@ pub(super) fn quote(said: &str) -> String {
     said.chars().filter(|c| !c.is_control()).take(LONGEST_QUOTE).collect()
 }
 
+/// Each part of a file makes a server without ranges send it anew: more than this is not thrown away for one part.
+const MOST_PASSED_OVER: u64 = 128 << 20;
+
 /// The content of an answer from the start of `range` on; it may go on beyond its end. Servers that know no ranges send all, of which the
 /// beginning is passed over.
 pub(super) fn content(response: Response, range: &Range<u64>, size: u64) -> Result<Content, Failure> {
@@ -155,6 +158,13 @@ pub(super) fn content(response: Response, range: &Range<u64>, size: u64) -> Resu
                 Some((start, _)) if start == range.start => 0,
                 _ => return Err(Failure::unreachable(format!("{whose} sent another range than it was asked for"))),
             }
+        }
+        StatusCode::OK if range.start > MOST_PASSED_OVER => {
+            return Err(Failure::new(
+                Reason::InvalidSource,
+                format!("{whose} sends the whole file when it is asked for a part of it, which takes too long for one of {size} bytes"),
+                "use a server that knows ranges, or a bucket",
+            ));
         }
         StatusCode::OK => range.start,
         status => return Err(Failure::unreachable(format!("{whose} answered {status}"))),
@@ -202,6 +212,16 @@ pub(super) async fn whole(response: Response, most: usize) -> Result<Vec<u8>, Fa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_without_ranges_is_not_asked_for_a_large_file_again_and_again() {
+        let whole = || Response::from(http::Response::new(""));
+        let size = 4 * MOST_PASSED_OVER;
+        assert!(content(whole(), &(MOST_PASSED_OVER..size), size).is_ok());
+        let refused = content(whole(), &(MOST_PASSED_OVER + 1..size), size).err().unwrap();
+        assert_eq!(refused.reason, Reason::InvalidSource);
+        assert!(refused.message.contains("use a server that knows ranges"), "{refused}");
+    }
 
     #[test]
     fn content_ranges_are_read() {

@@ -273,7 +273,7 @@ fn fetch(last_words: &str, words: &Words) -> Option<Trouble> {
 }
 
 /// Of a fetch, as it names them.
-const FETCH_REASONS: [&str; 12] = [
+const FETCH_REASONS: [&str; 13] = [
     "InvalidSource",
     "SourceNotFound",
     "RevisionNotFound",
@@ -286,6 +286,7 @@ const FETCH_REASONS: [&str; 12] = [
     "ChecksumMismatch",
     "SourceChanged",
     "Unreachable",
+    "Internal",
 ];
 
 /// The kind of what the registry or the network said. Its own words carry a growing delay and a request's id, which would make the status
