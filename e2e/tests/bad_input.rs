@@ -13,7 +13,7 @@ use e2e::{Cluster, skip, until};
 const A_RUN: Duration = Duration::from_secs(150);
 
 /// A spec that the API server refuses, and a part of its words.
-const REFUSED: [(&str, &str, &str, &str); 14] = [
+const REFUSED: [(&str, &str, &str, &str); 20] = [
     (
         "an unknown field",
         "ModelDeployment",
@@ -61,6 +61,42 @@ const REFUSED: [(&str, &str, &str, &str); 14] = [
         "ModelDeployment",
         "{selfHosted: {engine: {kind: Custom}}}",
         "image and port are required for the engine Custom",
+    ),
+    (
+        "an unknown engine",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: Ollama}}}",
+        "supported values: \"VLLM\", \"SGLang\", \"LlamaCpp\", \"TGI\", \"Custom\"",
+    ),
+    (
+        "a source of an unknown scheme",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'ftp://x/y'}}}",
+        "spec.selfHosted.source.uri",
+    ),
+    (
+        "a key of a bucket's Secret",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: VLLM}, source: {uri: 's3://b/x/', secretRef: {name: s, key: k}}}}",
+        "for buckets leave it out: every key of the Secret becomes an environment variable",
+    ),
+    (
+        "both a profile and a claim",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: VLLM}, accelerator: {profile: a, claim: {deviceClassName: b}}}}",
+        "spec.selfHosted.accelerator",
+    ),
+    (
+        "a start that may take forever",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: VLLM}, startupDeadline: 200h}}",
+        "must be from 10s to 168h, such as 30m",
+    ),
+    (
+        "the first content after the end",
+        "RoutingPolicy",
+        "{model: m, rules: [{targets: [{model: a}]}], timeouts: {firstToken: 2m, total: 1m}}",
+        "firstToken must not be above total",
     ),
     (
         "weights all zero",
@@ -204,6 +240,26 @@ async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() ->
             "no-room",
             "{selfHosted: {engine: {kind: LlamaCpp}, accelerator: {profile: nvidia-gpu, count: 64}}}",
         ),
+        object(
+            "ModelDeployment",
+            "no-adapters",
+            "{selfHosted: {engine: {kind: LlamaCpp}, custom: {baseModel: m, adapters: [{name: a, source: {uri: 'pvc://c/a'}}]}}}",
+        ),
+        object(
+            "ModelDeployment",
+            "no-file",
+            "{selfHosted: {engine: {kind: LlamaCpp}, source: {uri: 's3://models/llama/'}}}",
+        ),
+        object(
+            "ModelDeployment",
+            "unconfined",
+            "{selfHosted: {engine: {kind: VLLM}, podTemplate: {spec: {hostNetwork: true}}}}",
+        ),
+        object(
+            "ModelDeployment",
+            "no-claim",
+            "{selfHosted: {engine: {kind: LlamaCpp}, source: {uri: 'pvc://nowhere/m.gguf'}}}",
+        ),
         object("RoutingPolicy", "first", &policy(&taken, "good")),
         object("RoutingPolicy", "nothing", &policy(&format!("nothing-{}", ns.name()), "nowhere")),
         object("EvalJob", "bad-cron", &eval("61 * * * *", "UTC", "good", "cases")),
@@ -240,6 +296,26 @@ async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() ->
             "mdep/no-profile",
             "Invalid",
             "spec.selfHosted.accelerator.profile: there is no profile \"tpu\"; use one of",
+        ),
+        (
+            "mdep/no-adapters",
+            "Invalid",
+            "spec.selfHosted.custom.adapters[0]: the engine LlamaCpp loads no adapters by name; use the engine VLLM",
+        ),
+        (
+            "mdep/no-file",
+            "Invalid",
+            "spec.selfHosted.source.uri: \"s3://models/llama/\" names no .gguf file, and the engine LlamaCpp serves one; name the file",
+        ),
+        (
+            "mdep/unconfined",
+            "Invalid",
+            "spec.selfHosted.podTemplate.spec.hostNetwork: shares a namespace of the node; remove it",
+        ),
+        (
+            "mdep/no-claim",
+            "VolumeClaimNotFound",
+            "/nowhere does not exist; create it, or name another in spec.selfHosted.source.uri",
         ),
         ("mdep/no-room", "Unschedulable", "Insufficient nvidia.com/gpu"),
         ("rpol/second", "NameConflict", "belongs to the older RoutingPolicy"),

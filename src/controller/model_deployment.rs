@@ -88,7 +88,7 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
         .apply_or_prune::<PodDisruptionBudget>(budget.as_ref(), &child(md))
         .await?;
     let before = cx.cluster.stores.deployments.get(&child(md));
-    serving::keep_fetcher(&mut deployment, before.as_deref());
+    serving::keep(&mut deployment, before.as_deref());
     rollout(md, own, takes, &deployment, cx).await?.put_on(&mut deployment);
     let live = cx.cluster.apply(&deployment).await?;
     let pods = pods(md, cx);

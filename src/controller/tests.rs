@@ -272,6 +272,33 @@ async fn a_change_looks_once_at_what_the_nodes_have_free() {
 }
 
 #[tokio::test]
+async fn an_upgrade_of_the_operator_restarts_no_pod_and_ends_in_silence() {
+    let server = server();
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    let mut live: Value = server.get(DEPLOYMENT).unwrap();
+    live["metadata"]["annotations"]["llmportfolio.dev/release"] = json!("0.0.1");
+    live["spec"]["template"]["spec"]["containers"][0]["image"] = json!("the-default-of-0.0.1");
+    server.change(DEPLOYMENT, live);
+    let image = |server: &Server| {
+        let live: Value = server.get(DEPLOYMENT).unwrap();
+        live["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+    };
+    for _ in 0..2 {
+        server.requests();
+        model(server.clone(), "triage", started(&server)).await.unwrap();
+        assert_eq!(image(&server), "the-default-of-0.0.1");
+    }
+    assert_eq!(server.requests(), Vec::<String>::new());
+
+    server.change(
+        &format!("{MODELS}/triage"),
+        json!({ "spec": { "selfHosted": { "engine": { "args": ["--no-ui"] } } } }),
+    );
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_ne!(image(&server), "the-default-of-0.0.1");
+}
+
+#[tokio::test]
 async fn a_reconcile_that_runs_before_its_own_writes_come_back_repeats_none() {
     let server = server();
     let cx = started(&server);

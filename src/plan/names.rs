@@ -26,6 +26,10 @@ pub const API_KEY_LABEL: &str = "llmportfolio.dev/api-key";
 pub const ENDPOINT_ANNOTATION: &str = "llmportfolio.dev/endpoint";
 /// Annotation of a backend Secret: the digest of where its credential may be sent.
 pub const DESTINATION_ANNOTATION: &str = "llmportfolio.dev/destination";
+/// Annotation of a Deployment: the digest of what its pods were planned from, the specification and the settings.
+pub const INPUTS_ANNOTATION: &str = "llmportfolio.dev/inputs";
+/// Annotation of a Deployment: the release of the operator that planned its pods.
+pub const RELEASE_ANNOTATION: &str = "llmportfolio.dev/release";
 /// Annotation of a Deployment: the digest of the pod template that its rollout strategy was chosen for.
 pub const TEMPLATE_ANNOTATION: &str = "llmportfolio.dev/template";
 /// Annotation of a Deployment: which pod comes first in a rollout, and why, such as `Surge: a node has 1 nvidia.com/gpu free`.

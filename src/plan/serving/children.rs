@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
@@ -16,7 +16,7 @@ use crate::api::{ModelDeployment, Settings};
 use crate::plan::{Invalid, names};
 
 use super::rollout::Takes;
-use super::{claim, network, pod};
+use super::{claim, network, pod, upgrade};
 
 /// Every child. Taken apart without `..` where it is applied, so that none is forgotten.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +65,10 @@ pub fn plan(md: &ModelDeployment, own: &SelfHosted, installation: Installation<'
     let takes = Takes::of(own, &profile, &template);
 
     let deployment = Deployment {
-        metadata: names::child(md, name.clone(), queued),
+        metadata: ObjectMeta {
+            annotations: Some(upgrade::marks(&md.name_any(), own, &profile, settings)),
+            ..names::child(md, name.clone(), queued)
+        },
         spec: Some(DeploymentSpec {
             replicas: Some(own.replicas),
             selector: LabelSelector {

@@ -18,13 +18,14 @@ mod rollout;
 mod source;
 mod status;
 mod template;
+mod upgrade;
 
 pub use children::{Installation, Serving, plan};
 pub use claim::outdated;
 pub use engine::model_name;
-pub use fetcher::keep as keep_fetcher;
 pub use rollout::{Decision, Devices, Rollout, Takes, decide, first, room};
 pub use status::{Observed, is_stuck, status};
+pub use upgrade::keep;
 
 #[cfg(test)]
 mod tests;

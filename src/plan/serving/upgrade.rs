@@ -1,0 +1,107 @@
+//! An upgrade of the operator restarts no pod. A release may make other pods of the same specification (another default image, a further
+//! argument, its own image for fetching): those there are stay as they were made until their specification or the settings change.
+//!
+//! ```text
+//!   live Deployment ── planned by this release ──────────────────► planned anew: what others changed in it is put right
+//!                   ── by another one, from the same inputs ─────► its pods stay as they are
+//!                   ── by another one, from other inputs ────────► planned anew: pods are replaced
+//! ```
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::api::Settings;
+use crate::api::model_deployment::SelfHosted;
+use crate::api::settings::AcceleratorProfile;
+use crate::plan::fingerprint;
+use crate::plan::names::{INPUTS_ANNOTATION, RELEASE_ANNOTATION};
+
+/// This release.
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+/// What a Deployment remembers of its making. How many pods there are and how they are replaced makes no other pods.
+pub(super) fn marks(name: &str, own: &SelfHosted, profile: &AcceleratorProfile, settings: &Settings) -> BTreeMap<String, String> {
+    let own = SelfHosted {
+        replicas: 0,
+        rollout: None,
+        ..own.clone()
+    };
+    let inputs = fingerprint::digest(&json!([name, own, profile, settings.engines.get(&own.engine.kind)]));
+    BTreeMap::from([
+        (INPUTS_ANNOTATION.to_owned(), inputs),
+        (RELEASE_ANNOTATION.to_owned(), RELEASE.to_owned()),
+    ])
+}
+
+/// Leaves the pods of `live` as they are where another release made them from the same inputs.
+pub fn keep(wanted: &mut Deployment, live: Option<&Deployment>) {
+    let mark = |deployment: &Deployment, name: &str| deployment.annotations().get(name).cloned();
+    let Some(live) =
+        live.filter(|live| mark(live, INPUTS_ANNOTATION).is_some() && mark(live, INPUTS_ANNOTATION) == mark(wanted, INPUTS_ANNOTATION))
+    else {
+        return;
+    };
+    let Some(release) = mark(live, RELEASE_ANNOTATION).filter(|release| Some(release) != mark(wanted, RELEASE_ANNOTATION).as_ref()) else {
+        return;
+    };
+    if let (Some(wanted), Some(live)) = (&mut wanted.spec, &live.spec) {
+        wanted.template = live.template.clone();
+    }
+    wanted.annotations_mut().insert(RELEASE_ANNOTATION.to_owned(), release);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(more: &str) -> SelfHosted {
+        serde_saphyr::from_str(&format!("{{engine: {{kind: VLLM}}{more}}}")).unwrap()
+    }
+
+    fn deployment(release: &str, own: &SelfHosted, image: &str) -> Deployment {
+        let mut made: Deployment = serde_saphyr::from_str(&format!(
+            "{{metadata: {{}}, spec: {{selector: {{}}, template: {{spec: {{containers: [{{name: engine, image: '{image}'}}]}}}}}}}}"
+        ))
+        .unwrap();
+        *made.annotations_mut() = marks("m", own, &AcceleratorProfile::default(), &Settings::default());
+        made.annotations_mut().insert(RELEASE_ANNOTATION.to_owned(), release.to_owned());
+        made
+    }
+
+    fn image(deployment: &Deployment) -> &str {
+        let pod = deployment.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+        pod.containers[0].image.as_deref().unwrap()
+    }
+
+    #[test]
+    fn pods_stay_as_another_release_made_them_until_their_inputs_change() {
+        let live = deployment("1.0.0", &own(", replicas: 2"), "engine:1");
+        for (release, more, kept) in [
+            ("1.1.0", ", replicas: 2", true),
+            ("1.1.0", ", replicas: 3, rollout: {strategy: Surge}", true),
+            ("1.1.0", ", podTemplate: {metadata: {labels: {a: b}}}", false),
+            // Drift under the same release is put right.
+            ("1.0.0", ", replicas: 2", false),
+        ] {
+            let mut wanted = deployment(release, &own(more), "engine:2");
+            keep(&mut wanted, Some(&live));
+            assert_eq!(image(&wanted) == "engine:1", kept, "{release} {more}");
+            let remembered = wanted.annotations()[RELEASE_ANNOTATION].clone();
+            assert_eq!(remembered == "1.0.0", kept || release == "1.0.0", "{release} {more}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_one_did_not_mark_is_planned_anew() {
+        let mut live = deployment("1.0.0", &own(""), "engine:1");
+        live.annotations_mut().clear();
+        for live in [None, Some(&live)] {
+            let mut wanted = deployment("1.1.0", &own(""), "engine:2");
+            keep(&mut wanted, live);
+            assert_eq!(image(&wanted), "engine:2");
+        }
+    }
+}
