@@ -6,8 +6,8 @@
 //! - what is written: `folder`, `survey` (what is there), `ledger` (which bytes are there), `transfer` (getting the rest), `verify`
 //! - what is told: `meter` (how far), `display` and `report` (to people and machines), `failure` (why not, and what to do)
 //!
-//! Two fetches into one folder take turns; the second finds the folder complete. Nothing here deletes or overwrites a file that it did not
-//! put there.
+//! Two fetches into one folder take turns; the second finds the folder complete. Nothing here deletes or overwrites a file that is not of
+//! this model: one that is, whoever put it there, is verified and kept as if it had been fetched.
 
 mod bucket;
 mod display;

@@ -14,6 +14,8 @@ pub struct Pace {
     pub segment_bytes: u64,
     /// What one connection collects before it writes. A fetch that is killed gets so much anew for each.
     pub buffer_bytes: usize,
+    /// How long one connection may take for as much: a trickle is as good as silence.
+    pub buffer_time: Duration,
     /// Failures in a row before a fetch gives up. One after at least a buffer of progress is the first again.
     pub attempts: u32,
     /// Before the second attempt; doubled for each further one.
@@ -28,6 +30,7 @@ impl Default for Pace {
             // Large enough that a request is nothing beside its content, small enough that the end of a file is shared by all connections.
             segment_bytes: 64 << 20,
             buffer_bytes: 4 << 20,
+            buffer_time: Duration::from_secs(600),
             attempts: 6,
             first_wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(30),

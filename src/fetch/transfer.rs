@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::blocking;
 use super::failure::{Failure, Reason};
@@ -195,12 +196,18 @@ impl Transfer {
         let mut content = self.job.source.open(&self.job.listing.revision, file, range).await?;
         let mut buffer: Vec<Bytes> = Vec::new();
         let mut buffered = 0;
+        let buffer_time = self.job.pace.buffer_time;
+        let mut full_by = Instant::now() + buffer_time;
         while left > 0 {
-            let next = content.next().await;
+            let next = timeout_at(full_by, content.next()).await;
             let (bytes, ended) = match next {
-                Some(Ok(bytes)) => (bytes, None),
-                Some(Err(failure)) => (Bytes::new(), Some(failure)),
-                None => (
+                Ok(Some(Ok(bytes))) => (bytes, None),
+                Ok(Some(Err(failure))) => (Bytes::new(), Some(failure)),
+                Err(_) => {
+                    let problem = format!("{} comes too slowly: {buffered} bytes in {buffer_time:?}", file.path);
+                    (Bytes::new(), Some(Failure::unreachable(problem)))
+                }
+                Ok(None) => (
                     Bytes::new(),
                     Some(Failure::unreachable(format!("{} broke off {left} bytes early", file.path))),
                 ),
@@ -212,6 +219,7 @@ impl Transfer {
             if buffered >= self.job.pace.buffer_bytes || left == 0 || ended.is_some() {
                 self.write(number, std::mem::take(&mut buffer)).await?;
                 buffered = 0;
+                full_by = Instant::now() + buffer_time;
             }
             if let Some(failure) = ended {
                 return Err(failure);

@@ -63,6 +63,7 @@ fn options(environment: &[(&str, &str)]) -> Options {
         pace: Pace {
             segment_bytes: 256 << 10,
             buffer_bytes: 32 << 10,
+            buffer_time: Duration::from_secs(10),
             attempts: 3,
             first_wait: Duration::from_millis(1),
             longest_wait: Duration::from_millis(1),

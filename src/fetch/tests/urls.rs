@@ -60,6 +60,29 @@ async fn a_file_that_changes_on_the_way_is_an_error_and_not_a_mixture() {
 }
 
 #[tokio::test]
+async fn a_trickle_is_as_good_as_silence() {
+    let trickle = || {
+        let bytes = futures::stream::unfold(tokio::time::interval(Duration::from_millis(5)), async |mut ticks| {
+            ticks.tick().await;
+            Some((Ok::<_, std::io::Error>("x"), ticks))
+        });
+        let mut response = axum::response::Response::new(axum::body::Body::from_stream(bytes));
+        response.headers_mut().insert("content-length", LARGE.into());
+        response
+    };
+    let app = axum::Router::new().route("/model.gguf", axum::routing::get(async move || trickle()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/model.gguf", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let (world, _) = world().await;
+    let mut options = world.options.clone();
+    options.pace.buffer_time = Duration::from_millis(50);
+    let failure = world.fetch_with(&url, &options).await.0.unwrap_err();
+    assert_eq!(failure.reason, Reason::Unreachable);
+    assert!(failure.message.contains("model.gguf comes too slowly: "), "{failure}");
+}
+
+#[tokio::test]
 async fn what_is_not_there_and_who_is_not_there_are_told_apart() {
     let (world, _) = world().await;
     let missing = format!("{}/storage/other", world.hub.url());
