@@ -120,6 +120,9 @@ async fn a_model_of_the_hub_is_fetched_once_and_on_where_a_kill_left_it() -> Res
     ns.apply(&model("gated", &hub, &source)).await?;
     let message = told(&ns, "gated", "GatedModel").await?;
     println!("gated: {message}");
-    assert!(message.contains("org/smol"), "{message}");
+    assert!(
+        message.contains("and set spec.selfHosted.source.secretRef to a token of that account"),
+        "{message}"
+    );
     asker.is_served().await
 }

@@ -21,7 +21,8 @@ metadata: {name: assistant}
 spec: {model: network-NAMESPACE, rules: [{targets: [{model: smol}]}]}
 ";
 
-/// A pod that gets `url` once, labelled as `labels` say.
+/// A pod that gets `url` until it is answered, labelled as `labels` say: whom a policy lets in is enforced only some moments after a pod has
+/// its address.
 fn visitor(name: &str, labels: &str, url: &str) -> String {
     format!(
         "
@@ -29,7 +30,7 @@ apiVersion: v1
 kind: Pod
 metadata: {{name: {name}, labels: {{{labels}}}}}
 spec:
-  restartPolicy: Never
+  restartPolicy: OnFailure
   securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}
   containers:
   - name: get
@@ -41,12 +42,23 @@ spec:
     )
 }
 
-/// How a visitor ended: `Succeeded` or `Failed`.
-async fn ended(ns: &Namespace, name: &str) -> Result<String> {
-    until(&format!("the pod {name} ends"), Duration::from_secs(120), async || {
-        let phase = ns.kubectl(&["get", "pod", name, "-o", "jsonpath={.status.phase}"]).await?;
-        ensure!(phase == "Succeeded" || phase == "Failed", "{phase}");
-        Ok(Some(phase))
+/// Waits until the visitor was answered.
+async fn was_answered(ns: &Namespace, name: &str) -> Result<()> {
+    let succeeded = "--for=jsonpath={.status.phase}=Succeeded";
+    ns.kubectl(&["wait", &format!("pod/{name}"), succeeded, "--timeout=120s"])
+        .await
+        .map(drop)
+}
+
+/// Waits until the visitor was turned away, and not answered.
+async fn was_turned_away(ns: &Namespace, name: &str) -> Result<()> {
+    until(&format!("{name} is turned away"), Duration::from_secs(120), async || {
+        let path = "jsonpath={.status.phase} {.status.containerStatuses[0].restartCount}";
+        let seen = ns.kubectl(&["get", "pod", name, "-o", path]).await?;
+        let (phase, restarts) = seen.split_once(' ').unwrap_or_default();
+        assert_ne!(phase, "Succeeded", "{name} reached the engine");
+        ensure!(restarts.parse::<u32>()? > 0, "{seen}");
+        Ok(Some(()))
     })
     .await
 }
@@ -81,16 +93,11 @@ async fn only_the_gateway_reaches_an_engine() -> Result<()> {
     ] {
         ns.apply(&visitor(name, labels, url)).await?;
     }
-    let mut seen = vec![];
-    for name in ["stranger", "disguised", "client", "scraper"] {
-        seen.push((name, ended(&ns, name).await?));
-    }
-    println!("{seen:?}");
-    assert_eq!(seen[0].1, "Failed", "a stranger reached the engine");
-    assert_eq!(seen[1].1, "Failed", "the gateway's labels are worth nothing in another namespace");
-    for (at, name) in [(2, "client"), (3, "scraper")] {
-        let log = ns.kubectl(&["logs", name]).await?;
-        assert_eq!(seen[at].1, "Succeeded", "{name}, whom nothing forbids: {log}");
-    }
+    // One goes through the gateway, as all may; one to the engine itself, as the installer allows; the gateway's labels are worth nothing in
+    // another namespace.
+    was_answered(&ns, "client").await?;
+    was_answered(&ns, "scraper").await?;
+    was_turned_away(&ns, "stranger").await?;
+    was_turned_away(&ns, "disguised").await?;
     asker.is_served().await
 }

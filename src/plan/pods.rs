@@ -262,12 +262,14 @@ struct Fetch {
 /// The trouble of a fetch, if its last words can be understood.
 fn fetch(last_words: &str, words: &Words) -> Option<Trouble> {
     let said: Fetch = serde_json::from_str(last_words).ok()?;
+    // By hand it is a variable; in a pod it comes from the specification.
+    let message = said.message.replace("HF_TOKEN", "spec.selfHosted.source.secretRef");
     Some(Trouble {
         reason: FETCH_REASONS
             .into_iter()
             .find(|known| *known == said.reason)
             .unwrap_or("FetchFailed"),
-        message: format!("{}: {}", words.volumes, said.message),
+        message: format!("{}: {message}", words.volumes),
         stalled: !said.time_may_heal,
     })
 }

@@ -78,11 +78,14 @@ fn what_is_wrong_is_told_with_its_numbers() {
 
 #[test]
 fn a_fetch_that_failed_speaks_for_itself() {
-    let last = r#"{"reason":"GatedModel","message":"bank/triage is gated; ask its owner","timeMayHeal":false}"#;
+    let last = r#"{"reason":"GatedModel","message":"bank/triage is gated; set HF_TOKEN to a token","timeMayHeal":false}"#;
     let status = format!(
         "{{initContainerStatuses: [{{name: fetch, image: i, imageID: '', ready: false, restartCount: 2, state: {{waiting: {{reason: CrashLoopBackOff}}}}, lastState: {{terminated: {{exitCode: 1, message: '{last}'}}}}}}]}}"
     );
-    assert_eq!(told(&[&status]), "GatedModel: source.uri: bank/triage is gated; ask its owner");
+    assert_eq!(
+        told(&[&status]),
+        "GatedModel: source.uri: bank/triage is gated; set spec.selfHosted.source.secretRef to a token"
+    );
 }
 
 #[test]
