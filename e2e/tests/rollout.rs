@@ -1,4 +1,4 @@
-//! A change of a model's arguments on a node with as many fake GPUs as it needs, and with one to spare: who waits, who fails.
+//! A change of a model's arguments on a node with the one device that it needs, and with two: who waits, who fails.
 
 use std::time::Duration;
 
@@ -13,8 +13,12 @@ use serde_json::Value;
 /// A pod stays half a minute after it has left routing, so that open answers can end.
 const ROLLED: Duration = Duration::from_secs(180);
 
-/// A model that takes `count` of the node's GPUs.
-fn model(count: usize, context: usize) -> String {
+/// A resource of this test alone, so that no other pod takes of it: a number that the node says it has.
+const DEVICE: &str = "rollout.example.com/device";
+const PROFILE: &str = "settings: {acceleratorProfiles: {rollout: {resource: rollout.example.com/device}}}";
+
+/// A model that takes one device.
+fn model(context: usize) -> String {
     format!(
         "
 apiVersion: llmportfolio.dev/v1alpha1
@@ -26,7 +30,7 @@ spec:
       kind: LlamaCpp
       args: [--model, /models/model.gguf, --ctx-size, '{context}', --parallel, '2', --threads, '2', --no-ui, --offline, --cache-ram, '0']
       env: [{{name: OMP_WAIT_POLICY, value: passive}}, {{name: GOMP_SPINCOUNT, value: '0'}}]
-    accelerator: {{profile: nvidia-gpu, count: {count}}}
+    accelerator: {{profile: rollout}}
 "
     )
 }
@@ -38,10 +42,22 @@ fn policy(name: &str) -> String {
     )
 }
 
-/// How many GPUs the node offers.
-async fn gpus(cluster: &Cluster) -> Result<usize> {
-    let path = r"jsonpath={.items[0].status.allocatable.nvidia\.com/gpu}";
-    Ok(cluster.kubectl().run(&["get", "nodes", "-o", path]).await?.trim().parse()?)
+/// Makes the node offer so many devices.
+async fn offer(cluster: &Cluster, devices: usize) -> Result<()> {
+    let kubectl = cluster.kubectl();
+    let node = kubectl.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]).await?;
+    let field = DEVICE.replace('/', "~1");
+    let patch = format!(r#"[{{"op": "add", "path": "/status/capacity/{field}", "value": "{devices}"}}]"#);
+    kubectl
+        .run(&["patch", "node", &node, "--subresource=status", "--type=json", "-p", &patch])
+        .await?;
+    until("the node offers them", Duration::from_secs(60), async || {
+        let node: Value = serde_json::from_str(&kubectl.run(&["get", "node", &node, "-o", "json"]).await?)?;
+        let offered: usize = node["status"]["allocatable"][DEVICE].as_str().unwrap_or("0").parse()?;
+        ensure!(offered == devices, "{offered}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// Waits until every pod of the model has the present arguments and the object says so.
@@ -81,52 +97,59 @@ async fn strategy(ns: &Namespace) -> Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_surges_where_a_gpu_is_free_and_replaces_where_none_is() -> Result<()> {
+async fn a_change_surges_where_a_device_is_free_and_replaces_where_none_is() -> Result<()> {
     let cluster = Cluster::alone().await?;
     if cluster.local().is_none() {
-        skip("it takes every GPU of a node");
+        skip("it changes what a node offers");
         return Ok(());
     }
-    let installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
+    let installed = Portfolio::install(&cluster, Profile::Debug, PROFILE).await?;
     let ns = cluster.namespace("rollout").await?;
-    let (all, name) = (gpus(&cluster).await?, format!("rollout-{}", ns.name()));
-    ensure!(all > 1, "the node offers {all} GPU");
+    let name = format!("rollout-{}", ns.name());
 
-    ns.apply(&(model(1, 1024) + &policy(&name))).await?;
+    offer(&cluster, 2).await?;
+    ns.apply(&(model(1024) + &policy(&name))).await?;
     let asker = Asker::new(&installed, &ns, &name).await?;
     asker.is_served().await?;
     rolled(&ns, 1024).await?;
     let surged = asker
         .during(async {
-            ns.apply(&model(1, 1536)).await?;
+            ns.apply(&model(1536)).await?;
             rolled(&ns, 1536).await
         })
         .await?;
     let why = strategy(&ns).await?;
     println!(
-        "1 of {all} GPUs: {why}: {} asked, {} attempts failed, {} lost, slowest {:.2?}",
+        "two devices: {why}: {} asked, {} attempts failed, {} lost, slowest {:.2?}",
         surged.asked,
         surged.attempts_failed.len(),
         surged.lost.len(),
         surged.slowest
     );
-    assert!(why.starts_with("Surge: a node has "), "{why}");
+    assert_eq!(why, format!("Surge: a node has 1 {DEVICE} free"));
     assert!(surged.attempts_failed.is_empty(), "{:#?}", surged.attempts_failed);
 
-    // Now it takes all: its next change finds no room beside it, and must not wait for any.
-    ns.apply(&model(all, 1536)).await?;
-    rolled(&ns, 1536).await?;
-    ns.apply(&model(all, 2048)).await?;
-    rolled(&ns, 2048).await?;
+    // With one, the new pod finds no room beside the old one, and must not wait for any.
+    offer(&cluster, 1).await?;
+    let replaced = asker
+        .during(async {
+            ns.apply(&model(2048)).await?;
+            rolled(&ns, 2048).await
+        })
+        .await?;
     let why = strategy(&ns).await?;
-    println!("{all} of {all} GPUs: {why}");
-    assert_eq!(why, format!("Replace: no node has {all} nvidia.com/gpu free; 0 at most"));
+    println!(
+        "one device: {why}: {} asked, {} attempts failed",
+        replaced.asked,
+        replaced.attempts_failed.len()
+    );
+    assert!(why.starts_with(&format!("Replace: no node has 1 {DEVICE} free")), "{why}");
 
     // Back and forth in the middle of it: the last word holds.
     for context in [1024, 1536, 2048, 1536] {
-        ns.apply(&model(all, context)).await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        ns.apply(&model(context)).await?;
     }
     rolled(&ns, 1536).await?;
-    asker.is_served().await
+    asker.is_served().await?;
+    offer(&cluster, 0).await
 }
