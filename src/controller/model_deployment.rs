@@ -1,7 +1,8 @@
 //! The ModelDeployment controller.
 //!
 //! Needs: modeldeployments get, list, watch; modeldeployments/status patch; deployments, services, networkpolicies, poddisruptionbudgets,
-//! resourceclaimtemplates get, list, watch, create, patch, delete; pods list, watch; nodes list; secrets get (named) and, in the gateway's namespace, create, patch, delete; events create, patch.
+//! resourceclaimtemplates get, list, watch, create, patch, delete; pods list, watch; nodes list; secrets get (named) and, in the gateway's
+//! namespace, create, patch, delete; events create, patch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::cluster;
 use crate::plan::Invalid;
 use crate::plan::backend::{self, Answer, Credential};
 use crate::plan::names::{self, Key};
-use crate::plan::serving::{self, Decision, Observed, Rollout, Serving, Takes};
+use crate::plan::serving::{self, Decision, Devices, Observed, Rollout, Serving};
 
 use super::context::{Context, Error, resync, retry, taken};
 
@@ -89,9 +90,14 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
         .await?;
     let before = cx.cluster.stores.deployments.get(&child(md));
     serving::keep(&mut deployment, before.as_deref());
-    rollout(md, own, takes, &deployment, cx).await?.put_on(&mut deployment);
-    let live = cx.cluster.apply(&deployment).await?;
     let pods = pods(md, cx);
+    let is_stuck = before.as_deref().is_some_and(|live| serving::is_stuck(live, &pods));
+    let rollout = match serving::decide(own, takes, &deployment, before.as_deref(), is_stuck) {
+        Decision::Made(rollout) => rollout,
+        Decision::NeedsRoom(devices) => room(md, &devices, cx).await?,
+    };
+    rollout.put_on(&mut deployment);
+    let live = cx.cluster.apply(&deployment).await?;
     prune_claims(md, claim.as_ref(), &pods, cx).await?;
     let status = serving::status(
         md,
@@ -106,17 +112,10 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
     Ok(resync())
 }
 
-/// How `wanted` replaces what is there; looks at the nodes only when that depends on what they have free.
-async fn rollout(md: &ModelDeployment, own: &SelfHosted, takes: Takes, wanted: &Deployment, cx: &Context) -> Result<Rollout, Error> {
-    let live = cx.cluster.stores.deployments.get(&child(md));
-    let is_stuck = live.as_deref().is_some_and(|live| serving::is_stuck(live, &pods(md, cx)));
-    match serving::decide(own, takes, wanted, live.as_deref(), is_stuck) {
-        Decision::Made(rollout) => Ok(rollout),
-        Decision::NeedsRoom(devices) => {
-            let look = cx.cluster.look().await?;
-            Ok(serving::room(&devices, &look.nodes, &look.pods, |pod| is_of(pod, md)))
-        }
-    }
+/// The rollout that the nodes have room for: a look at all of them.
+async fn room(md: &ModelDeployment, devices: &Devices, cx: &Context) -> Result<Rollout, Error> {
+    let look = cx.cluster.look().await?;
+    Ok(serving::room(devices, &look.nodes, &look.pods, is_of(md)))
 }
 
 /// A model behind an API: its credentials, the gateway's copy of them, and what the provider says.
@@ -194,11 +193,12 @@ async fn prune_claims(md: &ModelDeployment, wanted: Option<&ResourceClaimTemplat
 }
 
 fn pods(md: &ModelDeployment, cx: &Context) -> Vec<Arc<Pod>> {
-    cx.cluster.stores.pods.all().into_iter().filter(|pod| is_of(pod, md)).collect()
+    let is_own = is_of(md);
+    cx.cluster.stores.pods.all().into_iter().filter(|pod| is_own(pod)).collect()
 }
 
-/// Whether it is a pod of the model.
-fn is_of(pod: &Pod, md: &ModelDeployment) -> bool {
-    let selector = names::engine_selector(&md.name_any());
-    pod.namespace() == md.namespace() && selector.iter().all(|(k, v)| pod.labels().get(k) == Some(v))
+/// Tells the pods of the model from others.
+fn is_of(md: &ModelDeployment) -> impl Fn(&Pod) -> bool {
+    let (namespace, selector) = (md.namespace(), names::engine_selector(&md.name_any()));
+    move |pod| pod.metadata.namespace == namespace && selector.iter().all(|(k, v)| pod.labels().get(k) == Some(v))
 }

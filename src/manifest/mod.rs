@@ -67,7 +67,7 @@ impl Portfolio {
         for source in sources {
             portfolio.add(&source);
         }
-        if portfolio.is_empty() && portfolio.refused.is_empty() && portfolio.findings.is_empty() {
+        if portfolio.is_empty() && portfolio.findings.is_empty() {
             let files: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
             portfolio.findings.push(Finding::of_file(
                 &files.join(", "),
@@ -78,10 +78,8 @@ impl Portfolio {
         portfolio.finish()
     }
 
-    /// Whether it holds no object of ours.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.models.is_empty() && self.policies.is_empty() && self.evaluations.is_empty()
+    fn is_empty(&self) -> bool {
+        [self.models.len(), self.policies.len(), self.evaluations.len(), self.refused.len()] == [0; 4]
     }
 
     /// How many of `written` nothing is wrong with but warnings.

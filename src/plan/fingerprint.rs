@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 use crate::api::model_deployment::SelfHosted;
 use crate::api::{EvalJob, ModelDeployment};
 
-/// The digest of what `model` answers with and what `evaluation` asks and demands, as the two objects state it. Replicas, resources, prices,
-/// tiers, credentials, schedules, limits and where and when pods run are left out: they do not change answers. So is what other objects hold, which may change them:
-/// a dataset's lines, what a URI or tag points to, the installer's defaults of engines. A verdict over those lasts until the next run.
+/// The digest of what `model` answers with and what `evaluation` asks and demands, as the two objects state it. Replicas, resources,
+/// prices, tiers, credentials, schedules, limits and where and when pods run are left out: they do not change answers. So is what other
+/// objects hold, which may change them: a dataset's lines, what a URI or tag points to, the installer's defaults of engines. A verdict
+/// over those lasts until the next run.
 #[must_use]
 pub fn of(model: &ModelDeployment, evaluation: &EvalJob) -> String {
     let served = json!({

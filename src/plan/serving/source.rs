@@ -53,12 +53,9 @@ pub(super) fn weights(own: &SelfHosted) -> Result<Weights, Invalid> {
 /// What an init container fetches; checked by the reader that it will use.
 fn fetched(source: &Source, field: &str) -> Result<Weights, Invalid> {
     let location = Location::parse(&source.uri).map_err(|failure| Invalid::new(field, failure.message, ""))?;
-    let is_file = |path: &String| path.ends_with(".gguf");
-    let below = match &location {
-        Location::Hub { .. } => location.lands(),
-        Location::Bucket { .. } => location.lands().filter(is_file),
-        Location::Web { .. } => location.lands(),
-    };
+    // Below a prefix of a bucket the objects lie at the top, unless it is the key of one: engines serve those of one ending only.
+    let is_prefix = |path: &String| matches!(location, Location::Bucket { .. }) && !path.ends_with(".gguf");
+    let below = location.lands().filter(|path| !is_prefix(path));
     Ok(Weights::Fetched {
         uri: source.uri.clone(),
         path: below.map_or_else(|| MODELS.to_owned(), |below| format!("{MODELS}/{below}")),
