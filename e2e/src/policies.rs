@@ -1,5 +1,6 @@
 //! Enforces the ingress side of NetworkPolicies on one node, as a network plugin would: watches policies, pods and namespaces, and keeps an
-//! nftables table in the node's network namespace. Refused, not dropped, so that no test waits for a timeout. What it cannot enforce (egress, port ranges) it refuses in its log and lets nothing in.
+//! nftables table in the node's network namespace. Refused, not dropped, so that no test waits for a timeout. What it cannot enforce (egress,
+//! port ranges) it refuses in its log and lets nothing in.
 //!
 //! ```text
 //! policies, pods, namespaces ──► ruleset (pure) ──► nft -f -   whenever its text is another

@@ -91,6 +91,11 @@ async fn rolled(ns: &Namespace, context: usize) -> Result<()> {
     Ok(())
 }
 
+async fn changed(ns: &Namespace, context: usize) -> Result<()> {
+    ns.apply(&model(context)).await?;
+    rolled(ns, context).await
+}
+
 async fn strategy(ns: &Namespace) -> Result<String> {
     let path = r"jsonpath={.metadata.annotations.llmportfolio\.dev/rollout}";
     ns.kubectl(&["get", "deployment/smol-engine", "-o", path]).await
@@ -112,12 +117,7 @@ async fn a_change_surges_where_a_device_is_free_and_replaces_where_none_is() -> 
     let asker = Asker::new(&installed, &ns, &name).await?;
     asker.is_served().await?;
     rolled(&ns, 1024).await?;
-    let surged = asker
-        .during(async {
-            ns.apply(&model(1536)).await?;
-            rolled(&ns, 1536).await
-        })
-        .await?;
+    let surged = asker.during(changed(&ns, 1536)).await?;
     let why = strategy(&ns).await?;
     println!(
         "two devices: {why}: {} asked, {} attempts failed, {} lost, slowest {:.2?}",
@@ -131,12 +131,7 @@ async fn a_change_surges_where_a_device_is_free_and_replaces_where_none_is() -> 
 
     // With one, the new pod finds no room beside the old one, and must not wait for any.
     offer(&cluster, 1).await?;
-    let replaced = asker
-        .during(async {
-            ns.apply(&model(2048)).await?;
-            rolled(&ns, 2048).await
-        })
-        .await?;
+    let replaced = asker.during(changed(&ns, 2048)).await?;
     let why = strategy(&ns).await?;
     println!(
         "one device: {why}: {} asked, {} attempts failed",
