@@ -87,7 +87,7 @@ fn the_engines_let_in_the_pods_of_the_chart() {
         gateway_namespace: "llm-portfolio",
         image: "localhost/portfolio:dev",
     };
-    let network = serving::plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation)
+    let network = serving::plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation, None)
         .unwrap()
         .network;
     let network = serde_json::to_value(network).unwrap();

@@ -1,4 +1,4 @@
-//! A small API server in memory, behind a real client: it knows get, server-side apply, status and delete, counts what is sent, and can fail
+//! A small API server in memory, behind a real client: it knows get, create, server-side apply, status and delete, counts what is sent, and can fail
 //! or lose the answer of the k-th write. Enough to show that a settled object is silent and that a crash anywhere still converges.
 
 #![expect(clippy::disallowed_types, reason = "this is the other side of the door")]
@@ -70,6 +70,11 @@ impl Server {
         self.state().write(path, change);
     }
 
+    /// Removes an object, as another client would.
+    pub(crate) fn remove(&self, path: &str) {
+        self.state().objects.remove(path);
+    }
+
     /// Fails the write of that number from now, counted from 0.
     pub(crate) fn fail(&self, number: usize, fault: Fault) {
         let mut state = self.state();
@@ -109,6 +114,7 @@ impl Server {
             networks: self.known(),
             budgets: self.known(),
             claims: self.known(),
+            volumes: self.known(),
             jobs: self.known(),
             pods: self.known(),
             slices: self.known(),
@@ -159,6 +165,13 @@ impl Server {
                 Some(of) => answer(StatusCode::OK, &state.write_status(of, &body)),
                 None => answer(StatusCode::OK, &state.write(&path, body)),
             },
+            Method::POST => {
+                let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
+                match state.objects.contains_key(&path) {
+                    true => refusal_as(StatusCode::CONFLICT, "AlreadyExists"),
+                    false => answer(StatusCode::CREATED, &state.write(&path, body)),
+                }
+            }
             Method::DELETE => match state.objects.remove(&path) {
                 Some(object) => answer(StatusCode::OK, &object),
                 None => refusal(StatusCode::NOT_FOUND),
@@ -244,6 +257,10 @@ fn answer(status: StatusCode, body: &Value) -> Response<Body> {
 }
 
 fn refusal(status: StatusCode) -> Response<Body> {
-    let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": status.to_string(), "reason": status.canonical_reason().unwrap_or_default().replace(' ', ""), "code": status.as_u16() });
+    refusal_as(status, &status.canonical_reason().unwrap_or_default().replace(' ', ""))
+}
+
+fn refusal_as(status: StatusCode, reason: &str) -> Response<Body> {
+    let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": status.to_string(), "reason": reason, "code": status.as_u16() });
     answer(status, &body)
 }

@@ -28,6 +28,7 @@ pub mod provider;
 pub mod scale;
 mod skip;
 pub mod wait;
+pub mod weights;
 
 pub use cluster::Cluster;
 pub use skip::skip;

@@ -3,12 +3,16 @@
 // A test's namespace is the test's own business, not the operator's.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace as KubeNamespace;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
 
 use crate::kubectl::Kubectl;
+use crate::until;
 
 /// A namespace under the *restricted* pod security profile. Dropping it deletes it; with `E2E_KEEP` set it stays.
 pub struct Namespace {
@@ -45,7 +49,7 @@ impl Namespace {
     pub async fn apply(&self, yaml: &str) -> Result<String> {
         let mut command = self.kubectl.command();
         command.args(["-n", &self.name, "apply", "--server-side", "-f", "-"]);
-        crate::command::output_with_input(&mut command, yaml.as_bytes(), std::time::Duration::from_secs(60)).await
+        crate::command::output_with_input(&mut command, yaml.as_bytes(), Duration::from_secs(60)).await
     }
 
     /// Runs kubectl in this namespace and returns what it printed.
@@ -55,6 +59,18 @@ impl Namespace {
             self.show();
         }
         done
+    }
+
+    /// Waits until the condition `kind` of `object`, such as `mdep/llama`, has this reason, and returns its message.
+    pub async fn told(&self, object: &str, kind: &str, reason: &str, within: Duration) -> Result<String> {
+        until(&format!("{kind} of {object} tells {reason}"), within, async || {
+            let object: Value = serde_json::from_str(&self.kubectl(&["get", object, "-o", "json"]).await?)?;
+            let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
+            let condition = conditions.iter().find(|c| c["type"] == kind).context("no such condition")?;
+            ensure!(condition["reason"] == reason, "{condition}");
+            Ok(Some(condition["message"].as_str().unwrap_or_default().to_owned()))
+        })
+        .await
     }
 
     /// Deletes it and waits until it and everything in it is gone.

@@ -1,19 +1,16 @@
 //! Weights from a hub into a pod: fetched by our own binary, on after a kill where it was, and its refusals in the model's status.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::asker::Asker;
-use e2e::assets::engine;
 use e2e::hub::{Hub, Repository};
 use e2e::images::Profile;
 use e2e::namespace::Namespace;
 use e2e::portfolio::Portfolio;
+use e2e::weights::{FILE, Weights};
 use e2e::{Cluster, skip, until};
-use serde_json::Value;
 
-const FILE: &str = "smol-Q4_1.gguf";
 /// The kubelet waits longer after each failure; two are enough for every case here.
 const TOLD: Duration = Duration::from_secs(60);
 /// What a kill may cost: some MiB on each of a few connections.
@@ -26,35 +23,6 @@ fn model(name: &str, hub: &Hub, source: &str) -> String {
          engine: {{kind: LlamaCpp, args: [--ctx-size, '512', --threads, '2', --no-ui, --offline, --cache-ram, '0'], env: [{{name: HF_ENDPOINT, value: '{}'}}]}}}}}}\n",
         hub.url()
     )
-}
-
-/// A folder with the real model's file, gone at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    async fn with_the_model() -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("llm-portfolio-hub-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        std::fs::copy(engine::model().await?, folder.join(FILE))?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
-
-async fn told(ns: &Namespace, name: &str, reason: &str) -> Result<String> {
-    until(&format!("{name} tells {reason}"), TOLD, async || {
-        let object: Value = serde_json::from_str(&ns.kubectl(&["get", &format!("mdep/{name}"), "-o", "json"]).await?)?;
-        let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
-        let ready = conditions.iter().find(|c| c["type"] == "Ready").context("no Ready")?;
-        ensure!(ready["reason"] == reason, "{ready}");
-        Ok(Some(ready["message"].as_str().unwrap_or_default().to_owned()))
-    })
-    .await
 }
 
 /// The id of the running container that fetches.
@@ -77,9 +45,9 @@ async fn a_model_of_the_hub_is_fetched_once_and_on_where_a_kill_left_it() -> Res
     };
     let installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
     let ns = cluster.namespace("fetch").await?;
-    let folder = Folder::with_the_model().await?;
-    let size = std::fs::metadata(folder.0.join(FILE))?.len();
-    let repository = Repository::new("org/smol", &folder.0);
+    let folder = Weights::in_a_folder().await?;
+    let size = std::fs::metadata(folder.file())?.len();
+    let repository = Repository::new("org/smol", folder.path());
     let hub = Hub::on(local.listen(0)?, Some(local.listen(0)?), repository).await?;
 
     // Every connection breaks after 4 MiB, so that there is a middle to kill it in.
@@ -109,7 +77,7 @@ async fn a_model_of_the_hub_is_fetched_once_and_on_where_a_kill_left_it() -> Res
 
     let gone = format!("hf://org/smol@v9/{FILE}");
     ns.apply(&model("no-revision", &hub, &gone)).await?;
-    let message = told(&ns, "no-revision", "RevisionNotFound").await?;
+    let message = ns.told("mdep/no-revision", "Ready", "RevisionNotFound", TOLD).await?;
     println!("no-revision: {message}");
     assert!(
         message.starts_with("spec.selfHosted.source.uri: org/smol has no revision v9; name a branch"),
@@ -118,7 +86,7 @@ async fn a_model_of_the_hub_is_fetched_once_and_on_where_a_kill_left_it() -> Res
 
     hub.set(|script| script.is_gated = true);
     ns.apply(&model("gated", &hub, &source)).await?;
-    let message = told(&ns, "gated", "GatedModel").await?;
+    let message = ns.told("mdep/gated", "Ready", "GatedModel", TOLD).await?;
     println!("gated: {message}");
     assert!(
         message.contains("and set spec.selfHosted.source.secretRef to a token of that account"),

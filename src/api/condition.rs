@@ -19,6 +19,8 @@ pub enum Kind {
     Accepted,
     /// The credentials Secret exists, has its key, and the provider accepts it.
     CredentialsResolved,
+    /// The weights are in the cache that the specification asks for.
+    ModelCached,
     /// The inference pods run and answer.
     WorkloadReady,
     /// Everything the object names exists.

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cache::Cache;
 use super::placement::{self, Claim, Rollout, Spread};
 use super::routing_policy::DURATION;
 use super::{money::Usd, resources};
@@ -174,10 +175,16 @@ pub struct KeyRef {
 /// A model served by pods of ours.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.cache) || (has(self.source) && self.source.uri.matches('^(hf|s3|gs|az|https)://'))")
+    .message("cache keeps what is fetched, from hf://, s3://, gs://, az:// or https://: name such a source, or remove cache").field_path(".cache"))]
 pub struct SelfHosted {
     /// Where the weights come from. May be absent when the engine's image already holds the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
+    /// Fetches the weights once into a volume that all pods, and other ModelDeployments of the same source, read. Default: each pod gets its
+    /// own. Example: `{storageClassName: shared}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// What serves the model.
     pub engine: Engine,
     /// What it runs on. Without it the pods ask for no device.
@@ -396,7 +403,7 @@ pub struct ModelDeploymentStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` says whether the model serves; `Accepted`, `CredentialsResolved` and `WorkloadReady` say why not.
+    /// `Ready` says whether the model serves; `Accepted`, `CredentialsResolved`, `ModelCached` and `WorkloadReady` say why not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

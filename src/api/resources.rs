@@ -26,6 +26,15 @@ pub(super) fn requirements(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// An amount of storage.
+pub(super) fn bytes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "maxLength": 32,
+        "pattern": r"^([0-9]+(\.[0-9]+)?)(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+    })
+}
+
 /// A pod template, whose own schema would be longer than all of ours together. The operator refuses what Kubernetes does not know in it.
 pub(super) fn pod_template(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "maxProperties": 2, "x-kubernetes-preserve-unknown-fields": true })

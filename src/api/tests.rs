@@ -71,6 +71,17 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
                 "{selfHosted: {engine: {kind: VLLM}, accelerator: {claim: {deviceClassName: gpu.example.com, count: 2, selectors: ['true']}}}}",
             ),
         ),
+        (
+            "a cache of its own",
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'hf://a/b'}, cache: {storageClassName: shared, size: 40Gi, accessMode: ReadWriteOnce}}}",
+            ),
+        ),
+        (
+            "a cache in a claim",
+            model("m", "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'hf://a/b'}, cache: {claim: models}}}"),
+        ),
         ("null for absent", model("m", "{api: null, selfHosted: {engine: {kind: VLLM}}}")),
         (
             "one target with weight",
@@ -124,6 +135,24 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             ),
             "spec.selfHosted.source.secretRef",
             "secretRef.key names the token for hf://",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'pvc://a/b'}, cache: {}}}"),
+            "spec.selfHosted.cache",
+            "cache keeps what is fetched",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM}, cache: {size: 1Gi}}}"),
+            "spec.selfHosted.cache",
+            "cache keeps what is fetched",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'hf://a/b'}, cache: {claim: models, accessMode: ReadWriteOnce}}}",
+            ),
+            "spec.selfHosted.cache.claim",
+            "claim names a volume that is there",
         ),
         (model(&"a".repeat(53), "{selfHosted: {engine: {kind: VLLM}}}"), "", name),
         (model("1a", "{selfHosted: {engine: {kind: VLLM}}}"), "", name),

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::core::object::HasStatus;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -109,6 +109,8 @@ stores! {
     budgets: PodDisruptionBudget,
     /// Templates of claims for devices, of ours.
     claims: ResourceClaimTemplate,
+    /// Claims for volumes, of ours.
+    volumes: PersistentVolumeClaim,
     /// Jobs of ours.
     jobs: Job,
     /// Pods of ours.
@@ -185,20 +187,42 @@ impl Cluster {
             .api::<K>(&key.namespace)
             .patch(&key.name, &parameters, &Patch::Apply(&body))
             .await;
-        let applied = applied.map_err(|error| match error {
-            kube::Error::Api(status) if is_terminating(&status) => Error::Terminating {
-                kind: K::kind(&()).into_owned(),
-                key: key.clone(),
-            },
-            kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => Error::Refused {
-                kind: K::kind(&()).into_owned(),
-                key: key.clone(),
-                message: status.message.clone(),
-            },
-            error => failed::<K>("applying", &key)(error),
-        })?;
+        let applied = applied.map_err(refusal::<K>("applying", &key))?;
         tracing::info!(kind = %K::kind(&()), %key, "applied");
         Ok(known.remember(applied))
+    }
+
+    /// Makes an object that never changes afterwards, unless one of its name is there already, and returns it.
+    ///
+    /// # Errors
+    /// As `apply`.
+    pub async fn make_once<K: Owned>(&self, desired: &K) -> Result<Arc<K>, Error> {
+        let key = Key::of(desired);
+        let known = K::known(&self.stores);
+        if let Some(live) = known.get(&key) {
+            return Ok(live);
+        }
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let api = self.api::<K>(&key.namespace);
+        let made = match api.create(&parameters, desired).await {
+            // Made by a reconcile whose write has not come back, or by somebody else.
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                let live = api.get(&key.name).await.map_err(failed::<K>("reading", &key))?;
+                if !is_ours(&live, desired) {
+                    return Err(Error::NameTaken {
+                        kind: K::kind(&()).into_owned(),
+                        key,
+                    });
+                }
+                live
+            }
+            made => made.map_err(refusal::<K>("making", &key))?,
+        };
+        tracing::info!(kind = %K::kind(&()), %key, "made");
+        Ok(known.remember(made))
     }
 
     /// Applies the object, or removes the one of that name when there should be none.
@@ -335,6 +359,21 @@ fn ready(status: &Value) -> Option<(String, String, String)> {
     let ready = status["conditions"].as_array()?.iter().find(|c| c["type"] == "Ready")?;
     let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
     Some((text("status"), text("reason"), text("message")))
+}
+
+/// What a write that the server did not carry out means.
+fn refusal<K: Resource<DynamicType = ()>>(action: &'static str, key: &Key) -> impl FnOnce(kube::Error) -> Error {
+    let key = key.clone();
+    let kind = K::kind(&()).into_owned();
+    move |error| match error {
+        kube::Error::Api(status) if is_terminating(&status) => Error::Terminating { kind, key },
+        kube::Error::Api(status) if [400, 403, 422].contains(&status.code) => Error::Refused {
+            kind,
+            key,
+            message: status.message.clone(),
+        },
+        error => failed::<K>(action, &key)(error),
+    }
 }
 
 pub(super) fn failed<K: Resource<DynamicType = ()>>(action: &'static str, key: &Key) -> impl FnOnce(kube::Error) -> Error {

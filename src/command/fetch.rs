@@ -1,12 +1,14 @@
 //! `portfolio fetch`: a model's weights into a folder. Exits with 0 when they are there, with 1 when a person must act, and with 2 when time
 //! may heal it; it then goes on where it stopped.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use axum::{Json, Router};
 use clap::{Args, ValueEnum};
 
 use crate::cluster;
@@ -54,6 +56,9 @@ pub struct Flags {
     /// Where to keep how far it is, as JSON.
     #[arg(long, value_name = "PATH", env = "STATUS_FILE")]
     status_file: Option<PathBuf>,
+    /// Where to answer HTTP requests with how far it is, as JSON, such as 0.0.0.0:8082. Whoever can connect may ask.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// Where to write how it ended, as JSON; in pods /dev/termination-log.
     #[arg(long, value_name = "PATH", env = "TERMINATION_FILE")]
     termination_file: Option<PathBuf>,
@@ -95,7 +100,7 @@ async fn carry_out(flags: Flags, environment: Environment) -> anyhow::Result<u8>
                 display: Display::new(flags.progress.style()),
                 status: flags.status_file.map(|path| StatusFile::new(path, cluster::now)),
             };
-            fill(&location, to, &options, tellers).await?
+            fill(&location, to, &options, tellers, flags.listen).await?
         }
         (Ok(location), _) => plan(&location, &options).await?,
     };
@@ -133,9 +138,18 @@ fn document(listing: &Listing) -> anyhow::Result<String> {
     serde_json::to_string_pretty(&document).context("writing the plan")
 }
 
-async fn fill(location: &Location, to: &Path, options: &Options, mut tellers: Tellers) -> anyhow::Result<Result<Ending, Failure>> {
+async fn fill(
+    location: &Location,
+    to: &Path,
+    options: &Options,
+    mut tellers: Tellers,
+    listen: Option<SocketAddr>,
+) -> anyhow::Result<Result<Ending, Failure>> {
     let stop = start::stop_on_signals()?;
     let meter = Arc::new(Meter::new(location.to_string(), cluster::now()));
+    if let Some(address) = listen {
+        answer(address, Arc::clone(&meter)).await?;
+    }
     let mut look = tokio::time::interval(LOOK);
     let filled: Result<Marker, Failure> = {
         let filling = fetch::run(location, to, options, &meter);
@@ -152,6 +166,16 @@ async fn fill(location: &Location, to: &Path, options: &Options, mut tellers: Te
     let ended = filled.map(|marker| Ending::complete(&marker, &standing));
     tellers.end(&standing, &ended);
     Ok(ended)
+}
+
+/// Answers every request with how far it is, until the process ends.
+async fn answer(address: SocketAddr, meter: Arc<Meter>) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on --listen {address}"))?;
+    let app = Router::new().fallback(async move || Json(meter.standing()));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    Ok(())
 }
 
 impl Progress {

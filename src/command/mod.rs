@@ -3,6 +3,7 @@
 mod check;
 mod crds;
 mod evaluate;
+mod evict;
 mod fetch;
 mod files;
 mod gateway;
@@ -28,6 +29,8 @@ pub enum Command {
     Evaluate(evaluate::Flags),
     /// Fetches a model's weights into a folder: verified, and where an earlier one stopped.
     Fetch(fetch::Flags),
+    /// Removes a folder that fetches filled, and no other.
+    Evict(evict::Flags),
     /// Checks files offline: exits with 1 and names file, line, field and remedy when the cluster would refuse something.
     Check(check::Check),
     /// Prints every object that the operator would apply for some files.
@@ -48,6 +51,7 @@ impl Command {
             Self::Gateway(flags) => gateway::run(flags),
             Self::Evaluate(flags) => evaluate::run(flags),
             Self::Fetch(flags) => fetch::run(flags),
+            Self::Evict(flags) => evict::run(&flags),
             Self::Check(check) => check.run(),
             Self::Render(render) => render.run(),
             Self::Serve(serve) => serve.run(),

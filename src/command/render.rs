@@ -1,12 +1,14 @@
 //! `portfolio render`: every object that the operator would apply for these files, made by the operator's own plans. Nothing is contacted.
 //! Owner references need the cluster's uids and are left out; credentials are named, never printed.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use serde::Serialize;
@@ -20,7 +22,7 @@ use crate::plan::evaluation::job::{self, Runner};
 use crate::plan::evaluation::run::Evaluation;
 use crate::plan::names::Key;
 use crate::plan::serving::{self, Installation, Serving};
-use crate::plan::{backend, fingerprint};
+use crate::plan::{backend, cache, fingerprint};
 
 use super::files::Files;
 
@@ -69,17 +71,21 @@ impl Render {
         if portfolio.errors() > 0 {
             return Err(portfolio.findings);
         }
-        let of_models = portfolio.models.iter().flat_map(|md| self.of_model(&md.object, settings));
+        let models: Vec<Arc<ModelDeployment>> = portfolio.models.iter().map(|m| Arc::new(m.object.clone())).collect();
+        let of_models = models.iter().flat_map(|md| self.of_model(md, settings));
+        // Shared ones once.
+        let of_caches: BTreeMap<Key, Vec<Value>> = models.iter().filter_map(|md| self.of_cache(md, &models, settings)).collect();
         let of_evaluations = portfolio
             .evaluations
             .iter()
             .filter_map(|job| self.next_run(&job.object, &portfolio));
-        Ok(of_models.chain(of_evaluations).collect())
+        Ok(of_models.chain(of_caches.into_values().flatten()).chain(of_evaluations).collect())
     }
 
     fn of_model(&self, md: &ModelDeployment, settings: &Settings) -> Vec<Value> {
         match (&md.spec.self_hosted, &md.spec.api) {
             (Some(own), _) => {
+                let held = cache::wanted(md, own).map(|wanted| wanted.held(&wanted.unlisted()));
                 let installation = Installation {
                     settings,
                     gateway_namespace: &self.gateway_namespace,
@@ -92,7 +98,7 @@ impl Render {
                     claim,
                     network,
                     budget,
-                }) = serving::plan(md, own, installation)
+                }) = serving::plan(md, own, installation, held.as_ref())
                 else {
                     return vec![];
                 };
@@ -118,6 +124,28 @@ impl Render {
             }
             (None, None) => vec![],
         }
+    }
+
+    /// The claim and the Jobs of the cache that a model asks for. What only the source knows is told in its place.
+    fn of_cache(&self, md: &ModelDeployment, models: &[Arc<ModelDeployment>], settings: &Settings) -> Option<(Key, Vec<Value>)> {
+        let own = md.spec.self_hosted.as_ref()?;
+        let wanted = cache::wanted(md, own)?;
+        let listed = wanted.unlisted();
+        let mut claim = wanted.claim(&listed, &wanted.share(md, models).ok()?, None).ok()?;
+        let is_sized = models
+            .iter()
+            .any(|other| cache::name(other).as_ref() == Some(&wanted.key) && cache::size(other).is_some());
+        if let Some(resources) = claim
+            .as_mut()
+            .filter(|_| !is_sized)
+            .and_then(|claim| claim.spec.as_mut()?.resources.as_mut())
+        {
+            let size = Quantity("(what the source's files need, and a twentieth more)".to_owned());
+            resources.requests = Some([("storage".to_owned(), size)].into());
+        }
+        let fill = wanted.fill(&listed, &serving::place(own, settings), &self.image);
+        let jobs = [document(&wanted.list(&self.image)), document(&fill)];
+        Some((wanted.key, claim.iter().map(document).chain(jobs).collect()))
     }
 
     /// The Job of the next run, unless runs are suspended or a target is not in the files.
@@ -202,6 +230,27 @@ mod tests {
             "(copied from Secret demo/provider, key api-key)"
         );
         assert!(!serde_json::to_string(&objects).unwrap().contains("sk-demo"));
+    }
+
+    #[test]
+    fn the_cache_of_two_models_is_rendered_once_with_what_only_the_source_knows_in_words() {
+        let scratch = crate::fetch::tests::Scratch::new();
+        let file = scratch.path().join("models.yaml");
+        let model = |name: &str| {
+            format!(
+                "---\napiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: {name}, namespace: a}}\n\
+                 spec: {{selfHosted: {{source: {{uri: 'hf://org/smol/m.gguf'}}, engine: {{kind: LlamaCpp}}, cache: {{}}}}}}\n"
+            )
+        };
+        std::fs::write(&file, model("one") + &model("two")).unwrap();
+        let objects = render(&["-f", file.to_str().unwrap()]).unwrap();
+        let of = |kind: &str| objects.iter().filter(|o| o["kind"] == kind).collect::<Vec<_>>();
+        assert_eq!(
+            (of("Deployment").len(), of("PersistentVolumeClaim").len(), of("Job").len()),
+            (2, 1, 2)
+        );
+        let storage = &of("PersistentVolumeClaim")[0]["spec"]["resources"]["requests"]["storage"];
+        assert_eq!(storage, "(what the source's files need, and a twentieth more)");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::plan::serving::Installation;
 use crate::plan::{Invalid, model};
 
 use super::probe::Prober;
+use super::progress::Progresses;
 
 /// The shortest and the longest wait before something that only time can heal is looked at again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
@@ -37,6 +38,8 @@ pub struct Context {
     pub image: String,
     /// Asks providers.
     pub prober: Prober,
+    /// Asks fetches.
+    pub progress: Progresses,
 }
 
 /// What can go wrong in a reconcile: only the infrastructure. A wrong spec is a status.

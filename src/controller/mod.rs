@@ -1,11 +1,13 @@
 //! Effects: each controller reads, lets a plan decide, writes, and reports, and its `reconcile` reads as the story of its object. Only the
 //! holder of the lease runs them.
 
+mod cache;
 mod context;
 mod eval_job;
 mod model_deployment;
 mod orphans;
 mod probe;
+mod progress;
 mod routing_policy;
 mod run;
 

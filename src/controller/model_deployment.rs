@@ -18,11 +18,12 @@ use kube::runtime::controller::Action;
 use crate::api::ModelDeployment;
 use crate::api::model_deployment::{ApiSource, SelfHosted};
 use crate::cluster;
-use crate::plan::Invalid;
 use crate::plan::backend::{self, Answer, Credential};
 use crate::plan::names::{self, Key};
 use crate::plan::serving::{self, Decision, Devices, Observed, Rollout, Serving};
+use crate::plan::{self, Invalid};
 
+use super::cache::{self, Standing};
 use super::context::{Context, Error, resync, retry, taken};
 
 /// How often a provider that answered is asked again, so that a revoked key is noticed without traffic.
@@ -62,6 +63,17 @@ pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Res
 /// A model on our own machines: its children, and what they say.
 async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<Action, Error> {
     let now = cx.now();
+    let held = match cache::hold(md, own, cx).await? {
+        Standing::NotWanted => None,
+        Standing::Held(held, said) => Some((held, said)),
+        Standing::Refused(invalid) => return cx.refuse(md, &invalid, now).await,
+        Standing::Waiting(waiting, again) => {
+            let live = cx.cluster.stores.deployments.get(&child(md));
+            let status = plan::cache::status(md, own, &waiting, live.as_deref(), now);
+            cx.cluster.set_status(md, status).await?;
+            return Ok(again);
+        }
+    };
     let Serving {
         mut deployment,
         takes,
@@ -69,7 +81,7 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
         claim,
         network,
         budget,
-    } = match serving::plan(md, own, cx.installation()) {
+    } = match serving::plan(md, own, cx.installation(), held.as_ref().map(|(held, _)| held)) {
         Ok(serving) => serving,
         Err(invalid) => return cx.refuse(md, &invalid, now).await,
     };
@@ -105,6 +117,7 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
         Observed {
             deployment: &live,
             pods: &pods,
+            cached: held.as_ref().map(|(_, said)| said),
         },
         now,
     );

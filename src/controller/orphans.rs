@@ -1,6 +1,7 @@
-//! Two chores over all ModelDeployments at once: removing backend Secrets whose model is gone, and following the Secrets that specs name.
+//! Chores over all ModelDeployments at once: removing backend Secrets whose model is gone and caches that nobody uses, and following the
+//! Secrets that specs name.
 //!
-//! Needs: secrets watch (named); in the gateway's namespace secrets list, watch, delete.
+//! Needs: what `cache` does; secrets watch (named); in the gateway's namespace secrets list, watch, delete.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::cluster::secrets::Followed;
 use crate::plan::backend;
 use crate::plan::names::Key;
 
-use super::Context;
+use super::{Context, cache};
 
 /// Does the chores whenever models or backend Secrets move, until the stream of moves ends.
 pub(super) async fn run(cx: Arc<Context>, followed: Followed, moves: impl Stream<Item = ()> + Send) {
@@ -28,6 +29,9 @@ pub(super) async fn run(cx: Arc<Context>, followed: Followed, moves: impl Stream
             if let Err(error) = cx.cluster.prune::<Secret>(&orphan).await {
                 tracing::warn!(%error, "a backend Secret whose model is gone could not be removed; it is tried again");
             }
+        }
+        if let Err(error) = cache::sweep(&cx).await {
+            tracing::warn!(%error, "a cache that nobody uses could not be removed; it is tried again");
         }
         if moves.next().await.is_none() {
             return;

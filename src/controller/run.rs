@@ -1,7 +1,7 @@
 //! Which moves wake which controller.
 //!
 //! ```text
-//! ModelDeployment ◄─ itself, its children, its pods, its credentials Secret, its backend Secret
+//! ModelDeployment ◄─ itself, its children, its pods, its credentials Secret, its backend Secret, the objects of its cache
 //! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
 //! RoutingPolicy   ◄─ itself, and every ModelDeployment, EvalJob and EndpointSlice (all policies: they are few, and an unchanged one is silent)
 //! ```
@@ -16,7 +16,7 @@ use futures::stream::{SelectAll, select_all};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -30,11 +30,12 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::secrets::Followed;
 use crate::cluster::watch::Feed;
 use crate::cluster::{self, Cluster, Connection, Stores};
-use crate::plan::backend;
-use crate::plan::names::{BACKEND_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL};
+use crate::plan::names::{BACKEND_LABEL, CACHE_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL};
+use crate::plan::{backend, cache};
 
 use super::context::{Context, on_error};
 use super::probe::Prober;
+use super::progress::Progresses;
 use super::{eval_job, model_deployment, orphans, routing_policy};
 
 /// Reconciles that run at once, per kind.
@@ -78,7 +79,8 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let mut networks = Feed::<NetworkPolicy>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
     let mut budgets = Feed::<PodDisruptionBudget>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
     let mut claims = Feed::<ResourceClaimTemplate>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
-    let mut jobs = Feed::<Job>::everywhere(&client, &format!("{ours},{EVAL_JOB_LABEL}"));
+    let mut volumes = Feed::<PersistentVolumeClaim>::everywhere(&client, &format!("{ours},{CACHE_LABEL}"));
+    let mut jobs = Feed::<Job>::everywhere(&client, &ours);
     let mut pods = Feed::<Pod>::everywhere(&client, &ours);
     let mut slices = Feed::<EndpointSlice>::everywhere(&client, MODEL_LABEL);
     let mut backends = Feed::<Secret>::within(&client, &setup.gateway_namespace, BACKEND_LABEL);
@@ -92,6 +94,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         networks: networks.known(),
         budgets: budgets.known(),
         claims: claims.known(),
+        volumes: volumes.known(),
         jobs: jobs.known(),
         pods: pods.known(),
         slices: slices.known(),
@@ -110,12 +113,22 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         gateway_url: setup.gateway_url,
         image: setup.image,
         prober: Prober::new()?,
+        progress: Progresses::new(),
     });
 
     let (secret_moved, secrets_moved) = unbounded::<Key>();
     let by_secret = {
         let known = models.known();
         secrets_moved.flat_map(move |secret| futures::stream::iter(models_naming(&known.all(), &secret)))
+    };
+    let by_cache = {
+        let known = models.known();
+        let moved = select_all([
+            cache_of(volumes.subscribe()).boxed(),
+            cache_of(jobs.subscribe()).boxed(),
+            cache_of(pods.subscribe()).boxed(),
+        ]);
+        moved.flat_map(move |cache| futures::stream::iter(models_reading(&known.all(), &cache)))
     };
     let model_triggers: Triggers<ModelDeployment> = select_all([
         labelled(deployments.subscribe(), MODEL_LABEL).boxed(),
@@ -129,6 +142,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
             .filter_map(async |secret| backend::model_of(&secret).map(|model| reference(&model)))
             .boxed(),
         by_secret.boxed(),
+        by_cache.boxed(),
     ]);
     let by_model = {
         let known = evaluations.known();
@@ -150,6 +164,10 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let chores = gathered(select_all([
         models.subscribe().map(drop).boxed(),
         backends.subscribe().map(drop).boxed(),
+        volumes.subscribe().map(drop).boxed(),
+        cache_of(jobs.subscribe()).map(drop).boxed(),
+        // The last to read one may be gone.
+        deployments.subscribe().map(drop).boxed(),
     ]));
 
     let config = || controller::Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);
@@ -174,6 +192,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     tokio::join!(
         networks.start(),
         budgets.start(),
+        volumes.start(),
         jobs.start(),
         pods.start(),
         slices.start(),
@@ -260,6 +279,16 @@ where
         let name = child.labels().get(label)?;
         Some(ObjectRef::new(name).within(&child.namespace()?))
     })
+}
+
+/// The caches that moves are about.
+fn cache_of<C: Resource + Send + Sync + 'static>(moved: impl Stream<Item = Arc<C>> + Send + 'static) -> impl Stream<Item = Key> + Send {
+    moved.filter_map(async move |object| Some(Key::new(object.namespace()?, object.labels().get(CACHE_LABEL)?)))
+}
+
+fn models_reading(models: &[Arc<ModelDeployment>], cache: &Key) -> Vec<ObjectRef<ModelDeployment>> {
+    let reads_it = |md: &&Arc<ModelDeployment>| cache::name(md).as_ref() == Some(cache);
+    models.iter().filter(reads_it).map(|md| reference(&Key::of(&**md))).collect()
 }
 
 fn reference<K: Resource<DynamicType = ()>>(key: &Key) -> ObjectRef<K> {

@@ -16,6 +16,7 @@ use crate::testing::{Fault, Server};
 
 use super::context::{Context, Error};
 use super::probe::Prober;
+use super::progress::Progresses;
 use super::{eval_job, model_deployment, routing_policy};
 
 const MODELS: &str = "/apis/llmportfolio.dev/v1alpha1/namespaces/claims/modeldeployments";
@@ -104,6 +105,7 @@ fn started(server: &Server) -> Arc<Context> {
         gateway_url: "http://gateway.llm".to_owned(),
         image: "localhost/portfolio:dev".to_owned(),
         prober: Prober::new().unwrap(),
+        progress: Progresses::new(),
     })
 }
 
@@ -155,6 +157,123 @@ async fn converges<F: Future<Output = Result<Action, Error>>>(reconcile: impl Fn
 #[tokio::test]
 async fn a_self_hosted_model_converges_from_a_crash_at_any_write() {
     converges(|server, cx| model(server, "triage", cx)).await;
+}
+
+const CACHED: &str = "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: cached, namespace: claims}
+spec: {selfHosted: {source: {uri: 'hf://org/smol@main/smol.gguf'}, engine: {kind: LlamaCpp}, cache: {}}}
+";
+const JOBS: &str = "/apis/batch/v1/namespaces/claims/jobs/";
+const VOLUMES: &str = "/api/v1/namespaces/claims/persistentvolumeclaims/";
+
+/// What the cluster does: the Jobs of caches end well, the one that lists with what it found.
+fn jobs_end(server: &Server) {
+    let done =
+        json!({ "status": { "conditions": [{ "type": "Complete", "status": "True", "lastTransitionTime": "2026-01-01T00:10:00Z" }] } });
+    for path in server
+        .contents()
+        .into_keys()
+        .filter(|path| path.starts_with(&format!("{JOBS}cache-")))
+    {
+        server.change(&path, done.clone());
+        let job = path.rsplit('/').next().unwrap();
+        let Some(cache) = job.strip_suffix("-list") else { continue };
+        server.put(&format!(
+            "
+apiVersion: v1
+kind: Pod
+metadata: {{name: {job}-x, namespace: claims, labels: {{llmportfolio.dev/cache: {cache}, batch.kubernetes.io/job-name: {job}}}}}
+status: {{containerStatuses: [{{name: fetch, image: '', imageID: '', ready: false, restartCount: 0,
+  state: {{terminated: {{exitCode: 0, message: '{{\"revision\": \"{}\", \"bytes\": 100}}'}}}}}}]}}
+",
+            "0e9e39f249a16976918f6564b8830bc894c89659"
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_model_with_a_cache_converges_from_a_crash_at_any_write_and_makes_no_pods_before_it_is_filled() {
+    const ENGINE: &str = "/apis/apps/v1/namespaces/claims/deployments/cached-engine";
+    let server = || {
+        let server = Server::default();
+        server.put(CACHED);
+        server
+    };
+    // To the end, with a process started anew for each reconcile, one of whose writes may fail.
+    let lives = async |fault: Option<(usize, Fault)>| -> (BTreeMap<String, Value>, usize) {
+        let server = server();
+        if let Some((number, fault)) = fault {
+            server.fail(number, fault);
+        }
+        let mut writes = 0;
+        for _ in 0..8 {
+            let is_held = server.contents().keys().any(|path| path.ends_with("-fill"));
+            model(server.clone(), "cached", started(&server)).await.ok();
+            writes += server.requests().iter().filter(|request| !request.starts_with("GET")).count();
+            assert!(
+                is_held || server.get::<Value>(ENGINE).is_none(),
+                "no pods before the weights are there"
+            );
+            jobs_end(&server);
+        }
+        server.requests();
+        model(server.clone(), "cached", started(&server)).await.unwrap();
+        assert_eq!(server.requests(), Vec::<String>::new(), "a settled object is silent");
+        (server.contents(), writes)
+    };
+    let (expected, writes) = lives(None).await;
+    let kinds = |part: &str| expected.keys().filter(|path| path.contains(part)).count();
+    assert_eq!(
+        (kinds(JOBS), kinds(VOLUMES), kinds(ENGINE)),
+        (1, 1, 1),
+        "the Job that listed is gone: {:?}",
+        expected.keys()
+    );
+    let cached = &expected[&format!("{MODELS}/cached")]["status"]["conditions"];
+    let said = cached.as_array().unwrap().iter().find(|c| c["type"] == "ModelCached").unwrap();
+    assert_eq!((&said["status"], &said["reason"]), (&json!("True"), &json!("Cached")));
+    for fault in [Fault::Refused, Fault::AnswerLost] {
+        for number in 0..writes {
+            assert_eq!(lives(Some((number, fault))).await.0, expected, "{fault:?} at write {number}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_models_of_one_source_fetch_once_and_the_last_one_to_go_takes_the_cache_along() {
+    let server = Server::default();
+    server.put(CACHED);
+    server.put(&CACHED.replace("name: cached", "name: second"));
+    for _ in 0..3 {
+        for name in ["cached", "second"] {
+            model(server.clone(), name, started(&server)).await.unwrap();
+        }
+        jobs_end(&server);
+    }
+    let contents = server.contents();
+    let count = |part: &str| contents.keys().filter(|path| path.contains(part)).count();
+    assert_eq!((count(JOBS), count(VOLUMES), count("-engine")), (1, 1, 6), "{:?}", contents.keys());
+
+    let sweep = async |server: &Server| {
+        super::cache::sweep(&started(server)).await.unwrap();
+        server.requests()
+    };
+    server.requests();
+    server.remove(&format!("{MODELS}/cached"));
+    assert_eq!(sweep(&server).await, Vec::<String>::new());
+    server.remove(&format!("{MODELS}/second"));
+    assert_eq!(sweep(&server).await, Vec::<String>::new(), "their pods are there still");
+    for name in ["cached", "second"] {
+        server.remove(&format!("/apis/apps/v1/namespaces/claims/deployments/{name}-engine"));
+    }
+    let removed = sweep(&server).await;
+    assert!(
+        removed.len() == 2 && removed.iter().all(|request| request.starts_with("DELETE")),
+        "{removed:?}"
+    );
+    assert_eq!(sweep(&server).await, Vec::<String>::new());
 }
 
 #[tokio::test]

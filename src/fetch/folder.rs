@@ -209,6 +209,11 @@ impl Folder {
     }
 }
 
+/// Whether a fetch was at work in a folder: its lock stays.
+pub(super) fn is_filled_by_fetches(path: &Path) -> bool {
+    path.join(LOCK).is_file()
+}
+
 /// Readers see the old content or the new one, and nothing else.
 pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use io::Write;

@@ -11,6 +11,7 @@
 
 mod bucket;
 mod display;
+mod evict;
 mod failure;
 mod folder;
 mod hub;
@@ -40,6 +41,7 @@ use k8s_openapi::jiff::Timestamp;
 use ring::digest;
 
 pub use display::{Display, Style};
+pub use evict::evict;
 pub use failure::{Failure, Reason};
 pub use folder::{Marker, free_bytes};
 pub use listing::{Check, FilePath, Listing, RemoteFile};

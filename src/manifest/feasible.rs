@@ -14,6 +14,7 @@ use crate::api::eval_job::Scorer;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::Invalid;
+use crate::plan::cache;
 use crate::plan::evaluation::check;
 use crate::plan::names::{ENDPOINT_ANNOTATION, Key};
 use crate::plan::serving::{self, Installation};
@@ -54,9 +55,16 @@ impl Portfolio {
             gateway_namespace: "",
             image: "localhost/portfolio:dev",
         };
+        let models: Vec<Arc<ModelDeployment>> = self.models.iter().map(|m| Arc::new(m.object.clone())).collect();
         for model in &self.models {
             if let Some(own) = &model.object.spec.self_hosted
-                && let Err(invalid) = serving::plan(&model.object, own, installation)
+                && let Err(invalid) = serving::plan(&model.object, own, installation, None)
+            {
+                self.findings.push(model.origin.finding(Severity::Error, invalid));
+            }
+            if let Some(own) = &model.object.spec.self_hosted
+                && let Some(wanted) = cache::wanted(&model.object, own)
+                && let Err(invalid) = wanted.share(&model.object, &models)
             {
                 self.findings.push(model.origin.finding(Severity::Error, invalid));
             }
@@ -68,7 +76,6 @@ impl Portfolio {
                 self.findings.push(model.origin.finding(Severity::Error, invalid));
             }
         }
-        let models: Vec<Arc<ModelDeployment>> = self.models.iter().map(|m| Arc::new(m.object.clone())).collect();
         for written in &self.evaluations {
             let job = &written.object;
             // What is missing is a warning of its own.

@@ -2,11 +2,14 @@
 //! statuses and route tables are what comes out. Imports `api` only.
 
 pub mod backend;
+pub mod cache;
 pub mod evaluation;
+mod fetcher;
 pub mod fingerprint;
 pub mod model;
 pub mod names;
 pub mod pods;
+pub mod quantity;
 mod restricted;
 pub mod routing;
 pub mod serving;

@@ -18,6 +18,16 @@ pub const MODEL_LABEL: &str = "llmportfolio.dev/model";
 pub const EVAL_JOB_LABEL: &str = "llmportfolio.dev/eval-job";
 /// Annotation of an evaluation's Job: a JSON object of the fingerprint of each target when the run started.
 pub const EVALUATED_ANNOTATION: &str = "llmportfolio.dev/evaluated";
+/// Label of everything that keeps weights; its value is the name of the cache. ModelDeployments of one namespace may share one.
+pub const CACHE_LABEL: &str = "llmportfolio.dev/cache";
+/// Annotation of a Deployment: the cache that its pods read.
+pub const CACHE_ANNOTATION: &str = "llmportfolio.dev/cache";
+/// Annotation of what keeps weights: where they come from.
+pub const SOURCE_ANNOTATION: &str = "llmportfolio.dev/source";
+/// Annotation of the Job that fetches weights: the commit, or what stands for one, that it fetches.
+pub const REVISION_ANNOTATION: &str = "llmportfolio.dev/revision";
+/// Annotation of the Job that fetches weights: how many bytes they are.
+pub const BYTES_ANNOTATION: &str = "llmportfolio.dev/bytes";
 /// Label of backend Secrets; its value is the namespace of the ModelDeployment.
 pub const BACKEND_LABEL: &str = "llmportfolio.dev/backend";
 /// Label of Secrets that hold the hash of a client's API key; its value is `true`.

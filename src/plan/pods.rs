@@ -36,6 +36,8 @@ pub struct Words {
     pub memory: &'static str,
     /// Where its volume claims are named.
     pub volumes: &'static str,
+    /// Where what it fetches is named.
+    pub source: &'static str,
     /// Where containers beside it are written.
     pub others: &'static str,
 }
@@ -68,6 +70,18 @@ fn unscheduled(pod: &Pod, all: &[&Pod], words: &Words) -> Option<Trouble> {
             reason: "VolumeClaimNotFound",
             message: format!(
                 "PersistentVolumeClaim {namespace}/{claim} does not exist; create it, or name another in {}",
+                words.volumes
+            ),
+            stalled: false,
+        });
+    }
+    if why.contains("unbound immediate PersistentVolumeClaims") {
+        let namespace = pod.namespace().unwrap_or_default();
+        return Some(Trouble {
+            reason: "VolumeClaimUnbound",
+            message: format!(
+                "the pod's PersistentVolumeClaim is not bound to a volume: see `kubectl -n {namespace} describe pvc`; its StorageClass must exist and make \
+                 volumes. It is named in {}",
                 words.volumes
             ),
             stalled: false,
@@ -264,15 +278,23 @@ fn fetch(last_words: &str, words: &Words) -> Option<Trouble> {
     let said: Fetch = serde_json::from_str(last_words).ok()?;
     // By hand it is a variable; in a pod it comes from the specification.
     let message = said.message.replace("HF_TOKEN", "spec.selfHosted.source.secretRef");
+    let field = if OF_THE_VOLUME.contains(&said.reason.as_str()) {
+        words.volumes
+    } else {
+        words.source
+    };
     Some(Trouble {
         reason: FETCH_REASONS
             .into_iter()
             .find(|known| *known == said.reason)
             .unwrap_or("FetchFailed"),
-        message: format!("{}: {message}", words.volumes),
+        message: format!("{field}: {message}"),
         stalled: !said.time_may_heal,
     })
 }
+
+/// Those that the place is at fault for, not what is to come there.
+const OF_THE_VOLUME: [&str; 3] = ["NoSpace", "FolderInUse", "FolderUnusable"];
 
 /// Of a fetch, as it names them.
 const FETCH_REASONS: [&str; 13] = [

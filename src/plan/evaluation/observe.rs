@@ -39,6 +39,7 @@ const WORDS: Words = Words {
     memory: "split the dataset into suites of fewer lines",
     others: "what adds it to the pods",
     volumes: "its Job",
+    source: "its Job",
 };
 
 /// One run.

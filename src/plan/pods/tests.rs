@@ -9,6 +9,7 @@ const WORDS: Words = Words {
     image: "image",
     memory: "raise the limit",
     volumes: "source.uri",
+    source: "source.uri",
     others: "podTemplate",
 };
 

@@ -13,6 +13,7 @@ use kube::ResourceExt;
 
 use crate::api::model_deployment::SelfHosted;
 use crate::api::{ModelDeployment, Settings};
+use crate::plan::cache::{Held, Place};
 use crate::plan::{Invalid, names};
 
 use super::rollout::Takes;
@@ -46,11 +47,17 @@ pub struct Installation<'a> {
     pub image: &'a str,
 }
 
-/// The children of `md`, whose spec has `own` as its `selfHosted`.
+/// Where pods served by `own` may run.
+#[must_use]
+pub fn place(own: &SelfHosted, settings: &Settings) -> Place {
+    pod::profile(own, settings).map(|profile| Place::of(&profile)).unwrap_or_default()
+}
+
+/// The children of `md`, whose spec has `own` as its `selfHosted`. `held` are its weights, where it has a cache and they are there.
 ///
 /// # Errors
 /// What in the spec cannot be served, with its field and remedy.
-pub fn plan(md: &ModelDeployment, own: &SelfHosted, installation: Installation<'_>) -> Result<Serving, Invalid> {
+pub fn plan(md: &ModelDeployment, own: &SelfHosted, installation: Installation<'_>, held: Option<&Held>) -> Result<Serving, Invalid> {
     let settings = installation.settings;
     let name = names::engine(&md.name_any());
     let labels = names::labels("engine", names::MODEL_LABEL, &md.name_any());
@@ -61,12 +68,12 @@ pub fn plan(md: &ModelDeployment, own: &SelfHosted, installation: Installation<'
     // Kueue looks at the Deployment, and where it is only taught about pods, at those.
     let queue = own.queue_name.iter().map(|queue| (names::QUEUE_LABEL.to_owned(), queue.clone()));
     let queued: BTreeMap<String, String> = labels.clone().into_iter().chain(queue).collect();
-    let template = pod::template(md, own, installation, profile.clone(), claim.as_ref(), queued.clone())?;
+    let template = pod::template(md, own, installation, held, profile.clone(), claim.as_ref(), queued.clone())?;
     let takes = Takes::of(own, &profile, &template);
 
     let deployment = Deployment {
         metadata: ObjectMeta {
-            annotations: Some(upgrade::marks(&md.name_any(), own, &profile, settings)),
+            annotations: Some(upgrade::marks(&md.name_any(), own, &profile, settings, held)),
             ..names::child(md, name.clone(), queued)
         },
         spec: Some(DeploymentSpec {

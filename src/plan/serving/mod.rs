@@ -11,7 +11,6 @@
 mod children;
 mod claim;
 mod engine;
-mod fetcher;
 mod network;
 mod pod;
 mod rollout;
@@ -20,7 +19,7 @@ mod status;
 mod template;
 mod upgrade;
 
-pub use children::{Installation, Serving, plan};
+pub use children::{Installation, Serving, place, plan};
 pub use claim::outdated;
 pub use engine::model_name;
 pub use rollout::{Decision, Devices, Rollout, Takes, decide, first, room};

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler,
-    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SecretKeySelector, SleepAction,
-    TopologySpreadConstraint, Volume, VolumeMount,
+    Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler, PersistentVolumeClaimVolumeSource,
+    PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SleepAction, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -18,12 +17,14 @@ use crate::api::model_deployment::{Accelerator, SelfHosted};
 use crate::api::placement::Spread;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
+use crate::plan::cache::Held;
+use crate::plan::fetcher::{self, Fetch};
 use crate::plan::names::{self, PORT_NAME};
 use crate::plan::{Invalid, restricted};
 
 use super::children::Installation;
 use super::source::{self, MODELS, Weights};
-use super::{claim, engine, fetcher, template};
+use super::{claim, engine, template};
 
 /// How long a pod may take until it answers, unless the user says otherwise: weights are large, and a pod that downloads them is not broken.
 pub(super) const STARTUP: Duration = Duration::from_secs(30 * 60);
@@ -32,6 +33,8 @@ const STARTUP_PERIOD: i32 = 2;
 
 /// The name of the engine's container.
 pub(super) const CONTAINER: &str = "engine";
+/// The volume that fetched weights are in.
+const WEIGHTS: &str = "weights";
 /// Where engines keep what they download.
 const CACHE: &str = "/cache";
 
@@ -39,6 +42,7 @@ pub(super) fn template(
     md: &ModelDeployment,
     own: &SelfHosted,
     installation: Installation<'_>,
+    held: Option<&Held>,
     profile: AcceleratorProfile,
     claim: Option<&ResourceClaimTemplate>,
     labels: BTreeMap<String, String>,
@@ -69,9 +73,19 @@ pub(super) fn template(
         storage.claim("models", claim, MODELS);
     }
     let mut init = None;
-    if let Weights::Fetched { uri, .. } = &weights {
-        storage.weights();
-        init = Some(vec![fetcher::container(own, uri, token(own), installation.image)]);
+    let token = own.source.as_ref().and_then(fetcher::token);
+    match (&weights, held, &own.source) {
+        (Weights::Fetched { .. }, Some(held), _) => storage.held(held),
+        (Weights::Fetched { uri, .. }, None, Some(source)) => {
+            let fetch = Fetch {
+                source,
+                env: &own.engine.env,
+                image: installation.image,
+            };
+            let args = fetcher::arguments(&["fetch", uri, "--to", MODELS]);
+            init = Some(vec![fetch.container(args, vec![storage.weights()], None)]);
+        }
+        _ => {}
     }
     for (index, (claim, path)) in adapters.claims.iter().enumerate() {
         storage.claim(&format!("adapter-{index}"), claim, path);
@@ -85,7 +99,7 @@ pub(super) fn template(
         env: Some(environment(
             own,
             // What is fetched for the engine needs no token any more.
-            token(own).filter(|_| init.is_none()),
+            token.filter(|_| !matches!(weights, Weights::Fetched { .. })),
             engine::environment(own.engine.kind, &md.name_any(), &adapters.modules),
         )),
         ports: Some(vec![ContainerPort {
@@ -217,24 +231,6 @@ fn resources(own: &SelfHosted, profile: &AcceleratorProfile) -> ResourceRequirem
     }
 }
 
-/// The hub's token, where the source names one.
-fn token(own: &SelfHosted) -> Option<EnvVar> {
-    let secret = own.source.as_ref()?.secret_ref.as_ref()?;
-    let key = secret.key.clone()?;
-    Some(EnvVar {
-        name: "HF_TOKEN".to_owned(),
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name: secret.name.clone(),
-                key,
-                optional: None,
-            }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
-    })
-}
-
 /// Home and cache are where the pod may write; `adapters` is what the engine is told of them. The user's own variables win.
 fn environment(own: &SelfHosted, token: Option<EnvVar>, adapters: Option<(&str, String)>) -> Vec<EnvVar> {
     let value = |name: &str, value: &str| EnvVar {
@@ -287,14 +283,27 @@ impl Storage {
         );
     }
 
-    /// The engine only reads what the fetch wrote.
-    fn weights(&mut self) {
+    /// The engine only reads what the fetch wrote, through the mount that is returned.
+    fn weights(&mut self) -> VolumeMount {
         let volume = Volume {
-            name: fetcher::VOLUME.to_owned(),
+            name: WEIGHTS.to_owned(),
             empty_dir: Some(EmptyDirVolumeSource::default()),
             ..Volume::default()
         };
         self.add(volume, MODELS, Some(true));
+        VolumeMount {
+            name: WEIGHTS.to_owned(),
+            mount_path: MODELS.to_owned(),
+            ..VolumeMount::default()
+        }
+    }
+
+    /// The folder of a cache that holds them.
+    fn held(&mut self, held: &Held) {
+        self.claim(WEIGHTS, &held.claim, MODELS);
+        if let Some(mount) = self.mounts.last_mut() {
+            mount.sub_path = Some(held.folder.clone());
+        }
     }
 
     fn claim(&mut self, name: &str, claim: &str, path: &str) {

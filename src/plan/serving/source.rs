@@ -15,7 +15,7 @@ pub(super) enum Weights {
     Hub { repository: String, revision: Option<String> },
     /// A volume claim, mounted read-only.
     Volume { claim: String, path: String },
-    /// An init container fetches it into the pod.
+    /// It is fetched: by an init container into the pod, or by a Job into a cache.
     Fetched { uri: String, path: String },
 }
 
@@ -36,8 +36,9 @@ pub(super) fn weights(own: &SelfHosted) -> Result<Weights, Invalid> {
         ));
     }
     let weights = match weights {
-        // What the engine cannot be told is fetched for it.
+        // What the engine cannot be told is fetched for it, and what is to be kept.
         Weights::Hub { revision: Some(_), .. } if !engine::takes_revision(kind) => fetched(source, field)?,
+        Weights::Hub { .. } if own.cache.is_some() => fetched(source, field)?,
         weights => weights,
     };
     match (&weights, engine::traits(kind).file) {

@@ -24,6 +24,8 @@ pub struct Observed<'a> {
     pub deployment: &'a Deployment,
     /// The model's pods.
     pub pods: &'a [Arc<Pod>],
+    /// What is said of the cache that the weights are in, if they are in one.
+    pub cached: Option<&'a Claim>,
 }
 
 /// Where a person mends the pods of a model.
@@ -34,6 +36,7 @@ const WORDS: Words = Words {
     image: "spec.selfHosted.engine.image",
     memory: "raise spec.selfHosted.resources.limits.memory or serve a smaller model",
     volumes: "spec.selfHosted.source.uri",
+    source: "spec.selfHosted.source.uri",
     others: "spec.selfHosted.podTemplate",
 };
 
@@ -96,6 +99,7 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
         Claim::new(Kind::WorkloadReady, false, progress.0, progress.1.clone())
     };
     claims.extend([ready, workload]);
+    claims.extend(observed.cached.cloned());
     if trouble.as_ref().is_some_and(|t| t.stalled) {
         claims.push(Claim::new(Kind::Stalled, true, progress.0, progress.1));
     } else if !replicas.settled {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, VolumeMount};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, Settings};
+use crate::plan::cache::{self, Listed};
 
 use super::{Devices, Installation, Observed, Rollout, Serving, Takes, model_name, plan, status};
 
@@ -38,7 +39,7 @@ pub(super) fn planned(spec: &str) -> Result<Serving, String> {
         gateway_namespace: "llm-portfolio",
         image: "localhost/portfolio:dev",
     };
-    let mut serving = plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation).map_err(|invalid| invalid.to_string())?;
+    let mut serving = plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation, None).map_err(|invalid| invalid.to_string())?;
     // The release is among its marks, and moves.
     serving.deployment.metadata.annotations = None;
     Ok(serving)
@@ -122,6 +123,41 @@ fn what_an_engine_cannot_download_is_fetched_into_the_pod() {
         assert_eq!(pod.init_containers.unwrap()[0].args.as_ref().unwrap()[1], uri);
         assert!(pod.containers[0].args.as_ref().unwrap().contains(&path.to_owned()), "{uri}");
     }
+}
+
+#[test]
+fn what_a_cache_holds_is_mounted_and_neither_downloaded_nor_fetched() {
+    let spec = "{selfHosted: {source: {uri: 'hf://org/llama@main', secretRef: {name: hf, key: token}}, engine: {kind: VLLM}, cache: {}}}";
+    let md = md(spec);
+    let own = md.spec.self_hosted.as_ref().unwrap();
+    let held = cache::wanted(&md, own).unwrap().held(&Listed {
+        revision: "0e9e39f249a16976918f6564b8830bc894c89659".to_owned(),
+        bytes: 1,
+    });
+    let installation = Installation {
+        settings: &Settings::default(),
+        gateway_namespace: "llm-portfolio",
+        image: "localhost/portfolio:dev",
+    };
+    let planned = |held| plan(&md, own, installation, held).unwrap().deployment;
+    let deployment = planned(Some(&held));
+    assert_eq!(
+        deployment.metadata.annotations.as_ref().unwrap()["llmportfolio.dev/cache"],
+        held.cache
+    );
+    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    assert_eq!(pod.init_containers, None);
+    let engine = &pod.containers[0];
+    assert_eq!(engine.args.as_ref().unwrap()[..1], ["/models"]);
+    assert!(engine.env.iter().flatten().all(|variable| variable.name != "HF_TOKEN"));
+    let weights = |mounts: &[VolumeMount]| mounts.iter().find(|mount| mount.name == "weights").cloned().unwrap();
+    let mount = weights(engine.volume_mounts.as_ref().unwrap());
+    assert_eq!(
+        (mount.mount_path.as_str(), mount.read_only, mount.sub_path),
+        ("/models", Some(true), Some(held.folder.clone()))
+    );
+    let volume = pod.volumes.unwrap().into_iter().find(|volume| volume.name == "weights").unwrap();
+    assert_eq!(volume.persistent_volume_claim.unwrap().claim_name, held.claim);
 }
 
 #[test]
@@ -303,7 +339,11 @@ fn seen_with(deployment: &Deployment, pods: &[Arc<Pod>]) -> ModelDeploymentStatu
     status(
         &md,
         md.spec.self_hosted.as_ref().unwrap(),
-        Observed { deployment, pods },
+        Observed {
+            deployment,
+            pods,
+            cached: None,
+        },
         Timestamp::UNIX_EPOCH,
     )
 }

@@ -11,29 +11,42 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::Settings;
 use crate::api::model_deployment::SelfHosted;
 use crate::api::settings::AcceleratorProfile;
+use crate::plan::cache::Held;
 use crate::plan::fingerprint;
-use crate::plan::names::{INPUTS_ANNOTATION, RELEASE_ANNOTATION};
+use crate::plan::names::{CACHE_ANNOTATION, INPUTS_ANNOTATION, RELEASE_ANNOTATION};
 
 /// This release.
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// What a Deployment remembers of its making. How many pods there are and how they are replaced makes no other pods.
-pub(super) fn marks(name: &str, own: &SelfHosted, profile: &AcceleratorProfile, settings: &Settings) -> BTreeMap<String, String> {
+pub(super) fn marks(
+    name: &str,
+    own: &SelfHosted,
+    profile: &AcceleratorProfile,
+    settings: &Settings,
+    held: Option<&Held>,
+) -> BTreeMap<String, String> {
     let own = SelfHosted {
         replicas: 0,
         rollout: None,
         ..own.clone()
     };
-    let inputs = fingerprint::digest(&json!([name, own, profile, settings.engines.get(&own.engine.kind)]));
-    BTreeMap::from([
-        (INPUTS_ANNOTATION.to_owned(), inputs),
+    let mut inputs = json!([name, own, profile, settings.engines.get(&own.engine.kind)]);
+    // Absent, not null, where there is none: that a release knows caches makes no other pods.
+    if let (Value::Array(inputs), Some(held)) = (&mut inputs, held) {
+        inputs.push(json!(held.folder));
+    }
+    let cache = held.map(|held| (CACHE_ANNOTATION.to_owned(), held.cache.clone()));
+    let marks = [
+        (INPUTS_ANNOTATION.to_owned(), fingerprint::digest(&inputs)),
         (RELEASE_ANNOTATION.to_owned(), RELEASE.to_owned()),
-    ])
+    ];
+    marks.into_iter().chain(cache).collect()
 }
 
 /// Leaves the pods of `live` as they are where another release made them from the same inputs.
@@ -66,7 +79,7 @@ mod tests {
             "{{metadata: {{}}, spec: {{selector: {{}}, template: {{spec: {{containers: [{{name: engine, image: '{image}'}}]}}}}}}}}"
         ))
         .unwrap();
-        *made.annotations_mut() = marks("m", own, &AcceleratorProfile::default(), &Settings::default());
+        *made.annotations_mut() = marks("m", own, &AcceleratorProfile::default(), &Settings::default(), None);
         made.annotations_mut().insert(RELEASE_ANNOTATION.to_owned(), release.to_owned());
         made
     }
