@@ -221,8 +221,8 @@ pub struct SelfHosted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = placement::LABEL))]
     pub queue_name: Option<String>,
-    /// How long a pod may take from its start until it answers, weights downloaded and loaded: then its engine is restarted, and a rollout
-    /// that has not moved for so long is said to be stuck. Default: 30m. Limit: from 10s to 168h. Example: `2h`.
+    /// How long a pod may take from its start until it answers, weights downloaded and loaded: then its engine is restarted. A rollout
+    /// that has not moved for so long, or an engine that runs for so long and gives no token, is said to be stuck. Default: 30m. Limit: from 10s to 168h. Example: `2h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) >= duration('10s') && duration(self) <= duration('168h')", "must be from 10s to 168h, such as 30m"))]
@@ -321,7 +321,8 @@ pub enum EngineKind {
     /// Hugging Face's Text Generation Inference.
     #[serde(rename = "TGI")]
     Tgi,
-    /// Any server that answers `/health` and OpenAI's chat completions; `image` and `port` are required.
+    /// Any server that answers `/health` and OpenAI's chat completions, or else its completions or embeddings, under the ModelDeployment's
+    /// name; `image` and `port` are required.
     Custom,
 }
 
@@ -403,7 +404,8 @@ pub struct ModelDeploymentStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` says whether the model serves; `Accepted`, `CredentialsResolved`, `ModelCached` and `WorkloadReady` say why not.
+    /// `Ready` says whether the model serves; `Accepted`, `CredentialsResolved`, `ModelCached` and `WorkloadReady` say why not. A self-hosted
+    /// model is Ready once an engine of its present specification has answered a request for one token and its pods get requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -435,6 +437,31 @@ pub struct ModelDeploymentStatus {
     /// has moved on from it, the model gets no requests until the provider has been asked anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_for: Option<String>,
+    /// For a self-hosted model: the pods that have answered a request for one token. They are asked once; another template is asked anew,
+    /// and so is a model that was scaled to zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Answered>,
+}
+
+/// Which pods of a model have answered, and what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    /// A digest of the template of the pods.
+    pub template: String,
+    /// What they answered.
+    pub operation: Operation,
+}
+
+/// What an engine is asked for one token: the first of these that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Operation {
+    /// `/v1/chat/completions`.
+    ChatCompletions,
+    /// `/v1/completions`: the model has no chat template.
+    Completions,
+    /// `/v1/embeddings`: the model makes vectors, not text.
+    Embeddings,
 }
 
 impl ModelDeploymentSpec {

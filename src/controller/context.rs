@@ -14,6 +14,7 @@ use crate::plan::names::Key;
 use crate::plan::serving::Installation;
 use crate::plan::{Invalid, model};
 
+use super::asker::Asker;
 use super::probe::Prober;
 use super::progress::Progresses;
 
@@ -40,6 +41,8 @@ pub struct Context {
     pub prober: Prober,
     /// Asks fetches.
     pub progress: Progresses,
+    /// Asks engines.
+    pub asker: Asker,
 }
 
 /// What can go wrong in a reconcile: only the infrastructure. A wrong spec is a status.
@@ -94,7 +97,12 @@ pub(super) fn retry(conditions: &[Condition], now: Timestamp) -> Action {
 fn pace(conditions: &[Condition], now: Timestamp) -> Duration {
     let unready = condition::find(conditions, Kind::Ready).filter(|ready| ready.status != "True");
     let since = unready.map_or(0, |ready| now.as_second() - ready.last_transition_time.0.as_second());
-    Duration::from_secs(u64::try_from(since / 2).unwrap_or(0)).clamp(RETRY.0, RETRY.1)
+    wait_after(Duration::from_secs(u64::try_from(since).unwrap_or(0)))
+}
+
+/// How long to wait before something is looked at again that has been so for `since`.
+pub(super) fn wait_after(since: Duration) -> Duration {
+    (since / 2).clamp(RETRY.0, RETRY.1)
 }
 
 /// What a controller does about an error: it waits, as long as the object has been waiting.

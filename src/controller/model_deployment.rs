@@ -1,8 +1,8 @@
 //! The ModelDeployment controller.
 //!
 //! Needs: modeldeployments get, list, watch; modeldeployments/status patch; deployments, services, networkpolicies, poddisruptionbudgets,
-//! resourceclaimtemplates get, list, watch, create, patch, delete; pods list, watch; nodes list; secrets get (named) and, in the gateway's
-//! namespace, create, patch, delete; events create, patch.
+//! resourceclaimtemplates get, list, watch, create, patch, delete; pods, endpointslices list, watch; nodes list; secrets get (named) and, in
+//! the gateway's namespace, create, patch, delete; events create, patch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::api::model_deployment::{ApiSource, SelfHosted};
 use crate::cluster;
 use crate::plan::backend::{self, Answer, Credential};
 use crate::plan::names::{self, Key};
-use crate::plan::serving::{self, Decision, Devices, Observed, Rollout, Serving};
+use crate::plan::serving::{self, Decision, Devices, Inquiry, Observed, Rollout, Serving};
 use crate::plan::{self, Invalid};
 
 use super::cache::{self, Standing};
@@ -111,6 +111,11 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
     rollout.put_on(&mut deployment);
     let live = cx.cluster.apply(&deployment).await?;
     prune_claims(md, claim.as_ref(), &pods, cx).await?;
+    let routed = serving::routed(md, &cx.cluster.stores.slices.all());
+    let (reply, again) = match serving::inquire(md, own, &live, &pods, &routed) {
+        Inquiry::Known(reply) => (reply, None),
+        Inquiry::Ask(question) => cx.asker.ask(&Key::of(md), &question).await,
+    };
     let status = serving::status(
         md,
         own,
@@ -118,11 +123,13 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
             deployment: &live,
             pods: &pods,
             cached: held.as_ref().map(|(_, said)| said),
+            is_routed: !routed.is_empty(),
+            reply: &reply,
         },
         now,
     );
     cx.cluster.set_status(md, status).await?;
-    Ok(resync())
+    Ok(again.map_or_else(resync, Action::requeue))
 }
 
 /// The rollout that the nodes have room for: a look at all of them.

@@ -1,7 +1,8 @@
 //! Which moves wake which controller.
 //!
 //! ```text
-//! ModelDeployment ◄─ itself, its children, its pods, its credentials Secret, its backend Secret, the objects of its cache
+//! ModelDeployment ◄─ itself, its children, its pods and endpoints, what its engine says, its credentials Secret, its backend Secret,
+//!                    the objects of its cache
 //! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
 //! RoutingPolicy   ◄─ itself, and every ModelDeployment, EvalJob and EndpointSlice (all policies: they are few, and an unchanged one is silent)
 //! ```
@@ -33,6 +34,7 @@ use crate::cluster::{self, Cluster, Connection, Stores};
 use crate::plan::names::{BACKEND_LABEL, CACHE_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL};
 use crate::plan::{backend, cache};
 
+use super::asker::Asker;
 use super::context::{Context, on_error};
 use super::probe::Prober;
 use super::progress::Progresses;
@@ -105,6 +107,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         answer = serves::<ResourceClaimTemplate>(&client) => answer,
         () = stop.cancelled() => return Ok(()),
     };
+    let (heard, engines_heard) = unbounded::<Key>();
     let cx = Arc::new(Context {
         cluster: Cluster::new(client.clone(), stores),
         settings: setup.settings,
@@ -114,6 +117,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         image: setup.image,
         prober: Prober::new()?,
         progress: Progresses::new(),
+        asker: Asker::new(heard),
     });
 
     let (secret_moved, secrets_moved) = unbounded::<Key>();
@@ -137,6 +141,8 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         labelled(budgets.subscribe(), MODEL_LABEL).boxed(),
         labelled(claims.subscribe(), MODEL_LABEL).boxed(),
         labelled(pods.subscribe(), MODEL_LABEL).boxed(),
+        labelled(slices.subscribe(), MODEL_LABEL).boxed(),
+        engines_heard.map(|model| reference(&model)).boxed(),
         backends
             .subscribe()
             .filter_map(async |secret| backend::model_of(&secret).map(|model| reference(&model)))

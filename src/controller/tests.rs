@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use futures::channel::mpsc::unbounded;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use kube::runtime::controller::Action;
@@ -14,19 +15,20 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::plan::evaluation::report::Report;
 use crate::testing::{Fault, Server};
 
+use super::asker::Asker;
 use super::context::{Context, Error};
 use super::probe::Prober;
 use super::progress::Progresses;
 use super::{eval_job, model_deployment, routing_policy};
 
-const MODELS: &str = "/apis/llmportfolio.dev/v1alpha1/namespaces/claims/modeldeployments";
+pub(super) const MODELS: &str = "/apis/llmportfolio.dev/v1alpha1/namespaces/claims/modeldeployments";
 const POLICY: &str = "/apis/llmportfolio.dev/v1alpha1/namespaces/claims/routingpolicies/assistant";
 const EVALUATION: &str = "/apis/llmportfolio.dev/v1alpha1/namespaces/claims/evaljobs/quality";
 const CONFIG_MAP: &str = "/api/v1/namespaces/claims/configmaps/exemplars";
-const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/claims/deployments/triage-engine";
+pub(super) const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/claims/deployments/triage-engine";
 const SERVICE: &str = "/api/v1/namespaces/claims/services/triage-engine";
 
-fn server() -> Server {
+pub(super) fn server() -> Server {
     let server = Server::default();
     server.put(
         "
@@ -96,7 +98,7 @@ spec:
 }
 
 /// A process that has just started.
-fn started(server: &Server) -> Arc<Context> {
+pub(super) fn started(server: &Server) -> Arc<Context> {
     Arc::new(Context {
         cluster: server.cluster(),
         settings: Settings::default(),
@@ -106,10 +108,11 @@ fn started(server: &Server) -> Arc<Context> {
         image: "localhost/portfolio:dev".to_owned(),
         prober: Prober::new().unwrap(),
         progress: Progresses::new(),
+        asker: Asker::new(unbounded().0),
     })
 }
 
-async fn model(server: Server, name: &'static str, cx: Arc<Context>) -> Result<Action, Error> {
+pub(super) async fn model(server: Server, name: &'static str, cx: Arc<Context>) -> Result<Action, Error> {
     let md: ModelDeployment = server.get(&format!("{MODELS}/{name}")).unwrap();
     model_deployment::reconcile(Arc::new(md), cx).await
 }

@@ -36,6 +36,8 @@ pub fn described(md: &ModelDeployment, claims: &[Claim], now: Timestamp) -> Mode
     match (&md.spec.self_hosted, &md.spec.api) {
         (Some(own), _) => ModelDeploymentStatus {
             model: Some(own.source.as_ref().map_or_else(|| md.name_any(), |source| short(&source.uri))),
+            // A refused edit replaces no pod: who corrects it finds them as they were.
+            answered: md.status.as_ref().and_then(|status| status.answered.clone()),
             base_model: own.custom.as_ref().map(|custom| custom.base_model.clone()),
             selector: Some(
                 names::engine_selector(&md.name_any())

@@ -155,6 +155,8 @@ pub fn status(
         replicas: Some(live.replicas.unwrap_or(0)),
         ready_replicas: Some(available),
         readiness: Some(format!("{available}/{}", own.replicas)),
+        // Its earlier pods have answered, and may be those wanted again.
+        answered: md.status.as_ref().and_then(|status| status.answered.clone()),
         ..model::described(md, &claims, now)
     }
 }

@@ -8,6 +8,7 @@
 //!                 └─► PodDisruptionBudget     only from two replicas on: with one it would block every node drain
 //! ```
 
+mod answer;
 mod children;
 mod claim;
 mod engine;
@@ -19,6 +20,7 @@ mod status;
 mod template;
 mod upgrade;
 
+pub use answer::{Inquiry, Meaning, OPERATIONS, Question, Reply, Said, What, inquire, meaning, request, routed};
 pub use children::{Installation, Serving, place, plan};
 pub use claim::outdated;
 pub use engine::model_name;

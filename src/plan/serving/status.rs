@@ -14,6 +14,7 @@ use crate::api::model_deployment::{ModelDeploymentStatus, SelfHosted};
 use crate::plan::model;
 use crate::plan::pods::{self, Trouble, Words};
 
+use super::answer::{self, Reply};
 use super::pod::{self, CONTAINER};
 use super::rollout::Rollout;
 
@@ -26,6 +27,10 @@ pub struct Observed<'a> {
     pub pods: &'a [Arc<Pod>],
     /// What is said of the cache that the weights are in, if they are in one.
     pub cached: Option<&'a Claim>,
+    /// Whether any of them gets requests.
+    pub is_routed: bool,
+    /// What their engine says when it is asked for one token.
+    pub reply: &'a Reply,
 }
 
 /// Where a person mends the pods of a model.
@@ -44,12 +49,27 @@ const WORDS: Words = Words {
 #[must_use]
 pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, now: Timestamp) -> ModelDeploymentStatus {
     let replicas = Replicas::of(observed.deployment, own.replicas);
-    let trouble = trouble(observed, own);
+    let trouble = trouble(observed, own).or_else(|| answer::trouble(md, own, observed.reply, now));
+    let answered = match observed.reply {
+        Reply::Answered(answered) => Some(answered),
+        Reply::NotYet | Reply::Asked | Reply::Failed(_) => None,
+    };
+    let serves = answered.is_some() && observed.is_routed;
+    let settled = replicas.settled && (serves || replicas.wanted == 0);
     let mut claims = vec![Claim::new(Kind::Accepted, true, "Valid", "the specification can be carried out")];
 
     let progress = match &trouble {
         Some(trouble) => (trouble.reason, trouble.message.clone()),
-        None if replicas.settled => ("Settled", String::new()),
+        None if settled => ("Settled", String::new()),
+        None if replicas.settled => (
+            "Starting",
+            format!(
+                "{} of {} pods run; {}",
+                replicas.available,
+                replicas.wanted,
+                answer::awaited(observed.reply)
+            ),
+        ),
         None => (
             "Starting",
             format!(
@@ -67,7 +87,7 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
             "ScaledToZero",
             "spec.selfHosted.replicas is 0; raise it to serve the model",
         )
-    } else if replicas.available > 0 {
+    } else if replicas.available > 0 && serves {
         let also = if progress.1.is_empty() {
             String::new()
         } else {
@@ -77,7 +97,12 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
             Kind::Ready,
             true,
             "Serving",
-            format!("{} of {} pods answer{also}", replicas.available, replicas.wanted),
+            format!(
+                "{} of {} pods answer{}{also}",
+                replicas.available,
+                replicas.wanted,
+                answer::only(answered)
+            ),
         )
     } else {
         let status = if trouble.is_some() { Status::False } else { Status::Unknown };
@@ -85,10 +110,10 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
             kind: Kind::Ready,
             status,
             reason: progress.0,
-            message: progress.1.clone(),
+            message: format!("{}{}", progress.1, answer::meanwhile(observed.deployment, observed.pods)),
         }
     };
-    let workload = if replicas.settled && trouble.is_none() {
+    let workload = if settled && trouble.is_none() {
         Claim::new(
             Kind::WorkloadReady,
             true,
@@ -102,15 +127,22 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
     claims.extend(observed.cached.cloned());
     if trouble.as_ref().is_some_and(|t| t.stalled) {
         claims.push(Claim::new(Kind::Stalled, true, progress.0, progress.1));
-    } else if !replicas.settled {
+    } else if !settled {
         claims.push(Claim::new(Kind::Reconciling, true, progress.0, progress.1));
     }
 
+    let described = model::described(md, &claims, now);
     ModelDeploymentStatus {
         replicas: Some(replicas.total),
         ready_replicas: Some(replicas.available),
         readiness: Some(format!("{}/{}", replicas.available, replicas.wanted)),
-        ..model::described(md, &claims, now)
+        answered: match (answered, replicas.wanted) {
+            (_, 0) => None,
+            (Some(answered), _) => Some(answered.clone()),
+            // Of an earlier template, to which a user may go back.
+            (None, _) => described.answered.clone(),
+        },
+        ..described
     }
 }
 
@@ -209,14 +241,14 @@ fn trouble(observed: Observed<'_>, own: &SelfHosted) -> Option<Trouble> {
 }
 
 /// Whether the Deployment's controller has seen its latest spec.
-fn is_current(deployment: &Deployment) -> bool {
+pub(super) fn is_current(deployment: &Deployment) -> bool {
     let observed = deployment.status.as_ref().and_then(|status| status.observed_generation);
     observed.is_some() && observed == deployment.metadata.generation
 }
 
 /// Whether a pod runs what the Deployment asks for now, in the fields that users correct. What the server and queues add to pods is not
 /// looked at.
-fn is_made_from(pod: &Pod, deployment: &Deployment) -> bool {
+pub(super) fn is_made_from(pod: &Pod, deployment: &Deployment) -> bool {
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let (Some(wanted), Some(have)) = (wanted, &pod.spec) else {
         return false;

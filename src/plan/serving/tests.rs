@@ -6,11 +6,11 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus};
 use k8s_openapi::api::core::v1::{Pod, VolumeMount};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::api::model_deployment::ModelDeploymentStatus;
+use crate::api::model_deployment::{Answered, ModelDeploymentStatus, Operation};
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::cache::{self, Listed};
 
-use super::{Devices, Installation, Observed, Rollout, Serving, Takes, model_name, plan, status};
+use super::{Devices, Installation, Observed, Reply, Rollout, Serving, Takes, model_name, plan, status};
 
 const SETTINGS: &str = "
 acceleratorProfiles:
@@ -316,7 +316,7 @@ fn one_deadline_holds_for_a_pod_and_for_the_rollout() {
     }
 }
 
-fn deployment(status: &str) -> Deployment {
+pub(super) fn deployment(status: &str) -> Deployment {
     let mut deployment = planned("{selfHosted: {engine: {kind: LlamaCpp}, replicas: 2}}").unwrap().deployment;
     deployment.metadata.generation = Some(4);
     deployment.status = Some(serde_saphyr::from_str::<DeploymentStatus>(status).unwrap());
@@ -334,18 +334,21 @@ fn seen(deployment: &Deployment, pods: &[&str]) -> ModelDeploymentStatus {
     seen_with(deployment, &pods)
 }
 
+/// Of an engine that has answered, in pods that get requests.
 fn seen_with(deployment: &Deployment, pods: &[Arc<Pod>]) -> ModelDeploymentStatus {
+    let reply = Reply::Answered(Answered {
+        template: "t".to_owned(),
+        operation: Operation::ChatCompletions,
+    });
+    let observed = Observed {
+        deployment,
+        pods,
+        cached: None,
+        is_routed: true,
+        reply: &reply,
+    };
     let md = md("{selfHosted: {engine: {kind: LlamaCpp}, replicas: 2}}");
-    status(
-        &md,
-        md.spec.self_hosted.as_ref().unwrap(),
-        Observed {
-            deployment,
-            pods,
-            cached: None,
-        },
-        Timestamp::UNIX_EPOCH,
-    )
+    status(&md, md.spec.self_hosted.as_ref().unwrap(), observed, Timestamp::UNIX_EPOCH)
 }
 
 #[test]
@@ -380,7 +383,7 @@ fn a_rollout_says_which_pods_wait_for_which_and_why() {
     );
 }
 
-fn words(status: &ModelDeploymentStatus) -> String {
+pub(super) fn words(status: &ModelDeploymentStatus) -> String {
     status
         .conditions
         .iter()

@@ -125,6 +125,11 @@ pub(super) fn takes_revision(kind: EngineKind) -> bool {
     traits(kind).flags.is_some_and(|flags| flags.revision.is_some())
 }
 
+/// The argument that names what the engine serves its model as.
+pub(super) fn name_flag(kind: EngineKind) -> Option<&'static str> {
+    traits(kind).flags.and_then(|flags| flags.name)
+}
+
 /// The arguments that make the engine serve `weights` under the name `served`, before the installer's and the user's own.
 pub(super) fn arguments(
     kind: EngineKind,
