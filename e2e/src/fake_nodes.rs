@@ -1,4 +1,5 @@
-//! Nodes that do not exist, for tests of scale: pods bound to them become Ready at once and go at once, and nothing runs.
+//! Nodes that do not exist, for tests of scale: pods bound to them become Ready at once and go at once, and nothing runs. In our own cluster
+//! one fake server answers at the addresses of all of them, so that models count as served.
 //!
 //! The nodes carry a taint, so that only pods meant for them come: see [`FakeNodes::TOLERATION`] and [`FakeNodes::SELECTOR`].
 //! They live as long as the value; when it is dropped, their heartbeats end and they are removed.
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::Cluster;
+use crate::fake_engines::FakeEngines;
 use crate::kubectl::Kubectl;
 
 /// A quarter of the local cluster's grace period for silent nodes.
@@ -36,6 +38,7 @@ pub struct FakeNodes {
     kubectl: Kubectl,
     names: Arc<[String]>,
     task: JoinHandle<()>,
+    engines: Option<FakeEngines>,
 }
 
 impl FakeNodes {
@@ -46,6 +49,10 @@ impl FakeNodes {
 
     /// Makes `count` nodes named `PREFIX-0`, …, each with `gpus` GPUs and room for 250 pods.
     pub async fn start(cluster: &Cluster, prefix: &str, count: usize, gpus: usize) -> Result<Self> {
+        let engines = match cluster.local() {
+            Some(local) => Some(FakeEngines::start(local).await?),
+            None => None,
+        };
         let client = cluster.client();
         let names: Arc<[String]> = (0..count).map(|i| format!("{prefix}-{i}")).collect();
         for name in names.iter() {
@@ -60,7 +67,13 @@ impl FakeNodes {
             kubectl: cluster.kubectl().clone(),
             names,
             task,
+            engines,
         })
+    }
+
+    /// How many requests the fake server behind the pods got; none in a cluster that is not ours.
+    pub fn asked(&self) -> usize {
+        self.engines.as_ref().map_or(0, |engines| engines.provider.count())
     }
 }
 

@@ -14,6 +14,7 @@ pub mod audit;
 pub mod cluster;
 pub mod command;
 pub mod demo;
+mod fake_engines;
 pub mod fake_nodes;
 pub mod http_client;
 pub mod hub;

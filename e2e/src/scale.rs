@@ -144,6 +144,7 @@ pub async fn run(count: usize, profile: Profile) -> Result<()> {
     let mut asked = Asked::default();
     asked.until_quiet(&mut log, ns.name()).await?;
     let settled = operator.usage()?;
+    let tokens = nodes.asked();
     let mut quiet = Asked::default();
     tokio::time::sleep(LOOK).await;
     quiet.add(&mut log, ns.name())?;
@@ -167,6 +168,12 @@ pub async fn run(count: usize, profile: Profile) -> Result<()> {
         used.join(", ")
     );
     print_requests(&asked, ns.name(), count);
+    println!(
+        "\nthe engines were asked for {tokens} tokens ({:.2} per ModelDeployment), and for {} in the quiet that follows",
+        tokens as f64 / count as f64,
+        nodes.asked() - tokens
+    );
+    println!("  how: the one fake server that answers at the addresses of all fake pods counts what it gets");
     println!(
         "\nin {LOOK:?} of quiet: {} requests, {} watches begun anew, {} for the lease",
         quiet.here.len(),

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use e2e::images::Profile;
+use e2e::images::{self, Profile};
 use e2e::namespace::Namespace;
 use e2e::portfolio::Portfolio;
 use e2e::{Cluster, skip, until};
@@ -31,6 +31,10 @@ async fn get(ns: &Namespace, what: &[&str]) -> Result<Value> {
 
 /// Waits until the pod shows `mark`, then until the model's status tells `reason`; returns the message and how long it took.
 async fn told(ns: &Namespace, name: &str, mark: &str, reason: &str) -> Result<(String, Duration)> {
+    told_within(TOLD, ns, name, mark, reason).await
+}
+
+async fn told_within(limit: Duration, ns: &Namespace, name: &str, mark: &str, reason: &str) -> Result<(String, Duration)> {
     let selector = format!("llmportfolio.dev/model={name}");
     until(&format!("a pod of {name} shows {mark}"), HAPPENS, async || {
         let pods = get(ns, &["pods", "-l", &selector]).await?;
@@ -46,7 +50,7 @@ async fn told(ns: &Namespace, name: &str, mark: &str, reason: &str) -> Result<(S
         if let Some(found) = conditions.iter().find(|c| c["reason"] == reason) {
             return Ok((found["message"].as_str().unwrap_or_default().to_owned(), since.elapsed()));
         }
-        ensure!(since.elapsed() < TOLD, "{name}: {}", object["status"]);
+        ensure!(since.elapsed() < limit, "{name}: {}", object["status"]);
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -101,5 +105,99 @@ async fn the_pods_own_reason_is_in_the_status_within_seconds() -> Result<()> {
     let (message, after) = told?;
     println!("bad-device: {:.1} s after the pod: DeviceUnhealthy: {message}", after.as_secs_f32());
     assert!(message.contains(device), "{message}");
+    Ok(())
+}
+
+/// A server that is up, and answers chat as its script says.
+fn scripted(name: &str, script: &str) -> String {
+    format!(
+        "---\napiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: {name}}}\n\
+         spec: {{selfHosted: {{engine: {{kind: Custom, image: 'localhost/e2e:dev', port: 9000, \
+         args: [provider, --listen, '0.0.0.0:9000', --plain, --script, '{script}']}}}}}}\n"
+    )
+}
+
+/// The requests that a scripted engine got.
+async fn asked(ns: &Namespace, name: &str) -> Result<Vec<String>> {
+    let (deployment, url) = (format!("deployment/{name}-engine"), "http://127.0.0.1:9000/_control/requests");
+    let seen: Value = serde_json::from_str(&ns.kubectl(&["exec", &deployment, "--", "/e2e", "get", url]).await?)?;
+    let records = seen["records"].as_array().context("no records")?;
+    Ok(records
+        .iter()
+        .map(|record| format!("{} {}", record["path"].as_str().unwrap_or_default(), record["status"]))
+        .collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_up_and_gives_no_token_is_not_ready_until_it_does() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    if cluster.local().is_none() {
+        skip("its images are only on our own nodes");
+        return Ok(());
+    }
+    cluster.load_image(&images::e2e(Profile::Debug).await?).await?;
+    Portfolio::install(&cluster, Profile::Debug, "").await?;
+    let ns = cluster.namespace("tokens").await?;
+    let yaml = [
+        model(
+            "real",
+            "args: [--model, /models/model.gguf, --ctx-size, '512']",
+            "resources: {requests: {cpu: 10m}}",
+        ),
+        scripted("broken", r#"{"behaviour": {"status": 500}}"#),
+        scripted("other-name", r#"{"models": ["something"]}"#),
+        scripted("hangs", r#"{"behaviour": {"stall": "BeforeHeaders"}}"#),
+        scripted("locked", r#"{"keys": ["sk-1"]}"#),
+        scripted("mends", r#"{"next": [{"status": 500}, {"status": 503}]}"#),
+    ];
+    ns.apply(&yaml.concat()).await?;
+    let is_ready = r#""status":"True","type":"Ready""#;
+    let mut said = vec![];
+    for (name, words) in [
+        ("mends", "it says HTTP 50"),
+        (
+            "broken",
+            "it says HTTP 500 \"the script says 500\" to /v1/chat/completions; see `kubectl -n ",
+        ),
+        (
+            "other-name",
+            "it says HTTP 404 \"The model `other-name` does not exist or you do not have access to it.\" to /v1/chat/completions",
+        ),
+        (
+            "locked",
+            "neither the operator nor the gateway has, so that every request would be refused",
+        ),
+        ("hangs", "it says nothing within 10 s to /v1/chat/completions"),
+    ] {
+        // Of one that hangs it takes its time to say so.
+        let limit = if name == "hangs" { 2 * TOLD } else { TOLD };
+        let (message, after) = told_within(limit, &ns, name, is_ready, "EngineDoesNotAnswer").await?;
+        println!("{name}: {:.1} s after the pod: {message}", after.as_secs_f32());
+        if !message.contains(words) {
+            said.push(format!("{name}: wanted {words}: {message}"));
+        }
+    }
+    assert!(said.is_empty(), "{said:#?}");
+
+    // By itself, and by an edit, after which another template is asked.
+    ns.kubectl(&["wait", "--for=condition=Ready", "mdep/real", "mdep/mends", "--timeout=120s"])
+        .await?;
+    let chats = [500, 503, 200].map(|status| format!("/v1/chat/completions {status}"));
+    assert_eq!(asked(&ns, "mends").await?, chats);
+    let refused = ["chat/completions", "completions", "embeddings"].map(|path| format!("/v1/{path} 404"));
+    assert_eq!(asked(&ns, "other-name").await?[..3], refused);
+    ns.apply(&scripted("broken", "{}")).await?;
+    ns.kubectl(&["wait", "--for=condition=Ready", "mdep/broken", "--timeout=120s"])
+        .await?;
+    for name in ["hangs", "locked", "other-name"] {
+        let object = get(&ns, &[&format!("mdep/{name}")]).await?;
+        assert!(
+            object["status"]["conditions"].to_string().contains("EngineDoesNotAnswer"),
+            "{}",
+            object["status"]
+        );
+    }
+    let real = get(&ns, &["mdep/real"]).await?;
+    assert_eq!(real["status"]["answered"]["operation"], "ChatCompletions");
     Ok(())
 }

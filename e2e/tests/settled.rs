@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::images::Profile;
+use e2e::images::{self, Profile};
 use e2e::portfolio::Portfolio;
 use e2e::provider::{Options, Provider};
 use e2e::{Cluster, audit, skip, until};
+use serde_json::Value;
 
 /// How long to look; `E2E_SETTLED_SECONDS` looks longer.
 const LOOK: Duration = Duration::from_secs(45);
@@ -21,6 +22,11 @@ apiVersion: llmportfolio.dev/v1alpha1
 kind: ModelDeployment
 metadata: {name: smol}
 spec: {selfHosted: {engine: {kind: LlamaCpp, args: [--model, /models/model.gguf]}, accelerator: {profile: nvidia-gpu}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: counted}
+spec: {selfHosted: {engine: {kind: Custom, image: 'localhost/e2e:dev', port: 9000, args: [provider, --listen, '0.0.0.0:9000', --plain]}}}
 ---
 apiVersion: llmportfolio.dev/v1alpha1
 kind: ModelDeployment
@@ -60,6 +66,7 @@ async fn a_settled_portfolio_costs_no_requests() -> Result<()> {
         skip("it reads the audit log of our own cluster");
         return Ok(());
     };
+    cluster.load_image(&images::e2e(Profile::Debug).await?).await?;
     let _installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
     let ns = cluster.namespace("settled").await?;
     let provider = Provider::on(
@@ -78,6 +85,7 @@ async fn a_settled_portfolio_costs_no_requests() -> Result<()> {
         "wait",
         "--for=condition=Ready",
         "mdep/smol",
+        "mdep/counted",
         "mdep/gpt",
         "rpol/one",
         "evj/quality",
@@ -115,5 +123,12 @@ async fn a_settled_portfolio_costs_no_requests() -> Result<()> {
         work.len()
     );
     assert!(work.is_empty(), "{:?}", audit::count(&work));
+
+    // Nor does it cost the engine anything, once it has answered.
+    let get = "http://127.0.0.1:9000/_control/requests";
+    let seen = ns.kubectl(&["exec", "deployment/counted-engine", "--", "/e2e", "get", get]).await?;
+    let seen: Value = serde_json::from_str(&seen)?;
+    assert_eq!(seen["count"], 1, "{seen}");
+    assert_eq!(seen["records"][0]["path"], "/v1/chat/completions", "{seen}");
     Ok(())
 }

@@ -125,7 +125,7 @@ impl Provider {
         change(&mut lock(&self.shared.script));
     }
 
-    /// How many requests came, those to the control endpoint aside.
+    /// How many requests came, those to the control endpoint and `/health` aside.
     pub fn count(&self) -> usize {
         let records = lock(&self.shared.records);
         records.forgotten + records.kept.len()
@@ -158,6 +158,8 @@ fn app(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/_control", get(script).put(set_script))
         .route("/_control/requests", get(requests).delete(forget))
+        // As engines have it; not counted, because whoever probes it asks all the time.
+        .route("/health", get(async || StatusCode::OK))
         .route("/v1/chat/completions", post(answer))
         .route("/v1/messages", post(answer))
         .route("/v1/models", get(answer))
