@@ -221,8 +221,10 @@ pub struct SelfHosted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = placement::LABEL))]
     pub queue_name: Option<String>,
-    /// How long a pod may take from its start until it answers, weights downloaded and loaded: then its engine is restarted. A rollout
-    /// that has not moved for so long, or an engine that runs for so long and gives no token, is said to be stuck. Default: 30m. Limit: from 10s to 168h. Example: `2h`.
+    /// How long a pod may take from its start until it answers, weights downloaded and loaded: then its engine is restarted. A rollout that
+    /// has not moved for so long, or an engine that runs for so long and gives no token, is said to be stuck. Default: 30m; with a cache, an
+    /// engine has 10m and a second for each 64 MiB of weights (or what the installer says), and its image 10m before that. Limit: from 10s to
+    /// 168h. Example: `2h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) >= duration('10s') && duration(self) <= duration('168h')", "must be from 10s to 168h, such as 30m"))]

@@ -18,6 +18,10 @@ pub struct Settings {
     pub engines: BTreeMap<EngineKind, EngineSettings>,
     /// Whether a RoutingPolicy may admit clients without credentials. Default: false.
     pub allow_anonymous: bool,
+    /// How many bytes of weights an engine reads in a second at least, such as `500Mi`: it decides how long pods whose weights are in a cache
+    /// may take to start. Default: 64Mi.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_bytes_per_second: Option<Quantity>,
     /// Who reads the metrics of engines, besides the gateway and the operator: nobody else may reach their pods. Default: nobody.
     pub scrapers: Vec<Scraper>,
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::Uri;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 
 use super::Portfolio;
@@ -14,10 +15,10 @@ use crate::api::eval_job::Scorer;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::Invalid;
-use crate::plan::cache;
 use crate::plan::evaluation::check;
 use crate::plan::names::{ENDPOINT_ANNOTATION, Key};
 use crate::plan::serving::{self, Installation};
+use crate::plan::{cache, quantity};
 
 /// The installer's settings from a file.
 ///
@@ -35,13 +36,20 @@ pub fn settings(path: &Path) -> Result<Settings, Box<Finding>> {
         return Ok(Settings::default());
     }
     let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
+    let settings: Settings = serde_saphyr::from_str_with_options(&text, options).map_err(|error| {
         let line = error.location().map(|at| at.line());
         Box::new(Finding {
             line,
             ..Finding::of_file(&file, without_place(&error), "correct the settings")
         })
-    })
+    })?;
+    match &settings.load_bytes_per_second {
+        Some(Quantity(rate)) if quantity::bytes(rate).is_none_or(|rate| rate == 0) => Err(Box::new(Finding {
+            field: "loadBytesPerSecond".to_owned(),
+            ..Finding::of_file(&file, format!("{rate:?} is no number of bytes"), "write it like 64Mi")
+        })),
+        _ => Ok(settings),
+    }
 }
 
 impl Portfolio {

@@ -297,6 +297,12 @@ fn a_misspelled_setting_is_refused_with_its_line() {
     )
     .unwrap();
     let finding = super::settings(&file).unwrap_err().to_string();
+    std::fs::write(&file, "loadBytesPerSecond: fast\n").unwrap();
+    let fast = super::settings(&file).unwrap_err().to_string();
+    assert!(
+        fast.contains("loadBytesPerSecond: \"fast\" is no number of bytes; write it like 64Mi"),
+        "{fast}"
+    );
     std::fs::write(&file, "# nothing decided\n").unwrap();
     let empty = super::settings(&file);
     std::fs::remove_file(&file).unwrap();

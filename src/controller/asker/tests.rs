@@ -167,7 +167,7 @@ async fn pods_that_no_endpoint_lists_are_not_asked_and_their_model_is_not_ready(
     server.change(SLICE, json!({ "endpoints": [] }));
     reconciled(&server, &started(&server)).await;
     assert!(engine.asked().is_empty());
-    assert_eq!(ready(&server).0, "Unknown Starting");
+    assert_eq!(ready(&server).0, "Unknown Warming");
     server.change(SLICE, json!({ "endpoints": [{ "addresses": ["127.0.0.1"] }] }));
     reconciled(&server, &started(&server)).await;
     assert_eq!(ready(&server).0, "True Serving");
@@ -289,7 +289,7 @@ async fn an_engine_that_hangs_holds_up_no_reconcile_and_its_late_answer_wakes_on
     }
     assert!(begin.elapsed() < 2 * PATIENCE, "only the first waits: {:?}", begin.elapsed());
     assert_eq!(engine.asked(), [CHAT]);
-    assert_eq!(ready(&server).0, "Unknown Starting");
+    assert_eq!(ready(&server).0, "Unknown Warming");
     assert!(
         ready(&server)
             .1

@@ -17,7 +17,7 @@ use crate::plan::cache::{Held, Place};
 use crate::plan::{Invalid, names};
 
 use super::rollout::Takes;
-use super::{claim, network, pod, upgrade};
+use super::{claim, network, pod, startup, upgrade};
 
 /// Every child. Taken apart without `..` where it is applied, so that none is forgotten.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +82,7 @@ pub fn plan(md: &ModelDeployment, own: &SelfHosted, installation: Installation<'
                 match_labels: Some(selector.clone()),
                 ..LabelSelector::default()
             },
-            progress_deadline_seconds: Some(pod::startup_seconds(own)),
+            progress_deadline_seconds: Some(startup::Deadlines::of(own, held, settings).whole),
             revision_history_limit: Some(3),
             template,
             ..DeploymentSpec::default()

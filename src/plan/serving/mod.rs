@@ -16,6 +16,7 @@ mod network;
 mod pod;
 mod rollout;
 mod source;
+mod startup;
 mod status;
 mod template;
 mod upgrade;

@@ -1,7 +1,6 @@
 //! The inference pod: under the restricted Pod Security profile, probed by what the engine answers, out of routing before it stops.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler, PersistentVolumeClaimVolumeSource,
@@ -24,10 +23,9 @@ use crate::plan::{Invalid, restricted};
 
 use super::children::Installation;
 use super::source::{self, MODELS, Weights};
+use super::startup::Deadlines;
 use super::{claim, engine, template};
 
-/// How long a pod may take until it answers, unless the user says otherwise: weights are large, and a pod that downloads them is not broken.
-pub(super) const STARTUP: Duration = Duration::from_secs(30 * 60);
 /// How often a starting pod is asked, in seconds: often, because a model that could answer and does not is idle hardware.
 const STARTUP_PERIOD: i32 = 2;
 
@@ -51,6 +49,7 @@ pub(super) fn template(
     let adapters = source::adapters(own)?;
     let installed = installation.settings.engines.get(&own.engine.kind);
     let port = engine::port(&own.engine)?;
+    let deadline = Deadlines::of(own, held, installation.settings).engine;
     let engine::Traits {
         command, health, drain, ..
     } = engine::traits(own.engine.kind);
@@ -114,7 +113,7 @@ pub(super) fn template(
         }),
         // Time to load; then readiness leaves routing after 10 s of silence and liveness restarts after two minutes of it, so that
         // an engine that is merely busy is not killed.
-        startup_probe: Some(probe(health, STARTUP_PERIOD, (startup_seconds(own) - 1) / STARTUP_PERIOD + 1, 5)),
+        startup_probe: Some(probe(health, STARTUP_PERIOD, (deadline - 1) / STARTUP_PERIOD + 1, 5)),
         readiness_probe: Some(probe(health, 5, 2, 5)),
         liveness_probe: Some(probe(health, 10, 12, 10)),
         lifecycle: Some(Lifecycle {
@@ -160,14 +159,6 @@ pub(super) fn template(
         Some(written) => template::merge(&template, written),
         None => Ok(template),
     }
-}
-
-/// How long a pod may take until it answers, in whole seconds. What is no such time holds nobody up: the CRD refuses it.
-pub(super) fn startup_seconds(own: &SelfHosted) -> i32 {
-    let given = own.startup_deadline.filter(|deadline| !deadline.is_negative()).map(Duration::from);
-    let seconds = given.filter(|deadline| !deadline.is_zero()).unwrap_or(STARTUP).as_secs_f64().ceil();
-    // Saturates, as `as` does for floats.
-    seconds as i32
 }
 
 /// The accelerator profile that the spec names, or one that asks for nothing.

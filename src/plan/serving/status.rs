@@ -15,8 +15,9 @@ use crate::plan::model;
 use crate::plan::pods::{self, Trouble, Words};
 
 use super::answer::{self, Reply};
-use super::pod::{self, CONTAINER};
+use super::pod::CONTAINER;
 use super::rollout::Rollout;
+use super::startup;
 
 /// What was seen of the children.
 #[derive(Clone, Copy)]
@@ -49,7 +50,7 @@ const WORDS: Words = Words {
 #[must_use]
 pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, now: Timestamp) -> ModelDeploymentStatus {
     let replicas = Replicas::of(observed.deployment, own.replicas);
-    let trouble = trouble(observed, own).or_else(|| answer::trouble(md, own, observed.reply, now));
+    let trouble = trouble(observed).or_else(|| answer::trouble(md, own, observed, now));
     let answered = match observed.reply {
         Reply::Answered(answered) => Some(answered),
         Reply::NotYet | Reply::Asked | Reply::Failed(_) => None,
@@ -62,7 +63,7 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
         Some(trouble) => (trouble.reason, trouble.message.clone()),
         None if settled => ("Settled", String::new()),
         None if replicas.settled => (
-            "Starting",
+            "Warming",
             format!(
                 "{} of {} pods run; {}",
                 replicas.available,
@@ -70,15 +71,16 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
                 answer::awaited(observed.reply)
             ),
         ),
-        None => (
-            "Starting",
-            format!(
-                "{} of {} pods of the present specification answer{}",
+        None => {
+            let (phase, doing) = startup::progress(observed.deployment, observed.pods);
+            let message = format!(
+                "{} of {} pods of the present specification answer{doing}{}",
                 replicas.ready_of_present,
                 replicas.wanted,
                 replacing(observed.deployment)
-            ),
-        ),
+            );
+            (phase, message)
+        }
     };
     let ready = if replicas.wanted == 0 {
         Claim::new(
@@ -190,7 +192,7 @@ impl Replicas {
 }
 
 /// Only what is of the present spec counts: the trouble of an earlier one may be what its correction is for.
-fn trouble(observed: Observed<'_>, own: &SelfHosted) -> Option<Trouble> {
+fn trouble(observed: Observed<'_>) -> Option<Trouble> {
     if !is_current(observed.deployment) {
         return None;
     }
@@ -229,7 +231,7 @@ fn trouble(observed: Observed<'_>, own: &SelfHosted) -> Option<Trouble> {
             reason: "StartDeadlineExceeded",
             message: format!(
                 "the pods do not answer within {} s, which spec.selfHosted.startupDeadline allows; see their logs, or raise it",
-                pod::startup_seconds(own)
+                startup::allowed(observed.deployment)
             ),
             stalled: true,
         })

@@ -305,10 +305,12 @@ fn what_an_engine_says_instead_of_a_token_is_told_with_what_to_do() {
 #[test]
 fn an_engine_that_does_not_answer_for_as_long_as_a_start_may_take_is_stuck() {
     let reply = said(&[What::Status(500, None)]);
-    let mut md = md("{selfHosted: {engine: {kind: VLLM}, replicas: 2, startupDeadline: 60s}}");
-    md.status = Some(seen(&md, &deployment(SETTLED), &reply, 100));
-    assert!(words(&seen(&md, &deployment(SETTLED), &reply, 159)).contains("Reconciling=True EngineDoesNotAnswer"));
-    assert!(words(&seen(&md, &deployment(SETTLED), &reply, 160)).contains("Stalled=True EngineDoesNotAnswer"));
+    let mut md = md("{selfHosted: {engine: {kind: VLLM}, replicas: 2}}");
+    let mut live = deployment(SETTLED);
+    live.spec.as_mut().unwrap().progress_deadline_seconds = Some(60);
+    md.status = Some(seen(&md, &live, &reply, 100));
+    assert!(words(&seen(&md, &live, &reply, 159)).contains("Reconciling=True EngineDoesNotAnswer"));
+    assert!(words(&seen(&md, &live, &reply, 160)).contains("Stalled=True EngineDoesNotAnswer"));
 }
 
 #[test]
@@ -351,7 +353,7 @@ fn pods_that_run_are_ready_once_their_engine_has_answered_and_they_get_requests(
         let status = seen(&md, &live, &reply, 1);
         assert_eq!(
             words(&status),
-            "Accepted=True Valid, Ready=Unknown Starting, Reconciling=True Starting, WorkloadReady=False Starting"
+            "Accepted=True Valid, Ready=Unknown Warming, Reconciling=True Warming, WorkloadReady=False Warming"
         );
         assert_eq!(ready(&status), waits_for);
     }

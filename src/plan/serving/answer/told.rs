@@ -10,7 +10,8 @@ use crate::api::ModelDeployment;
 use crate::api::condition::{self, Kind};
 use crate::api::model_deployment::{Answered, Operation, SelfHosted};
 use crate::plan::pods::Trouble;
-use crate::plan::serving::pod;
+use crate::plan::serving::startup;
+use crate::plan::serving::status::Observed;
 
 use super::{Reply, earlier, explain};
 
@@ -44,14 +45,14 @@ pub(in crate::plan::serving) fn meanwhile(live: &Deployment, pods: &[Arc<Pod>]) 
 }
 
 /// The trouble of an engine that runs and gives no token. Time may heal it, until it has had as much as a start may take.
-pub(in crate::plan::serving) fn trouble(md: &ModelDeployment, own: &SelfHosted, reply: &Reply, now: Timestamp) -> Option<Trouble> {
-    let Reply::Failed(said) = reply else { return None };
+pub(in crate::plan::serving) fn trouble(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, now: Timestamp) -> Option<Trouble> {
+    let Reply::Failed(said) = observed.reply else { return None };
     let conditions = md.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let before = condition::find(conditions, Kind::Ready).filter(|ready| ready.status == "False" && ready.reason == REASON);
     let since = before.map_or(0, |ready| now.as_second() - ready.last_transition_time.0.as_second());
     Some(Trouble {
         reason: REASON,
         message: explain(md, own, said),
-        stalled: since >= i64::from(pod::startup_seconds(own)),
+        stalled: since >= i64::from(startup::allowed(observed.deployment)),
     })
 }
