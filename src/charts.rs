@@ -86,6 +86,7 @@ fn the_engines_let_in_the_pods_of_the_chart() {
         settings: &Settings::default(),
         gateway_namespace: "llm-portfolio",
         image: "localhost/portfolio:dev",
+        mounts_images: true,
     };
     let network = serving::plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation, None)
         .unwrap()

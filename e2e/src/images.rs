@@ -76,6 +76,23 @@ pub async fn engine() -> Result<Image> {
     image("localhost/llama:1", &made)
 }
 
+/// `localhost/weights:1`: the model at `/models/model.gguf`, and a `cp` that copies it out.
+pub async fn weights() -> Result<Image> {
+    let model = engine::model().await?;
+    let key = key([model.to_string_lossy().as_bytes(), FORMAT.as_bytes()]);
+    let made = ensure(
+        "image-weights",
+        &key,
+        "packing the model into an image; some seconds",
+        async |out| {
+            let recipe = Recipe::new("/bin/cp").program(Path::new("/bin/cp"), "/bin/cp").await?;
+            write(&recipe.file(&model, "/models/model.gguf"), "localhost/weights:1", out)
+        },
+    )
+    .await?;
+    image("localhost/weights:1", &made)
+}
+
 /// `localhost/portfolio:dev`: this workspace's `portfolio`, built when its sources are newer; entrypoint `/portfolio`.
 pub async fn portfolio(profile: Profile) -> Result<Image> {
     of_binary("portfolio", &["--bin", "portfolio"], profile).await

@@ -253,16 +253,21 @@ fn one() -> i32 {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.secretRef) || self.uri.matches('^(hf|s3|gs|az)://')")
-    .message("secretRef is for hf://, s3://, gs:// and az:// only: remove it").field_path(".secretRef"))]
+    .message("secretRef is for hf://, s3://, gs:// and az:// only: remove it; the credentials of a registry (oci://) are imagePullSecrets in podTemplate.spec").field_path(".secretRef"))]
 #[x_kube(validation = Rule::new("!has(self.secretRef) || !self.uri.matches('^(hf|s3|gs|az)://') || has(self.secretRef.key) == self.uri.startsWith('hf://')")
     .message("secretRef.key names the token for hf:// and is required there; for buckets leave it out: every key of the Secret becomes an environment variable, such as AWS_ACCESS_KEY_ID").field_path(".secretRef"))]
+#[x_kube(validation = Rule::new("!self.uri.startsWith('oci://') || self.uri.matches('^oci://(localhost|[a-z0-9-]+([.][a-z0-9-]+)+|[a-z0-9.-]+:[0-9]+)(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[a-f0-9]{64})?(#[^#]+)?$')")
+    .message("an image is written with its registry, and the path in it after #: oci://registry.example.com/repository:tag#models/model.gguf").field_path(".uri"))]
 pub struct Source {
     /// `hf://org/name`, with an optional `@revision` and `/path` of one file or folder (the hub's); `s3://bucket/prefix/`, `gs://…`,
-    /// `az://container/prefix/`; `https://host/file` with an optional `#sha256=HEX`; or `pvc://claim/path` (a volume in this namespace). The
-    /// engine downloads a repository of the hub by itself where it can be told the revision; everything else is fetched into the pod before
+    /// `az://container/prefix/`; `https://host/file` with an optional `#sha256=HEX`; `oci://registry/repository`, with an optional `:tag` or
+    /// `@sha256:HEX` and `#path` of a folder or file in the image (default: `#models`; `#/` is all of it); or `pvc://claim/path` (a volume in
+    /// this namespace). An image is mounted where the installer's `imageVolumes` says so, by default from Kubernetes 1.35 on, which needs
+    /// containerd 2.1 or later on the nodes; else a container that runs the image copies the weights, for which the image must have the
+    /// program `cp` (any with a shell has). Credentials for its registry are `imagePullSecrets` in `podTemplate.spec`. The engine downloads a repository of the hub by itself where it can be told the revision; everything else is fetched into the pod before
     /// the engine starts, verified, and on after an interruption where it was. Variables of `engine.env`, such as HF_ENDPOINT or
     /// AWS_ENDPOINT_URL, hold for the fetch too. llama.cpp serves one `.gguf` file: name it. Example: `hf://org/name@main/model-Q4_K_M.gguf`.
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^(hf|pvc|s3|gs|az|https)://.+$"))]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^(hf|pvc|s3|gs|az|https|oci)://.+$"))]
     pub uri: String,
     /// Credentials for the source: for `hf://` the token of a gated model; for buckets a Secret whose keys are environment variables.
     #[serde(default, skip_serializing_if = "Option::is_none")]

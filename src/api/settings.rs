@@ -16,6 +16,8 @@ pub struct Settings {
     pub accelerator_profiles: BTreeMap<String, AcceleratorProfile>,
     /// The default image and extra arguments of each engine.
     pub engines: BTreeMap<EngineKind, EngineSettings>,
+    /// Whether the pods of a model whose source is `oci://` mount its image. Default: Auto.
+    pub image_volumes: ImageVolumes,
     /// Whether a RoutingPolicy may admit clients without credentials. Default: false.
     pub allow_anonymous: bool,
     /// How many bytes of weights an engine reads in a second at least, such as `500Mi`: it decides how long pods whose weights are in a cache
@@ -24,6 +26,31 @@ pub struct Settings {
     pub load_bytes_per_second: Option<Quantity>,
     /// Who reads the metrics of engines, besides the gateway and the operator: nobody else may reach their pods. Default: nobody.
     pub scrapers: Vec<Scraper>,
+}
+
+/// How pods come to weights that an image holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImageVolumes {
+    /// As Always where the API server is of Kubernetes 1.35 or later when the operator starts, from which on image volumes are on by
+    /// default; else as Never. What the nodes' runtimes can is not known: a pod that finds none that can says so in its model's status.
+    #[default]
+    Auto,
+    /// The image is mounted, which containerd can from 2.1 on.
+    Always,
+    /// What is in the image is copied out of it when a pod starts, by a container that runs the image: it must have the program `cp`.
+    Never,
+}
+
+impl ImageVolumes {
+    /// Whether images are mounted in a cluster whose API server is of that version, such as `(1, 35)`. One that is not known is a present one.
+    #[must_use]
+    pub fn are_used(self, server: Option<(u32, u32)>) -> bool {
+        match self {
+            Self::Auto => server.is_none_or(|version| version >= (1, 35)),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
 }
 
 /// Pods that may reach the engines, such as Prometheus'.
@@ -65,4 +92,24 @@ pub struct EngineSettings {
     pub image: Option<String>,
     /// Arguments placed before the ModelDeployment's own.
     pub args: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_mounted_where_the_server_or_the_installer_says_so() {
+        for (setting, server, mounted) in [
+            ("Auto", Some((1, 34)), false),
+            ("Auto", Some((1, 35)), true),
+            ("Auto", Some((2, 0)), true),
+            ("Auto", None, true),
+            ("Always", Some((1, 31)), true),
+            ("Never", Some((1, 36)), false),
+        ] {
+            let settings: Settings = serde_saphyr::from_str(&format!("imageVolumes: {setting}")).unwrap();
+            assert_eq!(settings.image_volumes.are_used(server), mounted, "{setting} {server:?}");
+        }
+    }
 }

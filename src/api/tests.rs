@@ -131,6 +131,27 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
         (
             model(
                 "m",
+                "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'oci://r.example.com/a:1', secretRef: {name: s}}}}",
+            ),
+            "spec.selfHosted.source.secretRef",
+            "secretRef is for hf://, s3://, gs:// and az:// only: remove it; the credentials of a registry (oci://) are imagePullSecrets",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'oci://org/llama:1'}}}"),
+            "spec.selfHosted.source.uri",
+            "an image is written with its registry, and the path in it after #",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'oci://r.example.com/Llama'}}}",
+            ),
+            "spec.selfHosted.source.uri",
+            "an image is written with its registry, and the path in it after #",
+        ),
+        (
+            model(
+                "m",
                 "{selfHosted: {engine: {kind: VLLM}, source: {uri: 's3://a/b', secretRef: {name: s, key: k}}}}",
             ),
             "spec.selfHosted.source.secretRef",

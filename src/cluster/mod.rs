@@ -43,6 +43,18 @@ pub async fn serves<K: kube::Resource<DynamicType = ()>>(client: &Connection) ->
     }
 }
 
+/// The version of the API server, such as `(1, 36)`.
+///
+/// # Errors
+/// When it cannot be asked, or says what is no version.
+pub async fn version(client: &Connection) -> Result<(u32, u32), kube::Error> {
+    let said = client.apiserver_version().await?;
+    // Some vendors add a sign: `36+`.
+    let number = |text: &str| text.trim_end_matches('+').parse().ok();
+    let version = number(&said.major).zip(number(&said.minor));
+    version.ok_or_else(|| kube::Error::Service(format!("{}.{} is no version", said.major, said.minor).into()))
+}
+
 /// A client for the cluster that the environment names: `KUBECONFIG`, or the pod's own service account.
 ///
 /// # Errors

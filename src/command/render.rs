@@ -90,6 +90,7 @@ impl Render {
                     settings,
                     gateway_namespace: &self.gateway_namespace,
                     image: &self.image,
+                    mounts_images: settings.image_volumes.are_used(None),
                 };
                 let Ok(Serving {
                     mut deployment,

@@ -33,6 +33,8 @@ pub struct Context {
     pub gateway_namespace: String,
     /// Whether the API server has claims for devices.
     pub serves_claims: bool,
+    /// Whether pods mount images.
+    pub mounts_images: bool,
     /// Where evaluations ask their questions.
     pub gateway_url: String,
     /// The image that evaluations and fetches run: this one.
@@ -62,6 +64,7 @@ impl Context {
             settings: &self.settings,
             gateway_namespace: &self.gateway_namespace,
             image: &self.image,
+            mounts_images: self.mounts_images,
         }
     }
 

@@ -27,6 +27,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::settings::ImageVolumes;
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::secrets::Followed;
 use crate::cluster::watch::Feed;
@@ -107,12 +108,17 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         answer = serves::<ResourceClaimTemplate>(&client) => answer,
         () = stop.cancelled() => return Ok(()),
     };
+    let mounts_images = tokio::select! {
+        answer = mounts_images(&client, setup.settings.image_volumes) => answer,
+        () = stop.cancelled() => return Ok(()),
+    };
     let (heard, engines_heard) = unbounded::<Key>();
     let cx = Arc::new(Context {
         cluster: Cluster::new(client.clone(), stores),
         settings: setup.settings,
         gateway_namespace: setup.gateway_namespace,
         serves_claims,
+        mounts_images,
         gateway_url: setup.gateway_url,
         image: setup.image,
         prober: Prober::new()?,
@@ -253,6 +259,20 @@ async fn serves<K: Resource<DynamicType = ()>>(client: &Connection) -> bool {
         match cluster::serves::<K>(client).await {
             Ok(answer) => return answer,
             Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "the API server does not say what it has, and is asked again"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Whether pods mount images, asked until the API server answers if it depends on that.
+async fn mounts_images(client: &Connection, setting: ImageVolumes) -> bool {
+    loop {
+        if setting != ImageVolumes::Auto {
+            return setting.are_used(None);
+        }
+        match cluster::version(client).await {
+            Ok(version) => return setting.are_used(Some(version)),
+            Err(error) => tracing::warn!(%error, "the API server does not say its version, and is asked again"),
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }

@@ -104,6 +104,7 @@ pub(super) fn started(server: &Server) -> Arc<Context> {
         settings: Settings::default(),
         gateway_namespace: "llm".to_owned(),
         serves_claims: true,
+        mounts_images: true,
         gateway_url: "http://gateway.llm".to_owned(),
         image: "localhost/portfolio:dev".to_owned(),
         prober: Prober::new().unwrap(),

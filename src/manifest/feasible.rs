@@ -62,6 +62,7 @@ impl Portfolio {
             settings: &assumed,
             gateway_namespace: "",
             image: "localhost/portfolio:dev",
+            mounts_images: assumed.image_volumes.are_used(None),
         };
         let models: Vec<Arc<ModelDeployment>> = self.models.iter().map(|m| Arc::new(m.object.clone())).collect();
         for model in &self.models {

@@ -58,8 +58,8 @@ pub fn described(md: &ModelDeployment, claims: &[Claim], now: Timestamp) -> Mode
     }
 }
 
-/// The last part of a source's URI, without its revision: what people call the model.
+/// The last part of a source's URI, without its revision and what follows `#`: what people call the model.
 fn short(uri: &str) -> String {
-    let path = uri.split('@').next().unwrap_or(uri);
+    let path = uri.split(['@', '#']).next().unwrap_or(uri);
     path.trim_end_matches('/').rsplit('/').next().unwrap_or(path).to_owned()
 }

@@ -52,6 +52,8 @@ pub const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
 
 /// The name of the init container that fetches weights.
 pub const FETCHER: &str = "fetch";
+/// The name of the init container that copies weights out of the image that it runs.
+pub const COPIER: &str = "copy";
 /// The name of the port that an engine answers on, in the pod, the Service and the EndpointSlices.
 pub const PORT_NAME: &str = "http";
 

@@ -8,7 +8,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use serde::Deserialize;
 
-use crate::plan::names::FETCHER;
+use crate::plan::names::{COPIER, FETCHER};
+
+mod weights;
 
 /// Why pods do not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,7 +191,10 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
     let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
     let current = container.state.as_ref().and_then(|s| s.terminated.as_ref());
     let waiting = container.state.as_ref().and_then(|s| s.waiting.as_ref());
-    let image = &container.image;
+    let detail = waiting.and_then(|w| w.message.as_deref()).unwrap_or_default();
+    let volume = weights::of_volume(pod, detail);
+    let image = volume.unwrap_or(&container.image);
+    let of_weights = volume.is_some() || container.name == COPIER;
     let (subject, image_field, memory, log) = if container.name == words.container {
         (words.subject.to_owned(), words.image, words.memory.to_owned(), String::new())
     } else {
@@ -197,12 +202,12 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
         let memory = format!("raise its memory limit in {}", words.others);
         (subject, words.others, memory, format!(" -c {}", container.name))
     };
+    let image_field = if of_weights { words.volumes } else { image_field };
     let out_of_memory = [current, last]
         .into_iter()
         .flatten()
         .any(|t| t.reason.as_deref() == Some("OOMKilled"));
     let word = waiting.and_then(|w| w.reason.as_deref()).unwrap_or_default();
-    let detail = waiting.and_then(|w| w.message.as_deref()).unwrap_or_default();
     match word {
         "InvalidImageName" => {
             let message = format!("{image:?} is not the name of an image; correct {image_field}");
@@ -225,6 +230,9 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
             })
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            if let Some(trouble) = weights::not_mounted(pod, detail, words) {
+                return Some(trouble);
+            }
             let message = format!("the container cannot be made: {detail}; correct what it names");
             Some(Trouble {
                 reason: "ContainerConfigInvalid",
@@ -248,6 +256,9 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
                 .and_then(|t| fetch(t.message.as_deref()?, words))
             {
                 return Some(trouble);
+            }
+            if let Some(ended) = ended.filter(|_| container.name == COPIER) {
+                return Some(weights::not_copied(image, ended, words));
             }
             let code = ended.map_or_else(String::new, |t| format!(" with exit code {}", t.exit_code));
             let said = ended.and_then(|t| t.message.as_deref()).and_then(last_line);

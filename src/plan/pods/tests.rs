@@ -99,3 +99,63 @@ fn an_init_container_that_has_done_its_work_is_no_trouble() {
     assert_eq!(told(&[&init(0)]), "");
     assert!(told(&[&init(3)]).contains("exit code 3"));
 }
+
+#[test]
+fn weights_in_an_image_are_told_with_where_the_image_is_named() {
+    let pod = |status: &str| -> Pod {
+        let volumes = "[{name: weights, image: {reference: 'r.example.com/w:1'}}]";
+        serde_saphyr::from_str(&format!(
+            "{{metadata: {{name: p, namespace: ns}}, spec: {{containers: [], volumes: {volumes}}}, status: {status}}}"
+        ))
+        .unwrap()
+    };
+    let told = |pod: Pod| trouble([&pod].into_iter(), &WORDS).map_or_else(String::new, |t| format!("{}: {}", t.reason, t.message));
+    let waits = |name: &str, reason: &str, message: &str| {
+        format!(
+            "{{containerStatuses: [{{name: {name}, image: i, imageID: '', ready: false, restartCount: 0, state: {{waiting: {{reason: {reason}, message: '{message}'}}}}}}]}}"
+        )
+    };
+    let of_volume = told(pod(&waits(
+        "e",
+        "ImagePullBackOff",
+        r#"Back-off pulling image "r.example.com/w:1": not found"#,
+    )));
+    assert_eq!(
+        of_volume,
+        "ImageNotAvailable: the image \"r.example.com/w:1\" cannot be pulled: the registry does not have it; check source.uri and the node's access to its registry"
+    );
+    let of_engine = told(pod(&waits("e", "ImagePullBackOff", r#"Back-off pulling image "i": not found"#)));
+    assert!(
+        of_engine.contains("the image \"i\" cannot be pulled") && of_engine.contains("check image and"),
+        "{of_engine}"
+    );
+    let of_copy = told(pod(&waits("copy", "ErrImagePull", "")));
+    assert!(of_copy.contains("check source.uri and"), "{of_copy}");
+
+    let unknown = told(pod(&waits(
+        "e",
+        "CreateContainerError",
+        r#"failed to generate spec: failed to mkdir "": no such file"#,
+    )));
+    assert!(
+        unknown.starts_with("ImageNotMounted: source.uri: the node's container runtime cannot mount the image \"r.example.com/w:1\""),
+        "{unknown}"
+    );
+    let other = told(pod(&waits("e", "CreateContainerConfigError", "secret not found")));
+    assert!(other.starts_with("ContainerConfigInvalid"), "{other}");
+
+    let copied = |code: i32, said: &str| {
+        format!(
+            "{{initContainerStatuses: [{{name: copy, image: 'r.example.com/w:1', imageID: '', ready: false, restartCount: 2, state: {{waiting: {{reason: CrashLoopBackOff}}}}, lastState: {{terminated: {{exitCode: {code}, message: '{said}'}}}}}}]}}"
+        )
+    };
+    assert_eq!(
+        told(pod(&copied(1, "cp: cannot stat x"))),
+        "WeightsNotCopied: source.uri: copying the weights out of the image \"r.example.com/w:1\" ended with exit code 1: cp: cannot stat x; name what is in the image after #"
+    );
+    let without = told(pod(&copied(128, r#"exec: "cp": executable file not found in $PATH"#)));
+    assert!(
+        without.contains("has no program cp, which copies the weights where images are not mounted"),
+        "{without}"
+    );
+}

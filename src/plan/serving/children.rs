@@ -45,6 +45,8 @@ pub struct Installation<'a> {
     pub gateway_namespace: &'a str,
     /// The image of the operator, which also fetches.
     pub image: &'a str,
+    /// Whether pods mount images; else what is in them is copied.
+    pub mounts_images: bool,
 }
 
 /// Where pods served by `own` may run.

@@ -13,6 +13,7 @@ mod children;
 mod claim;
 mod engine;
 mod network;
+mod oci;
 mod pod;
 mod rollout;
 mod source;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler, PersistentVolumeClaimVolumeSource,
-    PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SleepAction, TopologySpreadConstraint, Volume, VolumeMount,
+    Container, ContainerPort, EmptyDirVolumeSource, EnvVar, HTTPGetAction, ImageVolumeSource, Lifecycle, LifecycleHandler,
+    PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SleepAction, TopologySpreadConstraint,
+    Volume, VolumeMount,
 };
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -24,7 +25,7 @@ use crate::plan::{Invalid, restricted};
 use super::children::Installation;
 use super::source::{self, MODELS, Weights};
 use super::startup::Deadlines;
-use super::{claim, engine, template};
+use super::{claim, engine, oci, template};
 
 /// How often a starting pod is asked, in seconds: often, because a model that could answer and does not is idle hardware.
 const STARTUP_PERIOD: i32 = 2;
@@ -32,7 +33,7 @@ const STARTUP_PERIOD: i32 = 2;
 /// The name of the engine's container.
 pub(super) const CONTAINER: &str = "engine";
 /// The volume that fetched weights are in.
-const WEIGHTS: &str = "weights";
+pub(super) const WEIGHTS: &str = "weights";
 /// Where engines keep what they download.
 const CACHE: &str = "/cache";
 
@@ -82,9 +83,17 @@ pub(super) fn template(
                 image: installation.image,
             };
             let args = fetcher::arguments(&["fetch", uri, "--to", MODELS]);
-            init = Some(vec![fetch.container(args, vec![storage.weights()], None)]);
+            init = Some(vec![fetch.container(args, vec![storage.weights(MODELS)], None)]);
         }
         _ => {}
+    }
+    if let Weights::Image(image) = &weights {
+        if installation.mounts_images {
+            storage.image(&image.reference);
+        } else {
+            storage.weights(&image.parent());
+            init = Some(vec![oci::copier(image, "spec.selfHosted.source.uri")?]);
+        }
     }
     for (index, (claim, path)) in adapters.claims.iter().enumerate() {
         storage.claim(&format!("adapter-{index}"), claim, path);
@@ -274,19 +283,32 @@ impl Storage {
         );
     }
 
-    /// The engine only reads what the fetch wrote, through the mount that is returned.
-    fn weights(&mut self) -> VolumeMount {
+    /// The engine only reads what was fetched or copied, by another mount: that of a fetch is returned.
+    fn weights(&mut self, path: &str) -> VolumeMount {
         let volume = Volume {
             name: WEIGHTS.to_owned(),
             empty_dir: Some(EmptyDirVolumeSource::default()),
             ..Volume::default()
         };
-        self.add(volume, MODELS, Some(true));
+        self.add(volume, path, Some(true));
         VolumeMount {
             name: WEIGHTS.to_owned(),
-            mount_path: MODELS.to_owned(),
+            mount_path: path.to_owned(),
             ..VolumeMount::default()
         }
+    }
+
+    fn image(&mut self, reference: &str) {
+        let image = ImageVolumeSource {
+            reference: Some(reference.to_owned()),
+            ..ImageVolumeSource::default()
+        };
+        let volume = Volume {
+            name: WEIGHTS.to_owned(),
+            image: Some(image),
+            ..Volume::default()
+        };
+        self.add(volume, MODELS, Some(true));
     }
 
     /// The folder of a cache that holds them.

@@ -4,7 +4,7 @@ use crate::api::model_deployment::{SelfHosted, Source};
 use crate::fetch::Location;
 use crate::plan::Invalid;
 
-use super::engine;
+use super::{engine, oci};
 
 /// What a source means for a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(super) enum Weights {
     Volume { claim: String, path: String },
     /// It is fetched: by an init container into the pod, or by a Job into a cache.
     Fetched { uri: String, path: String },
+    /// An image, mounted or copied out of.
+    Image(oci::Image),
 }
 
 /// Where the volume of the weights is mounted.
@@ -42,6 +44,11 @@ pub(super) fn weights(own: &SelfHosted) -> Result<Weights, Invalid> {
         weights => weights,
     };
     match (&weights, engine::traits(kind).file) {
+        (Weights::Image(image), Some(ending)) if !image.path.ends_with(ending) => Err(Invalid::new(
+            field,
+            format!("{:?} names no {ending} file, and the engine {kind} serves one", source.uri),
+            format!("name the file in the image, such as oci://{}#models/model{ending}", image.reference),
+        )),
         (Weights::Fetched { uri, path }, Some(ending)) if !path.ends_with(ending) => Err(Invalid::new(
             field,
             format!("{uri:?} names no {ending} file, and the engine {kind} serves one"),
@@ -117,7 +124,7 @@ pub(super) fn adapters(own: &SelfHosted) -> Result<Adapters, Invalid> {
                 adapters.modules.push((adapter.name.clone(), path));
                 adapters.claims.push((claim, mount));
             }
-            Weights::Fetched { .. } => {
+            Weights::Fetched { .. } | Weights::Image(_) => {
                 return Err(Invalid::new(
                     field,
                     "adapters are not fetched yet",
@@ -169,10 +176,11 @@ fn parse(source: &Source, field: &str, mount: &str) -> Result<Weights, Invalid> 
                 path,
             })
         }
+        Some(("oci", rest)) => oci::Image::read(rest, field).map(Weights::Image),
         Some(("s3" | "gs" | "az" | "https", _)) => fetched(source, field),
         _ => invalid(
             "is a kind of source that is not served",
-            "use hf://, s3://, gs://, az://, https:// or pvc://",
+            "use hf://, s3://, gs://, az://, https://, oci:// or pvc://",
         ),
     }
 }

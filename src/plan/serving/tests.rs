@@ -38,6 +38,7 @@ pub(super) fn planned(spec: &str) -> Result<Serving, String> {
         settings: &settings,
         gateway_namespace: "llm-portfolio",
         image: "localhost/portfolio:dev",
+        mounts_images: settings.image_volumes.are_used(None),
     };
     let mut serving = plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation, None).map_err(|invalid| invalid.to_string())?;
     // The release is among its marks, and moves.
@@ -138,6 +139,7 @@ fn what_a_cache_holds_is_mounted_and_neither_downloaded_nor_fetched() {
         settings: &Settings::default(),
         gateway_namespace: "llm-portfolio",
         image: "localhost/portfolio:dev",
+        mounts_images: false,
     };
     let planned = |held| plan(&md, own, installation, held).unwrap().deployment;
     let deployment = planned(Some(&held));
@@ -205,12 +207,17 @@ fn what_cannot_be_served_is_refused_with_its_field_and_remedy() {
             "spec.selfHosted.accelerator.profile: there is no profile \"nvidia-h200\"; use one of cpu, nvidia-l4, or ask",
         ),
         (
-            "{selfHosted: {source: {uri: 'oci://b/x'}, engine: {kind: VLLM}}}",
-            "spec.selfHosted.source.uri: \"oci://b/x\" is a kind of source that is not served; use hf://",
+            "{selfHosted: {source: {uri: 'ftp://b/x'}, engine: {kind: VLLM}}}",
+            "spec.selfHosted.source.uri: \"ftp://b/x\" is a kind of source that is not served; use hf://",
         ),
         (
             "{selfHosted: {source: {uri: 'hf://llama'}, engine: {kind: VLLM}}}",
             "spec.selfHosted.source.uri: \"hf://llama\" is not a model of the hub; write it as",
+        ),
+        (
+            "{selfHosted: {source: {uri: 'oci://r.example.com/llama:1'}, engine: {kind: LlamaCpp}}}",
+            "spec.selfHosted.source.uri: \"oci://r.example.com/llama:1\" names no .gguf file, and the engine LlamaCpp serves one; name the \
+             file in the image, such as oci://r.example.com/llama:1#models/model.gguf",
         ),
         (
             "{selfHosted: {source: {uri: 'pvc://c/../x'}, engine: {kind: VLLM}}}",

@@ -37,9 +37,12 @@ pub(super) fn marks(
         ..own.clone()
     };
     let mut inputs = json!([name, own, profile, settings.engines.get(&own.engine.kind)]);
-    // Absent, not null, where there is none: that a release knows caches makes no other pods.
-    if let (Value::Array(inputs), Some(held)) = (&mut inputs, held) {
-        inputs.push(json!(held.folder));
+    // What is absent changes no digest: pods of other models stay.
+    let is_image = own.source.as_ref().is_some_and(|source| source.uri.starts_with("oci://"));
+    let images = is_image.then(|| json!({ "imageVolumes": settings.image_volumes }));
+    let folder = held.map(|held| json!(held.folder));
+    if let Value::Array(inputs) = &mut inputs {
+        inputs.extend(images.into_iter().chain(folder));
     }
     let cache = held.map(|held| (CACHE_ANNOTATION.to_owned(), held.cache.clone()));
     let marks = [
@@ -105,6 +108,17 @@ mod tests {
             let remembered = wanted.annotations()[RELEASE_ANNOTATION].clone();
             assert_eq!(remembered == "1.0.0", kept || release == "1.0.0", "{release} {more}");
         }
+    }
+
+    #[test]
+    fn whether_images_are_mounted_makes_other_pods_of_those_that_mount_one() {
+        let marks = |uri: &str, setting: &str| {
+            let settings: Settings = serde_saphyr::from_str(&format!("imageVolumes: {setting}")).unwrap();
+            let own = own(&format!(", source: {{uri: '{uri}'}}"));
+            marks("m", &own, &AcceleratorProfile::default(), &settings, None)
+        };
+        assert_ne!(marks("oci://r.example.com/m", "Never"), marks("oci://r.example.com/m", "Always"));
+        assert_eq!(marks("hf://org/m", "Never"), marks("hf://org/m", "Always"));
     }
 
     #[test]

@@ -151,6 +151,7 @@ pub(super) fn arguments(
             }
         }
         Weights::Volume { path, .. } | Weights::Fetched { path, .. } => args.maybe(flags.path, path),
+        Weights::Image(image) => args.maybe(flags.path, image.place()),
     }
     if let Some(flag) = flags.name {
         // With an adapter, the name that clients are routed by means the adapter, not its base.
