@@ -43,6 +43,8 @@ async fn a_wrong_value_is_refused_with_its_name() {
         ("settings.allowAnonymus=true", "'allowAnonymus' not allowed"),
         ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
         ("operator.replicas=9", "/operator/replicas"),
+        ("settings.hubEndpoint=hub.example.com", "/settings/hubEndpoint"),
+        ("settings.imageVolumes=Sometimes", "/settings/imageVolumes"),
     ] {
         let said = run(&helm, &["template", "x", "charts/llm-portfolio", "--set", value]);
         assert!(!said.status.success() && text(&said).contains(named), "{value}: {}", text(&said));

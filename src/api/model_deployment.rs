@@ -265,7 +265,7 @@ pub struct Source {
     /// this namespace). An image is mounted where the installer's `imageVolumes` says so, by default from Kubernetes 1.35 on, which needs
     /// containerd 2.1 or later on the nodes; else a container that runs the image copies the weights, for which the image must have the
     /// program `cp` (any with a shell has). Credentials for its registry are `imagePullSecrets` in `podTemplate.spec`. The engine downloads a repository of the hub by itself where it can be told the revision; everything else is fetched into the pod before
-    /// the engine starts, verified, and on after an interruption where it was. Variables of `engine.env`, such as HF_ENDPOINT or
+    /// the engine starts, verified, and on after an interruption where it was. Variables of `engine.env`, such as HF_ENDPOINT (by default the installer's) or
     /// AWS_ENDPOINT_URL, hold for the fetch too. llama.cpp serves one `.gguf` file: name it. Example: `hf://org/name@main/model-Q4_K_M.gguf`.
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^(hf|pvc|s3|gs|az|https|oci)://.+$"))]
     pub uri: String,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::model_deployment::EngineKind;
 
@@ -16,6 +16,10 @@ pub struct Settings {
     pub accelerator_profiles: BTreeMap<String, AcceleratorProfile>,
     /// The default image and extra arguments of each engine.
     pub engines: BTreeMap<EngineKind, EngineSettings>,
+    /// The hub that engines and fetches download from, such as `https://hub.example.com`: a mirror that speaks the API of the Hugging Face
+    /// hub. They get it as `HF_ENDPOINT`, unless `engine.env` of a ModelDeployment has that. Default: the public hub.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "web_address")]
+    pub hub_endpoint: Option<String>,
     /// Whether the pods of a model whose source is `oci://` mount its image. Default: Auto.
     pub image_volumes: ImageVolumes,
     /// Whether a RoutingPolicy may admit clients without credentials. Default: false.
@@ -26,6 +30,23 @@ pub struct Settings {
     pub load_bytes_per_second: Option<Quantity>,
     /// Who reads the metrics of engines, besides the gateway and the operator: nobody else may reach their pods. Default: nobody.
     pub scrapers: Vec<Scraper>,
+}
+
+/// What a hub can be reached at.
+fn web_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let address = Option::<String>::deserialize(deserializer)?.filter(|address| !address.is_empty());
+    match address {
+        Some(address)
+            if !["http://", "https://"]
+                .iter()
+                .any(|scheme| address.len() > scheme.len() && address.starts_with(scheme)) =>
+        {
+            Err(de::Error::custom(format!(
+                "{address:?} is no address of a hub; write it as https://hub.example.com"
+            )))
+        }
+        address => Ok(address),
+    }
 }
 
 /// How pods come to weights that an image holds.
@@ -97,6 +118,18 @@ pub struct EngineSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hub_is_an_address() {
+        let read = |text: &str| serde_saphyr::from_str::<Settings>(text).map(|settings| settings.hub_endpoint);
+        assert_eq!(read("hubEndpoint: http://hub:8080").unwrap().as_deref(), Some("http://hub:8080"));
+        assert_eq!(read("hubEndpoint: ''").unwrap(), None);
+        let refused = read("hubEndpoint: hub.example.com").unwrap_err().to_string();
+        assert!(
+            refused.contains("\"hub.example.com\" is no address of a hub; write it as https://"),
+            "{refused}"
+        );
+    }
 
     #[test]
     fn images_are_mounted_where_the_server_or_the_installer_says_so() {

@@ -82,16 +82,20 @@ impl Render {
         Ok(of_models.chain(of_caches.into_values().flatten()).chain(of_evaluations).collect())
     }
 
+    fn installation<'a>(&'a self, settings: &'a Settings) -> Installation<'a> {
+        Installation {
+            settings,
+            gateway_namespace: &self.gateway_namespace,
+            image: &self.image,
+            mounts_images: settings.image_volumes.are_used(None),
+        }
+    }
+
     fn of_model(&self, md: &ModelDeployment, settings: &Settings) -> Vec<Value> {
         match (&md.spec.self_hosted, &md.spec.api) {
             (Some(own), _) => {
                 let held = cache::wanted(md, own).map(|wanted| wanted.held(&wanted.unlisted()));
-                let installation = Installation {
-                    settings,
-                    gateway_namespace: &self.gateway_namespace,
-                    image: &self.image,
-                    mounts_images: settings.image_volumes.are_used(None),
-                };
+                let installation = self.installation(settings);
                 let Ok(Serving {
                     mut deployment,
                     takes,
@@ -144,8 +148,9 @@ impl Render {
             let size = Quantity("(what the source's files need, and a twentieth more)".to_owned());
             resources.requests = Some([("storage".to_owned(), size)].into());
         }
-        let fill = wanted.fill(&listed, &serving::place(own, settings), &self.image);
-        let jobs = [document(&wanted.list(&self.image)), document(&fill)];
+        let installation = self.installation(settings);
+        let fill = wanted.fill(&listed, &serving::place(own, settings), installation);
+        let jobs = [document(&wanted.list(installation)), document(&fill)];
         Some((wanted.key, claim.iter().map(document).chain(jobs).collect()))
     }
 

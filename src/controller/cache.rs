@@ -50,13 +50,13 @@ pub(super) async fn hold(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -
     let seen = seen(&wanted, cx);
     let stage = cache::stage(&wanted, &seen, cx.now());
     match &stage {
-        Stage::List => drop(cx.cluster.make_once(&wanted.list(&cx.image)).await?),
+        Stage::List => drop(cx.cluster.make_once(&wanted.list(cx.installation())).await?),
         Stage::Fill(listed) => {
             if let Err(invalid) = claim(&wanted, listed, &share, &seen, cx).await? {
                 return Ok(Standing::Refused(invalid));
             }
             let place = serving::place(own, &cx.settings);
-            cx.cluster.make_once(&wanted.fill(listed, &place, &cx.image)).await?;
+            cx.cluster.make_once(&wanted.fill(listed, &place, cx.installation())).await?;
         }
         Stage::Filling(listed, ..) | Stage::Held(Held { listed, .. }) => {
             if let Err(invalid) = claim(&wanted, listed, &share, &seen, cx).await? {

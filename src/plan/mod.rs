@@ -6,6 +6,7 @@ pub mod cache;
 pub mod evaluation;
 mod fetcher;
 pub mod fingerprint;
+mod hub;
 pub mod model;
 pub mod names;
 pub mod pods;

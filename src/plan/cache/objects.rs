@@ -15,7 +15,8 @@ use kube::ResourceExt;
 
 use crate::plan::fetcher::{self, Fetch};
 use crate::plan::names::{self, BYTES_ANNOTATION, CACHE_LABEL, FETCHER, Key, REVISION_ANNOTATION, SOURCE_ANNOTATION};
-use crate::plan::{Invalid, quantity, restricted};
+use crate::plan::serving::Installation;
+use crate::plan::{Invalid, hub, quantity, restricted};
 
 use super::{Held, Listed, Place, Share, Wanted};
 
@@ -47,16 +48,16 @@ impl Wanted<'_> {
 
     /// The Job that asks the source what it has.
     #[must_use]
-    pub fn list(&self, image: &str) -> Job {
+    pub fn list(&self, installation: Installation<'_>) -> Job {
         let args = fetcher::arguments(&["fetch", &self.from.uri, "--plan"]);
-        let container = self.fetch(image).container(args, vec![], None);
+        let container = self.container(installation, args, vec![], None);
         let annotations = [(SOURCE_ANNOTATION, self.source.clone())];
         attempts(&self.key, LIST, annotations.into(), pod(container, None, &Place::default()))
     }
 
     /// The Job that fetches what was listed into the claim.
     #[must_use]
-    pub fn fill(&self, listed: &Listed, place: &Place, image: &str) -> Job {
+    pub fn fill(&self, listed: &Listed, place: &Place, installation: Installation<'_>) -> Job {
         let Held { claim, folder, .. } = self.held(listed);
         let listen = format!("0.0.0.0:{PROGRESS_PORT}");
         let to = format!("{MOUNT}/{folder}");
@@ -67,7 +68,7 @@ impl Wanted<'_> {
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         };
-        let container = self.fetch(image).container(args, vec![mount()], Some(port));
+        let container = self.container(installation, args, vec![mount()], Some(port));
         let annotations = [
             (SOURCE_ANNOTATION, self.source.clone()),
             (REVISION_ANNOTATION, listed.revision.clone()),
@@ -124,12 +125,21 @@ impl Wanted<'_> {
         }))
     }
 
-    fn fetch<'b>(&'b self, image: &'b str) -> Fetch<'b> {
-        Fetch {
+    fn container(
+        &self,
+        installation: Installation<'_>,
+        args: Vec<String>,
+        mounts: Vec<VolumeMount>,
+        port: Option<ContainerPort>,
+    ) -> Container {
+        let mut env = self.env.clone();
+        hub::add(&mut env, installation.settings);
+        let fetch = Fetch {
             source: self.from,
-            env: &self.env,
-            image,
-        }
+            env: &env,
+            image: installation.image,
+        };
+        fetch.container(args, mounts, port)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who shares a cache, what it consists of, how far it is from what its Jobs say, and when it goes.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -7,9 +9,24 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::Settings;
+use crate::plan::serving::Installation;
 
 const COMMIT: &str = "0e9e39f249a16976918f6564b8830bc894c89659";
 const IMAGE: &str = "localhost/portfolio:dev";
+
+fn installation() -> Installation<'static> {
+    static SETTINGS: LazyLock<Settings> = LazyLock::new(|| Settings {
+        hub_endpoint: Some("https://hub.example.com".to_owned()),
+        ..Settings::default()
+    });
+    Installation {
+        settings: &SETTINGS,
+        gateway_namespace: "llm-portfolio",
+        image: IMAGE,
+        mounts_images: false,
+    }
+}
 
 fn md(name: &str, more: &str) -> ModelDeployment {
     md_of(name, "hf://meta-llama/Llama-3.1-8B-Instruct@main", more)
@@ -140,8 +157,8 @@ fn the_objects_of_a_cache() {
         node_selector: [("gpu".to_owned(), "l4".to_owned())].into(),
         tolerations: vec![],
     };
-    let fill = wanted.fill(&listed, &place, IMAGE);
-    insta::assert_yaml_snapshot!((wanted.list(IMAGE), wanted.claim(&listed, &share, None).unwrap(), &fill));
+    let fill = wanted.fill(&listed, &place, installation());
+    insta::assert_yaml_snapshot!((wanted.list(installation()), wanted.claim(&listed, &share, None).unwrap(), &fill));
     insta::assert_yaml_snapshot!(eviction(&wanted.key, &fill, IMAGE).unwrap());
 }
 
@@ -197,7 +214,10 @@ fn one_claim_has_one_access_mode_that_of_the_first() {
 fn what_is_next_follows_from_what_is_there() {
     let md = md("a", "");
     let wanted = wanted(&md);
-    let (list, fill) = (wanted.list(IMAGE), wanted.fill(&listed(100), &Place::default(), IMAGE));
+    let (list, fill) = (
+        wanted.list(installation()),
+        wanted.fill(&listed(100), &Place::default(), installation()),
+    );
     let claim = wanted.claim(&listed(100), &wanted.share(&md, &[]).unwrap(), None).unwrap().unwrap();
     let planned = json!({ "source": "x", "revision": COMMIT, "bytes": 100, "files": 1 });
     let next = |seen: &Seen| stage(&wanted, seen, at(1000));
@@ -280,7 +300,7 @@ fn what_is_next_follows_from_what_is_there() {
 fn a_job_that_gave_up_says_why_and_is_made_again_after_a_while() {
     let md = md("a", "");
     let wanted = wanted(&md);
-    let list = wanted.list(IMAGE);
+    let list = wanted.list(installation());
     let words = json!({ "reason": "RevisionNotFound", "message": "org/smol has no revision v9", "timeMayHeal": false });
     let seen = Seen {
         list: Some(stored(&list, ended("Failed", 900))),
@@ -357,7 +377,7 @@ fn a_fetch_says_how_far_it_is_and_how_long_it_takes() {
 fn a_cache_goes_when_no_model_asks_for_it_and_no_pods_read_it() {
     let (ours, theirs) = (md("a", ""), with(md("b", ""), "{claim: models}"));
     let (our, their) = (wanted(&ours), wanted(&theirs));
-    let fill = |wanted: &Wanted<'_>, status| stored::<Job>(&wanted.fill(&listed(1), &Place::default(), IMAGE), status);
+    let fill = |wanted: &Wanted<'_>, status| stored::<Job>(&wanted.fill(&listed(1), &Place::default(), installation()), status);
     let claim = our.claim(&listed(1), &our.share(&ours, &[]).unwrap(), None).unwrap().unwrap();
     let claims = [Arc::new(claim)];
     let jobs = [fill(&our, ended("Complete", 1)), fill(&their, ended("Complete", 1))];

@@ -19,6 +19,7 @@ use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::cache::Held;
 use crate::plan::fetcher::{self, Fetch};
+use crate::plan::hub;
 use crate::plan::names::{self, PORT_NAME};
 use crate::plan::{Invalid, restricted};
 
@@ -46,6 +47,7 @@ pub(super) fn template(
     claim: Option<&ResourceClaimTemplate>,
     labels: BTreeMap<String, String>,
 ) -> Result<PodTemplateSpec, Invalid> {
+    let own = &hub::named(own, installation.settings);
     let weights = source::weights(own)?;
     let adapters = source::adapters(own)?;
     let installed = installation.settings.engines.get(&own.engine.kind);

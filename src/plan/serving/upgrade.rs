@@ -41,8 +41,9 @@ pub(super) fn marks(
     let is_image = own.source.as_ref().is_some_and(|source| source.uri.starts_with("oci://"));
     let images = is_image.then(|| json!({ "imageVolumes": settings.image_volumes }));
     let folder = held.map(|held| json!(held.folder));
+    let hub = settings.hub_endpoint.as_ref().map(|endpoint| json!({ "hubEndpoint": endpoint }));
     if let Value::Array(inputs) = &mut inputs {
-        inputs.extend(images.into_iter().chain(folder));
+        inputs.extend(images.into_iter().chain(hub).chain(folder));
     }
     let cache = held.map(|held| (CACHE_ANNOTATION.to_owned(), held.cache.clone()));
     let marks = [
@@ -119,6 +120,19 @@ mod tests {
         };
         assert_ne!(marks("oci://r.example.com/m", "Never"), marks("oci://r.example.com/m", "Always"));
         assert_eq!(marks("hf://org/m", "Never"), marks("hf://org/m", "Always"));
+    }
+
+    #[test]
+    fn another_hub_of_the_installers_makes_other_pods() {
+        let marks = |settings: &str| {
+            let settings: Settings = serde_saphyr::from_str(settings).unwrap();
+            marks("m", &own(""), &AcceleratorProfile::default(), &settings, None)
+        };
+        assert_ne!(marks("{}"), marks("hubEndpoint: https://hub.example.com"));
+        assert_ne!(
+            marks("hubEndpoint: https://a.example.com"),
+            marks("hubEndpoint: https://b.example.com")
+        );
     }
 
     #[test]
