@@ -247,6 +247,10 @@ fn every_value_is_explained_where_it_stands() {
 
 #[test]
 fn the_examples_are_good() {
+    let accelerators: Settings = serde_saphyr::from_str(&text("deploy/examples/accelerators.settings.yaml")).unwrap();
+    let mut portfolio = Portfolio::read(&[path("deploy/examples/accelerators.yaml")]);
+    portfolio.check_feasible(Some(&accelerators));
+    assert_eq!(portfolio.findings, [], "deploy/examples/accelerators.yaml");
     for example in ["deploy/examples/demo.yaml", "deploy/examples/local.yaml"] {
         let values: Value = serde_saphyr::from_str(&text("deploy/examples/values.yaml")).unwrap();
         let mut settings: Settings = serde_json::from_value(values["settings"].clone()).unwrap();

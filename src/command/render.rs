@@ -260,6 +260,18 @@ mod tests {
     }
 
     #[test]
+    fn a_slice_of_a_device_is_a_profile_like_any_other() {
+        let (models, settings) = (example("accelerators.yaml"), example("accelerators.settings.yaml"));
+        let objects = render(&["-f", &models, "--settings", &settings]).unwrap();
+        let deployments: Vec<&Value> = objects.iter().filter(|object| object["kind"] == "Deployment").collect();
+        let limits = |deployment: &Value| deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"].clone();
+        assert_eq!(limits(deployments[0]), json!({ "memory": "8Gi", "nvidia.com/mig-1g.10gb": "1" }));
+        assert_eq!(limits(deployments[1]), json!({ "memory": "16Gi", "nvidia.com/gpu": "2" }));
+        let environment = deployments[0]["spec"]["template"]["spec"]["containers"][0]["env"].to_string();
+        assert!(environment.contains("https://hub.example.com"), "{environment}");
+    }
+
+    #[test]
     fn what_check_refuses_is_not_rendered() {
         let findings = render(&["-f", &example("demo.yaml")]).unwrap_err();
         assert_eq!(findings.len(), 1, "{findings:#?}");

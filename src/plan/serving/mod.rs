@@ -31,4 +31,4 @@ pub use status::{Observed, is_stuck, status};
 pub use upgrade::keep;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::plan) mod tests;

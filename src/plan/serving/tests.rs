@@ -26,7 +26,7 @@ engines:
 scrapers: [{namespace: monitoring, podLabels: {app.kubernetes.io/name: prometheus}}]
 ";
 
-pub(super) fn md(spec: &str) -> ModelDeployment {
+pub(in crate::plan) fn md(spec: &str) -> ModelDeployment {
     let head = "apiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {name: triage, namespace: claims, uid: u-1, generation: 2}\n";
     serde_saphyr::from_str(&format!("{head}spec: {spec}")).unwrap()
 }
