@@ -4,6 +4,7 @@
 //! - [`Cluster::alone`] is for tests that break parts; the others wait meanwhile.
 //! - [`provider::Provider`] is a commercial API that does as it is told.
 //! - [`hub::Hub`] is the hub of Hugging Face over a folder, and fails as told.
+//! - [`vllm::run`] is vLLM without a model: what it says about adapters is what the real one says.
 //! - [`fake_nodes::FakeNodes`] makes pods Ready on nodes that do not exist.
 //! - [`portfolio::Portfolio::install`] installs the product as users do.
 //! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
@@ -28,6 +29,7 @@ mod process;
 pub mod provider;
 pub mod scale;
 mod skip;
+pub mod vllm;
 pub mod wait;
 pub mod weights;
 

@@ -12,7 +12,7 @@ use e2e::cluster::{self, Shape, State};
 use e2e::http_client::HttpClient;
 use e2e::hub::{Hub, Repository};
 use e2e::provider::{Options, Provider};
-use e2e::{assets, demo, images, policies, scale};
+use e2e::{assets, demo, images, policies, scale, vllm};
 
 /// A real Kubernetes on this machine: one process tree, no registry, nothing leaves it.
 #[derive(Parser)]
@@ -93,6 +93,12 @@ enum Command {
         /// The only token it takes; by default everybody may read
         #[arg(long)]
         token: Option<String>,
+    },
+    /// Answer as vLLM does, without a model, to vLLM's own arguments; for pods
+    Vllm {
+        /// As of `vllm serve`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// GET a URL and print the answer; for pods, whose images have no shell
     Get {
@@ -196,6 +202,7 @@ async fn main() -> Result<()> {
             eprintln!("{} serves {repo} at {}", hub.url(), hub.commit());
             hub.run().await?;
         }
+        Command::Vllm { arguments } => vllm::run(&arguments).await?,
         Command::Get { url, ca } => {
             let answer = HttpClient::new(ca.as_deref())?.get(&url, &[]).await?;
             println!("{}", answer.body);

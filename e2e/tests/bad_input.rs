@@ -13,7 +13,7 @@ use e2e::{Cluster, skip, until};
 const A_RUN: Duration = Duration::from_secs(150);
 
 /// A spec that the API server refuses, and a part of its words.
-const REFUSED: [(&str, &str, &str, &str); 20] = [
+const REFUSED: [(&str, &str, &str, &str); 22] = [
     (
         "an unknown field",
         "ModelDeployment",
@@ -79,6 +79,18 @@ const REFUSED: [(&str, &str, &str, &str); 20] = [
         "ModelDeployment",
         "{selfHosted: {engine: {kind: VLLM}, source: {uri: 's3://b/x/', secretRef: {name: s, key: k}}}}",
         "for buckets leave it out: every key of the Secret becomes an environment variable",
+    ),
+    (
+        "the same adapter twice",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: VLLM}, custom: {baseModel: b, adapters: [{name: a, source: {uri: 'hf://b/a'}}, {name: a, source: {uri: 'hf://b/c'}}]}}}",
+        "duplicate entries for key [name=\"a\"]",
+    ),
+    (
+        "a development that costs something over no time",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: VLLM}, custom: {baseModel: b, developmentCostUSD: '417000'}}}",
+        "developmentCostUSD and amortizedOverMonths belong together: set both, or neither",
     ),
     (
         "both a profile and a claim",
@@ -247,6 +259,16 @@ async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() ->
         ),
         object(
             "ModelDeployment",
+            "own-name",
+            "{selfHosted: {engine: {kind: VLLM}, custom: {baseModel: m, adapters: [{name: own-name, source: {uri: 'hf://b/a'}}]}}}",
+        ),
+        object(
+            "ModelDeployment",
+            "own-token",
+            "{selfHosted: {engine: {kind: VLLM}, custom: {baseModel: m, adapters: [{name: a, source: {uri: 'hf://b/a', secretRef: {name: s, key: k}}}]}}}",
+        ),
+        object(
+            "ModelDeployment",
             "no-file",
             "{selfHosted: {engine: {kind: LlamaCpp}, source: {uri: 's3://models/llama/'}}}",
         ),
@@ -301,6 +323,16 @@ async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() ->
             "mdep/no-adapters",
             "Invalid",
             "spec.selfHosted.custom.adapters[0]: the engine LlamaCpp loads no adapters by name; use the engine VLLM",
+        ),
+        (
+            "mdep/own-name",
+            "Invalid",
+            "spec.selfHosted.custom.adapters[0].name: \"own-name\" is what the model answers to without an adapter; choose another name",
+        ),
+        (
+            "mdep/own-token",
+            "Invalid",
+            "spec.selfHosted.custom.adapters[0].source.secretRef: the engine VLLM downloads this adapter itself, and has one token for the hub",
         ),
         (
             "mdep/no-file",

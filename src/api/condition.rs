@@ -23,6 +23,8 @@ pub enum Kind {
     ModelCached,
     /// The inference pods run and answer.
     WorkloadReady,
+    /// Every pod that answers has every adapter, by its engine's own word where it takes them while it runs.
+    AdaptersLoaded,
     /// Everything the object names exists.
     ResolvedRefs,
     /// The latest run's verdict: `True` for `Pass`, `False` for `Fail`, `Unknown` otherwise.

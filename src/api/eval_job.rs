@@ -68,7 +68,7 @@ pub struct EvalJobSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Targets {
-    /// ModelDeployments by name, in this namespace.
+    /// ModelDeployments by name, in this namespace; an adapter of one as `name:adapter`. Example: `[llama, "llama:fraud"]`.
     #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 253)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub models: Vec<String>,

@@ -8,6 +8,7 @@
 
 pub mod cache;
 pub mod condition;
+mod custom;
 pub mod eval_job;
 pub mod model_deployment;
 pub mod money;

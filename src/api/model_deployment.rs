@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::cache::Cache;
+pub use super::custom::{Adapter, AdapterStatus, Cost, Custom, Lacking};
 use super::placement::{self, Claim, Rollout, Spread};
 use super::routing_policy::DURATION;
 use super::{money::Usd, resources};
@@ -41,6 +42,7 @@ use super::{money::Usd, resources};
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Replicas", type_ = "string", json_path = ".status.readiness"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "$/h", type_ = "string", priority = 1, json_path = ".status.cost.perHourUSD"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].message"#),
     validation = ("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
         "metadata.name must be at most 52 characters, begin with a letter and hold only a-z, 0-9 and '-', so that its Service can be named after it")
@@ -367,31 +369,6 @@ pub struct Accelerator {
     pub claim: Option<Claim>,
 }
 
-/// A model of our own making.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Custom {
-    /// What it was made from, such as `meta-llama/Llama-3.1-8B-Instruct`. Shown in the status.
-    #[schemars(length(min = 1, max = 256))]
-    pub base_model: String,
-    /// The adapter that answers requests to this model. One at most for now; the engines VLLM, SGLang and TGI (from a volume) load it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    pub adapters: Vec<Adapter>,
-}
-
-/// One adapter over the base model.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Adapter {
-    /// What it is called; in VLLM a further name of it, besides the ModelDeployment's own. Example: `fraud`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// Where its weights come from.
-    pub source: Source,
-}
-
 /// Prices per million tokens, in US dollars.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -411,8 +388,9 @@ pub struct ModelDeploymentStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` says whether the model serves; `Accepted`, `CredentialsResolved`, `ModelCached` and `WorkloadReady` say why not. A self-hosted
-    /// model is Ready once an engine of its present specification has answered a request for one token and its pods get requests.
+    /// `Ready` says whether the model serves; `Accepted`, `CredentialsResolved`, `ModelCached` and `WorkloadReady` say why not; `AdaptersLoaded`
+    /// whether every pod that answers has every adapter. A self-hosted model is Ready once an engine of its present specification has answered
+    /// a request for one token and its pods get requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -428,6 +406,15 @@ pub struct ModelDeploymentStatus {
     /// What a custom model was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
+    /// What a custom model was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<String>,
+    /// The adapters of the spec, in its order, and which pods have them. The condition `AdaptersLoaded` sums it up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterStatus>,
+    /// What it costs to run, and what its development costs, where the spec and the settings say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
     /// Pods of the present spec, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The accepted form: up to nine digits before and nine after the point.
 const PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
@@ -24,6 +25,31 @@ impl Usd {
         }
         let fraction: u64 = format!("{fraction:0<9}").parse().ok()?;
         Some(whole.parse::<u64>().ok()? * 1_000_000_000 + fraction)
+    }
+}
+
+/// An amount of nano-dollars as people write it: `17375`, `0.8`.
+#[must_use]
+pub fn written(nanos: u128) -> String {
+    let (whole, fraction) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+    format!("{whole}.{fraction:09}")
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
+}
+
+/// Reads an amount where no schema has checked it: settings.
+///
+/// # Errors
+/// When the text is no amount.
+pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Usd>, D::Error> {
+    let amount = Usd::deserialize(from)?;
+    match amount.nanos() {
+        Some(_) => Ok(Some(amount)),
+        None => Err(D::Error::custom(format!(
+            "{:?} is not an amount of US dollars; write it as \"0.80\", in quotes",
+            amount.0
+        ))),
     }
 }
 
@@ -62,11 +88,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn amounts_are_written_without_what_says_nothing() {
+        for (nanos, text) in [
+            (0, "0"),
+            (17_375_000_000_000, "17375"),
+            (800_000_000, "0.8"),
+            (1, "0.000000001"),
+            (100_000_000_000, "100"),
+        ] {
+            assert_eq!(written(nanos), text);
+        }
+    }
+
     proptest! {
         #[test]
         fn every_amount_survives_being_written(nanos in 0u64..1_000_000_000_000_000_000) {
             let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
             prop_assert_eq!(Usd(text).nanos(), Some(nanos));
+            prop_assert_eq!(Usd(written(nanos.into())).nanos(), Some(nanos));
         }
     }
 }

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::model_deployment::Tier;
-use super::placement::NAME;
+use super::placement::{LABEL, NAME};
 
 /// `90s`, `1h30m`; so few digits that no sum overflows.
 pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m))+$";
@@ -55,7 +55,7 @@ pub struct RoutingPolicySpec {
     #[schemars(length(max = 16))]
     pub clients: Vec<ClientMatch>,
     /// What every target and fallback must fulfil; one that does not gets no request under this name, even when nothing else is left. Calls of
-    /// a model as `namespace/name`, for service accounts of its own namespace, are not subject to it: evaluations use them.
+    /// a model as `namespace/name` or `namespace/name:adapter`, for service accounts of its own namespace, are not subject to it: evaluations use them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub require: Option<Requirements>,
     /// Which models answer; the first rule that matches a request decides.
@@ -205,6 +205,10 @@ pub struct Target {
     /// A ModelDeployment's name, in the policy's namespace. Example: `triage-llama`.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub model: String,
+    /// One of its `selfHosted.custom.adapters`, by name. Default: none, the model itself. Example: `fraud`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 57), regex(pattern = LABEL))]
+    pub adapter: Option<String>,
     /// Its share, relative to the other targets. Default: 1. 0: no requests.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1_000_000))]
@@ -222,6 +226,10 @@ pub struct Fallback {
     /// A ModelDeployment's name, in the policy's namespace. Example: `triage-llama`.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub model: String,
+    /// One of its `selfHosted.custom.adapters`, by name. Default: none, the model itself. Example: `fraud`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 57), regex(pattern = LABEL))]
+    pub adapter: Option<String>,
 }
 
 /// How long each step of a request may take.
@@ -276,7 +284,7 @@ pub struct RoutingPolicyStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
-    /// The ModelDeployment's name.
+    /// The ModelDeployment's name, or `name:adapter` of it.
     pub model: String,
     /// Whether it may get requests now.
     pub eligible: bool,

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::model_deployment::EngineKind;
+use super::money::{self, Usd};
 
 /// The installer's settings. Unknown fields are refused: a misspelled one must not be silently ignored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -102,6 +103,14 @@ pub struct AcceleratorProfile {
     /// What each pod on this profile requests, such as `{cpu: "2", memory: 8Gi}`; memory is its limit too. A ModelDeployment's own
     /// `resources` win, name by name.
     pub resources: BTreeMap<String, Quantity>,
+    /// What one of it costs for an hour in US dollars, such as `"0.80"`; for a profile without a `resource`, a pod on it. The status of each
+    /// model shows what it costs.
+    #[serde(
+        rename = "pricePerHourUSD",
+        deserialize_with = "money::read",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub price_per_hour_usd: Option<Usd>,
 }
 
 /// What an engine runs as, unless a ModelDeployment says otherwise.

@@ -53,6 +53,14 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             ),
         ),
         (
+            "a model of one's own with adapters",
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, custom: {baseModel: b, developmentCostUSD: '417000', amortizedOverMonths: 24, trainedOn: claims,
+                  adapters: [{name: fraud, source: {uri: 'hf://bank/fraud'}}, {name: tone, source: {uri: 's3://m/tone/', secretRef: {name: s}}}]}}}",
+            ),
+        ),
+        (
             "the longest name of a model",
             model(&"a".repeat(52), "{selfHosted: {engine: {kind: VLLM}}}"),
         ),
@@ -236,6 +244,14 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             ),
             "spec.selfHosted.accelerator.count",
             "count belongs to profile",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, custom: {baseModel: b, developmentCostUSD: '417000'}}}",
+            ),
+            "spec.selfHosted.custom",
+            "developmentCostUSD and amortizedOverMonths belong together",
         ),
         (
             model("m", "{selfHosted: {engine: {kind: VLLM}, startupDeadline: 5s}}"),

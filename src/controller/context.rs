@@ -14,6 +14,7 @@ use crate::plan::names::Key;
 use crate::plan::serving::Installation;
 use crate::plan::{Invalid, model};
 
+use super::adapters::Adapters;
 use super::asker::Asker;
 use super::probe::Prober;
 use super::progress::Progresses;
@@ -41,6 +42,8 @@ pub struct Context {
     pub image: String,
     /// Asks providers.
     pub prober: Prober,
+    /// Tells engines which adapters to have.
+    pub adapters: Adapters,
     /// Asks fetches.
     pub progress: Progresses,
     /// Asks engines.
@@ -94,11 +97,12 @@ pub(super) fn resync() -> Action {
 
 /// When to look again at an object that only time can heal: the longer it has been so, the later.
 pub(super) fn retry(conditions: &[Condition], now: Timestamp) -> Action {
-    Action::requeue(pace(conditions, now))
+    Action::requeue(pace(conditions, Kind::Ready, now))
 }
 
-fn pace(conditions: &[Condition], now: Timestamp) -> Duration {
-    let unready = condition::find(conditions, Kind::Ready).filter(|ready| ready.status != "True");
+/// How long to wait: the longer the condition of that kind has not been true, the longer.
+pub(super) fn pace(conditions: &[Condition], kind: Kind, now: Timestamp) -> Duration {
+    let unready = condition::find(conditions, kind).filter(|ready| ready.status != "True");
     let since = unready.map_or(0, |ready| now.as_second() - ready.last_transition_time.0.as_second());
     wait_after(Duration::from_secs(u64::try_from(since).unwrap_or(0)))
 }
@@ -128,10 +132,14 @@ mod tests {
     fn the_pace_of_retries_follows_how_long_it_has_not_been_ready() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let unready = merge(&[], &[Claim::new(Kind::Ready, false, "No", "")], None, at(1000));
-        assert_eq!(pace(&unready, at(1000)), RETRY.0);
-        assert_eq!(pace(&unready, at(1100)), Duration::from_secs(50));
-        assert_eq!(pace(&unready, at(9999)), RETRY.1);
-        assert_eq!(pace(&[], at(9999)), RETRY.0);
-        assert_eq!(pace(&unready, at(0)), RETRY.0, "a clock that went back makes no hot loop");
+        assert_eq!(pace(&unready, Kind::Ready, at(1000)), RETRY.0);
+        assert_eq!(pace(&unready, Kind::Ready, at(1100)), Duration::from_secs(50));
+        assert_eq!(pace(&unready, Kind::Ready, at(9999)), RETRY.1);
+        assert_eq!(pace(&[], Kind::Ready, at(9999)), RETRY.0);
+        assert_eq!(
+            pace(&unready, Kind::Ready, at(0)),
+            RETRY.0,
+            "a clock that went back makes no hot loop"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Effects: each controller reads, lets a plan decide, writes, and reports, and its `reconcile` reads as the story of its object. Only the
 //! holder of the lease runs them.
 
+mod adapters;
 mod asker;
 mod cache;
 mod context;

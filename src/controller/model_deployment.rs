@@ -16,15 +16,17 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use crate::api::ModelDeployment;
+use crate::api::condition::Kind;
 use crate::api::model_deployment::{ApiSource, SelfHosted};
 use crate::cluster;
 use crate::plan::backend::{self, Answer, Credential};
 use crate::plan::names::{self, Key};
-use crate::plan::serving::{self, Decision, Devices, Inquiry, Observed, Rollout, Serving};
+use crate::plan::serving::{self, Decision, Devices, Inquiry, Observed, Rollout, Serving, adapters};
 use crate::plan::{self, Invalid};
 
+use super::adapters::Look;
 use super::cache::{self, Standing};
-use super::context::{Context, Error, resync, retry, taken};
+use super::context::{Context, Error, pace, resync, retry, taken};
 
 /// How often a provider that answered is asked again, so that a revoked key is noticed without traffic.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
@@ -63,17 +65,19 @@ pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Res
 /// A model on our own machines: its children, and what they say.
 async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<Action, Error> {
     let now = cx.now();
+    let before = cx.cluster.stores.deployments.get(&child(md));
     let held = match cache::hold(md, own, cx).await? {
         Standing::NotWanted => None,
         Standing::Held(held, said) => Some((held, said)),
         Standing::Refused(invalid) => return cx.refuse(md, &invalid, now).await,
         Standing::Waiting(waiting, again) => {
-            let live = cx.cluster.stores.deployments.get(&child(md));
-            let status = plan::cache::status(md, own, &waiting, live.as_deref(), now);
+            let status = plan::cache::status(md, own, &waiting, before.as_deref(), now);
             cx.cluster.set_status(md, status).await?;
             return Ok(again);
         }
     };
+    let pods = pods(md, cx);
+    let serves = before.as_deref().filter(|_| adapters::can_start(&pods));
     let Serving {
         mut deployment,
         takes,
@@ -81,7 +85,7 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
         claim,
         network,
         budget,
-    } = match serving::plan(md, own, cx.installation(), held.as_ref().map(|(held, _)| held)) {
+    } = match serving::plan_over(md, own, cx.installation(), held.as_ref().map(|(held, _)| held), serves) {
         Ok(serving) => serving,
         Err(invalid) => return cx.refuse(md, &invalid, now).await,
     };
@@ -100,9 +104,7 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
     cx.cluster
         .apply_or_prune::<PodDisruptionBudget>(budget.as_ref(), &child(md))
         .await?;
-    let before = cx.cluster.stores.deployments.get(&child(md));
     serving::keep(&mut deployment, before.as_deref());
-    let pods = pods(md, cx);
     let is_stuck = before.as_deref().is_some_and(|live| serving::is_stuck(live, &pods));
     let rollout = match serving::decide(own, takes, &deployment, before.as_deref(), is_stuck) {
         Decision::Made(rollout) => rollout,
@@ -112,7 +114,7 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
     let live = cx.cluster.apply(&deployment).await?;
     prune_claims(md, claim.as_ref(), &pods, cx).await?;
     let routed = serving::routed(md, &cx.cluster.stores.slices.all());
-    let (reply, again) = match serving::inquire(md, own, &live, &pods, &routed) {
+    let (reply, ask_again) = match serving::inquire(md, own, &live, &pods, &routed) {
         Inquiry::Known(reply) => (reply, None),
         Inquiry::Ask(question) => cx.asker.ask(&Key::of(md), &question).await,
     };
@@ -128,8 +130,13 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
         },
         now,
     );
-    cx.cluster.set_status(md, status).await?;
-    Ok(again.map_or_else(resync, Action::requeue))
+    let conditions = md.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let asks = adapters::asks(&md.name_any(), own, &pods);
+    let Look { told, again } = cx.adapters.look(&Key::of(md), asks, pace(conditions, Kind::AdaptersLoaded, now));
+    let status = adapters::with_adapters(status, md, own, (&pods, &told), now);
+    cx.cluster.set_status(md, serving::with_cost(status, own, &cx.settings)).await?;
+    let soonest = [ask_again, again].into_iter().flatten().min();
+    Ok(soonest.map_or_else(resync, Action::requeue))
 }
 
 /// The rollout that the nodes have room for: a look at all of them.

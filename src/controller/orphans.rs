@@ -24,6 +24,8 @@ pub(super) async fn run(cx: Arc<Context>, followed: Followed, moves: impl Stream
             let credentials = md.spec.api.as_ref()?.credentials.as_ref()?;
             Some(Key::new(Key::of(&**md).namespace, &credentials.secret_ref.name))
         };
+        let names: BTreeSet<Key> = models.iter().map(|md| Key::of(&**md)).collect();
+        cx.adapters.retain(|model| names.contains(model));
         followed.set(&models.iter().filter_map(named).collect::<BTreeSet<_>>());
         for orphan in backend::orphans(&cx.cluster.stores.backends.all(), &models) {
             if let Err(error) = cx.cluster.prune::<Secret>(&orphan).await {

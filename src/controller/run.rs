@@ -1,8 +1,8 @@
 //! Which moves wake which controller.
 //!
 //! ```text
-//! ModelDeployment ◄─ itself, its children, its pods and endpoints, what its engine says, its credentials Secret, its backend Secret,
-//!                    the objects of its cache
+//! ModelDeployment ◄─ itself, its children, its pods and endpoints, what its engine says of itself and its adapters, its credentials Secret,
+//!                    its backend Secret, the objects of its cache
 //! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
 //! RoutingPolicy   ◄─ itself, and every ModelDeployment, EvalJob and EndpointSlice (all policies: they are few, and an unchanged one is silent)
 //! ```
@@ -32,9 +32,10 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::secrets::Followed;
 use crate::cluster::watch::Feed;
 use crate::cluster::{self, Cluster, Connection, Stores};
-use crate::plan::names::{BACKEND_LABEL, CACHE_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL};
+use crate::plan::names::{BACKEND_LABEL, CACHE_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL, asked_parts};
 use crate::plan::{backend, cache};
 
+use super::adapters::Adapters;
 use super::asker::Asker;
 use super::context::{Context, on_error};
 use super::probe::Prober;
@@ -113,6 +114,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         () = stop.cancelled() => return Ok(()),
     };
     let (heard, engines_heard) = unbounded::<Key>();
+    let (adapters_moved, adapters_moves) = unbounded::<Key>();
     let cx = Arc::new(Context {
         cluster: Cluster::new(client.clone(), stores),
         settings: setup.settings,
@@ -124,6 +126,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         prober: Prober::new()?,
         progress: Progresses::new(),
         asker: Asker::new(heard),
+        adapters: Adapters::new(adapters_moved),
     });
 
     let (secret_moved, secrets_moved) = unbounded::<Key>();
@@ -155,6 +158,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
             .boxed(),
         by_secret.boxed(),
         by_cache.boxed(),
+        adapters_moves.map(|model| reference(&model)).boxed(),
     ]);
     let by_model = {
         let known = evaluations.known();
@@ -330,7 +334,10 @@ fn models_naming(models: &[Arc<ModelDeployment>], secret: &Key) -> Vec<ObjectRef
 }
 
 fn evaluations_of(evaluations: &[Arc<EvalJob>], model: &Key) -> Vec<ObjectRef<EvalJob>> {
-    let asks_it = |job: &&Arc<EvalJob>| Key::of(&***job).namespace == model.namespace && job.spec.targets.models.contains(&model.name);
+    let asks_it = |job: &&Arc<EvalJob>| {
+        let mut asked = job.spec.targets.models.iter().map(|target| asked_parts(target).0);
+        Key::of(&***job).namespace == model.namespace && asked.any(|asked| asked == model.name)
+    };
     evaluations.iter().filter(asks_it).map(|job| reference(&Key::of(&**job))).collect()
 }
 

@@ -15,6 +15,7 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::plan::evaluation::report::Report;
 use crate::testing::{Fault, Server};
 
+use super::adapters::Adapters;
 use super::asker::Asker;
 use super::context::{Context, Error};
 use super::probe::Prober;
@@ -110,6 +111,7 @@ pub(super) fn started(server: &Server) -> Arc<Context> {
         prober: Prober::new().unwrap(),
         progress: Progresses::new(),
         asker: Asker::new(unbounded().0),
+        adapters: Adapters::new(futures::channel::mpsc::unbounded().0),
     })
 }
 

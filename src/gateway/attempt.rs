@@ -30,6 +30,8 @@ pub(super) struct Attempt<'a> {
     pub(super) body: Spliced,
     /// Whether a streamed answer was asked for. The first byte of any other comes only when all of it is made.
     pub(super) is_streamed: bool,
+    /// Whether 404 says that this endpoint does not have the model yet, rather than that the request asks for what is nowhere.
+    pub(super) may_be_lacking: bool,
     pub(super) timeouts: &'a Timeouts,
     /// When the time for the whole request is over.
     pub(super) deadline: Instant,
@@ -68,6 +70,8 @@ pub(super) enum Failure {
     Failed,
     /// A status that another model may not have.
     Status(StatusCode, Option<HeaderValue>),
+    /// This endpoint does not have the adapter that is asked for.
+    Lacking,
     /// The gateway has no credentials for it yet.
     NoCredentials,
     /// The time for the whole request is over.
@@ -98,6 +102,9 @@ impl Attempt<'_> {
             Ok(Err(error)) => return Err(Failure::Cut(root_cause(&error))),
             Err(_) => return Err(waiting.silent()),
         };
+        if self.may_be_lacking && head.status == StatusCode::NOT_FOUND {
+            return Err(Failure::Lacking);
+        }
         if let Some(failure) = Failure::of(&head) {
             return Err(failure);
         }
@@ -217,7 +224,7 @@ impl Failure {
     /// engine must not visit every pod.
     pub(super) fn is_of_the_endpoint(&self, reached: bool) -> bool {
         match self {
-            Self::Unreachable(_) => true,
+            Self::Unreachable(_) | Self::Lacking => true,
             Self::Dropped | Self::Cut(_) | Self::Failed => !reached,
             Self::Status(status, _) => !reached && (status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS),
             Self::Silent(_) | Self::NoCredentials | Self::OutOfTime => false,
@@ -228,7 +235,9 @@ impl Failure {
     pub(super) fn cause(&self) -> Option<&str> {
         match self {
             Self::Unreachable(cause) | Self::Cut(cause) => Some(cause),
-            Self::Silent(_) | Self::Dropped | Self::Failed | Self::Status(..) | Self::NoCredentials | Self::OutOfTime => None,
+            Self::Silent(_) | Self::Dropped | Self::Failed | Self::Status(..) | Self::Lacking | Self::NoCredentials | Self::OutOfTime => {
+                None
+            }
         }
     }
 
@@ -243,6 +252,7 @@ impl Failure {
             Self::Status(StatusCode::TOO_MANY_REQUESTS, _) => "throttled",
             Self::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) | Self::NoCredentials => "credentials",
             Self::Status(..) => "refused",
+            Self::Lacking => "lacking",
             Self::OutOfTime => "out_of_time",
         }
     }
@@ -261,6 +271,7 @@ impl fmt::Display for Failure {
             }
             Self::Status(StatusCode::TOO_MANY_REQUESTS, _) => f.write_str("has no capacity or quota left (429)"),
             Self::Status(status, _) => write!(f, "answered {}", status.as_u16()),
+            Self::Lacking => f.write_str("has not loaded the adapter (404)"),
             Self::NoCredentials => f.write_str("has no credentials at this gateway yet"),
             Self::OutOfTime => f.write_str("had not answered when the time for the request was over"),
         }

@@ -133,7 +133,7 @@ impl Trial<'_> {
             if failure != Failure::Dropped || model.urls.len() > 1 {
                 tried.push(url);
             }
-            reached |= !matches!(failure, Failure::Unreachable(_));
+            reached |= !matches!(failure, Failure::Unreachable(_) | Failure::Lacking);
             failures.push((model, failure));
             if !again {
                 break;
@@ -164,6 +164,7 @@ impl Trial<'_> {
             headers: headers::to_model(self.headers, credential),
             body: openai::splice(self.body, &self.asked.model_span, &model.upstream_model),
             is_streamed: self.asked.stream,
+            may_be_lacking: model.may_be_lacking,
             timeouts: &self.route.timeouts,
             deadline: self.deadline,
         };

@@ -10,7 +10,7 @@ use super::finding::{Finding, Severity};
 use super::{Portfolio, Written};
 use crate::api::model_deployment::KeyRef;
 use crate::plan::Invalid;
-use crate::plan::names::Key;
+use crate::plan::names::{Key, asked_parts};
 
 /// Adds the findings about names to `portfolio`.
 pub(super) fn check(portfolio: &mut Portfolio) {
@@ -92,28 +92,34 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
         let remedy = format!("apply it too, or correct the name; {}", near(known, &key));
         (!known.contains(&key)).then(|| Invalid::new(field, format!("no {kind} {key} is in these files"), remedy.trim_end_matches("; ")))
     };
+    // An adapter of a model that is not here is not missed: its model is.
+    let lacking = |field: String, namespace: &str, model: &str, adapter: Option<&str>| {
+        let (key, adapter) = (Key::new(namespace, model), adapter?);
+        let here = portfolio.models.iter().find(|w| Key::of(&w.object) == key)?;
+        let custom = here.object.spec.self_hosted.as_ref().and_then(|own| own.custom.as_ref());
+        let adapters: Vec<&str> = custom.iter().flat_map(|c| &c.adapters).map(|a| a.name.as_str()).collect();
+        let hint = super::words::closest(adapter, &adapters).map(|meant| format!("; did you mean {meant}?"));
+        let remedy = format!(
+            "add it to spec.selfHosted.custom.adapters, or correct the name{}",
+            hint.unwrap_or_default()
+        );
+        (!adapters.contains(&adapter)).then(|| Invalid::new(field, format!("ModelDeployment {key} has no adapter {adapter}"), remedy))
+    };
     for policy in &portfolio.policies {
         let namespace = Key::of(&policy.object).namespace;
         let spec = &policy.object.spec;
-        let mut named: Vec<(String, &str)> = Vec::new();
+        let mut named: Vec<(String, &str, Option<&str>)> = Vec::new();
         for (r, rule) in spec.rules.iter().enumerate() {
-            let of_rule = |list: &str, i: usize| format!("spec.rules[{r}].{list}[{i}].model");
-            named.extend(
-                rule.targets
-                    .iter()
-                    .enumerate()
-                    .map(|(i, t)| (of_rule("targets", i), t.model.as_str())),
-            );
-            named.extend(
-                rule.fallback
-                    .iter()
-                    .enumerate()
-                    .map(|(i, t)| (of_rule("fallback", i), t.model.as_str())),
-            );
+            let of_rule = |list: &str, i: usize| format!("spec.rules[{r}].{list}[{i}]");
+            let targets = rule.targets.iter().enumerate();
+            named.extend(targets.map(|(i, t)| (of_rule("targets", i), t.model.as_str(), t.adapter.as_deref())));
+            let fallback = rule.fallback.iter().enumerate();
+            named.extend(fallback.map(|(i, f)| (of_rule("fallback", i), f.model.as_str(), f.adapter.as_deref())));
         }
-        let of_models = named
-            .into_iter()
-            .filter_map(|(field, name)| missing(&models, "ModelDeployment", field, &namespace, name));
+        let of_models = named.into_iter().filter_map(|(field, model, adapter)| {
+            let missing = missing(&models, "ModelDeployment", format!("{field}.model"), &namespace, model);
+            missing.or_else(|| lacking(format!("{field}.adapter"), &namespace, model, adapter))
+        });
         let evaluated = spec.require.iter().flat_map(|r| r.evaluated.iter().enumerate());
         let of_evaluations = evaluated.filter_map(|(i, e)| {
             missing(
@@ -134,8 +140,11 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
         let namespace = Key::of(&evaluation.object).namespace;
         let spec = &evaluation.object.spec;
         let targets = spec.targets.models.iter().enumerate();
-        let of_models =
-            targets.filter_map(|(i, name)| missing(&models, "ModelDeployment", format!("spec.targets.models[{i}]"), &namespace, name));
+        let of_models = targets.filter_map(|(i, name)| {
+            let (field, (model, adapter)) = (format!("spec.targets.models[{i}]"), asked_parts(name));
+            let missing = missing(&models, "ModelDeployment", field.clone(), &namespace, model);
+            missing.or_else(|| lacking(field, &namespace, model, adapter))
+        });
         found.extend(of_models.map(|invalid| evaluation.origin.finding(Severity::Warning, invalid)));
         for (i, suite) in spec.suites.iter().enumerate() {
             let field = format!("spec.suites[{i}].exemplars.dataset.configMapRef");

@@ -14,8 +14,8 @@ use crate::api::condition::{Claim, Kind};
 use crate::api::model_deployment::{ApiSource, ModelDeploymentStatus};
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::backend::{self, Credential};
-use crate::plan::model;
 use crate::plan::names::{API_KEY_LABEL, ENDPOINT_ANNOTATION, Key};
+use crate::plan::{model, serving};
 
 /// Values of Secrets from elsewhere than the files, by Secret and key.
 pub type GivenSecrets = BTreeMap<(Key, String), String>;
@@ -73,6 +73,7 @@ impl Portfolio {
             md.status = Some(ModelDeploymentStatus {
                 // Nobody is asked here: what was given counts as confirmed.
                 confirmed_for: md.spec.api.as_ref().map(backend::destination),
+                adapters: md.spec.self_hosted.as_ref().map(serving::adapters::assumed).unwrap_or_default(),
                 ..model::described(&md, &[claim], now)
             });
             seen.models.push(Arc::new(md));

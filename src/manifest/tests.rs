@@ -205,6 +205,32 @@ fn names_that_nothing_carries_are_warnings() {
 }
 
 #[test]
+fn an_adapter_that_its_model_does_not_list_is_a_warning() {
+    let custom = "custom: {baseModel: b, adapters: [{name: fraud, source: {uri: 'hf://b/fraud'}}]}";
+    let tuned = model(&format!("selfHosted: {{engine: {{kind: VLLM}}, {custom}}}"));
+    let rules = "rules: [{targets: [{model: m, adapter: fraud}], fallback: [{model: m, adapter: frau}]}]";
+    let evaluated = evaluation(GOOD).replace("models: [m]", "models: [m, 'm:fraud', 'm:tone']");
+    let found = findings(&together(&[
+        &tuned,
+        &policy("p", &format!("model: a\n  {rules}")),
+        &evaluated,
+        CONFIG,
+    ]));
+    let found: Vec<&str> = found
+        .iter()
+        .filter_map(|line| line.split_once("warning: "))
+        .map(|(_, line)| line)
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "RoutingPolicy ns/p: spec.rules[0].fallback[0].adapter: ModelDeployment ns/m has no adapter frau; add it to spec.selfHosted.custom.adapters, or correct the name; did you mean fraud?",
+            "EvalJob ns/e: spec.targets.models[2]: ModelDeployment ns/m has no adapter tone; add it to spec.selfHosted.custom.adapters, or correct the name",
+        ]
+    );
+}
+
+#[test]
 fn one_bad_document_leaves_the_others_alone() {
     let text = together(&["kind: [\n", &model(MODEL), &model("selfHosted: {}").replace("name: m", "name: b")]);
     let portfolio = Portfolio::from_text("x", &text);
@@ -416,4 +442,28 @@ fn what_a_server_took_is_accepted_and_what_it_refused_is_not() {
         let accepted = portfolio.errors() == 0;
         assert_eq!(accepted, case["accepted"].as_bool().unwrap(), "{text}{:#?}", portfolio.findings);
     }
+}
+
+#[test]
+fn without_a_cluster_an_adapter_answers_where_its_engine_does() {
+    use crate::plan::routing;
+    use k8s_openapi::jiff::Timestamp;
+
+    let annotated = "namespace: ns, annotations: {llmportfolio.dev/endpoint: \"http://127.0.0.1:8081\"}";
+    let custom = "custom: {baseModel: b, adapters: [{name: fraud, source: {uri: 'hf://b/fraud'}}]}";
+    let text = model(&format!("selfHosted: {{engine: {{kind: VLLM}}, {custom}}}")).replace("namespace: ns", annotated);
+    let seen = Portfolio::from_text("x", &text).standalone(&super::GivenSecrets::new(), Timestamp::UNIX_EPOCH);
+    let routing = routing::build(&routing::Inputs {
+        models: &seen.models,
+        policies: &[],
+        evaluations: &[],
+        endpoints: &seen.endpoints,
+        allow_anonymous: true,
+        open_models: true,
+    });
+    let backend = routing.table.find("ns/m:fraud").unwrap().rules[0].targets[0]
+        .candidate
+        .backend
+        .clone();
+    assert_eq!(backend.unwrap().upstream_model, "fraud");
 }

@@ -7,12 +7,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::api::model_deployment::Source;
 
-use super::names::FETCHER;
 use super::restricted;
 
 /// What is fetched, with which variables, by which image.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Fetch<'a> {
+    /// What the container is called.
+    pub(super) name: String,
     pub(super) source: &'a Source,
     /// The user's own variables, which win.
     pub(super) env: &'a [EnvVar],
@@ -39,7 +40,7 @@ impl Fetch<'_> {
                 .collect()
         };
         Container {
-            name: FETCHER.to_owned(),
+            name: self.name.clone(),
             image: Some(self.image.to_owned()),
             args: Some(args),
             env: Some(

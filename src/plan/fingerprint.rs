@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::api::model_deployment::SelfHosted;
+use crate::api::model_deployment::{Custom, SelfHosted};
 use crate::api::{EvalJob, ModelDeployment};
 
 /// The digest of what `model` answers with and what `evaluation` asks and demands, as the two objects state it. Replicas, resources,
@@ -24,7 +24,7 @@ pub fn of(model: &ModelDeployment, evaluation: &EvalJob) -> String {
 /// What decides the answers of a model that we serve. What was not there when a verdict was given is absent, not null: a field that is new to
 /// the operator invalidates no verdict.
 fn own(own: &SelfHosted) -> Value {
-    let mut parts = json!([own.source, own.engine, own.accelerator, own.custom]);
+    let mut parts = json!([own.source, own.engine, own.accelerator, own.custom.as_ref().map(Custom::answering)]);
     if let (Value::Array(parts), Some(template)) = (&mut parts, &own.pod_template) {
         parts.push(template.clone());
     }
@@ -85,6 +85,17 @@ spec:
         ] {
             assert_ne!(plain, of_model(own), "{own}");
         }
+    }
+
+    #[test]
+    fn what_a_model_cost_does_not_change_what_it_answers() {
+        let plain = of_model("custom: {baseModel: b}");
+        let told = "developmentCostUSD: '417000', amortizedOverMonths: 24, trainedOn: claims";
+        assert_eq!(plain, of_model(&format!("custom: {{baseModel: b, {told}}}")));
+        assert_ne!(
+            plain,
+            of_model("custom: {baseModel: b, adapters: [{name: fraud, source: {uri: 'hf://bank/fraud'}}]}")
+        );
     }
 
     #[test]

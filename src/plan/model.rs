@@ -18,7 +18,11 @@ pub fn invalid(md: &ModelDeployment, invalid: &Invalid, now: Timestamp) -> Model
         Claim::new(Kind::Ready, false, "Invalid", message.clone()),
         Claim::new(Kind::Stalled, true, "Invalid", message),
     ];
-    described(md, &claims, now)
+    ModelDeploymentStatus {
+        // The pods there are go on serving theirs.
+        adapters: md.status.as_ref().map(|status| status.adapters.clone()).unwrap_or_default(),
+        ..described(md, &claims, now)
+    }
 }
 
 /// The status that states `claims`, and what can be told from the spec alone.
@@ -39,6 +43,7 @@ pub fn described(md: &ModelDeployment, claims: &[Claim], now: Timestamp) -> Mode
             // A refused edit replaces no pod: who corrects it finds them as they were.
             answered: md.status.as_ref().and_then(|status| status.answered.clone()),
             base_model: own.custom.as_ref().map(|custom| custom.base_model.clone()),
+            trained_on: own.custom.as_ref().and_then(|custom| custom.trained_on.clone()),
             selector: Some(
                 names::engine_selector(&md.name_any())
                     .iter()
@@ -56,6 +61,22 @@ pub fn described(md: &ModelDeployment, claims: &[Claim], now: Timestamp) -> Mode
         },
         (None, None) => base,
     }
+}
+
+/// `md` as what answers to its name alone, or to that of one of its adapters: called so, and with no other adapter, which would not change an
+/// answer. `None`: it has no such adapter.
+#[must_use]
+pub fn asked(md: &ModelDeployment, adapter: Option<&str>) -> Option<ModelDeployment> {
+    let mut asked = md.clone();
+    if let Some(custom) = asked.spec.self_hosted.as_mut().and_then(|own| own.custom.as_mut()) {
+        custom.adapters.retain(|other| Some(other.name.as_str()) == adapter);
+    }
+    if let Some(adapter) = adapter {
+        let custom = asked.spec.self_hosted.as_ref().and_then(|own| own.custom.as_ref());
+        custom.filter(|custom| !custom.adapters.is_empty())?;
+        asked.metadata.name = Some(names::asked(&md.name_any(), Some(adapter)));
+    }
+    Some(asked)
 }
 
 /// The last part of a source's URI, without its revision and what follows `#`: what people call the model.

@@ -44,6 +44,8 @@ pub const RELEASE_ANNOTATION: &str = "llmportfolio.dev/release";
 pub const TEMPLATE_ANNOTATION: &str = "llmportfolio.dev/template";
 /// Annotation of a Deployment: which pod comes first in a rollout, and why, such as `Surge: a node has 1 nvidia.com/gpu free`.
 pub const ROLLOUT_ANNOTATION: &str = "llmportfolio.dev/rollout";
+/// Annotation of a Deployment: the adapters that its pods start with, as the specification has them, in JSON.
+pub const ADAPTERS_ANNOTATION: &str = "llmportfolio.dev/adapters";
 /// Annotation of a child: the hash of what was last applied to it.
 pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
 
@@ -54,6 +56,15 @@ pub const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
 pub const FETCHER: &str = "fetch";
 /// The name of the init container that copies weights out of the image that it runs.
 pub const COPIER: &str = "copy";
+
+/// How the names of volumes begin that hold adapters by claim.
+pub const ADAPTER_CLAIM: &str = "claim-";
+
+/// The name of the init container that fetches an adapter.
+#[must_use]
+pub fn adapter_fetcher(adapter: &str) -> String {
+    format!("{FETCHER}-{adapter}")
+}
 /// The name of the port that an engine answers on, in the pod, the Service and the EndpointSlices.
 pub const PORT_NAME: &str = "http";
 
@@ -87,6 +98,24 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What a model is called where it is asked: `model`, or `model:adapter`. Unique: the name of an object has no colon.
+#[must_use]
+pub fn asked(model: &str, adapter: Option<&str>) -> String {
+    match adapter {
+        Some(adapter) => format!("{model}:{adapter}"),
+        None => model.to_owned(),
+    }
+}
+
+/// The model of such a name, and the adapter.
+#[must_use]
+pub fn asked_parts(name: &str) -> (&str, Option<&str>) {
+    match name.split_once(':') {
+        Some((model, adapter)) => (model, Some(adapter)),
+        None => (name, None),
     }
 }
 

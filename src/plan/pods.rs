@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, Volume};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use serde::Deserialize;
 
-use crate::plan::names::{COPIER, FETCHER};
+use crate::plan::names::{ADAPTER_CLAIM, COPIER, FETCHER};
 
 mod weights;
 
@@ -68,12 +68,19 @@ fn unscheduled(pod: &Pod, all: &[&Pod], words: &Words) -> Option<Trouble> {
     }
     if let Some(claim) = missing_claim(why) {
         let namespace = pod.namespace().unwrap_or_default();
+        let of_adapter = |volume: &Volume| {
+            let source = volume.persistent_volume_claim.as_ref();
+            volume.name.starts_with(ADAPTER_CLAIM) && source.is_some_and(|source| source.claim_name == claim)
+        };
+        let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let field = if volumes.any(of_adapter) {
+            "spec.selfHosted.custom.adapters"
+        } else {
+            words.volumes
+        };
         return Some(Trouble {
             reason: "VolumeClaimNotFound",
-            message: format!(
-                "PersistentVolumeClaim {namespace}/{claim} does not exist; create it, or name another in {}",
-                words.volumes
-            ),
+            message: format!("PersistentVolumeClaim {namespace}/{claim} does not exist; create it, or name another in {field}"),
             stalled: false,
         });
     }
@@ -251,9 +258,8 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
         }
         _ if word == "CrashLoopBackOff" || current.is_some() => {
             let ended = current.or(last);
-            if let Some(trouble) = ended
-                .filter(|_| container.name == FETCHER)
-                .and_then(|t| fetch(t.message.as_deref()?, words))
+            if let Some((field, secret)) = fetched(&container.name, words)
+                && let Some(trouble) = ended.and_then(|t| fetch(t.message.as_deref()?, &field, &secret, words))
             {
                 return Some(trouble);
             }
@@ -284,15 +290,26 @@ struct Fetch {
     time_may_heal: bool,
 }
 
+/// Where the source and the Secret are named of what a container of that name fetches, if it does.
+fn fetched(container: &str, words: &Words) -> Option<(String, String)> {
+    match container.strip_prefix(FETCHER)? {
+        "" => Some((words.source.to_owned(), "spec.selfHosted.source.secretRef".to_owned())),
+        adapter => {
+            let source = format!("spec.selfHosted.custom.adapters[{}].source", adapter.strip_prefix('-')?);
+            Some((format!("{source}.uri"), format!("{source}.secretRef")))
+        }
+    }
+}
+
 /// The trouble of a fetch, if its last words can be understood.
-fn fetch(last_words: &str, words: &Words) -> Option<Trouble> {
+fn fetch(last_words: &str, field: &str, secret: &str, words: &Words) -> Option<Trouble> {
     let said: Fetch = serde_json::from_str(last_words).ok()?;
     // By hand it is a variable; in a pod it comes from the specification.
-    let message = said.message.replace("HF_TOKEN", "spec.selfHosted.source.secretRef");
+    let message = said.message.replace("HF_TOKEN", secret);
     let field = if OF_THE_VOLUME.contains(&said.reason.as_str()) {
         words.volumes
     } else {
-        words.source
+        field
     };
     Some(Trouble {
         reason: FETCH_REASONS

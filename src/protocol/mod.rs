@@ -5,6 +5,7 @@ use std::iter;
 
 pub mod openai;
 pub mod sse;
+pub mod vllm;
 
 /// The innermost error of a request that failed, which is the one that says something.
 #[must_use]

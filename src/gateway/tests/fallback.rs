@@ -287,3 +287,32 @@ async fn a_new_table_in_the_middle_of_traffic_fails_no_request() {
     }
     assert!(a.requests() > 0 && b.requests() > 0);
 }
+
+#[tokio::test]
+async fn a_pod_that_lacks_an_adapter_sends_the_request_to_one_that_has_it() {
+    let not_here = "{\"error\":{\"message\":\"The model `fraud` does not exist.\",\"code\":404}}";
+    let lacks = Engine::start(answers(404, "", not_here)).await;
+    let (has, other) = (Engine::start(paris()).await, Engine::start(paris()).await);
+    let world = World::over(&[&other], ONLY_A);
+    world.adapter("ft", "fraud", &[&lacks.url, &has.url]);
+    let rules = "rules: [{targets: [{model: ft, adapter: fraud}], fallback: [{model: a}]}]";
+    world.route(rules);
+    // Whichever pod is asked first.
+    for _ in 0..4 {
+        let answer = world.ask(ASK).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("x-portfolio-model")),
+            (200, "claims/ft:fraud")
+        );
+    }
+    assert!(String::from_utf8(has.last().body).unwrap().contains("\"model\":\"fraud\""));
+    assert_eq!(other.requests(), 0);
+
+    // When none has it, the next model answers.
+    world.adapter("ft", "fraud", &[&lacks.url]);
+    world.route(rules);
+    let answer = world.ask(ASK).await;
+    assert_eq!((answer.status.as_u16(), answer.header("x-portfolio-model")), (200, "claims/a"));
+    let outcome = "portfolio_gateway_upstream_attempts_total{model=\"claims/ft:fraud\",outcome=\"lacking\"}";
+    assert!(world.metric(outcome).await >= 1.0);
+}

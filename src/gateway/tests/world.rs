@@ -104,6 +104,15 @@ impl World {
         self.endpoints.lock().unwrap().insert(Key::new("claims", name), urls);
     }
 
+    /// A self-hosted model in namespace `claims` with one adapter, which is loaded, with pods at these addresses.
+    pub(super) fn adapter(&self, name: &str, adapter: &str, urls: &[&str]) {
+        let custom = format!("custom: {{baseModel: b, adapters: [{{name: {adapter}, source: {{uri: 'hf://b/a'}}}}]}}");
+        let status = format!("{{adapters: [{{name: {adapter}, ready: 1/2, answers: true}}]}}");
+        self.model(name, &format!("{{selfHosted: {{engine: {{kind: VLLM}}, {custom}}}}}"), &status);
+        let urls = urls.iter().map(|url| (*url).to_owned()).collect();
+        self.endpoints.lock().unwrap().insert(Key::new("claims", name), urls);
+    }
+
     /// A provider's model in namespace `claims`, called `gpt-5-mini` at this address.
     pub(super) fn api(&self, name: &str, provider: &str, url: &str) {
         let spec = format!(

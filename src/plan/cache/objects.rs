@@ -135,6 +135,7 @@ impl Wanted<'_> {
         let mut env = self.env.clone();
         hub::add(&mut env, installation.settings);
         let fetch = Fetch {
+            name: FETCHER.to_owned(),
             source: self.from,
             env: &env,
             image: installation.image,

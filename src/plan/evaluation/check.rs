@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use super::schedule::Schedule;
 use crate::api::condition::Kind;
 use crate::api::{EvalJob, ModelDeployment};
-use crate::plan::Invalid;
-use crate::plan::names::Key;
+use crate::plan::names::{self, Key};
+use crate::plan::{Invalid, model};
 
 /// Why no run can start. What is wrong by itself waits for a person; what is missing may still come, as objects are applied in any order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,19 @@ pub fn accept(job: &EvalJob) -> Result<Schedule, Problem> {
     Ok(schedule)
 }
 
+/// The model, or adapter, that `name` means as a target, as what answers to that name.
+///
+/// # Errors
+/// What does not exist.
+pub(super) fn find(models: &[Arc<ModelDeployment>], namespace: &str, name: &str) -> Result<ModelDeployment, String> {
+    let (model, adapter) = names::asked_parts(name);
+    let key = Key::new(namespace, model);
+    let Some(found) = models.iter().find(|model| Key::of(&***model) == key) else {
+        return Err(format!("there is no ModelDeployment {key}"));
+    };
+    model::asked(found, adapter).ok_or_else(|| format!("ModelDeployment {key} has no adapter {:?}", adapter.unwrap_or_default()))
+}
+
 /// The targets of `job`, when they and its datasets exist. `datasets` of none: they were found before and are not looked at now.
 ///
 /// # Errors
@@ -73,10 +86,7 @@ pub fn resolve(job: &EvalJob, models: &[Arc<ModelDeployment>], datasets: Option<
     };
     let namespace = Key::of(job).namespace;
     let target = |name: &String| {
-        let key = Key::new(&namespace, name);
-        let found = models.iter().find(|model| Key::of(&***model) == key).map(Arc::clone);
-        found.ok_or_else(|| {
-            let problem = format!("there is no ModelDeployment {key}");
+        find(models, &namespace, name).map(Arc::new).map_err(|problem| {
             missing(
                 "TargetNotFound",
                 "spec.targets.models",
@@ -150,6 +160,30 @@ mod tests {
         assert!(accept(&fixtures::job()).is_ok());
         assert_eq!(resolve(&fixtures::job(), &models, Some(&fixtures::datasets())).unwrap(), models);
         assert_eq!(resolve(&fixtures::job(), &models, None).unwrap(), models);
+    }
+
+    #[test]
+    fn an_adapter_is_a_target_by_its_name() {
+        let custom = "custom: {baseModel: b, adapters: [{name: a, source: {uri: 'hf://b/a'}}, {name: c, source: {uri: 'hf://b/c'}}]}";
+        let spec = format!("{{selfHosted: {{engine: {{kind: VLLM}}, {custom}}}}}");
+        let models = [Arc::new(fixtures::read::<ModelDeployment>(&format!(
+            "{{metadata: {{name: ft, namespace: claims}}, spec: {spec}}}"
+        )))];
+        let mut job = fixtures::job();
+        job.spec.targets.models = vec!["ft".to_owned(), "ft:a".to_owned()];
+        let targets = resolve(&job, &models, None).unwrap();
+        let adapters = |model: &ModelDeployment| model.spec.self_hosted.clone().unwrap().custom.unwrap().adapters;
+        assert_eq!((Key::of(&*targets[0]).name.as_str(), adapters(&targets[0]).len()), ("ft", 0));
+        assert_eq!(
+            (Key::of(&*targets[1]).name.as_str(), adapters(&targets[1])[0].name.as_str()),
+            ("ft:a", "a")
+        );
+        job.spec.targets.models = vec!["ft:x".to_owned()];
+        let problem = resolve(&job, &models, None).unwrap_err();
+        assert_eq!(
+            (problem.reason, problem.invalid.problem.as_str()),
+            ("TargetNotFound", "ModelDeployment claims/ft has no adapter \"x\"")
+        );
     }
 
     #[test]

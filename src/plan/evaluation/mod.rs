@@ -35,9 +35,10 @@ use self::schedule::{Decision, Schedule};
 use self::status::Facts;
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::EvalJobStatus;
+use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::fingerprint;
-use crate::plan::names::Key;
+use crate::plan::names::{self, Key};
 
 /// How long a due run waits for targets that are still changing. Then it starts without them being settled, and says nothing about what
 /// they become.
@@ -192,10 +193,19 @@ fn unsettled(targets: &[Arc<ModelDeployment>]) -> Vec<String> {
         .collect()
 }
 
-/// Whether what answers for the model is what its spec says: ready, and nothing of it still changing.
+/// Whether what answers for the model is what its spec says: ready, and nothing of it still changing; an adapter is on every pod.
 fn is_settled(model: &ModelDeployment) -> bool {
+    let name = model.name_any();
+    let is_loaded = |status: &ModelDeploymentStatus| match names::asked_parts(&name).1 {
+        Some(adapter) => status
+            .adapters
+            .iter()
+            .any(|known| known.name == adapter && known.answers && known.lacking.is_empty()),
+        None => true,
+    };
     model.status.as_ref().is_some_and(|status| {
         status.observed_generation == model.metadata.generation
+            && is_loaded(status)
             && condition::is_true(&status.conditions, Kind::Ready)
             && condition::find(&status.conditions, Kind::Reconciling).is_none()
             && condition::find(&status.conditions, Kind::Stalled).is_none()
@@ -215,9 +225,9 @@ fn fingerprints(job: &EvalJob, targets: &[Arc<ModelDeployment>], unsettled: &[St
 fn outdated(job: &EvalJob, record: &Record, models: &[Arc<ModelDeployment>]) -> Vec<String> {
     let namespace = Key::of(job).namespace;
     let is_current = |name: &String| {
-        let model = models.iter().find(|model| Key::of(&***model) == Key::new(&namespace, name));
+        let model = check::find(models, &namespace, name);
         let result = record.targets.iter().find(|target| target.model == *name);
-        matches!((model, result), (Some(model), Some(result)) if result.fingerprint == fingerprint::of(model, job))
+        matches!((model, result), (Ok(model), Some(result)) if result.fingerprint == fingerprint::of(&model, job))
     };
     job.spec.targets.models.iter().filter(|name| !is_current(name)).cloned().collect()
 }

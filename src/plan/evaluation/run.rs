@@ -27,7 +27,7 @@ pub struct Evaluation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Target {
-    /// The ModelDeployment's name.
+    /// The ModelDeployment's name, or `name:adapter` of it.
     pub model: String,
     /// What its tokens cost, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

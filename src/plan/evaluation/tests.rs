@@ -502,3 +502,29 @@ proptest! {
         prop_assert_eq!(life(&deaths), life(&[]));
     }
 }
+
+#[test]
+fn an_adapter_is_evaluated_once_every_pod_has_it() {
+    let model = |lacking: &str| -> ModelDeployment {
+        fixtures::read(&format!(
+            r#"
+            metadata: {{name: ft, namespace: claims, uid: u-3, generation: 1}}
+            spec: {{selfHosted: {{engine: {{kind: VLLM}}, custom: {{baseModel: b, adapters: [{{name: fraud, source: {{uri: "hf://b/f"}}}}]}}}}}}
+            status:
+              observedGeneration: 1
+              adapters: [{{name: fraud, ready: 1/2, answers: true, lacking: [{lacking}]}}]
+              conditions:
+              - {{type: Ready, status: "True", reason: Serving, message: "", lastTransitionTime: "2026-05-01T00:00:00Z", observedGeneration: 1}}
+            "#
+        ))
+    };
+    let mut world = World::new();
+    world.job.spec.targets.models = vec!["ft:fraud".to_owned()];
+    world.models = vec![Arc::new(model("{pod: a, message: it is being loaded}"))];
+    world.now = at("2026-05-02T02:00:01Z");
+    assert_eq!(world.plan().start, None);
+    world.models = vec![Arc::new(model(""))];
+    let start = world.plan().start.expect("it is due");
+    let job = serde_json::to_string(&start).unwrap();
+    assert!(job.contains(r#"\"model\":\"ft:fraud\""#), "{job}");
+}

@@ -159,3 +159,31 @@ fn weights_in_an_image_are_told_with_where_the_image_is_named() {
         "{without}"
     );
 }
+
+#[test]
+fn a_fetch_that_fails_is_told_at_the_field_of_what_it_fetches() {
+    let said = r#"{"reason": "Unauthorized", "message": "set HF_TOKEN", "timeMayHeal": false}"#;
+    for (container, wanted) in [
+        ("fetch", "Unauthorized: source.uri: set spec.selfHosted.source.secretRef"),
+        (
+            "fetch-fraud",
+            "Unauthorized: spec.selfHosted.custom.adapters[fraud].source.uri: set spec.selfHosted.custom.adapters[fraud].source.secretRef",
+        ),
+    ] {
+        let ended = format!("terminated: {{exitCode: 1, message: '{said}'}}");
+        let status = format!(
+            "{{initContainerStatuses: [{{name: {container}, image: i, imageID: '', ready: false, restartCount: 1, state: {{{ended}}}}}]}}"
+        );
+        assert_eq!(told(&[&status]), wanted);
+    }
+}
+
+#[test]
+fn a_claim_that_is_missing_is_told_at_the_field_that_names_it() {
+    let waits = "{conditions: [{type: PodScheduled, status: 'False', message: '0/1 nodes are available: persistentvolumeclaim \"w\" not found. not found'}]}";
+    let mut pod = pod(waits);
+    let volume = "{name: claim-1a2b, persistentVolumeClaim: {claimName: w}}";
+    pod.spec.as_mut().unwrap().volumes = Some(vec![serde_saphyr::from_str(volume).unwrap()]);
+    let told = trouble([&pod].into_iter(), &WORDS).unwrap().message;
+    assert!(told.ends_with("name another in spec.selfHosted.custom.adapters"), "{told}");
+}

@@ -13,8 +13,8 @@ use crate::api::eval_job::Verdict;
 use crate::api::model_deployment::ApiSource;
 use crate::api::routing_policy::Requirements;
 use crate::api::{EvalJob, ModelDeployment};
-use crate::plan::names::Key;
-use crate::plan::{backend, fingerprint, serving};
+use crate::plan::names::{self, Key};
+use crate::plan::{backend, fingerprint, model, serving};
 
 /// Why a model gets no requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Exclusion {
 pub enum Reason {
     /// The ModelDeployment does not exist.
     TargetNotFound,
+    /// The ModelDeployment has no such adapter.
+    AdapterNotFound,
     /// A required EvalJob does not exist.
     EvalJobNotFound,
     /// The model's tier is not one the policy allows.
@@ -44,7 +46,7 @@ impl Reason {
     /// Whether an object that the policy names is missing.
     #[must_use]
     pub fn is_missing(self) -> bool {
-        matches!(self, Self::TargetNotFound | Self::EvalJobNotFound)
+        matches!(self, Self::TargetNotFound | Self::AdapterNotFound | Self::EvalJobNotFound)
     }
 }
 
@@ -69,26 +71,39 @@ impl<'a> Known<'a> {
         self.models.keys()
     }
 
-    /// A model as a candidate: with its backend if it may answer, else with the reason why not.
-    pub(super) fn candidate(&self, key: Key, require: Option<&Requirements>) -> Candidate {
-        let backend = self.eligible(&key, require).map(Arc::new);
-        Candidate { model: key, backend }
+    /// The adapters of a model.
+    pub(super) fn adapters(&self, key: &Key) -> impl Iterator<Item = &str> {
+        let own = self.models.get(key).and_then(|md| md.spec.self_hosted.as_ref());
+        let custom = own.and_then(|own| own.custom.as_ref()).into_iter();
+        custom.flat_map(|custom| &custom.adapters).map(|adapter| adapter.name.as_str())
     }
 
-    fn eligible(&self, key: &Key, require: Option<&Requirements>) -> Result<Backend, Exclusion> {
+    /// A model, or an adapter of it, as a candidate: with its backend if it may answer, else with the reason why not.
+    pub(super) fn candidate(&self, key: &Key, adapter: Option<&str>, require: Option<&Requirements>) -> Candidate {
+        let asked = Key::new(&key.namespace, names::asked(&key.name, adapter));
+        let backend = self.eligible(key, adapter, &asked, require).map(Arc::new);
+        Candidate { model: asked, backend }
+    }
+
+    fn eligible(&self, key: &Key, adapter: Option<&str>, asked: &Key, require: Option<&Requirements>) -> Result<Backend, Exclusion> {
         let exclude = |reason, why: String| Exclusion {
             reason,
-            message: format!("{} {why}", key.name),
+            message: format!("{} {why}", asked.name),
         };
         let Some(md) = self.models.get(key) else {
             let why = format!("does not exist: create ModelDeployment {key}, or take it out of the policy");
             return Err(exclude(Reason::TargetNotFound, why));
         };
+        if let Some(adapter) = adapter.filter(|adapter| self.adapters(key).all(|known| known != *adapter)) {
+            let remedy = "add it to spec.selfHosted.custom.adapters, or take it out of the policy";
+            let why = format!("does not exist: ModelDeployment {key} has no adapter {adapter:?}; {remedy}");
+            return Err(exclude(Reason::AdapterNotFound, why));
+        }
         if let Some(require) = require {
             tier_is_allowed(md, require).map_err(|why| exclude(Reason::TierNotAllowed, why))?;
             for required in &require.evaluated {
                 match self.evaluations.get(&Key::new(&key.namespace, &required.eval_job)) {
-                    Some(ej) => has_passed(md, &key.name, ej, &required.eval_job).map_err(|why| exclude(Reason::NotEvaluated, why))?,
+                    Some(ej) => has_passed(md, &asked.name, ej, &required.eval_job).map_err(|why| exclude(Reason::NotEvaluated, why))?,
                     None => {
                         let why = format!("must pass EvalJob {}, which does not exist: create it", required.eval_job);
                         return Err(exclude(Reason::EvalJobNotFound, why));
@@ -96,7 +111,11 @@ impl<'a> Known<'a> {
                 }
             }
         }
-        self.backend(key, md).map_err(|why| exclude(Reason::NotReady, why))
+        let backend = self.backend(key, md).and_then(|backend| match adapter {
+            Some(adapter) => of_adapter(md, adapter, asked, backend),
+            None => Ok(backend),
+        });
+        backend.map_err(|why| exclude(Reason::NotReady, why))
     }
 
     /// Where the model answers now.
@@ -116,6 +135,7 @@ impl<'a> Known<'a> {
             model: key.clone(),
             urls: urls.map_err(|e| format!("has an endpoint that is not a URL ({e}): correct it"))?,
             upstream_model: served_name(md),
+            may_be_lacking: false,
             destination: md
                 .spec
                 .api
@@ -124,6 +144,21 @@ impl<'a> Known<'a> {
                 .map(backend::destination),
         })
     }
+}
+
+/// Where an adapter answers: where its model does, once a pod has it. Which pods have it, each says to who asks: a table would know it late.
+fn of_adapter(md: &ModelDeployment, adapter: &str, asked: &Key, backend: Backend) -> Result<Backend, String> {
+    let known = md.status.iter().flat_map(|status| &status.adapters);
+    if !known.into_iter().any(|known| known.name == adapter && known.answers) {
+        return Err("is not loaded yet".to_owned());
+    }
+    let own = md.spec.self_hosted.as_ref();
+    Ok(Backend {
+        model: asked.clone(),
+        upstream_model: own.map_or_else(|| adapter.to_owned(), |own| serving::adapter_name(md, own, adapter)),
+        may_be_lacking: true,
+        ..backend
+    })
 }
 
 /// What the provider or engine calls the model.
@@ -158,7 +193,8 @@ fn has_passed(md: &ModelDeployment, name: &str, ej: &EvalJob, job: &str) -> Resu
     let Some(result) = status.and_then(|s| s.targets.iter().find(|t| t.model == name)) else {
         return Err(format!("has not been evaluated by EvalJob {job} yet; {}", next_run(ej)));
     };
-    if result.fingerprint != fingerprint::of(md, ej) {
+    let asked = model::asked(md, names::asked_parts(name).1);
+    if asked.is_none_or(|asked| result.fingerprint != fingerprint::of(&asked, ej)) {
         return Err(format!(
             "or EvalJob {job} was changed since the latest evaluation, which said {}; {}",
             result.verdict,

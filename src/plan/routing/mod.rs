@@ -34,7 +34,7 @@ pub struct Inputs<'a> {
     pub endpoints: &'a BTreeMap<Key, Vec<String>>,
     /// Whether policies may admit clients without credentials (the installer's `allowAnonymous`).
     pub allow_anonymous: bool,
-    /// Whether anyone may call every model as `namespace/name`, whatever policies say. Never in a cluster.
+    /// Whether anyone may call every model as `namespace/name` and `namespace/name:adapter`, whatever policies say. Never in a cluster.
     pub open_models: bool,
 }
 
@@ -64,7 +64,10 @@ pub fn build(inputs: &Inputs<'_>) -> Routing {
         }
     }
     for key in known.models() {
-        routes.insert(key.to_string(), Arc::new(table::direct(key, &known, inputs.open_models)));
+        for adapter in std::iter::once(None).chain(known.adapters(key).map(Some)) {
+            let route = table::direct(key, adapter, &known, inputs.open_models);
+            routes.insert(route.name.clone(), Arc::new(route));
+        }
     }
     Routing {
         table: RouteTable::new(routes),

@@ -65,7 +65,7 @@ pub(super) fn verdict(policy: &RoutingPolicy, route: &Route, taken_by: Option<&K
         unanswered: closed.iter().map(|rule| unanswered(rule)).collect(),
         all_missing: closed.iter().any(|rule| {
             rule.candidates()
-                .all(|c| matches!(&c.backend, Err(e) if e.reason == Reason::TargetNotFound))
+                .all(|c| matches!(&c.backend, Err(e) if matches!(e.reason, Reason::TargetNotFound | Reason::AdapterNotFound)))
         }),
         summary: summary(&route.rules),
     }

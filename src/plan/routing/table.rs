@@ -10,7 +10,7 @@ use super::access::{Admission, Client, admissions};
 use super::eligible::{Exclusion, Known};
 use crate::api::RoutingPolicy;
 use crate::api::routing_policy::{RouteRule, Strategy};
-use crate::plan::names::Key;
+use crate::plan::names::{self, Key};
 
 /// Every name that clients may call.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,7 @@ impl RouteTable {
         Self { routes }
     }
 
-    /// What a name stands for: a policy's `spec.model`, or `namespace/name` of a ModelDeployment.
+    /// What a name stands for: a policy's `spec.model`, or `namespace/name` of a ModelDeployment, or `namespace/name:adapter`.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Arc<Route>> {
         self.routes.get(name)
@@ -46,7 +46,7 @@ impl RouteTable {
 pub struct Route {
     /// The name that clients call.
     pub name: String,
-    /// The policy; absent when the name is a ModelDeployment's `namespace/name`.
+    /// The policy; absent when the name is a ModelDeployment's `namespace/name` or `namespace/name:adapter`.
     pub policy: Option<Key>,
     /// Who may call it; one match is enough.
     pub clients: Vec<Admission>,
@@ -160,7 +160,7 @@ pub struct Target {
 /// A model that a rule names.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// The ModelDeployment.
+    /// The ModelDeployment, or `name:adapter` of it.
     pub model: Key,
     /// Where it answers, or why it may not.
     pub backend: Result<Arc<Backend>, Exclusion>,
@@ -169,12 +169,14 @@ pub struct Candidate {
 /// A model that may answer now. All speak OpenAI's chat completions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
-    /// The ModelDeployment.
+    /// The ModelDeployment, or `name:adapter` of it.
     pub model: Key,
     /// The full URLs of its chat completions, at least one; each is another pod, or the one provider.
     pub urls: Vec<Uri>,
     /// What the other side calls the model.
     pub upstream_model: String,
+    /// Whether one of the endpoints may not know the model though others do, as an adapter that is being loaded: it answers 404 then.
+    pub may_be_lacking: bool,
     /// Where the credential of the model may be sent, if it needs one: a credential for elsewhere is none. See `backend::destination`.
     pub destination: Option<String>,
 }
@@ -238,16 +240,16 @@ pub(super) fn route(policy: &RoutingPolicy, known: &Known<'_>, allow_anonymous: 
     }
 }
 
-/// What `namespace/name` stands for: that model alone, whatever policies require, for the service accounts of its own namespace. This is
+/// What `namespace/name` or `namespace/name:adapter` stands for: that model alone, whatever policies require, for the service accounts of its own namespace. This is
 /// how evaluations reach a model that no policy admits yet. With `is_open` it is for anyone.
-pub(super) fn direct(key: &Key, known: &Known<'_>, is_open: bool) -> Route {
+pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, is_open: bool) -> Route {
     let own = Admission::ServiceAccounts {
         namespaces: vec![key.namespace.clone()],
         names: Vec::new(),
     };
     let timeouts = Timeouts::default();
     Route {
-        name: key.to_string(),
+        name: names::asked(&key.to_string(), adapter),
         policy: None,
         clients: vec![if is_open { Admission::Anyone } else { own }],
         rules: vec![Rule {
@@ -255,7 +257,7 @@ pub(super) fn direct(key: &Key, known: &Known<'_>, is_open: bool) -> Route {
             headers: Vec::new(),
             strategy: Strategy::Ordered,
             targets: vec![Target {
-                candidate: known.candidate(key.clone(), None),
+                candidate: known.candidate(key, adapter, None),
                 weight: 1,
             }],
             fallback: Vec::new(),
@@ -269,7 +271,9 @@ pub(super) fn direct(key: &Key, known: &Known<'_>, is_open: bool) -> Route {
 }
 
 fn checked(at: usize, rule: &RouteRule, policy: &RoutingPolicy, namespace: &str, known: &Known<'_>) -> Rule {
-    let candidate = |model: &str| known.candidate(Key::new(namespace, model), policy.spec.require.as_ref());
+    let candidate = |model: &str, adapter: &Option<String>| {
+        known.candidate(&Key::new(namespace, model), adapter.as_deref(), policy.spec.require.as_ref())
+    };
     let headers = rule.when.iter().flat_map(|when| &when.headers);
     Rule {
         name: rule.name.clone().unwrap_or_else(|| (at + 1).to_string()),
@@ -279,10 +283,10 @@ fn checked(at: usize, rule: &RouteRule, policy: &RoutingPolicy, namespace: &str,
             .targets
             .iter()
             .map(|t| Target {
-                candidate: candidate(&t.model),
+                candidate: candidate(&t.model, &t.adapter),
                 weight: t.weight,
             })
             .collect(),
-        fallback: rule.fallback.iter().map(|f| candidate(&f.model)).collect(),
+        fallback: rule.fallback.iter().map(|f| candidate(&f.model, &f.adapter)).collect(),
     }
 }

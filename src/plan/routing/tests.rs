@@ -427,3 +427,84 @@ proptest! {
         prop_assert_eq!((count("gpt"), count("llama"), count("out")), (a as usize, b as usize, 0));
     }
 }
+
+/// A model `ft` with the adapters `fraud`, which is loaded, and `late`, which is not yet.
+fn tuned() -> World {
+    let adapters = "adapters: [{name: fraud, source: {uri: 'hf://b/f'}}, {name: late, source: {uri: 'hf://b/l'}}]";
+    let status = "{adapters: [{name: fraud, ready: 1/2, answers: true}, {name: late, ready: 0/2, answers: false}]}";
+    let mut world = World::new().model(
+        "ft",
+        &format!("{{selfHosted: {{engine: {{kind: VLLM}}, custom: {{baseModel: b, {adapters}}}}}}}"),
+        status,
+    );
+    world
+        .endpoints
+        .insert(Key::new("claims", "ft"), vec!["http://10.0.0.2:8000".to_owned()]);
+    world
+}
+
+#[test]
+fn an_adapter_is_a_target_of_its_own() {
+    let world = tuned().assistant(
+        "rules: [{targets: [{model: ft, adapter: fraud, weight: 3}, {model: ft}, {model: ft, adapter: late}, {model: ft, adapter: none}]}]",
+    );
+    let status = world.status("assistant");
+    assert_eq!(condition(&status, Kind::Ready), "True Routing");
+    assert_eq!(status.summary.as_deref(), Some("ft:fraud 3, ft 1"));
+    assert_eq!(world.why_not("ft:late"), "ft:late is not loaded yet");
+    let nowhere = "ft:none does not exist: ModelDeployment claims/ft has no adapter \"none\"; \
+                   add it to spec.selfHosted.custom.adapters, or take it out of the policy";
+    assert_eq!(world.why_not("ft:none"), nowhere);
+    assert_eq!(condition(&status, Kind::ResolvedRefs), "False NotFound");
+    assert_eq!(message(&status, Kind::ResolvedRefs), nowhere);
+}
+
+#[test]
+fn an_adapter_is_called_by_its_own_name_and_the_models_name_means_the_model() {
+    let routing = tuned().build();
+    for (name, upstream, may_be_lacking) in [("claims/ft:fraud", "fraud", true), ("claims/ft", "ft", false)] {
+        let route = routing.table.find(name).unwrap();
+        let backend = route.rules[0].targets[0].candidate.backend.clone().unwrap();
+        assert_eq!(
+            (backend.upstream_model.as_str(), backend.may_be_lacking),
+            (upstream, may_be_lacking)
+        );
+        assert_eq!(backend.model.to_string(), name);
+    }
+    assert!(routing.table.find("claims/ft:none").is_none());
+}
+
+#[test]
+fn a_verdict_on_the_model_says_nothing_of_its_adapters() {
+    let world = || {
+        let mut world = tuned();
+        // `evaluated` is about the first model.
+        world.models.rotate_right(1);
+        world.assistant("require: {evaluated: [{evalJob: quality}]}, rules: [{targets: [{model: ft, adapter: fraud}]}]")
+    };
+    let job = |target: &str, fingerprint: &str| {
+        let mut world = world().evaluated("Pass", Some(fingerprint));
+        let mut job = (*world.evaluations[0]).clone();
+        job.spec.targets.models = vec![target.to_owned()];
+        job.status.as_mut().unwrap().targets[0].model = target.to_owned();
+        world.evaluations = vec![Arc::new(job)];
+        world
+    };
+    let of_adapter = |world: &World, adapter| {
+        let asked = crate::plan::model::asked(&world.models[0], adapter).unwrap();
+        fingerprint::of(&asked, &world.evaluations[0])
+    };
+    let any = job("ft", "x");
+    assert!(
+        any.why_not("ft:fraud")
+            .contains("is not among the models that EvalJob quality evaluates")
+    );
+    let (fraud, alone) = (of_adapter(&any, Some("fraud")), of_adapter(&any, None));
+    assert_ne!(fraud, alone);
+    assert_eq!(job("ft:fraud", &fraud).status("assistant").summary.as_deref(), Some("ft:fraud"));
+    assert!(
+        job("ft:fraud", &alone)
+            .why_not("ft:fraud")
+            .contains("was changed since the latest evaluation")
+    );
+}

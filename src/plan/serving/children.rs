@@ -14,10 +14,11 @@ use kube::ResourceExt;
 use crate::api::model_deployment::SelfHosted;
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::cache::{Held, Place};
+use crate::plan::names::INPUTS_ANNOTATION;
 use crate::plan::{Invalid, names};
 
 use super::rollout::Takes;
-use super::{claim, network, pod, startup, upgrade};
+use super::{adapters, claim, network, pod, startup, upgrade};
 
 /// Every child. Taken apart without `..` where it is applied, so that none is forgotten.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +61,29 @@ pub fn place(own: &SelfHosted, settings: &Settings) -> Place {
 /// # Errors
 /// What in the spec cannot be served, with its field and remedy.
 pub fn plan(md: &ModelDeployment, own: &SelfHosted, installation: Installation<'_>, held: Option<&Held>) -> Result<Serving, Invalid> {
+    plan_over(md, own, installation, held, None)
+}
+
+/// As [`plan`], where `live` may serve already: adapters that its pods take while they run make no other pods.
+///
+/// # Errors
+/// What in the spec cannot be served, with its field and remedy.
+pub fn plan_over(
+    md: &ModelDeployment,
+    own: &SelfHosted,
+    installation: Installation<'_>,
+    held: Option<&Held>,
+    live: Option<&Deployment>,
+) -> Result<Serving, Invalid> {
     let settings = installation.settings;
+    adapters::read(&md.name_any(), own)?;
+    let started = live.and_then(|live| {
+        let started = adapters::started(&md.name_any(), own, live)?;
+        let marks = upgrade::marks(&md.name_any(), &started, &pod::profile(own, settings).ok()?, settings, held);
+        // Only where nothing else makes new pods: those start with all that is wanted.
+        (live.annotations().get(INPUTS_ANNOTATION) == marks.get(INPUTS_ANNOTATION)).then_some(started)
+    });
+    let own = started.as_ref().unwrap_or(own);
     let name = names::engine(&md.name_any());
     let labels = names::labels("engine", names::MODEL_LABEL, &md.name_any());
     let selector = names::engine_selector(&md.name_any());
@@ -75,7 +98,12 @@ pub fn plan(md: &ModelDeployment, own: &SelfHosted, installation: Installation<'
 
     let deployment = Deployment {
         metadata: ObjectMeta {
-            annotations: Some(upgrade::marks(&md.name_any(), own, &profile, settings, held)),
+            annotations: Some(
+                upgrade::marks(&md.name_any(), own, &profile, settings, held)
+                    .into_iter()
+                    .chain(adapters::mark(own))
+                    .collect(),
+            ),
             ..names::child(md, name.clone(), queued)
         },
         spec: Some(DeploymentSpec {

@@ -8,9 +8,11 @@
 //!                 └─► PodDisruptionBudget     only from two replicas on: with one it would block every node drain
 //! ```
 
+pub mod adapters;
 mod answer;
 mod children;
 mod claim;
+mod cost;
 mod engine;
 mod network;
 mod oci;
@@ -23,9 +25,10 @@ mod template;
 mod upgrade;
 
 pub use answer::{Inquiry, Meaning, OPERATIONS, Question, Reply, Said, What, inquire, meaning, request, routed};
-pub use children::{Installation, Serving, place, plan};
+pub use children::{Installation, Serving, place, plan, plan_over};
 pub use claim::outdated;
-pub use engine::model_name;
+pub use cost::with_cost;
+pub use engine::{adapter_name, model_name};
 pub use rollout::{Decision, Devices, Rollout, Takes, decide, first, room};
 pub use status::{Observed, is_stuck, status};
 pub use upgrade::keep;

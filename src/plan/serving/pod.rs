@@ -20,13 +20,13 @@ use crate::api::{ModelDeployment, Settings};
 use crate::plan::cache::Held;
 use crate::plan::fetcher::{self, Fetch};
 use crate::plan::hub;
-use crate::plan::names::{self, PORT_NAME};
+use crate::plan::names::{self, FETCHER, PORT_NAME};
 use crate::plan::{Invalid, restricted};
 
 use super::children::Installation;
 use super::source::{self, MODELS, Weights};
 use super::startup::Deadlines;
-use super::{claim, engine, oci, template};
+use super::{adapters, claim, engine, oci, template};
 
 /// How often a starting pod is asked, in seconds: often, because a model that could answer and does not is idle hardware.
 const STARTUP_PERIOD: i32 = 2;
@@ -49,7 +49,8 @@ pub(super) fn template(
 ) -> Result<PodTemplateSpec, Invalid> {
     let own = &hub::named(own, installation.settings);
     let weights = source::weights(own)?;
-    let adapters = source::adapters(own)?;
+    let adapters = adapters::read(&md.name_any(), own)?;
+    let modules = adapters::list(&adapters);
     let installed = installation.settings.engines.get(&own.engine.kind);
     let port = engine::port(&own.engine)?;
     let deadline = Deadlines::of(own, held, installation.settings).engine;
@@ -62,7 +63,7 @@ pub(super) fn template(
         Some(accelerator) if profile.resource.is_some() => accelerator.count,
         _ => 1,
     };
-    let mut args = engine::arguments(own.engine.kind, &md.name_any(), port, devices, &weights, &adapters.modules);
+    let mut args = engine::arguments(own.engine.kind, &md.name_any(), port, devices, &weights, &modules);
     args.extend(installed.into_iter().flat_map(|e| e.args.clone()));
     args.extend(own.engine.args.clone());
 
@@ -74,32 +75,36 @@ pub(super) fn template(
     if let Weights::Volume { claim, .. } = &weights {
         storage.claim("models", claim, MODELS);
     }
-    let mut init = None;
+    let mut init = Vec::new();
     let token = own.source.as_ref().and_then(fetcher::token);
     match (&weights, held, &own.source) {
         (Weights::Fetched { .. }, Some(held), _) => storage.held(held),
         (Weights::Fetched { uri, .. }, None, Some(source)) => {
             let fetch = Fetch {
+                name: FETCHER.to_owned(),
                 source,
                 env: &own.engine.env,
                 image: installation.image,
             };
             let args = fetcher::arguments(&["fetch", uri, "--to", MODELS]);
-            init = Some(vec![fetch.container(args, vec![storage.weights(MODELS)], None)]);
+            init.push(fetch.container(args, vec![storage.fetched(WEIGHTS, MODELS)], None));
+        }
+        (Weights::Image(image), ..) if installation.mounts_images => storage.image(&image.reference),
+        (Weights::Image(image), ..) => {
+            storage.fetched(WEIGHTS, &image.parent());
+            init.push(oci::copier(image, "spec.selfHosted.source.uri")?);
         }
         _ => {}
     }
-    if let Weights::Image(image) = &weights {
-        if installation.mounts_images {
-            storage.image(&image.reference);
-        } else {
-            storage.weights(&image.parent());
-            init = Some(vec![oci::copier(image, "spec.selfHosted.source.uri")?]);
-        }
+    for (name, claim, path) in adapters::claims(&adapters, own) {
+        storage.claim(&name, &claim, &path);
     }
-    for (index, (claim, path)) in adapters.claims.iter().enumerate() {
-        storage.claim(&format!("adapter-{index}"), claim, path);
+    if adapters::are_fetched(&adapters) {
+        let mount = storage.fetched(adapters::VOLUME, adapters::FETCHED);
+        init.extend(adapters::fetches(&adapters, own, installation.image, &mount));
     }
+    // What is fetched for the engine needs no token of the engine's; what it downloads itself may.
+    let downloads = !matches!(weights, Weights::Fetched { .. }) || adapters::are_downloaded(own);
 
     let container = Container {
         name: CONTAINER.to_owned(),
@@ -108,9 +113,8 @@ pub(super) fn template(
         args: Some(args),
         env: Some(environment(
             own,
-            // What is fetched for the engine needs no token any more.
-            token.filter(|_| !matches!(weights, Weights::Fetched { .. })),
-            engine::environment(own.engine.kind, &md.name_any(), &adapters.modules),
+            token.filter(|_| downloads),
+            engine::environment(own.engine.kind, &modules),
         )),
         ports: Some(vec![ContainerPort {
             name: Some(PORT_NAME.to_owned()),
@@ -160,7 +164,7 @@ pub(super) fn template(
             node_selector: (!profile.node_selector.is_empty()).then_some(profile.node_selector),
             tolerations: (!profile.tolerations.is_empty()).then_some(profile.tolerations),
             termination_grace_period_seconds: Some(drain.before_stop + drain.after_stop),
-            init_containers: init,
+            init_containers: (!init.is_empty()).then_some(init),
             containers: vec![container],
             volumes: Some(storage.volumes),
             ..PodSpec::default()
@@ -286,15 +290,15 @@ impl Storage {
     }
 
     /// The engine only reads what was fetched or copied, by another mount: that of a fetch is returned.
-    fn weights(&mut self, path: &str) -> VolumeMount {
+    fn fetched(&mut self, name: &str, path: &str) -> VolumeMount {
         let volume = Volume {
-            name: WEIGHTS.to_owned(),
+            name: name.to_owned(),
             empty_dir: Some(EmptyDirVolumeSource::default()),
             ..Volume::default()
         };
         self.add(volume, path, Some(true));
         VolumeMount {
-            name: WEIGHTS.to_owned(),
+            name: name.to_owned(),
             mount_path: path.to_owned(),
             ..VolumeMount::default()
         }

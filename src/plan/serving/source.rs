@@ -70,80 +70,8 @@ fn fetched(source: &Source, field: &str) -> Result<Weights, Invalid> {
     })
 }
 
-/// What the adapters mean for a pod.
-#[derive(Default)]
-pub(super) struct Adapters {
-    /// The name of each, and its path or repository.
-    pub(super) modules: Vec<(String, String)>,
-    /// Volume claims, and where each is mounted.
-    pub(super) claims: Vec<(String, String)>,
-}
-
-/// Reads the sources of the adapters.
-pub(super) fn adapters(own: &SelfHosted) -> Result<Adapters, Invalid> {
-    let mut adapters = Adapters::default();
-    for (index, adapter) in own.custom.iter().flat_map(|custom| &custom.adapters).enumerate() {
-        let field = format!("spec.selfHosted.custom.adapters[{index}].source.uri");
-        let kind = own.engine.kind;
-        let Some(lora) = engine::traits(kind).lora else {
-            let field = format!("spec.selfHosted.custom.adapters[{index}]");
-            let problem = format!("the engine {kind} loads no adapters by name");
-            return Err(Invalid::new(
-                field,
-                problem,
-                "use the engine VLLM, SGLang or TGI, or merge the adapter into the weights",
-            ));
-        };
-        if index > 0 {
-            let field = format!("spec.selfHosted.custom.adapters[{index}]");
-            let problem = "requests to this model go to one adapter, and this is a further one";
-            return Err(Invalid::new(field, problem, "make a ModelDeployment for each adapter"));
-        }
-        if adapter.source.secret_ref.is_some() {
-            let field = format!("spec.selfHosted.custom.adapters[{index}].source.secretRef");
-            return Err(Invalid::new(
-                field,
-                "the engine has one token for the hub",
-                "put it into spec.selfHosted.source.secretRef",
-            ));
-        }
-        let mount = format!("/adapters/{}", adapter.name);
-        match parse(&adapter.source, &field, &mount)? {
-            Weights::Hub { .. } if !lora.from_hub => {
-                return Err(Invalid::new(
-                    field,
-                    format!("the engine {kind} gives a name only to an adapter in a volume"),
-                    "copy it into a volume and use pvc://, or use the engine VLLM or SGLang",
-                ));
-            }
-            Weights::Hub {
-                repository,
-                revision: None,
-            } => adapters.modules.push((adapter.name.clone(), repository)),
-            Weights::Volume { claim, path } => {
-                adapters.modules.push((adapter.name.clone(), path));
-                adapters.claims.push((claim, mount));
-            }
-            Weights::Fetched { .. } | Weights::Image(_) => {
-                return Err(Invalid::new(
-                    field,
-                    "adapters are not fetched yet",
-                    "use hf:// without a path, or pvc://",
-                ));
-            }
-            Weights::Hub { .. } | Weights::InImage => {
-                return Err(Invalid::new(
-                    field,
-                    format!("the engine {kind} cannot be told a revision of an adapter"),
-                    "remove the part from '@' on, or use pvc://",
-                ));
-            }
-        }
-    }
-    Ok(adapters)
-}
-
-fn parse(source: &Source, field: &str, mount: &str) -> Result<Weights, Invalid> {
+/// Reads a source that is mounted at `mount`, if it is.
+pub(super) fn parse(source: &Source, field: &str, mount: &str) -> Result<Weights, Invalid> {
     let invalid = |problem: &str, remedy: &str| Err(Invalid::new(field, format!("{:?} {problem}", source.uri), remedy));
     match source.uri.split_once("://") {
         Some(("hf", _)) => {

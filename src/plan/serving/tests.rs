@@ -10,7 +10,7 @@ use crate::api::model_deployment::{Answered, ModelDeploymentStatus, Operation};
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::cache::{self, Listed};
 
-use super::{Devices, Installation, Observed, Reply, Rollout, Serving, Takes, model_name, plan, status};
+use super::{Devices, Installation, Observed, Reply, Rollout, Serving, Takes, adapter_name, model_name, plan, status};
 
 const SETTINGS: &str = "
 acceleratorProfiles:
@@ -85,9 +85,9 @@ fn a_custom_model_from_a_volume_with_an_adapter() {
     .unwrap();
     let pod = serving.deployment.spec.unwrap().template.spec.unwrap();
     let args = pod.containers[0].args.clone().unwrap().join(" ");
-    assert!(args.starts_with("/models/llama --served-model-name triage-base "), "{args}");
+    assert!(args.starts_with("/models/llama --served-model-name triage "), "{args}");
     assert!(
-        args.ends_with("--enable-lora --lora-modules fraud=/adapters/fraud/fraud-7 triage=/adapters/fraud/fraud-7"),
+        args.contains("--enable-lora --lora-modules fraud=/claims/adapters/fraud-7 --max-loras 4"),
         "{args}"
     );
     let claims: Vec<_> = pod
@@ -177,11 +177,9 @@ fn sglang_on_two_accelerators_with_an_adapter() {
           accelerator: {profile: nvidia-l4, count: 2}, custom: {baseModel: llama, adapters: [{name: fraud, source: {uri: 'hf://bank/fraud'}}]}}}";
     insta::assert_yaml_snapshot!("sglang_deployment", planned(spec).unwrap().deployment);
     let md = md(spec);
-    assert_eq!(
-        model_name(&md, md.spec.self_hosted.as_ref().unwrap()),
-        "triage-base:triage",
-        "SGLang takes a plain name for the base model's"
-    );
+    let own = md.spec.self_hosted.as_ref().unwrap();
+    assert_eq!(model_name(&md, own), "triage");
+    assert_eq!(adapter_name(&md, own, "fraud"), "triage:fraud");
 }
 
 #[test]
@@ -190,7 +188,11 @@ fn tgi_on_two_accelerators_with_an_adapter() {
           accelerator: {profile: nvidia-l4, count: 2}, custom: {baseModel: llama, adapters: [{name: fraud, source: {uri: 'pvc://adapters/fraud-7'}}]}}}";
     insta::assert_yaml_snapshot!("tgi_deployment", planned(spec).unwrap().deployment);
     let md = md(spec);
-    assert_eq!(model_name(&md, md.spec.self_hosted.as_ref().unwrap()), "triage");
+    let own = md.spec.self_hosted.as_ref().unwrap();
+    assert_eq!(
+        (model_name(&md, own).as_str(), adapter_name(&md, own, "fraud").as_str()),
+        ("tgi", "fraud")
+    );
 }
 
 #[test]
@@ -239,14 +241,6 @@ fn what_cannot_be_served_is_refused_with_its_field_and_remedy() {
         (
             "{selfHosted: {engine: {kind: LlamaCpp}, custom: {baseModel: b, adapters: [{name: a, source: {uri: 'hf://a/b'}}]}}}",
             "spec.selfHosted.custom.adapters[0]: the engine LlamaCpp loads no adapters by name; use the engine VLLM",
-        ),
-        (
-            "{selfHosted: {source: {uri: 'hf://a/b'}, engine: {kind: TGI}, custom: {baseModel: b, adapters: [{name: a, source: {uri: 'hf://a/c'}}]}}}",
-            "spec.selfHosted.custom.adapters[0].source.uri: the engine TGI gives a name only to an adapter in a volume; copy it",
-        ),
-        (
-            "{selfHosted: {source: {uri: 'hf://a/b'}, engine: {kind: SGLang}, custom: {baseModel: b, adapters: [{name: a, source: {uri: 'hf://a/c@1'}}]}}}",
-            "the engine SGLang cannot be told a revision of an adapter; remove the part from '@' on",
         ),
     ] {
         let refused = planned(spec).unwrap_err();

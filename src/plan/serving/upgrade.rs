@@ -14,7 +14,7 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use crate::api::Settings;
-use crate::api::model_deployment::SelfHosted;
+use crate::api::model_deployment::{Custom, SelfHosted};
 use crate::api::settings::AcceleratorProfile;
 use crate::plan::cache::Held;
 use crate::plan::fingerprint;
@@ -23,7 +23,8 @@ use crate::plan::names::{CACHE_ANNOTATION, INPUTS_ANNOTATION, RELEASE_ANNOTATION
 /// This release.
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
-/// What a Deployment remembers of its making. How many pods there are and how they are replaced makes no other pods.
+/// What a Deployment remembers of its making. How many pods there are, how they are replaced and what they cost makes no other
+/// pods.
 pub(super) fn marks(
     name: &str,
     own: &SelfHosted,
@@ -34,7 +35,12 @@ pub(super) fn marks(
     let own = SelfHosted {
         replicas: 0,
         rollout: None,
+        custom: own.custom.as_ref().map(Custom::answering),
         ..own.clone()
+    };
+    let profile = AcceleratorProfile {
+        price_per_hour_usd: None,
+        ..profile.clone()
     };
     let mut inputs = json!([name, own, profile, settings.engines.get(&own.engine.kind)]);
     // What is absent changes no digest: pods of other models stay.

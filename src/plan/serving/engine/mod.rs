@@ -56,10 +56,14 @@ struct Flags {
 /// How an engine is given an adapter over the base model.
 pub(super) struct Lora {
     listed: Listed,
+    /// What makes room for them; `live` ones come later, so it does not depend on how many there are.
+    room: &'static [&'static str],
     /// Whether the list may name a repository of the hub, under a name of ours.
     pub(super) from_hub: bool,
-    /// Whether the adapter is also known by its own name, besides the ModelDeployment's.
-    has_own_name: bool,
+    /// Whether it takes them while it runs, and what it must be allowed by for that.
+    live: Option<(&'static str, &'static str)>,
+    /// What the base model answers to beside adapters, where that is not the ModelDeployment's name.
+    base: Option<&'static str>,
     asked: Asked,
 }
 
@@ -154,9 +158,7 @@ pub(super) fn arguments(
         Weights::Image(image) => args.maybe(flags.path, image.place()),
     }
     if let Some(flag) = flags.name {
-        // With an adapter, the name that clients are routed by means the adapter, not its base.
-        let name = if adapters.is_empty() { served.to_owned() } else { base(served) };
-        args.option(flag, name);
+        args.option(flag, served);
     }
     args.option(flags.host, "0.0.0.0");
     args.option(flags.port, port);
@@ -168,45 +170,65 @@ pub(super) fn arguments(
         && let Listed::After(flags) = lora.listed
     {
         flags.iter().for_each(|flag| args.flag(flag));
-        lora.list(served, adapters).iter().for_each(|entry| args.flag(entry));
+        entries(adapters).for_each(|entry| args.flag(entry));
+        lora.room.iter().for_each(|word| args.flag(word));
     }
     args.0
 }
 
 /// The environment variables that the engine needs for the adapters.
-pub(super) fn environment(kind: EngineKind, served: &str, adapters: &[(String, String)]) -> Option<(&'static str, String)> {
+pub(super) fn environment(kind: EngineKind, adapters: &[(String, String)]) -> Option<(&'static str, String)> {
     let lora = traits(kind).lora.filter(|_| !adapters.is_empty())?;
     match lora.listed {
-        Listed::In(variable) => Some((variable, lora.list(served, adapters).join(","))),
-        Listed::After(_) => None,
+        Listed::In(variable) => Some((variable, entries(adapters).collect::<Vec<_>>().join(","))),
+        Listed::After(_) => lora.live.map(|(variable, value)| (variable, value.to_owned())),
     }
 }
 
-/// What a request to the engine of `md` must name so that the model answers it.
+/// Whether adapters are listed in the environment variable of that name.
+pub(super) fn is_list(kind: EngineKind, variable: &str) -> bool {
+    matches!(traits(kind).lora, Some(Lora { listed: Listed::In(name), .. }) if name == variable)
+}
+
+/// How an adapter is listed, in arguments and variables.
+pub(super) fn entry(name: &str, path: &str) -> String {
+    format!("{name}={path}")
+}
+
+fn entries(adapters: &[(String, String)]) -> impl Iterator<Item = String> + '_ {
+    adapters.iter().map(|(name, path)| entry(name, path))
+}
+
+/// Whether the engine takes adapters while it runs: it can, and the user's own variables do not forbid it.
+pub(super) fn is_live(engine: &Engine) -> bool {
+    let Some((variable, value)) = traits(engine.kind).lora.and_then(|lora| lora.live) else {
+        return false;
+    };
+    let theirs = engine.env.iter().filter(|theirs| theirs.name == variable);
+    theirs.into_iter().all(|theirs| theirs.value.as_deref() == Some(value))
+}
+
+/// What the base model answers to beside adapters, where that is not the ModelDeployment's name.
+pub(super) fn base(kind: EngineKind) -> Option<&'static str> {
+    traits(kind).lora.and_then(|lora| lora.base)
+}
+
+/// What a request to the engine of `md` must name so that the model itself answers it, without an adapter.
 #[must_use]
 pub fn model_name(md: &ModelDeployment, own: &SelfHosted) -> String {
-    let served = md.name_any();
     let has_adapter = own.custom.as_ref().is_some_and(|custom| !custom.adapters.is_empty());
-    match traits(own.engine.kind).lora.filter(|_| has_adapter) {
+    let base = base(own.engine.kind).filter(|_| has_adapter);
+    base.map_or_else(|| md.name_any(), str::to_owned)
+}
+
+/// What a request to the engine of `md` must name so that an adapter answers it.
+#[must_use]
+pub fn adapter_name(md: &ModelDeployment, own: &SelfHosted, adapter: &str) -> String {
+    match traits(own.engine.kind).lora {
         Some(Lora {
             asked: Asked::BaseAndName, ..
-        }) => format!("{}:{served}", base(&served)),
-        Some(Lora { asked: Asked::Name, .. }) | None => served,
-    }
-}
-
-/// What the base model of `served` answers to, where it has a name.
-fn base(served: &str) -> String {
-    format!("{served}-base")
-}
-
-impl Lora {
-    fn list(&self, served: &str, adapters: &[(String, String)]) -> Vec<String> {
-        let entries = adapters.iter().flat_map(|(name, path)| {
-            let own = self.has_own_name.then(|| format!("{name}={path}"));
-            own.into_iter().chain([format!("{served}={path}")])
-        });
-        entries.collect()
+        }) => format!("{}:{adapter}", model_name(md, own)),
+        Some(Lora { asked: Asked::Name, .. }) | None => adapter.to_owned(),
     }
 }
 

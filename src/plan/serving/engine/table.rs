@@ -34,8 +34,11 @@ const VLLM: Traits = Traits {
     }),
     lora: Some(Lora {
         listed: Listed::After(&["--enable-lora", "--lora-modules"]),
+        // A batch asks for 4 at most; as many as a model may have stay in memory; ranks above 64 are rare, and room is taken for the highest.
+        room: &["--max-loras", "4", "--max-cpu-loras", "32", "--max-lora-rank", "64"],
         from_hub: true,
-        has_own_name: true,
+        live: Some(("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "True")),
+        base: None,
         asked: Asked::Name,
     }),
     // Ends open answers by itself within its shutdown timeout; new requests fail meanwhile, so it first leaves the endpoints.
@@ -64,8 +67,10 @@ const SGLANG: Traits = Traits {
     // A name without a colon means the base model, whatever adapters there are.
     lora: Some(Lora {
         listed: Listed::After(&["--lora-paths"]),
+        room: &[],
         from_hub: true,
-        has_own_name: false,
+        live: None,
+        base: None,
         asked: Asked::BaseAndName,
     }),
     // After SIGTERM it answers what it has begun, for as long as it is let.
@@ -116,11 +121,14 @@ const TGI: Traits = Traits {
         always: &[],
         devices: Some("--num-shard"),
     }),
-    // An adapter of the hub has no other name than its repository's, and requests could not name it.
+    // An adapter of the hub has no other name than its repository's, and requests could not name it. It answers with the base model to
+    // any name that it does not know, but knows one for that.
     lora: Some(Lora {
         listed: Listed::In("LORA_ADAPTERS"),
+        room: &[],
         from_hub: false,
-        has_own_name: false,
+        live: None,
+        base: Some("tgi"),
         asked: Asked::Name,
     }),
     // After SIGTERM it takes no new requests and ends the open ones within 90 s.
