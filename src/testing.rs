@@ -115,6 +115,7 @@ impl Server {
             budgets: self.known(),
             claims: self.known(),
             volumes: self.known(),
+            groups: self.known(),
             jobs: self.known(),
             pods: self.known(),
             slices: self.known(),

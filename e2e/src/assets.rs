@@ -11,6 +11,7 @@ use ring::digest::{SHA256, digest};
 pub mod engine;
 pub mod helm;
 pub mod kubernetes;
+pub mod lws;
 pub mod packages;
 
 /// How many versions of one asset are kept: the current one and those of another branch or two.

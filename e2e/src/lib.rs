@@ -6,6 +6,7 @@
 //! - [`hub::Hub`] is the hub of Hugging Face over a folder, and fails as told.
 //! - [`vllm::run`] is vLLM without a model: what it says about adapters is what the real one says.
 //! - [`fake_nodes::FakeNodes`] makes pods Ready on nodes that do not exist.
+//! - [`lws::Controller`] is the real controller of LeaderWorkerSets, and [`stand_in`] an engine over several pods.
 //! - [`portfolio::Portfolio::install`] installs the product as users do.
 //! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
 
@@ -15,6 +16,7 @@ pub mod audit;
 pub mod cluster;
 pub mod command;
 pub mod demo;
+pub mod devices;
 mod fake_engines;
 pub mod fake_nodes;
 pub mod http_client;
@@ -22,6 +24,7 @@ pub mod hub;
 pub mod image;
 pub mod images;
 pub mod kubectl;
+pub mod lws;
 pub mod namespace;
 pub mod policies;
 pub mod portfolio;
@@ -29,6 +32,7 @@ mod process;
 pub mod provider;
 pub mod scale;
 mod skip;
+pub mod stand_in;
 pub mod vllm;
 pub mod wait;
 pub mod weights;

@@ -12,7 +12,7 @@ use e2e::cluster::{self, Shape, State};
 use e2e::http_client::HttpClient;
 use e2e::hub::{Hub, Repository};
 use e2e::provider::{Options, Provider};
-use e2e::{assets, demo, images, policies, scale, vllm};
+use e2e::{assets, demo, images, policies, scale, stand_in, vllm};
 
 /// A real Kubernetes on this machine: one process tree, no registry, nothing leaves it.
 #[derive(Parser)]
@@ -107,6 +107,13 @@ enum Command {
         /// The certificate (PEM) of the authority to trust
         #[arg(long, allow_hyphen_values = true)]
         ca: Option<String>,
+    },
+    /// Stand in for vLLM in one of several pods that serve together, with its arguments
+    #[command(hide = true)]
+    StandIn {
+        /// As vLLM takes them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Enforce NetworkPolicies on one node until ended; a part of the cluster
     #[command(hide = true)]
@@ -208,6 +215,7 @@ async fn main() -> Result<()> {
             println!("{}", answer.body);
             anyhow::ensure!(answer.status.is_success(), "{}", answer.status);
         }
+        Command::StandIn { arguments } => stand_in::run(&arguments).await?,
         Command::Policies { kubeconfig, node } => policies::run(&kubeconfig, &node).await?,
         Command::Assets => {
             println!("kubernetes {}", assets::kubernetes::binary().await?.display());

@@ -42,22 +42,8 @@ fn policy(name: &str) -> String {
     )
 }
 
-/// Makes the node offer so many devices.
 async fn offer(cluster: &Cluster, devices: usize) -> Result<()> {
-    let kubectl = cluster.kubectl();
-    let node = kubectl.run(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"]).await?;
-    let field = DEVICE.replace('/', "~1");
-    let patch = format!(r#"[{{"op": "add", "path": "/status/capacity/{field}", "value": "{devices}"}}]"#);
-    kubectl
-        .run(&["patch", "node", &node, "--subresource=status", "--type=json", "-p", &patch])
-        .await?;
-    until("the node offers them", Duration::from_secs(60), async || {
-        let node: Value = serde_json::from_str(&kubectl.run(&["get", "node", &node, "-o", "json"]).await?)?;
-        let offered: usize = node["status"]["allocatable"][DEVICE].as_str().unwrap_or("0").parse()?;
-        ensure!(offered == devices, "{offered}");
-        Ok(Some(()))
-    })
-    .await
+    e2e::devices::offer(cluster, DEVICE, devices).await
 }
 
 /// Waits until every pod of the model has the present arguments and the object says so.

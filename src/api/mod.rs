@@ -12,6 +12,7 @@ mod custom;
 pub mod eval_job;
 pub mod model_deployment;
 pub mod money;
+pub mod parallelism;
 pub mod placement;
 mod resources;
 pub mod routing_policy;

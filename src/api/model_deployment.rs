@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::cache::Cache;
 pub use super::custom::{Adapter, AdapterStatus, Cost, Custom, Lacking};
+use super::parallelism::{self, Parallelism};
 use super::placement::{self, Claim, Rollout, Spread};
 use super::routing_policy::DURATION;
 use super::{money::Usd, resources};
@@ -45,7 +46,9 @@ use super::{money::Usd, resources};
     printcolumn(name = "$/h", type_ = "string", priority = 1, json_path = ".status.cost.perHourUSD"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].message"#),
     validation = ("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "metadata.name must be at most 52 characters, begin with a letter and hold only a-z, 0-9 and '-', so that its Service can be named after it")
+        "metadata.name must be at most 52 characters, begin with a letter and hold only a-z, 0-9 and '-', so that its Service can be named after it"),
+    validation = ("!has(self.spec.selfHosted) || !has(self.spec.selfHosted.parallelism) || self.spec.selfHosted.parallelism.nodes <= 1 || self.metadata.name.size() <= 40",
+        "metadata.name must be at most 40 characters where parallelism.nodes is above 1, so that the pods of its groups can be named after it")
 )]
 #[kube(cel)]
 #[serde(rename_all = "camelCase")]
@@ -179,6 +182,8 @@ pub struct KeyRef {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.cache) || (has(self.source) && self.source.uri.matches('^(hf|s3|gs|az|https)://'))")
     .message("cache keeps what is fetched, from hf://, s3://, gs://, az:// or https://: name such a source, or remove cache").field_path(".cache"))]
+#[x_kube(validation = Rule::new(parallelism::SHARES_OUT)
+    .message(Message::Expression(parallelism::SHARES_OUT_MESSAGE.to_owned())).field_path(".parallelism"))]
 pub struct SelfHosted {
     /// Where the weights come from. May be absent when the engine's image already holds the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,11 +197,15 @@ pub struct SelfHosted {
     /// What it runs on. Without it the pods ask for no device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<Accelerator>,
+    /// How one replica is split over accelerators and nodes. Default: one pod, tensor-parallel over its accelerators.
+    /// Example: `{nodes: 2}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<Parallelism>,
     /// CPU and memory of one pod, over the accelerator profile's. Example: `requests: {cpu: "2", memory: 8Gi}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "resources::requirements")]
     pub resources: Option<ResourceRequirements>,
-    /// How many pods serve the model; `kubectl scale` sets it. Default: 1. Limit: 1000.
+    /// How many pods, or groups of `parallelism.nodes` pods, serve the model; `kubectl scale` sets it. Default: 1. Limit: 1000.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
@@ -217,9 +226,9 @@ pub struct SelfHosted {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["topologyKey".into(), "whenUnsatisfiable".into()]))]
     pub topology_spread_constraints: Vec<Spread>,
-    /// The LocalQueue of Kueue, in this namespace, that admits the pods: the Deployment and its pods get the label
-    /// `kueue.x-k8s.io/queue-name`. Kueue lets nobody change it while pods are ready, nor remove it: delete the Deployment `NAME-engine`
-    /// for that. Default: no queue. Example: `team-a`.
+    /// The LocalQueue of Kueue, in this namespace, that admits the pods: the Deployment and its pods, or the LeaderWorkerSet, get the label
+    /// `kueue.x-k8s.io/queue-name`. Kueue lets nobody change it while pods are ready, nor remove it: delete the Deployment or
+    /// LeaderWorkerSet `NAME-engine` for that. Default: no queue. Example: `team-a`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = placement::LABEL))]
     pub queue_name: Option<String>,

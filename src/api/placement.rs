@@ -53,6 +53,7 @@ pub struct Rollout {
     /// Surge: the new pod answers before the old one goes, which needs a free accelerator. Replace: the old pod goes first; with one replica
     /// the model does not answer until the new one does. Auto: Surge where the pods take no accelerators or a node has enough of them free
     /// when the change is made, else Replace; the status says which and why. Devices of `accelerator.claim` cannot be counted: Auto replaces.
+    /// For groups of `parallelism.nodes` pods, a group is what is said here of a pod, and the nodes must have room for all of its pods.
     /// Default: Auto.
     #[serde(default)]
     pub strategy: RolloutStrategy,

@@ -22,10 +22,11 @@ use serde_json::{Value, json};
 
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::fingerprint::digest;
+use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{APPLIED_ANNOTATION, FIELD_MANAGER, Key, MANAGED_BY};
 
 use super::look::Looks;
-use super::{Known, gate};
+use super::{Known, Optional, gate};
 
 /// What can go wrong at the door.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +112,8 @@ stores! {
     claims: ResourceClaimTemplate,
     /// Claims for volumes, of ours.
     volumes: PersistentVolumeClaim,
+    /// Groups of pods, of ours.
+    groups: LeaderWorkerSet,
     /// Jobs of ours.
     jobs: Job,
     /// Pods of ours.
@@ -126,6 +129,8 @@ pub struct Cluster {
     pub(super) client: Client,
     recorder: Recorder,
     pub(super) looks: Looks,
+    /// Whether there are LeaderWorkerSets.
+    pub groups: Optional,
     /// What the watches show.
     pub stores: Stores,
 }
@@ -141,9 +146,19 @@ impl Cluster {
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             looks: Looks::default(),
+            groups: Optional::new(client.clone()),
             client,
             stores,
         }
+    }
+
+    /// Whether the API server has LeaderWorkerSets: asked for as long as it has not.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub async fn serves_groups(&self) -> Result<bool, Error> {
+        let served = self.groups.is_served::<LeaderWorkerSet>().await;
+        served.map_err(failed::<LeaderWorkerSet>("looking for the kind", &Key::new("", "")))
     }
 
     fn api<K: Owned>(&self, namespace: &str) -> Api<K> {

@@ -11,7 +11,8 @@ pub(super) fn covers(live: &Value, desired: &Value) -> bool {
         (Value::Object(live), Value::Object(desired)) => desired.iter().all(|(key, wanted)| match live.get(key) {
             Some(have) if key == "requests" || key == "limits" => quantities_cover(have, wanted),
             Some(have) => covers(have, wanted),
-            None => wanted.is_null(),
+            // The server stores an empty list as none.
+            None => wanted.is_null() || wanted.as_array().is_some_and(Vec::is_empty),
         }),
         (Value::Array(live), Value::Array(desired)) => {
             live.len() == desired.len() && live.iter().zip(desired).all(|(have, wanted)| covers(have, wanted))
@@ -59,6 +60,11 @@ mod tests {
             &desired
         ));
         assert!(!covers(&json!({"spec": {}}), &desired));
+        assert!(
+            covers(&json!({"name": "a"}), &json!({"name": "a", "env": []})),
+            "an empty list is stored as none"
+        );
+        assert!(!covers(&json!({"name": "a"}), &json!({"name": "a", "emptyDir": {}})));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod gate;
 mod known;
 pub mod lease;
 mod look;
+mod optional;
 pub mod secrets;
 pub mod tokens;
 pub mod watch;
@@ -19,6 +20,7 @@ pub mod watch;
 pub use apply::{Cluster, Error, Owned, Stores};
 pub use known::Known;
 pub use look::Look;
+pub use optional::Optional;
 
 use k8s_openapi::jiff::Timestamp;
 

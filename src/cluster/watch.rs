@@ -85,44 +85,59 @@ where
     /// Starts the watch and waits until the store is complete. A watch that ends ends the process.
     pub async fn start(self) {
         let store = self.store.clone();
-        vital("a watch", self.run());
+        let mut feed = self;
+        vital("a watch", async move { feed.run(|| {}, |_| false).await });
         // An error here means the writer is gone, which is only so when the process ends.
         store.wait_until_ready().await.ok();
     }
 
-    async fn run(mut self) {
+    /// Watches until an error of which `ends` says that there is nothing to watch any more; then nothing is known. `on_listed` is called
+    /// when the store is complete.
+    pub(super) async fn run(&mut self, on_listed: impl Fn(), ends: impl Fn(&watcher::Error) -> bool) {
         let mut events = watch(self.api.clone(), self.config.clone()).default_backoff().boxed();
         // Objects of a (re)list, told once the store has been swapped.
         let mut listed: Vec<Arc<K>> = vec![];
         while let Some(event) = events.next().await {
-            let event = match event {
-                Ok(event) => event,
-                Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), %error, "the watch broke and is opened anew");
-                    continue;
-                }
-            };
-            let Some(event) = understood(event) else { continue };
-            let before = if matches!(event, Event::InitDone) {
-                self.store.state()
-            } else {
-                vec![]
-            };
-            self.writer.apply_watcher_event(&event);
             match event {
-                Event::Init => listed.clear(),
-                Event::InitApply(object) => listed.push(Arc::new(object)),
-                Event::InitDone => {
-                    let here: std::collections::HashSet<_> = listed.iter().map(|o| o.uid()).collect();
-                    before
-                        .into_iter()
-                        .filter(|o| !here.contains(&o.uid()))
-                        .for_each(|gone| self.tell(&gone, true));
-                    std::mem::take(&mut listed).iter().for_each(|object| self.tell(object, false));
+                Ok(event) => {
+                    let is_complete = matches!(event, Event::InitDone);
+                    self.take(event, &mut listed);
+                    if is_complete {
+                        on_listed();
+                    }
                 }
-                Event::Apply(object) => self.tell(&Arc::new(object), false),
-                Event::Delete(object) => self.tell(&Arc::new(object), true),
+                Err(error) if ends(&error) => {
+                    listed.clear();
+                    self.take(Event::Init, &mut listed);
+                    return self.take(Event::InitDone, &mut listed);
+                }
+                Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "the watch broke and is opened anew"),
             }
+        }
+    }
+
+    /// Keeps the store, and tells what moved once the store has it.
+    fn take(&mut self, event: Event<DeserializeGuard<K>>, listed: &mut Vec<Arc<K>>) {
+        let Some(event) = understood(event) else { return };
+        let before = if matches!(event, Event::InitDone) {
+            self.store.state()
+        } else {
+            vec![]
+        };
+        self.writer.apply_watcher_event(&event);
+        match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) => listed.push(Arc::new(object)),
+            Event::InitDone => {
+                let here: std::collections::HashSet<_> = listed.iter().map(|o| o.uid()).collect();
+                before
+                    .into_iter()
+                    .filter(|o| !here.contains(&o.uid()))
+                    .for_each(|gone| self.tell(&gone, true));
+                std::mem::take(listed).iter().for_each(|object| self.tell(object, false));
+            }
+            Event::Apply(object) => self.tell(&Arc::new(object), false),
+            Event::Delete(object) => self.tell(&Arc::new(object), true),
         }
     }
 

@@ -21,7 +21,7 @@ use crate::plan::evaluation::check;
 use crate::plan::evaluation::job::{self, Runner};
 use crate::plan::evaluation::run::Evaluation;
 use crate::plan::names::Key;
-use crate::plan::serving::{self, Installation, Serving};
+use crate::plan::serving::{self, Installation, Pods, Serving};
 use crate::plan::{backend, cache, fingerprint};
 
 use super::files::Files;
@@ -97,7 +97,7 @@ impl Render {
                 let held = cache::wanted(md, own).map(|wanted| wanted.held(&wanted.unlisted()));
                 let installation = self.installation(settings);
                 let Ok(Serving {
-                    mut deployment,
+                    pods,
                     takes,
                     service,
                     claim,
@@ -107,8 +107,18 @@ impl Render {
                 else {
                     return vec![];
                 };
-                serving::first(own, takes).put_on(&mut deployment);
-                let always = [document(&deployment), document(&service), document(&network)];
+                let rollout = serving::first(own, takes);
+                let workload = match pods {
+                    Pods::Single(mut deployment) => {
+                        rollout.put_on(&mut *deployment);
+                        document(&*deployment)
+                    }
+                    Pods::Grouped(mut set) => {
+                        rollout.put_on(&mut *set);
+                        document(&*set)
+                    }
+                };
+                let always = [workload, document(&service), document(&network)];
                 let at_times = [claim.as_ref().map(document), budget.as_ref().map(document)];
                 always.into_iter().chain(at_times.into_iter().flatten()).collect()
             }
@@ -269,6 +279,22 @@ mod tests {
         assert_eq!(limits(deployments[1]), json!({ "memory": "16Gi", "nvidia.com/gpu": "2" }));
         let environment = deployments[0]["spec"]["template"]["spec"]["containers"][0]["env"].to_string();
         assert!(environment.contains("https://hub.example.com"), "{environment}");
+    }
+
+    #[test]
+    fn a_model_over_several_nodes_is_rendered_in_groups() {
+        let file = std::env::temp_dir().join(format!("llm-portfolio-groups-{}.yaml", std::process::id()));
+        let own = "{engine: {kind: VLLM}, parallelism: {nodes: 2}, replicas: 2}";
+        let md = "{apiVersion: llmportfolio.dev/v1alpha1, kind: ModelDeployment, metadata: {name: big, namespace: demo}, spec: {selfHosted: OWN}}";
+        std::fs::write(&file, md.replace("OWN", own)).unwrap();
+        let objects = render(&["-f", file.to_str().unwrap()]);
+        std::fs::remove_file(file).unwrap();
+        let objects = objects.unwrap();
+        let kinds: Vec<&str> = objects.iter().filter_map(|o| o["kind"].as_str()).collect();
+        assert_eq!(kinds, ["LeaderWorkerSet", "Service", "NetworkPolicy", "PodDisruptionBudget"]);
+        let limits = &objects[0]["spec"]["rolloutStrategy"]["rollingUpdateConfiguration"];
+        assert_eq!(*limits, json!({ "maxSurge": 1, "maxUnavailable": 0 }));
+        assert_eq!(objects[0]["apiVersion"], "leaderworkerset.x-k8s.io/v1");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::api::ModelDeployment;
 use crate::api::condition::Claim;
 use crate::api::model_deployment::SelfHosted;
 use crate::plan::cache::{self, EVICT, FILL, Held, LIST, Listed, Seen, Share, Stage, Waiting, Wanted};
-use crate::plan::names::CACHE_LABEL;
+use crate::plan::names::{CACHE_LABEL, Key};
 use crate::plan::{Invalid, serving};
 
 use super::context::{Context, Error};
@@ -119,12 +119,16 @@ fn seen(wanted: &Wanted<'_>, cx: &Context) -> Seen {
 /// Removes the caches that nobody uses.
 pub(super) async fn sweep(cx: &Context) -> Result<(), Error> {
     let stores = &cx.cluster.stores;
+    let (deployments, groups) = (stores.deployments.all(), stores.groups.all());
+    let read: Vec<Key> = (deployments.iter().filter_map(|workload| cache::read_by(&**workload)))
+        .chain(groups.iter().filter_map(|workload| cache::read_by(&**workload)))
+        .collect();
     let unused = cache::unused(
         &stores.jobs.all(),
         &stores.volumes.all(),
         &stores.models.all(),
         &stores.pods.all(),
-        stores.deployments.all().iter(),
+        read.into_iter(),
         &cx.image,
     );
     for unused in unused {

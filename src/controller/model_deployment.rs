@@ -1,8 +1,8 @@
 //! The ModelDeployment controller.
 //!
-//! Needs: modeldeployments get, list, watch; modeldeployments/status patch; deployments, services, networkpolicies, poddisruptionbudgets,
-//! resourceclaimtemplates get, list, watch, create, patch, delete; pods, endpointslices list, watch; nodes list; secrets get (named) and, in
-//! the gateway's namespace, create, patch, delete; events create, patch.
+//! Needs: modeldeployments get, list, watch; modeldeployments/status patch; deployments, leaderworkersets, services, networkpolicies,
+//! poddisruptionbudgets, resourceclaimtemplates get, list, watch, create, patch, delete; pods, endpointslices list, watch; nodes list; secrets
+//! get (named) and, in the gateway's namespace, create, patch, delete; events create, patch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,13 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use crate::api::ModelDeployment;
-use crate::api::condition::Kind;
-use crate::api::model_deployment::{ApiSource, SelfHosted};
-use crate::cluster;
+use crate::api::condition::{Claim, Kind};
+use crate::api::model_deployment::{ApiSource, ModelDeploymentStatus, SelfHosted};
+use crate::cluster::{self, Owned};
 use crate::plan::backend::{self, Answer, Credential};
+use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{self, Key};
-use crate::plan::serving::{self, Decision, Devices, Inquiry, Observed, Rollout, Serving, adapters};
+use crate::plan::serving::{self, Decision, Devices, Inquiry, Observed, Pods, Rollout, Seen, Serving, Takes, Workload, adapters};
 use crate::plan::{self, Invalid};
 
 use super::adapters::Look;
@@ -71,15 +72,15 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
         Standing::Held(held, said) => Some((held, said)),
         Standing::Refused(invalid) => return cx.refuse(md, &invalid, now).await,
         Standing::Waiting(waiting, again) => {
-            let status = plan::cache::status(md, own, &waiting, before.as_deref(), now);
-            cx.cluster.set_status(md, status).await?;
+            let status = plan::cache::status(md, own, &waiting, &seen(md, cx), now);
+            cx.cluster.set_status(md, serving::with_cost(status, own, &cx.settings)).await?;
             return Ok(again);
         }
     };
     let pods = pods(md, cx);
     let serves = before.as_deref().filter(|_| adapters::can_start(&pods));
     let Serving {
-        mut deployment,
+        pods: workload,
         takes,
         service,
         claim,
@@ -95,6 +96,9 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
         let invalid = Invalid::new("spec.selfHosted.accelerator.claim", problem, remedy);
         return cx.refuse(md, &invalid, now).await;
     }
+    if matches!(workload, Pods::Grouped(_)) && !cx.cluster.serves_groups().await? {
+        return groups_are_missing(md, cx).await;
+    }
     if let Some(claim) = &claim {
         cx.cluster.apply(claim).await?;
     }
@@ -104,39 +108,106 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
     cx.cluster
         .apply_or_prune::<PodDisruptionBudget>(budget.as_ref(), &child(md))
         .await?;
-    serving::keep(&mut deployment, before.as_deref());
-    let is_stuck = before.as_deref().is_some_and(|live| serving::is_stuck(live, &pods));
-    let rollout = match serving::decide(own, takes, &deployment, before.as_deref(), is_stuck) {
+    let said = held.as_ref().map(|(_, said)| said);
+    let (status, again) = match workload {
+        Pods::Single(wanted) => {
+            let live = roll_out::<_, LeaderWorkerSet>(md, own, *wanted, takes, &pods, cx).await?;
+            report(md, own, &*live, &pods, said, cx).await
+        }
+        Pods::Grouped(wanted) => {
+            let live = roll_out::<_, Deployment>(md, own, *wanted, takes, &pods, cx).await?;
+            report(md, own, &*live, &pods, said, cx).await
+        }
+    };
+    prune_claims(md, claim.as_ref(), &pods, cx).await?;
+    cx.cluster.set_status(md, status).await?;
+    Ok(again.map_or_else(resync, Action::requeue))
+}
+
+/// What there is of the model's pods, whatever makes them.
+fn seen(md: &ModelDeployment, cx: &Context) -> Seen {
+    let stores = &cx.cluster.stores;
+    let single = stores.deployments.get(&child(md)).map(|live| live.seen());
+    let grouped = || stores.groups.get(&child(md)).map(|live| live.seen());
+    single.or_else(grouped).unwrap_or_default()
+}
+
+/// Makes the pods as `wanted`. Those that are still made by the other kind of workload stay until a replica of these answers where there is
+/// room for both, and else go first.
+async fn roll_out<W: Workload + Owned, Other: Owned>(
+    md: &ModelDeployment,
+    own: &SelfHosted,
+    mut wanted: W,
+    takes: Takes,
+    pods: &[Arc<Pod>],
+    cx: &Context,
+) -> Result<Arc<W>, Error> {
+    let key = child(md);
+    let before = W::known(&cx.cluster.stores).get(&key);
+    serving::keep(&mut wanted, before.as_deref());
+    let is_stuck = before.as_deref().is_some_and(|live| serving::is_stuck(live, pods));
+    let decision = match Other::known(&cx.cluster.stores).get(&key) {
+        Some(_) if before.is_none() => serving::switch(own, takes),
+        _ => serving::decide(own, takes, &wanted, before.as_deref(), is_stuck),
+    };
+    let rollout = match decision {
         Decision::Made(rollout) => rollout,
         Decision::NeedsRoom(devices) => room(md, &devices, cx).await?,
     };
-    rollout.put_on(&mut deployment);
-    let live = cx.cluster.apply(&deployment).await?;
-    prune_claims(md, claim.as_ref(), &pods, cx).await?;
+    rollout.put_on(&mut wanted);
+    if !rollout.surges {
+        cx.cluster.prune::<Other>(&key).await?;
+    }
+    let live = cx.cluster.apply(&wanted).await?;
+    if serving::answers(&*live) {
+        cx.cluster.prune::<Other>(&key).await?;
+    }
+    Ok(live)
+}
+
+/// What the pods say, their engines included, and when to look again.
+async fn report<W: Workload>(
+    md: &ModelDeployment,
+    own: &SelfHosted,
+    live: &W,
+    pods: &[Arc<Pod>],
+    cached: Option<&Claim>,
+    cx: &Context,
+) -> (ModelDeploymentStatus, Option<Duration>) {
     let routed = serving::routed(md, &cx.cluster.stores.slices.all());
-    let (reply, ask_again) = match serving::inquire(md, own, &live, &pods, &routed) {
+    let (reply, ask_again) = match serving::inquire(md, own, live, pods, &routed) {
         Inquiry::Known(reply) => (reply, None),
         Inquiry::Ask(question) => cx.asker.ask(&Key::of(md), &question).await,
     };
-    let status = serving::status(
-        md,
-        own,
-        Observed {
-            deployment: &live,
-            pods: &pods,
-            cached: held.as_ref().map(|(_, said)| said),
-            is_routed: !routed.is_empty(),
-            reply: &reply,
-        },
-        now,
-    );
+    let observed = Observed {
+        workload: live,
+        pods,
+        cached,
+        is_routed: !routed.is_empty(),
+        reply: &reply,
+    };
+    let now = cx.now();
+    let status = serving::status(md, own, &observed, now);
     let conditions = md.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let asks = adapters::asks(&md.name_any(), own, &pods);
+    // Workers load what their leader is told.
+    let answering: Vec<Arc<Pod>> = pods.iter().filter(|pod| !names::is_worker(pod.labels())).cloned().collect();
+    let asks = adapters::asks(&md.name_any(), own, &answering);
     let Look { told, again } = cx.adapters.look(&Key::of(md), asks, pace(conditions, Kind::AdaptersLoaded, now));
-    let status = adapters::with_adapters(status, md, own, (&pods, &told), now);
-    cx.cluster.set_status(md, serving::with_cost(status, own, &cx.settings)).await?;
+    let status = adapters::with_adapters(status, md, own, (&answering, &told), now);
     let soonest = [ask_again, again].into_iter().flatten().min();
-    Ok(soonest.map_or_else(resync, Action::requeue))
+    (serving::with_cost(status, own, &cx.settings), soonest)
+}
+
+/// Says that the cluster has no groups of pods, and looks for them again.
+async fn groups_are_missing(md: &ModelDeployment, cx: &Context) -> Result<Action, Error> {
+    let invalid = Invalid::new(
+        "spec.selfHosted.parallelism.nodes",
+        "this cluster has no LeaderWorkerSets (leaderworkerset.x-k8s.io/v1)",
+        "install their controller (https://lws.sigs.k8s.io), which is noticed within some minutes, or set it to 1",
+    );
+    cx.refuse(md, &invalid, cx.now()).await?;
+    let md = cx.cluster.stores.models.latest(&Arc::new(md.clone()));
+    Ok(retry(md.status.as_ref().map_or(&[], |status| &status.conditions), cx.now()))
 }
 
 /// The rollout that the nodes have room for: a look at all of them.
@@ -151,6 +222,7 @@ async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Act
     cx.cluster.prune::<PodDisruptionBudget>(&own).await?;
     cx.cluster.prune::<Service>(&own).await?;
     cx.cluster.prune::<Deployment>(&own).await?;
+    cx.cluster.prune::<LeaderWorkerSet>(&own).await?;
     // Not before those that still finish their answers are gone.
     if pods(md, cx).is_empty() {
         cx.cluster.prune::<NetworkPolicy>(&own).await?;
@@ -226,6 +298,6 @@ fn pods(md: &ModelDeployment, cx: &Context) -> Vec<Arc<Pod>> {
 
 /// Tells the pods of the model from others.
 fn is_of(md: &ModelDeployment) -> impl Fn(&Pod) -> bool {
-    let (namespace, selector) = (md.namespace(), names::engine_selector(&md.name_any()));
-    move |pod| pod.metadata.namespace == namespace && selector.iter().all(|(k, v)| pod.labels().get(k) == Some(v))
+    let (namespace, name) = (md.namespace(), md.name_any());
+    move |pod| pod.metadata.namespace == namespace && names::is_pod_of(pod.labels(), &name)
 }

@@ -32,6 +32,7 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::secrets::Followed;
 use crate::cluster::watch::Feed;
 use crate::cluster::{self, Cluster, Connection, Stores};
+use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{BACKEND_LABEL, CACHE_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL, asked_parts};
 use crate::plan::{backend, cache};
 
@@ -85,6 +86,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let mut claims = Feed::<ResourceClaimTemplate>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
     let mut volumes = Feed::<PersistentVolumeClaim>::everywhere(&client, &format!("{ours},{CACHE_LABEL}"));
     let mut jobs = Feed::<Job>::everywhere(&client, &ours);
+    let mut groups = Feed::<LeaderWorkerSet>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
     let mut pods = Feed::<Pod>::everywhere(&client, &ours);
     let mut slices = Feed::<EndpointSlice>::everywhere(&client, MODEL_LABEL);
     let mut backends = Feed::<Secret>::within(&client, &setup.gateway_namespace, BACKEND_LABEL);
@@ -99,6 +101,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         budgets: budgets.known(),
         claims: claims.known(),
         volumes: volumes.known(),
+        groups: groups.known(),
         jobs: jobs.known(),
         pods: pods.known(),
         slices: slices.known(),
@@ -149,6 +152,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         labelled(networks.subscribe(), MODEL_LABEL).boxed(),
         labelled(budgets.subscribe(), MODEL_LABEL).boxed(),
         labelled(claims.subscribe(), MODEL_LABEL).boxed(),
+        labelled(groups.subscribe(), MODEL_LABEL).boxed(),
         labelled(pods.subscribe(), MODEL_LABEL).boxed(),
         labelled(slices.subscribe(), MODEL_LABEL).boxed(),
         engines_heard.map(|model| reference(&model)).boxed(),
@@ -217,6 +221,12 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     if serves_claims {
         claims.start().await;
     }
+    cx.cluster.groups.follow(groups);
+    // Where they are, what there is must be known before anything is decided; where they are not, models that ask for them look again.
+    tokio::select! {
+        _ = until_known(async || cx.cluster.serves_groups().await) => {}
+        () = stop.cancelled() => return Ok(()),
+    }
     tracing::info!("the watches are complete");
     setup.ready.store(true, Ordering::Relaxed);
 
@@ -257,12 +267,17 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     Ok(())
 }
 
-/// Whether the API server has the kind, asked until it answers: one that is just starting is no reason to give up.
+/// Whether the API server has the kind.
 async fn serves<K: Resource<DynamicType = ()>>(client: &Connection) -> bool {
+    until_known(async || cluster::serves::<K>(client).await).await
+}
+
+/// What the API server says it has, asked until it answers: one that is just starting is no reason to give up.
+async fn until_known<E: std::fmt::Display>(ask: impl AsyncFn() -> Result<bool, E>) -> bool {
     loop {
-        match cluster::serves::<K>(client).await {
+        match ask().await {
             Ok(answer) => return answer,
-            Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "the API server does not say what it has, and is asked again"),
+            Err(error) => tracing::warn!(%error, "the API server does not say what it has, and is asked again"),
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }

@@ -1,5 +1,7 @@
 //! Reconciles against an API server that fails: the same end state from a crash at any write, and silence once it is reached.
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -100,8 +102,10 @@ spec:
 
 /// A process that has just started.
 pub(super) fn started(server: &Server) -> Arc<Context> {
+    let cluster = server.cluster();
+    cluster.groups.assume();
     Arc::new(Context {
-        cluster: server.cluster(),
+        cluster,
         settings: Settings::default(),
         gateway_namespace: "llm".to_owned(),
         serves_claims: true,

@@ -138,8 +138,13 @@ impl Portfolio {
     }
 
     fn any_profile(&self) -> Settings {
+        // One of devices, or a model could not be split over several.
+        let any = AcceleratorProfile {
+            resource: Some("example.com/accelerator".to_owned()),
+            ..AcceleratorProfile::default()
+        };
         Settings {
-            accelerator_profiles: self.profiles().map(|p| (p.to_owned(), AcceleratorProfile::default())).collect(),
+            accelerator_profiles: self.profiles().map(|p| (p.to_owned(), any.clone())).collect(),
             allow_anonymous: true,
             ..Settings::default()
         }

@@ -28,6 +28,9 @@ fn own(own: &SelfHosted) -> Value {
     if let (Value::Array(parts), Some(template)) = (&mut parts, &own.pod_template) {
         parts.push(template.clone());
     }
+    if let (Value::Array(parts), Some(parallelism)) = (&mut parts, &own.parallelism) {
+        parts.push(json!({ "parallelism": parallelism }));
+    }
     parts
 }
 
@@ -82,6 +85,7 @@ spec:
             "accelerator: {profile: a}, podTemplate: {spec: {containers: [{name: engine, image: i}]}}",
             "accelerator: {profile: b}",
             "accelerator: {claim: {deviceClassName: a}}",
+            "accelerator: {profile: a}, parallelism: {nodes: 2}",
         ] {
             assert_ne!(plain, of_model(own), "{own}");
         }

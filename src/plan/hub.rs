@@ -46,7 +46,7 @@ mod tests {
             mounts_images: true,
         };
         let serving = plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation, None).unwrap();
-        serving.deployment.spec.unwrap().template.spec.unwrap()
+        serving.deployment().spec.unwrap().template.spec.unwrap()
     }
 
     /// The hub that each container is told of.

@@ -7,6 +7,7 @@ pub mod evaluation;
 mod fetcher;
 pub mod fingerprint;
 mod hub;
+pub mod leader_worker_set;
 pub mod model;
 pub mod names;
 pub mod pods;

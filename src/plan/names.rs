@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
@@ -48,6 +48,13 @@ pub const ROLLOUT_ANNOTATION: &str = "llmportfolio.dev/rollout";
 pub const ADAPTERS_ANNOTATION: &str = "llmportfolio.dev/adapters";
 /// Annotation of a child: the hash of what was last applied to it.
 pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
+
+/// Label of what a thing is within its application.
+pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+/// The component of pods that answer requests to a model.
+pub const ENGINE: &str = "engine";
+/// The component of pods that serve a model together with one that answers.
+pub const WORKER: &str = "engine-worker";
 
 /// Label by which Kueue knows which of its queues admits pods.
 pub const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
@@ -119,7 +126,7 @@ pub fn asked_parts(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The Deployment, Service, NetworkPolicy and PodDisruptionBudget of a self-hosted model.
+/// The Deployment or LeaderWorkerSet, Service, NetworkPolicy and PodDisruptionBudget of a self-hosted model.
 #[must_use]
 pub fn engine(model: &str) -> String {
     format!("{model}-engine")
@@ -152,13 +159,44 @@ pub fn evaluation_slot(job: &str, name: &str) -> Option<Timestamp> {
     (evaluation(job, slot) == name).then_some(slot)
 }
 
-/// The labels that select the pods of a model.
+/// The labels that select the pods of a model that answer requests.
 #[must_use]
 pub fn engine_selector(model: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
         (MODEL_LABEL.to_owned(), model.to_owned()),
-        ("app.kubernetes.io/component".to_owned(), "engine".to_owned()),
+        (COMPONENT_LABEL.to_owned(), ENGINE.to_owned()),
     ])
+}
+
+/// Whether a pod of those labels helps another one to answer, and answers nobody itself.
+#[must_use]
+pub fn is_worker(labels: &BTreeMap<String, String>) -> bool {
+    labels.get(COMPONENT_LABEL).is_some_and(|component| component == WORKER)
+}
+
+/// What selects every pod that serves a model; without workers, as [`engine_selector`].
+#[must_use]
+pub fn pod_selector(model: &str, has_workers: bool) -> LabelSelector {
+    let mut labels = engine_selector(model);
+    let any_of = has_workers.then(|| {
+        labels.remove(COMPONENT_LABEL);
+        vec![LabelSelectorRequirement {
+            key: COMPONENT_LABEL.to_owned(),
+            operator: "In".to_owned(),
+            values: Some(vec![ENGINE.to_owned(), WORKER.to_owned()]),
+        }]
+    });
+    LabelSelector {
+        match_labels: Some(labels),
+        match_expressions: any_of,
+    }
+}
+
+/// Whether labels are those of a pod that serves a model.
+#[must_use]
+pub fn is_pod_of(labels: &BTreeMap<String, String>, model: &str) -> bool {
+    let component = labels.get(COMPONENT_LABEL).map(String::as_str);
+    labels.get(MODEL_LABEL).is_some_and(|name| name == model) && matches!(component, Some(ENGINE | WORKER))
 }
 
 /// The five recommended labels and our own one.
@@ -167,7 +205,7 @@ pub fn labels(component: &str, own: &'static str, name: &str) -> BTreeMap<String
     [
         ("app.kubernetes.io/name", "llm-portfolio"),
         ("app.kubernetes.io/instance", name),
-        ("app.kubernetes.io/component", component),
+        (COMPONENT_LABEL, component),
         ("app.kubernetes.io/part-of", "llm-portfolio"),
         ("app.kubernetes.io/managed-by", MANAGED_BY),
         (own, name),

@@ -42,6 +42,8 @@ pub struct Words {
     pub source: &'static str,
     /// Where containers beside it are written.
     pub others: &'static str,
+    /// Whether a pod of which a container ends is made anew, so that nothing is left of it to look at.
+    pub is_remade: bool,
 }
 
 /// The longest part of a container's last line that is repeated.
@@ -270,7 +272,11 @@ fn of_container(pod: &Pod, container: &ContainerStatus, words: &Words) -> Option
             let said = ended.and_then(|t| t.message.as_deref()).and_then(last_line);
             let said = said.map_or_else(String::new, |line| format!(", last saying {line:?}"));
             let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-            let message = format!("{subject} keeps ending{code}{said}; see `kubectl -n {namespace} logs {name}{log} --previous`");
+            let see = match words.is_remade {
+                true => format!("its pods are made anew each time; follow `kubectl -n {namespace} logs {name}{log} -f`"),
+                false => format!("see `kubectl -n {namespace} logs {name}{log} --previous`"),
+            };
+            let message = format!("{subject} keeps ending{code}{said}; {see}");
             Some(Trouble {
                 reason: "CrashLooping",
                 message,

@@ -158,6 +158,11 @@ impl Local {
         parts.launch(&name, command)
     }
 
+    /// Ends a program that [`run`](Self::run) started, if it still runs.
+    pub fn end(&self, name: &str) -> Result<()> {
+        self.parts().forget(&format!("{name}@1"))
+    }
+
     /// A socket inside node 1's network, where pods and this host can reach it; pods may not reach the host itself.
     ///
     /// `port` 0 takes a free one.

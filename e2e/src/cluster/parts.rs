@@ -105,6 +105,17 @@ impl Parts {
         process.wait_gone(name)
     }
 
+    /// Ends a part, if it runs, and forgets that there was one.
+    pub(crate) fn forget(&self, name: &str) -> Result<()> {
+        if self.pid(name).is_ok() {
+            self.kill(name)?;
+        }
+        match std::fs::remove_file(self.file(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("forgetting {name}")),
+            _ => Ok(()),
+        }
+    }
+
     /// Stops a part in its tracks (SIGSTOP): connections stay open and nothing answers.
     pub fn freeze(&self, name: &str) -> Result<()> {
         self.signal(name, Signal::STOP)

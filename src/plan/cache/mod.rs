@@ -23,7 +23,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 pub use objects::{EVICT, FILL, LIST, PROGRESS_PORT, claim_size, eviction};
-pub use orphans::{Unused, unused};
+pub use orphans::{Unused, read_by, unused};
 pub use stage::{Seen, Stage, stage};
 pub use status::{Progress, Waiting, held, status};
 

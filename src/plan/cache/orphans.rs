@@ -27,20 +27,22 @@ pub enum Unused {
     Evict(Box<Job>),
 }
 
-/// The caches among `jobs` and `claims` that no model asks for. `readers` are those whose pods may read one still.
+/// The cache that the pods of a workload read.
+pub fn read_by<K: Resource>(workload: &K) -> Option<Key> {
+    let cache = workload.annotations().get(CACHE_ANNOTATION)?;
+    Some(Key::new(workload.namespace()?, cache))
+}
+
+/// The caches among `jobs` and `claims` that no model asks for, and that are not among those that are `read`.
 #[must_use]
-pub fn unused<'a, K: Resource + 'a>(
+pub fn unused(
     jobs: &[Arc<Job>],
     claims: &[Arc<PersistentVolumeClaim>],
     models: &[Arc<ModelDeployment>],
     pods: &[Arc<Pod>],
-    readers: impl Iterator<Item = &'a Arc<K>>,
+    read: impl Iterator<Item = Key>,
     image: &str,
 ) -> Vec<Unused> {
-    let read = readers.filter_map(|reader| {
-        let cache = reader.annotations().get(CACHE_ANNOTATION)?;
-        Some(Key::new(reader.namespace()?, cache))
-    });
     let used: BTreeSet<Key> = models.iter().filter_map(|md| super::name(md)).chain(read).collect();
     let there: BTreeSet<Key> = jobs
         .iter()

@@ -120,6 +120,7 @@ fn words(wanted: &Wanted<'_>) -> Words {
         },
         source: "spec.selfHosted.source.uri",
         others: "the namespace's admission",
+        is_remade: false,
     }
 }
 

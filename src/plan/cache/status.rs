@@ -1,6 +1,5 @@
 //! What a cache says in the status of a ModelDeployment that asks for it.
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
@@ -8,6 +7,7 @@ use crate::api::ModelDeployment;
 use crate::api::condition::{Claim, Kind, Status};
 use crate::api::model_deployment::{ModelDeploymentStatus, SelfHosted};
 use crate::plan::pods::Trouble;
+use crate::plan::serving::Seen;
 use crate::plan::{model, quantity};
 
 use super::{Held, Stage, Wanted};
@@ -115,18 +115,11 @@ fn in_words(held: &Held, wanted: &Wanted<'_>) -> String {
 
 /// The status of `md` while its weights are not there. Pods of an earlier specification, if there are any, go on until they are.
 #[must_use]
-pub fn status(
-    md: &ModelDeployment,
-    own: &SelfHosted,
-    waiting: &Waiting,
-    live: Option<&Deployment>,
-    now: Timestamp,
-) -> ModelDeploymentStatus {
-    let live = live.and_then(|live| live.status.clone()).unwrap_or_default();
-    let available = live.available_replicas.unwrap_or(0);
+pub fn status(md: &ModelDeployment, own: &SelfHosted, waiting: &Waiting, live: &Seen, now: Timestamp) -> ModelDeploymentStatus {
+    let available = live.available;
     let Waiting { reason, message, .. } = waiting;
     let earlier = if available > 0 {
-        format!("{available} pods of the earlier specification answer; ")
+        format!("{available} replicas of the earlier specification answer; ")
     } else {
         String::new()
     };
@@ -152,7 +145,7 @@ pub fn status(
         claim(on, Status::True, message.clone()),
     ];
     ModelDeploymentStatus {
-        replicas: Some(live.replicas.unwrap_or(0)),
+        replicas: Some(live.total),
         ready_replicas: Some(available),
         readiness: Some(format!("{available}/{}", own.replicas)),
         // Its earlier pods have answered, and may be those wanted again.

@@ -316,7 +316,13 @@ fn a_job_that_gave_up_says_why_and_is_made_again_after_a_while() {
     assert_eq!(stage(&wanted, &seen, at(1200)), Stage::Anew(vec!["list"]));
 
     let own = md.spec.self_hosted.as_ref().unwrap();
-    let status = status(&md, own, &Waiting::of(&failed, &wanted, None, at(1000)), None, at(1000));
+    let status = status(
+        &md,
+        own,
+        &Waiting::of(&failed, &wanted, None, at(1000)),
+        &crate::plan::serving::Seen::default(),
+        at(1000),
+    );
     let said: Vec<String> = status
         .conditions
         .iter()
@@ -345,15 +351,22 @@ fn a_fetch_says_how_far_it_is_and_how_long_it_takes() {
     let message = |progress: Option<Progress>, second| {
         let waiting = Waiting::of(&filling, &wanted, progress.as_ref(), at(second));
         let own = md.spec.self_hosted.as_ref().unwrap();
-        let live: Deployment =
-            serde_json::from_value(json!({ "metadata": {}, "status": { "replicas": 2, "availableReplicas": 2 } })).unwrap();
-        let status = status(&md, own, &waiting, Some(&live), at(second));
+        let live = crate::plan::serving::Seen {
+            total: 2,
+            available: 2,
+            ..crate::plan::serving::Seen::default()
+        };
+        let status = status(&md, own, &waiting, &live, at(second));
         let find = |kind: &str| status.conditions.iter().find(|c| c.type_ == kind).unwrap().clone();
         assert_eq!(
             (find("Ready").status, find("ModelCached").status.as_str()),
             ("Unknown".to_owned(), "Unknown")
         );
-        assert!(find("Ready").message.starts_with("2 pods of the earlier specification answer; "));
+        assert!(
+            find("Ready")
+                .message
+                .starts_with("2 replicas of the earlier specification answer; ")
+        );
         assert_eq!(find("Reconciling").reason, "Fetching");
         find("ModelCached").message
     };
@@ -383,13 +396,30 @@ fn a_cache_goes_when_no_model_asks_for_it_and_no_pods_read_it() {
     let jobs = [fill(&our, ended("Complete", 1)), fill(&their, ended("Complete", 1))];
     let models = [Arc::new(ours.clone()), Arc::new(theirs.clone())];
     let none: [Arc<Deployment>; 0] = [];
-    assert_eq!(unused(&jobs, &claims, &models, &[], none.iter(), IMAGE), []);
+    assert_eq!(
+        unused(
+            &jobs,
+            &claims,
+            &models,
+            &[],
+            none.iter().filter_map(|reader| read_by(&**reader)),
+            IMAGE
+        ),
+        []
+    );
 
     let reader =
         json!({ "metadata": { "name": "a-engine", "namespace": "claims", "annotations": { "llmportfolio.dev/cache": our.key.name } } });
     let reader: [Arc<Deployment>; 1] = [Arc::new(serde_json::from_value(reader).unwrap())];
     assert_eq!(
-        unused(&jobs, &claims, &models[1..], &[], reader.iter(), IMAGE),
+        unused(
+            &jobs,
+            &claims,
+            &models[1..],
+            &[],
+            reader.iter().filter_map(|reader| read_by(&**reader)),
+            IMAGE
+        ),
         [],
         "its pods may be made again"
     );
@@ -398,11 +428,28 @@ fn a_cache_goes_when_no_model_asks_for_it_and_no_pods_read_it() {
         jobs: ["list", "fill", "evict"].map(|step| our.job(step)).to_vec(),
         claim: our.key,
     };
-    assert_eq!(unused(&jobs, &claims, &models[1..], &[], none.iter(), IMAGE), [removed]);
+    assert_eq!(
+        unused(
+            &jobs,
+            &claims,
+            &models[1..],
+            &[],
+            none.iter().filter_map(|reader| read_by(&**reader)),
+            IMAGE
+        ),
+        [removed]
+    );
 
     let evict = eviction(&their.key, &jobs[1], IMAGE).unwrap();
     assert_eq!(
-        unused(&jobs, &claims, &models[..1], &[], none.iter(), IMAGE),
+        unused(
+            &jobs,
+            &claims,
+            &models[..1],
+            &[],
+            none.iter().filter_map(|reader| read_by(&**reader)),
+            IMAGE
+        ),
         [Unused::Evict(Box::new(evict.clone()))]
     );
     let begun = [fill(&their, json!({}))];
@@ -411,13 +458,32 @@ fn a_cache_goes_when_no_model_asks_for_it_and_no_pods_read_it() {
         pod.metadata.namespace = Some("claims".to_owned());
         [Arc::new(pod)]
     };
-    let act = |pods: &[Arc<Pod>]| unused(&begun, &[], &models[..1], pods, none.iter(), IMAGE);
+    let act = |pods: &[Arc<Pod>]| {
+        unused(
+            &begun,
+            &[],
+            &models[..1],
+            pods,
+            none.iter().filter_map(|reader| read_by(&**reader)),
+            IMAGE,
+        )
+    };
     assert!(matches!(act(&waits("Pending"))[..], [Unused::Remove { .. }]), "nothing was written");
     assert!(matches!(act(&waits("Running"))[..], [Unused::Evict(_)]));
     let going_on = [jobs[1].clone(), stored(&evict, json!({}))];
-    assert_eq!(unused(&going_on, &[], &models[..1], &[], none.iter(), IMAGE), []);
+    assert_eq!(
+        unused(
+            &going_on,
+            &[],
+            &models[..1],
+            &[],
+            none.iter().filter_map(|reader| read_by(&**reader)),
+            IMAGE
+        ),
+        []
+    );
     let done = [jobs[1].clone(), stored(&evict, ended("Failed", 1))];
     assert!(
-        matches!(&unused(&done, &[], &models[..1], &[], none.iter(), IMAGE)[..], [Unused::Remove { claim, .. }] if *claim == their.key)
+        matches!(&unused(&done, &[], &models[..1], &[], none.iter().filter_map(|reader| read_by(&**reader)), IMAGE)[..], [Unused::Remove { claim, .. }] if *claim == their.key)
     );
 }

@@ -40,6 +40,7 @@ const WORDS: Words = Words {
     others: "what adds it to the pods",
     volumes: "its Job",
     source: "its Job",
+    is_remade: false,
 };
 
 /// One run.

@@ -11,6 +11,7 @@ const WORDS: Words = Words {
     volumes: "source.uri",
     source: "source.uri",
     others: "podTemplate",
+    is_remade: false,
 };
 
 fn pod(status: &str) -> Pod {

@@ -18,13 +18,14 @@ use crate::plan::names::INPUTS_ANNOTATION;
 use crate::plan::{Invalid, names};
 
 use super::rollout::Takes;
-use super::{adapters, claim, network, pod, startup, upgrade};
+use super::workload::Pods;
+use super::{adapters, claim, group, network, pod, split, startup, upgrade};
 
 /// Every child. Taken apart without `..` where it is applied, so that none is forgotten.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Serving {
     /// The pods; without a strategy, which [`super::decide`] chooses.
-    pub deployment: Deployment,
+    pub pods: Pods,
     /// What each pod takes of accelerators, for that choice.
     pub takes: Takes,
     /// Their stable name; its EndpointSlices are what the gateways read.
@@ -33,7 +34,7 @@ pub struct Serving {
     pub claim: Option<ResourceClaimTemplate>,
     /// Who may reach the pods.
     pub network: NetworkPolicy,
-    /// Keeps one pod at least through node drains; only where there are two.
+    /// Keeps all but one replica through node drains; only where there are two.
     pub budget: Option<PodDisruptionBudget>,
 }
 
@@ -85,44 +86,49 @@ pub fn plan_over(
     });
     let own = started.as_ref().unwrap_or(own);
     let name = names::engine(&md.name_any());
-    let labels = names::labels("engine", names::MODEL_LABEL, &md.name_any());
+    let labels = names::labels(names::ENGINE, names::MODEL_LABEL, &md.name_any());
     let selector = names::engine_selector(&md.name_any());
     let profile = pod::profile(own, settings)?;
     let claim = own.accelerator.as_ref().and_then(|accelerator| accelerator.claim.as_ref());
     let claim = claim.map(|wanted| claim::template(md, wanted));
-    // Kueue looks at the Deployment, and where it is only taught about pods, at those.
+    let has_workers = split::nodes(own) > 1;
+    // Kueue looks at the Deployment, and where it is only taught about pods, at those. A group that it took for single pods would be let in
+    // one by one, and wait for each other.
     let queue = own.queue_name.iter().map(|queue| (names::QUEUE_LABEL.to_owned(), queue.clone()));
     let queued: BTreeMap<String, String> = labels.clone().into_iter().chain(queue).collect();
-    let template = pod::template(md, own, installation, held, profile.clone(), claim.as_ref(), queued.clone())?;
+    let of_pod = if has_workers { &labels } else { &queued };
+    let template = pod::template(md, own, installation, held, profile.clone(), claim.as_ref(), of_pod.clone())?;
     let takes = Takes::of(own, &profile, &template);
 
-    let deployment = Deployment {
-        metadata: ObjectMeta {
-            annotations: Some(
-                upgrade::marks(&md.name_any(), own, &profile, settings, held)
-                    .into_iter()
-                    .chain(adapters::mark(own))
-                    .collect(),
-            ),
-            ..names::child(md, name.clone(), queued)
-        },
-        spec: Some(DeploymentSpec {
-            replicas: Some(own.replicas),
-            selector: LabelSelector {
-                match_labels: Some(selector.clone()),
-                ..LabelSelector::default()
+    let annotations: BTreeMap<_, _> = upgrade::marks(&md.name_any(), own, &profile, settings, held)
+        .into_iter()
+        .chain(adapters::mark(own))
+        .collect();
+    let pods = match group::set(md, own, annotations.clone(), queued.clone(), &template)? {
+        Some(set) => Pods::Grouped(Box::new(set)),
+        None => Pods::Single(Box::new(Deployment {
+            metadata: ObjectMeta {
+                annotations: Some(annotations),
+                ..names::child(md, name.clone(), queued)
             },
-            progress_deadline_seconds: Some(startup::Deadlines::of(own, held, settings).whole),
-            revision_history_limit: Some(3),
-            template,
-            ..DeploymentSpec::default()
-        }),
-        ..Deployment::default()
+            spec: Some(DeploymentSpec {
+                replicas: Some(own.replicas),
+                selector: LabelSelector {
+                    match_labels: Some(selector.clone()),
+                    ..LabelSelector::default()
+                },
+                progress_deadline_seconds: Some(startup::Deadlines::of(own, held, settings).whole),
+                revision_history_limit: Some(3),
+                template,
+                ..DeploymentSpec::default()
+            }),
+            ..Deployment::default()
+        })),
     };
     let service = Service {
         metadata: names::child(md, name.clone(), labels.clone()),
         spec: Some(ServiceSpec {
-            selector: Some(selector.clone()),
+            selector: Some(selector),
             ports: Some(vec![ServicePort {
                 name: Some(names::PORT_NAME.to_owned()),
                 port: 80,
@@ -134,21 +140,24 @@ pub fn plan_over(
         }),
         ..Service::default()
     };
-    let network = network::policy(names::child(md, name.clone(), labels.clone()), &md.name_any(), installation);
+    let network = network::policy(
+        names::child(md, name.clone(), labels.clone()),
+        &md.name_any(),
+        has_workers,
+        installation,
+    );
     let budget = (own.replicas > 1).then(|| PodDisruptionBudget {
         metadata: names::child(md, name, labels),
         spec: Some(PodDisruptionBudgetSpec {
+            // One pod of a group takes all of it along: none of another group may go until every pod is back.
             max_unavailable: Some(IntOrString::Int(1)),
-            selector: Some(LabelSelector {
-                match_labels: Some(selector),
-                ..LabelSelector::default()
-            }),
+            selector: Some(names::pod_selector(&md.name_any(), has_workers)),
             ..PodDisruptionBudgetSpec::default()
         }),
         ..PodDisruptionBudget::default()
     });
     Ok(Serving {
-        deployment,
+        pods,
         takes,
         service,
         claim,

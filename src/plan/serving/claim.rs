@@ -20,7 +20,7 @@ const NAME: &str = "accelerator";
 
 /// The template of the claims. A template never changes, so another claim is another template, which new pods name.
 pub(super) fn template(md: &ModelDeployment, claim: &Claim) -> ResourceClaimTemplate {
-    let labels = names::labels("engine", names::MODEL_LABEL, &md.name_any());
+    let labels = names::labels(names::ENGINE, names::MODEL_LABEL, &md.name_any());
     let selector = |expression: &String| DeviceSelector {
         cel: Some(CELDeviceSelector {
             expression: expression.clone(),

@@ -4,14 +4,14 @@ use crate::api::Settings;
 use crate::api::model_deployment::{Cost, ModelDeploymentStatus, SelfHosted};
 use crate::api::money::written;
 
-use super::pod;
+use super::{pod, split};
 
 /// `status` with what its pods cost, and the development of `own`, as far as settings and specification say so.
 #[must_use]
 pub fn with_cost(status: ModelDeploymentStatus, own: &SelfHosted, settings: &Settings) -> ModelDeploymentStatus {
-    let pods = u128::try_from(status.replicas.unwrap_or(0)).unwrap_or(0);
+    let replicas = u128::try_from(status.replicas.unwrap_or(0)).unwrap_or(0);
     let cost = Cost {
-        per_hour_usd: per_hour(own, settings, pods).map(written),
+        per_hour_usd: per_hour(own, settings, replicas).map(written),
         development_per_month_usd: per_month(own).map(written),
     };
     ModelDeploymentStatus {
@@ -21,12 +21,13 @@ pub fn with_cost(status: ModelDeploymentStatus, own: &SelfHosted, settings: &Set
 }
 
 /// In nano-dollars. A profile without a device has the price of a pod.
-fn per_hour(own: &SelfHosted, settings: &Settings, pods: u128) -> Option<u128> {
+fn per_hour(own: &SelfHosted, settings: &Settings, replicas: u128) -> Option<u128> {
     let accelerator = own.accelerator.as_ref()?;
     let profile = pod::profile(own, settings).ok()?;
     let price = profile.price_per_hour_usd.as_ref()?.nanos()?;
     let count = if profile.resource.is_some() { accelerator.count } else { 1 };
-    Some(u128::from(price) * u128::try_from(count).ok()? * pods)
+    let devices = u128::try_from(count).ok()? * u128::try_from(split::nodes(own)).ok()?;
+    Some(u128::from(price) * devices * replicas)
 }
 
 /// In nano-dollars, rounded up: what is spread must not come to less than it was.
@@ -62,6 +63,11 @@ mod tests {
         let custom = "custom: {baseModel: b, developmentCostUSD: '417000', amortizedOverMonths: 24}";
         for (own, replicas, expected) in [
             ("accelerator: {profile: l4, count: 2}", 3, of(Some("4.8"), None)),
+            (
+                "accelerator: {profile: l4, count: 2}, parallelism: {nodes: 2}",
+                3,
+                of(Some("9.6"), None),
+            ),
             ("accelerator: {profile: l4}", 0, of(Some("0"), None)),
             ("accelerator: {profile: cpu}", 3, of(Some("0.3"), None)),
             ("accelerator: {profile: bare}", 3, None),

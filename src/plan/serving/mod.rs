@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ModelDeployment ──► Deployment NAME-engine ──► pods (restricted profile; leave routing before they stop)
+//!                 ├─► or LeaderWorkerSet NAME-engine ──► groups of such pods     only for parallelism.nodes
 //!                 ├─► Service NAME-engine     ──► EndpointSlices, which the gateways watch
 //!                 ├─► ResourceClaimTemplate NAME-engine-DIGEST     only for accelerator.claim
 //!                 ├─► NetworkPolicy NAME-engine     only gateways, the operator and scrapers reach the pods
@@ -14,24 +15,28 @@ mod children;
 mod claim;
 mod cost;
 mod engine;
+mod group;
 mod network;
 mod oci;
 mod pod;
 mod rollout;
 mod source;
+mod split;
 mod startup;
 mod status;
 mod template;
 mod upgrade;
+mod workload;
 
 pub use answer::{Inquiry, Meaning, OPERATIONS, Question, Reply, Said, What, inquire, meaning, request, routed};
 pub use children::{Installation, Serving, place, plan, plan_over};
 pub use claim::outdated;
 pub use cost::with_cost;
 pub use engine::{adapter_name, model_name};
-pub use rollout::{Decision, Devices, Rollout, Takes, decide, first, room};
-pub use status::{Observed, is_stuck, status};
+pub use rollout::{Decision, Devices, Rollout, Takes, decide, first, room, switch};
+pub use status::{Observed, answers, is_stuck, status};
 pub use upgrade::keep;
+pub use workload::{Pods, Seen, Workload};
 
 #[cfg(test)]
 pub(in crate::plan) mod tests;

@@ -15,27 +15,38 @@ const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Lets the gateway, the operator and the installer's scrapers reach the engine's port, and nobody else anything. What pods themselves reach
 /// is not restricted: engines download models. The kubelet's probes come from the node, which no policy keeps out.
-pub(super) fn policy(metadata: ObjectMeta, model: &str, installation: Installation<'_>) -> NetworkPolicy {
+///
+/// The pods of a group reach each other on every port: how they talk is the engine's business, and by ports that it chooses when it starts.
+pub(super) fn policy(metadata: ObjectMeta, model: &str, has_workers: bool, installation: Installation<'_>) -> NetworkPolicy {
+    let pods = names::pod_selector(model, has_workers);
+    let among_themselves = has_workers.then(|| NetworkPolicyIngressRule {
+        from: Some(vec![NetworkPolicyPeer {
+            pod_selector: Some(pods.clone()),
+            ..NetworkPolicyPeer::default()
+        }]),
+        ports: None,
+    });
     let scrapers = installation.settings.scrapers.iter();
     let scrapers = scrapers.map(|scraper| peer(&scraper.namespace, labelled(scraper.pod_labels.clone())));
+    let from_outside = NetworkPolicyIngressRule {
+        from: Some(
+            std::iter::once(peer(installation.gateway_namespace, ours()))
+                .chain(scrapers)
+                .collect(),
+        ),
+        ports: Some(vec![NetworkPolicyPort {
+            // By its name: pods of another specification may still answer on another number.
+            port: Some(IntOrString::String(names::PORT_NAME.to_owned())),
+            protocol: Some("TCP".to_owned()),
+            ..NetworkPolicyPort::default()
+        }]),
+    };
     NetworkPolicy {
         metadata,
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(labelled(names::engine_selector(model))),
+            pod_selector: Some(pods),
             policy_types: Some(vec!["Ingress".to_owned()]),
-            ingress: Some(vec![NetworkPolicyIngressRule {
-                from: Some(
-                    std::iter::once(peer(installation.gateway_namespace, ours()))
-                        .chain(scrapers)
-                        .collect(),
-                ),
-                ports: Some(vec![NetworkPolicyPort {
-                    // By its name: pods of another specification may still answer on another number.
-                    port: Some(IntOrString::String(names::PORT_NAME.to_owned())),
-                    protocol: Some("TCP".to_owned()),
-                    ..NetworkPolicyPort::default()
-                }]),
-            }]),
+            ingress: Some(std::iter::once(from_outside).chain(among_themselves).collect()),
             ..NetworkPolicySpec::default()
         }),
     }

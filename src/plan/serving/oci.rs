@@ -129,7 +129,7 @@ mod tests {
             mounts_images,
         };
         let serving = plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation, None).unwrap();
-        serving.deployment.spec.unwrap().template.spec.unwrap()
+        serving.deployment().spec.unwrap().template.spec.unwrap()
     }
 
     #[test]

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
-use crate::api::model_deployment::{Accelerator, SelfHosted};
+use crate::api::model_deployment::SelfHosted;
 use crate::api::placement::Spread;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
@@ -26,7 +26,7 @@ use crate::plan::{Invalid, restricted};
 use super::children::Installation;
 use super::source::{self, MODELS, Weights};
 use super::startup::Deadlines;
-use super::{adapters, claim, engine, oci, template};
+use super::{adapters, claim, engine, oci, split, template};
 
 /// How often a starting pod is asked, in seconds: often, because a model that could answer and does not is idle hardware.
 const STARTUP_PERIOD: i32 = 2;
@@ -58,12 +58,8 @@ pub(super) fn template(
         command, health, drain, ..
     } = engine::traits(own.engine.kind);
 
-    let devices = match &own.accelerator {
-        Some(Accelerator { claim: Some(claim), .. }) => claim.count,
-        Some(accelerator) if profile.resource.is_some() => accelerator.count,
-        _ => 1,
-    };
-    let mut args = engine::arguments(own.engine.kind, &md.name_any(), port, devices, &weights, &modules);
+    let split = split::of(own, &profile)?;
+    let mut args = engine::arguments(own.engine.kind, &md.name_any(), port, &split, &weights, &modules);
     args.extend(installed.into_iter().flat_map(|e| e.args.clone()));
     args.extend(own.engine.args.clone());
 

@@ -4,24 +4,24 @@
 //!   strategy   Surge ───────────────────────────────► the new pod first: nothing stops answering
 //!              Replace ─────────────────────────────► one old pod first: no accelerator is needed twice
 //!              Auto ── asks for no accelerator ─────► Surge
-//!                   ── a node has room for one pod ─► Surge
+//!                   ── a node has room for one pod ─► Surge     (several have, for one group of pods)
 //!                   ── none has ────────────────────► Replace
 //! ```
 //! `Auto` decides once for each template, when it replaces another, and keeps to it: what the rollout itself takes must not turn it around.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{Node, Pod, PodTemplateSpec, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use crate::api::model_deployment::SelfHosted;
 use crate::api::placement::RolloutStrategy;
 use crate::api::settings::AcceleratorProfile;
-use crate::plan::fingerprint;
 use crate::plan::names::{ROLLOUT_ANNOTATION, TEMPLATE_ANNOTATION};
+
+use super::split;
+use super::workload::Workload;
 
 /// Which comes first, and why, as it is written down and shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,20 +37,13 @@ impl Rollout {
         Self { surges, why: why.into() }
     }
 
-    /// Makes `deployment` roll out so, and remember it.
-    pub fn put_on(&self, deployment: &mut Deployment) {
+    /// Makes `workload` roll out so, and remember it.
+    pub fn put_on<W: Workload>(&self, workload: &mut W) {
         let strategy = if self.surges { "Surge" } else { "Replace" };
         let (surge, unavailable) = if self.surges { (1, 0) } else { (0, 1) };
-        let spec = deployment.spec.get_or_insert_default();
-        let template = digest(&spec.template);
-        spec.strategy = Some(DeploymentStrategy {
-            type_: Some("RollingUpdate".to_owned()),
-            rolling_update: Some(RollingUpdateDeployment {
-                max_surge: Some(IntOrString::Int(surge)),
-                max_unavailable: Some(IntOrString::Int(unavailable)),
-            }),
-        });
-        let annotations = deployment.annotations_mut();
+        let template = workload.digest();
+        workload.set_limits(surge, unavailable);
+        let annotations = workload.annotations_mut();
         annotations.insert(ROLLOUT_ANNOTATION.to_owned(), format!("{strategy}: {}", self.why));
         if self.why != ASKED {
             annotations.insert(TEMPLATE_ANNOTATION.to_owned(), template);
@@ -58,7 +51,7 @@ impl Rollout {
     }
 
     /// The one that `live` rolls out by.
-    pub(super) fn of(live: &Deployment) -> Option<Self> {
+    pub(super) fn of<W: Workload>(live: &W) -> Option<Self> {
         Self::read(live.annotations().get(ROLLOUT_ANNOTATION)?)
     }
 
@@ -96,6 +89,7 @@ impl Takes {
         Self::Devices(Devices {
             resource: resource.clone(),
             count: accelerator.count.into(),
+            pods: split::nodes(own).into(),
             node_selector: pod.node_selector.unwrap_or_default(),
             tolerations: pod.tolerations.unwrap_or_default(),
         })
@@ -109,6 +103,8 @@ pub struct Devices {
     pub resource: String,
     /// How many each pod takes.
     pub count: i64,
+    /// How many pods one replica is.
+    pub pods: i64,
     /// Where its pods may run.
     pub node_selector: BTreeMap<String, String>,
     /// Which taints they bear.
@@ -144,9 +140,18 @@ pub fn first(own: &SelfHosted, takes: Takes) -> Rollout {
     of_specification(own, takes).unwrap_or_else(|_| Rollout::new(false, "there is nothing to replace"))
 }
 
+/// How the first pods of one kind of workload come to replace those of the other, as far as it can be said without looking at the nodes.
+#[must_use]
+pub fn switch(own: &SelfHosted, takes: Takes) -> Decision {
+    match of_specification(own, takes) {
+        Ok(rollout) => Decision::Made(rollout),
+        Err(devices) => Decision::NeedsRoom(devices),
+    }
+}
+
 /// How `wanted` comes to replace `live`, as far as it can be said without looking at the nodes. `is_stuck`: a pod of `wanted` finds no node.
 #[must_use]
-pub fn decide(own: &SelfHosted, takes: Takes, wanted: &Deployment, live: Option<&Deployment>, is_stuck: bool) -> Decision {
+pub fn decide<W: Workload>(own: &SelfHosted, takes: Takes, wanted: &W, live: Option<&W>, is_stuck: bool) -> Decision {
     let Some(live) = live else {
         return Decision::Made(first(own, takes));
     };
@@ -165,14 +170,8 @@ pub fn decide(own: &SelfHosted, takes: Takes, wanted: &Deployment, live: Option<
 }
 
 /// Whether the strategy of `live` was chosen for the pods of `wanted`.
-pub(super) fn is_of(live: &Deployment, wanted: &Deployment) -> bool {
-    let template = wanted.spec.as_ref().map(|spec| digest(&spec.template));
-    template.is_some() && live.annotations().get(TEMPLATE_ANNOTATION) == template.as_ref()
-}
-
-/// Tells a template from others.
-fn digest(template: &PodTemplateSpec) -> String {
-    fingerprint::digest(template)
+fn is_of<W: Workload>(live: &W, wanted: &W) -> bool {
+    live.annotations().get(TEMPLATE_ANNOTATION) == Some(&wanted.digest())
 }
 
 /// The rollout that the free devices of the nodes allow; `pods` are all pods of the cluster that have a node. Those of the model itself
@@ -194,11 +193,24 @@ pub fn room(devices: &Devices, nodes: &[Node], pods: &[Pod], is_own: impl Fn(&Po
             .map_or(0, whole);
         allocatable - used.get(node.name_any().as_str()).copied().unwrap_or(0)
     };
-    let Devices { resource, count, .. } = devices;
-    match nodes.iter().filter(|node| may_run(devices, node)).map(|node| free(&node)).max() {
-        Some(most) if most >= *count => Rollout::new(true, format!("a node has {most} {resource} free")),
-        Some(most) => Rollout::new(false, format!("no node has {count} {resource} free; {} at most", most.max(0))),
-        None => Rollout::new(false, format!("no node that the pods may run on offers {resource}")),
+    let Devices { resource, count, pods, .. } = devices;
+    let free: Vec<i64> = nodes.iter().filter(|node| may_run(devices, node)).map(|node| free(&node)).collect();
+    let Some(most) = free.iter().max() else {
+        return Rollout::new(false, format!("no node that the pods may run on offers {resource}"));
+    };
+    if *pods > 1 {
+        let room: i64 = free.iter().map(|free| free.max(&0) / count.max(&1)).sum();
+        return match room >= *pods {
+            true => Rollout::new(true, format!("the nodes have room for {pods} pods with {count} {resource} each")),
+            false => Rollout::new(
+                false,
+                format!("the nodes have room for {room} of {pods} pods with {count} {resource} each"),
+            ),
+        };
+    }
+    match most >= count {
+        true => Rollout::new(true, format!("a node has {most} {resource} free")),
+        false => Rollout::new(false, format!("no node has {count} {resource} free; {} at most", most.max(&0))),
     }
 }
 

@@ -11,7 +11,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -22,6 +21,7 @@ use crate::plan::quantity;
 
 use super::pod::CONTAINER;
 use super::status::is_made_from;
+use super::workload::Workload;
 
 /// Where nobody knows how large the weights are: they are large, and a pod that downloads them is not broken.
 const UNKNOWN: Duration = Duration::from_secs(30 * 60);
@@ -68,10 +68,9 @@ impl Deadlines {
     }
 }
 
-/// How long the pods of a Deployment of ours may take until they answer, in seconds.
-pub(super) fn allowed(live: &Deployment) -> i32 {
-    let spec = live.spec.as_ref().and_then(|spec| spec.progress_deadline_seconds);
-    spec.unwrap_or_else(|| Deadlines::both(UNKNOWN, UNKNOWN).whole)
+/// How long the pods of a workload of ours may take until they answer, in seconds.
+pub(super) fn allowed<W: Workload>(live: &W) -> i32 {
+    live.deadline().unwrap_or_else(|| Deadlines::both(UNKNOWN, UNKNOWN).whole)
 }
 
 /// How far a pod that does not answer is.
@@ -100,7 +99,7 @@ impl Phase {
 }
 
 /// The reason that the slowest pod of the present specification gives, and what all of them do, in words.
-pub(super) fn progress(live: &Deployment, pods: &[Arc<Pod>]) -> (&'static str, String) {
+pub(super) fn progress<W: Workload>(live: &W, pods: &[Arc<Pod>]) -> (&'static str, String) {
     let mut phases: Vec<Phase> = pods
         .iter()
         .filter(|pod| is_made_from(pod, live))
@@ -123,6 +122,8 @@ pub(super) fn progress(live: &Deployment, pods: &[Arc<Pod>]) -> (&'static str, S
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+
     use super::super::tests::md;
     use super::*;
     use crate::plan::cache::{self, Listed};

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::ModelDeployment;
-use crate::api::condition::{Claim, Kind, Status};
+use crate::api::condition::{self, Claim, Kind, Status};
 use crate::api::model_deployment::{ModelDeploymentStatus, SelfHosted};
 use crate::plan::model;
 use crate::plan::pods::{self, Trouble, Words};
@@ -17,13 +16,13 @@ use crate::plan::pods::{self, Trouble, Words};
 use super::answer::{self, Reply};
 use super::pod::CONTAINER;
 use super::rollout::Rollout;
-use super::startup;
+use super::workload::Workload;
+use super::{group, startup};
 
 /// What was seen of the children.
-#[derive(Clone, Copy)]
-pub struct Observed<'a> {
-    /// The Deployment as the API server has it.
-    pub deployment: &'a Deployment,
+pub struct Observed<'a, W> {
+    /// What makes the pods, as the API server has it.
+    pub workload: &'a W,
     /// The model's pods.
     pub pods: &'a [Arc<Pod>],
     /// What is said of the cache that the weights are in, if they are in one.
@@ -44,13 +43,17 @@ const WORDS: Words = Words {
     volumes: "spec.selfHosted.source.uri",
     source: "spec.selfHosted.source.uri",
     others: "spec.selfHosted.podTemplate",
+    is_remade: false,
 };
 
 /// The status of `md`, served by `own`.
 #[must_use]
-pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, now: Timestamp) -> ModelDeploymentStatus {
-    let replicas = Replicas::of(observed.deployment, own.replicas);
-    let trouble = trouble(observed).or_else(|| answer::trouble(md, own, observed, now));
+pub fn status<W: Workload>(md: &ModelDeployment, own: &SelfHosted, observed: &Observed<'_, W>, now: Timestamp) -> ModelDeploymentStatus {
+    let noun = W::REPLICAS;
+    let replicas = Replicas::of(observed.workload, own.replicas);
+    let trouble = trouble(observed)
+        .or_else(|| remembered::<W>(md).filter(|_| !replicas.settled))
+        .or_else(|| answer::trouble(md, own, observed, now));
     let answered = match observed.reply {
         Reply::Answered(answered) => Some(answered),
         Reply::NotYet | Reply::Asked | Reply::Failed(_) => None,
@@ -65,19 +68,19 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
         None if replicas.settled => (
             "Warming",
             format!(
-                "{} of {} pods run; {}",
+                "{} of {} {noun} run; {}",
                 replicas.available,
                 replicas.wanted,
                 answer::awaited(observed.reply)
             ),
         ),
         None => {
-            let (phase, doing) = startup::progress(observed.deployment, observed.pods);
+            let (phase, doing) = startup::progress(observed.workload, observed.pods);
             let message = format!(
-                "{} of {} pods of the present specification answer{doing}{}",
+                "{} of {} {noun} of the present specification answer{doing}{}",
                 replicas.ready_of_present,
                 replicas.wanted,
-                replacing(observed.deployment)
+                replacing(observed.workload)
             );
             (phase, message)
         }
@@ -100,7 +103,7 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
             true,
             "Serving",
             format!(
-                "{} of {} pods answer{}{also}",
+                "{} of {} {noun} answer{}{also}",
                 replicas.available,
                 replicas.wanted,
                 answer::only(answered)
@@ -112,7 +115,7 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
             kind: Kind::Ready,
             status,
             reason: progress.0,
-            message: format!("{}{}", progress.1, answer::meanwhile(observed.deployment, observed.pods)),
+            message: format!("{}{}", progress.1, answer::meanwhile(observed.workload, observed.pods)),
         }
     };
     let workload = if settled && trouble.is_none() {
@@ -120,7 +123,7 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
             Kind::WorkloadReady,
             true,
             "Settled",
-            format!("{} of {} pods answer", replicas.available, replicas.wanted),
+            format!("{} of {} {noun} answer", replicas.available, replicas.wanted),
         )
     } else {
         Claim::new(Kind::WorkloadReady, false, progress.0, progress.1.clone())
@@ -150,16 +153,23 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, no
 
 /// Whether a pod of the present specification finds no node.
 #[must_use]
-pub fn is_stuck(live: &Deployment, pods: &[Arc<Pod>]) -> bool {
+pub fn is_stuck<W: Workload>(live: &W, pods: &[Arc<Pod>]) -> bool {
     let present = pods.iter().filter(|pod| is_made_from(pod, live));
     present.into_iter().any(|pod| pods::is_unschedulable(pod))
 }
 
-/// How pods of an earlier specification are being replaced, if there are any.
-fn replacing(deployment: &Deployment) -> String {
-    let status = deployment.status.clone().unwrap_or_default();
-    let are_left = is_current(deployment) && status.replicas > status.updated_replicas;
-    match Rollout::of(deployment).filter(|_| are_left) {
+/// Whether a replica of the present specification answers.
+#[must_use]
+pub fn answers<W: Workload>(live: &W) -> bool {
+    let seen = live.seen();
+    seen.is_current && seen.updated.min(seen.available) > 0
+}
+
+/// How replicas of an earlier specification are being replaced, if there are any.
+fn replacing<W: Workload>(live: &W) -> String {
+    let seen = live.seen();
+    let are_left = seen.is_current && seen.total > seen.updated;
+    match Rollout::of(live).filter(|_| are_left) {
         Some(Rollout { surges: true, why }) => format!("; earlier ones stay until new ones answer: {why}"),
         Some(Rollout { surges: false, why }) => format!("; earlier ones make room for new ones: {why}"),
         None => String::new(),
@@ -176,38 +186,37 @@ struct Replicas {
 }
 
 impl Replicas {
-    fn of(deployment: &Deployment, wanted: i32) -> Self {
-        let status = deployment.status.clone().unwrap_or_default();
-        let current = is_current(deployment);
-        let updated = if current { status.updated_replicas.unwrap_or(0) } else { 0 };
-        let (total, available) = (status.replicas.unwrap_or(0), status.available_replicas.unwrap_or(0));
+    fn of<W: Workload>(live: &W, wanted: i32) -> Self {
+        let seen = live.seen();
+        let updated = if seen.is_current { seen.updated } else { 0 };
         Self {
             wanted,
-            total,
-            available,
-            ready_of_present: updated.min(available),
-            settled: current && updated == wanted && total == wanted && available == wanted,
+            total: seen.total,
+            available: seen.available,
+            ready_of_present: updated.min(seen.available),
+            settled: seen.is_current && updated == wanted && seen.total == wanted && seen.available == wanted,
         }
     }
 }
 
 /// Only what is of the present spec counts: the trouble of an earlier one may be what its correction is for.
-fn trouble(observed: Observed<'_>) -> Option<Trouble> {
-    if !is_current(observed.deployment) {
+fn trouble<W: Workload>(observed: &Observed<'_, W>) -> Option<Trouble> {
+    let seen = observed.workload.seen();
+    if !seen.is_current {
         return None;
     }
-    let conditions = observed
-        .deployment
-        .status
-        .as_ref()
-        .and_then(|s| s.conditions.as_deref())
-        .unwrap_or_default();
-    let has =
-        |kind: &str, status: &str| -> Option<&DeploymentCondition> { conditions.iter().find(|c| c.type_ == kind && c.status == status) };
-    let deadline = has("Progressing", "False").is_some_and(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded"));
+    let words = Words {
+        is_remade: W::IS_REMADE,
+        ..WORDS
+    };
     let of_it: Vec<&Pod> = (observed.pods.iter().map(AsRef::as_ref))
-        .filter(|pod| is_made_from(pod, observed.deployment))
+        .filter(|pod| is_made_from(pod, observed.workload))
         .collect();
+    let why_remade = || {
+        let ended = group::as_they_ended(observed.pods).into_iter().filter(|_| W::IS_REMADE);
+        let ended: Vec<Pod> = ended.filter(|pod| is_made_from(pod, observed.workload)).collect();
+        pods::trouble(ended.iter(), &words)
+    };
     // A pod that failed is replaced, and stays to be looked at: it says something only until its successor is there.
     let has_ended = |pod: &Pod| {
         pod.status
@@ -215,44 +224,52 @@ fn trouble(observed: Observed<'_>) -> Option<Trouble> {
             .is_some_and(|s| matches!(s.phase.as_deref(), Some("Failed" | "Succeeded")))
     };
     let is_succeeded = of_it.iter().any(|pod| !has_ended(pod));
-    let of_it = of_it.into_iter().filter(|pod| !(is_succeeded && has_ended(pod)));
-    let from_pod = pods::trouble(of_it, &WORDS);
+    let from_pod = pods::trouble(of_it.iter().copied().filter(|pod| !(is_succeeded && has_ended(pod))), &words);
     let refused = || {
-        let condition = has("ReplicaFailure", "True")?;
-        let message = condition.message.clone().unwrap_or_default();
-        Some(Trouble {
+        seen.refused.clone().map(|message| Trouble {
             reason: "PodsRefused",
             message: format!("the cluster refuses the pods: {message}"),
             stalled: false,
         })
     };
     let late = || {
-        deadline.then(|| Trouble {
+        seen.is_late.then(|| Trouble {
             reason: "StartDeadlineExceeded",
             message: format!(
                 "the pods do not answer within {} s, which spec.selfHosted.startupDeadline allows; see their logs, or raise it",
-                startup::allowed(observed.deployment)
+                startup::allowed(observed.workload)
             ),
             stalled: true,
         })
     };
-    from_pod.or_else(refused).or_else(late).map(|t| Trouble {
-        stalled: t.stalled || deadline,
+    from_pod.or_else(why_remade).or_else(refused).or_else(late).map(|t| Trouble {
+        stalled: t.stalled || seen.is_late,
         ..t
     })
 }
 
-/// Whether the Deployment's controller has seen its latest spec.
-pub(super) fn is_current(deployment: &Deployment) -> bool {
-    let observed = deployment.status.as_ref().and_then(|status| status.observed_generation);
-    observed.is_some() && observed == deployment.metadata.generation
+/// What a replica died of that was made anew since: nothing else is left of it. It is told until all answer, so that one which dies again and
+/// again does not look like one that starts.
+fn remembered<W: Workload>(md: &ModelDeployment) -> Option<Trouble> {
+    const OF_CONTAINERS: [&str; 2] = ["CrashLooping", "OutOfMemory"];
+    let conditions = md.status.as_ref().filter(|_| W::IS_REMADE).map(|status| &status.conditions)?;
+    let told = condition::find(conditions, Kind::WorkloadReady)?;
+    let reason = OF_CONTAINERS.into_iter().find(|reason| *reason == told.reason)?;
+    (told.observed_generation == md.metadata.generation).then(|| Trouble {
+        reason,
+        message: told.message.clone(),
+        stalled: false,
+    })
 }
 
-/// Whether a pod runs what the Deployment asks for now, in the fields that users correct. What the server and queues add to pods is not
+/// Whether a pod runs what the workload asks for now, in the fields that users correct. What the server and queues add to pods is not
 /// looked at.
-pub(super) fn is_made_from(pod: &Pod, deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let (Some(wanted), Some(have)) = (wanted, &pod.spec) else {
+pub(super) fn is_made_from<W: Workload>(pod: &Pod, live: &W) -> bool {
+    live.templates().into_iter().any(|template| is_of(pod, template))
+}
+
+fn is_of(pod: &Pod, template: &PodTemplateSpec) -> bool {
+    let (Some(wanted), Some(have)) = (&template.spec, &pod.spec) else {
         return false;
     };
     let nodes = have.node_selector.clone().unwrap_or_default();

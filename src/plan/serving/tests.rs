@@ -10,7 +10,7 @@ use crate::api::model_deployment::{Answered, ModelDeploymentStatus, Operation};
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::cache::{self, Listed};
 
-use super::{Devices, Installation, Observed, Reply, Rollout, Serving, Takes, adapter_name, model_name, plan, status};
+use super::{Devices, Installation, Observed, Pods, Reply, Rollout, Serving, Takes, adapter_name, model_name, plan, status};
 
 const SETTINGS: &str = "
 acceleratorProfiles:
@@ -42,14 +42,26 @@ pub(super) fn planned(spec: &str) -> Result<Serving, String> {
     };
     let mut serving = plan(&md, md.spec.self_hosted.as_ref().unwrap(), installation, None).map_err(|invalid| invalid.to_string())?;
     // The release is among its marks, and moves.
-    serving.deployment.metadata.annotations = None;
+    match &mut serving.pods {
+        Pods::Single(deployment) => deployment.metadata.annotations = None,
+        Pods::Grouped(set) => set.metadata.annotations = None,
+    }
     Ok(serving)
+}
+
+impl Serving {
+    pub(in crate::plan) fn deployment(&self) -> Deployment {
+        match &self.pods {
+            Pods::Single(deployment) => (**deployment).clone(),
+            Pods::Grouped(set) => panic!("{set:?}"),
+        }
+    }
 }
 
 #[test]
 fn a_model_of_the_hub_on_two_accelerators() {
     let Serving {
-        deployment,
+        pods,
         takes,
         service,
         claim,
@@ -61,6 +73,7 @@ fn a_model_of_the_hub_on_two_accelerators() {
           accelerator: {profile: nvidia-l4, count: 2}, resources: {requests: {memory: 16Gi}}, replicas: 2}}",
     )
     .unwrap();
+    let Pods::Single(deployment) = pods else { panic!("{pods:?}") };
     insta::assert_yaml_snapshot!("vllm_deployment", deployment);
     assert!(matches!(takes, Takes::Devices(Devices { count: 2, .. })), "{takes:?}");
     insta::assert_yaml_snapshot!("vllm_service", service);
@@ -71,9 +84,9 @@ fn a_model_of_the_hub_on_two_accelerators() {
 
 #[test]
 fn a_model_in_its_image_on_the_cpu() {
-    let Serving { deployment, budget, .. } = planned("{selfHosted: {engine: {kind: LlamaCpp}, accelerator: {profile: cpu}}}").unwrap();
-    insta::assert_yaml_snapshot!("llama_deployment", deployment);
-    assert_eq!(budget, None, "a budget over one pod would block every node drain");
+    let serving = planned("{selfHosted: {engine: {kind: LlamaCpp}, accelerator: {profile: cpu}}}").unwrap();
+    insta::assert_yaml_snapshot!("llama_deployment", serving.deployment());
+    assert_eq!(serving.budget, None, "a budget over one pod would block every node drain");
 }
 
 #[test]
@@ -83,7 +96,7 @@ fn a_custom_model_from_a_volume_with_an_adapter() {
           custom: {baseModel: llama, adapters: [{name: fraud, source: {uri: 'pvc://adapters/fraud-7'}}]}}}",
     )
     .unwrap();
-    let pod = serving.deployment.spec.unwrap().template.spec.unwrap();
+    let pod = serving.deployment().spec.unwrap().template.spec.unwrap();
     let args = pod.containers[0].args.clone().unwrap().join(" ");
     assert!(args.starts_with("/models/llama --served-model-name triage "), "{args}");
     assert!(
@@ -106,7 +119,7 @@ fn what_an_engine_cannot_download_is_fetched_into_the_pod() {
         "{selfHosted: {source: {uri: 'hf://org/smol@v1/smol-Q4.gguf', secretRef: {name: hf, key: token}}, engine: {kind: LlamaCpp, env: [{name: HF_ENDPOINT, value: 'http://hub'}]}}}",
     )
     .unwrap();
-    insta::assert_yaml_snapshot!("fetched_deployment", serving.deployment);
+    insta::assert_yaml_snapshot!("fetched_deployment", serving.deployment());
     for (uri, engine, path) in [
         ("s3://models/claims-llama/", "VLLM", "/models"),
         ("gs://models/smol.gguf", "LlamaCpp", "/models/smol.gguf"),
@@ -119,7 +132,7 @@ fn what_an_engine_cannot_download_is_fetched_into_the_pod() {
     ] {
         let deployment = planned(&format!("{{selfHosted: {{source: {{uri: '{uri}'}}, engine: {{kind: {engine}}}}}}}"))
             .unwrap()
-            .deployment;
+            .deployment();
         let pod = deployment.spec.unwrap().template.spec.unwrap();
         assert_eq!(pod.init_containers.unwrap()[0].args.as_ref().unwrap()[1], uri);
         assert!(pod.containers[0].args.as_ref().unwrap().contains(&path.to_owned()), "{uri}");
@@ -141,7 +154,7 @@ fn what_a_cache_holds_is_mounted_and_neither_downloaded_nor_fetched() {
         image: "localhost/portfolio:dev",
         mounts_images: false,
     };
-    let planned = |held| plan(&md, own, installation, held).unwrap().deployment;
+    let planned = |held| plan(&md, own, installation, held).unwrap().deployment();
     let deployment = planned(Some(&held));
     assert_eq!(
         deployment.metadata.annotations.as_ref().unwrap()["llmportfolio.dev/cache"],
@@ -165,7 +178,7 @@ fn what_a_cache_holds_is_mounted_and_neither_downloaded_nor_fetched() {
 #[test]
 fn the_keys_of_a_buckets_secret_are_the_fetchs_environment() {
     let serving = planned("{selfHosted: {source: {uri: 's3://models/x/', secretRef: {name: minio}}, engine: {kind: VLLM}}}").unwrap();
-    let pod = serving.deployment.spec.unwrap().template.spec.unwrap();
+    let pod = serving.deployment().spec.unwrap().template.spec.unwrap();
     let fetcher = &pod.init_containers.unwrap()[0];
     assert_eq!(fetcher.env_from.as_ref().unwrap()[0].secret_ref.as_ref().unwrap().name, "minio");
     assert_eq!(pod.containers[0].env_from, None, "the engine gets no credentials of buckets");
@@ -175,7 +188,7 @@ fn the_keys_of_a_buckets_secret_are_the_fetchs_environment() {
 fn sglang_on_two_accelerators_with_an_adapter() {
     let spec = "{selfHosted: {source: {uri: 'hf://meta-llama/Llama-3.1-8B@0e9e39f', secretRef: {name: hf, key: token}}, engine: {kind: SGLang},
           accelerator: {profile: nvidia-l4, count: 2}, custom: {baseModel: llama, adapters: [{name: fraud, source: {uri: 'hf://bank/fraud'}}]}}}";
-    insta::assert_yaml_snapshot!("sglang_deployment", planned(spec).unwrap().deployment);
+    insta::assert_yaml_snapshot!("sglang_deployment", planned(spec).unwrap().deployment());
     let md = md(spec);
     let own = md.spec.self_hosted.as_ref().unwrap();
     assert_eq!(model_name(&md, own), "triage");
@@ -186,7 +199,7 @@ fn sglang_on_two_accelerators_with_an_adapter() {
 fn tgi_on_two_accelerators_with_an_adapter() {
     let spec = "{selfHosted: {source: {uri: 'hf://meta-llama/Llama-3.1-8B@0e9e39f'}, engine: {kind: TGI},
           accelerator: {profile: nvidia-l4, count: 2}, custom: {baseModel: llama, adapters: [{name: fraud, source: {uri: 'pvc://adapters/fraud-7'}}]}}}";
-    insta::assert_yaml_snapshot!("tgi_deployment", planned(spec).unwrap().deployment);
+    insta::assert_yaml_snapshot!("tgi_deployment", planned(spec).unwrap().deployment());
     let md = md(spec);
     let own = md.spec.self_hosted.as_ref().unwrap();
     assert_eq!(
@@ -198,7 +211,7 @@ fn tgi_on_two_accelerators_with_an_adapter() {
 #[test]
 fn an_engine_of_ones_own() {
     let spec = "{selfHosted: {engine: {kind: Custom, image: 'registry.example.com/server:1', port: 9000, args: [--serve]}}}";
-    insta::assert_yaml_snapshot!("custom_deployment", planned(spec).unwrap().deployment);
+    insta::assert_yaml_snapshot!("custom_deployment", planned(spec).unwrap().deployment());
 }
 
 #[test]
@@ -253,7 +266,7 @@ fn where_and_when_its_pods_run() {
     let spec = "{selfHosted: {engine: {kind: LlamaCpp}, priorityClassName: production, schedulerName: volcano, queueName: team-a,
           topologySpreadConstraints: [{topologyKey: topology.kubernetes.io/zone},
             {topologyKey: kubernetes.io/hostname, maxSkew: 2, whenUnsatisfiable: DoNotSchedule}]}}";
-    let deployment = planned(spec).unwrap().deployment;
+    let deployment = planned(spec).unwrap().deployment();
     let template = deployment.spec.unwrap().template;
     let labels = [deployment.metadata.labels, template.metadata.unwrap().labels];
     for labels in labels {
@@ -284,7 +297,7 @@ fn devices_by_claim() {
           selectors: ['device.attributes[\"gpu.example.com\"].family == \"hopper\"']}}}}",
     )
     .unwrap();
-    let deployment = serving.deployment.spec.unwrap();
+    let deployment = serving.deployment().spec.unwrap();
     let pod = deployment.template.spec.unwrap();
     assert!(
         pod.containers[0]
@@ -308,7 +321,7 @@ fn one_deadline_holds_for_a_pod_and_for_the_rollout() {
     ] {
         let deployment = planned(&format!("{{selfHosted: {{engine: {{kind: VLLM}}{given}}}}}"))
             .unwrap()
-            .deployment
+            .deployment()
             .spec
             .unwrap();
         let probe = deployment.template.spec.unwrap().containers[0].startup_probe.clone().unwrap();
@@ -318,7 +331,9 @@ fn one_deadline_holds_for_a_pod_and_for_the_rollout() {
 }
 
 pub(super) fn deployment(status: &str) -> Deployment {
-    let mut deployment = planned("{selfHosted: {engine: {kind: LlamaCpp}, replicas: 2}}").unwrap().deployment;
+    let mut deployment = planned("{selfHosted: {engine: {kind: LlamaCpp}, replicas: 2}}")
+        .unwrap()
+        .deployment();
     deployment.metadata.generation = Some(4);
     deployment.status = Some(serde_saphyr::from_str::<DeploymentStatus>(status).unwrap());
     deployment
@@ -342,14 +357,14 @@ fn seen_with(deployment: &Deployment, pods: &[Arc<Pod>]) -> ModelDeploymentStatu
         operation: Operation::ChatCompletions,
     });
     let observed = Observed {
-        deployment,
+        workload: deployment,
         pods,
         cached: None,
         is_routed: true,
         reply: &reply,
     };
     let md = md("{selfHosted: {engine: {kind: LlamaCpp}, replicas: 2}}");
-    status(&md, md.spec.self_hosted.as_ref().unwrap(), observed, Timestamp::UNIX_EPOCH)
+    status(&md, md.spec.self_hosted.as_ref().unwrap(), &observed, Timestamp::UNIX_EPOCH)
 }
 
 #[test]

@@ -2,14 +2,13 @@
 //! argument, its own image for fetching): those there are stay as they were made until their specification or the settings change.
 //!
 //! ```text
-//!   live Deployment ── planned by this release ──────────────────► planned anew: what others changed in it is put right
-//!                   ── by another one, from the same inputs ─────► its pods stay as they are
-//!                   ── by another one, from other inputs ────────► planned anew: pods are replaced
+//!   live workload ── planned by this release ──────────────────► planned anew: what others changed in it is put right
+//!                 ── by another one, from the same inputs ─────► its pods stay as they are
+//!                 ── by another one, from other inputs ────────► planned anew: pods are replaced
 //! ```
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -20,10 +19,12 @@ use crate::plan::cache::Held;
 use crate::plan::fingerprint;
 use crate::plan::names::{CACHE_ANNOTATION, INPUTS_ANNOTATION, RELEASE_ANNOTATION};
 
+use super::workload::Workload;
+
 /// This release.
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
-/// What a Deployment remembers of its making. How many pods there are, how they are replaced and what they cost makes no other
+/// What a workload remembers of its making. How many pods there are, how they are replaced and what they cost makes no other
 /// pods.
 pub(super) fn marks(
     name: &str,
@@ -60,8 +61,8 @@ pub(super) fn marks(
 }
 
 /// Leaves the pods of `live` as they are where another release made them from the same inputs.
-pub fn keep(wanted: &mut Deployment, live: Option<&Deployment>) {
-    let mark = |deployment: &Deployment, name: &str| deployment.annotations().get(name).cloned();
+pub fn keep<W: Workload>(wanted: &mut W, live: Option<&W>) {
+    let mark = |workload: &W, name: &str| workload.annotations().get(name).cloned();
     let Some(live) =
         live.filter(|live| mark(live, INPUTS_ANNOTATION).is_some() && mark(live, INPUTS_ANNOTATION) == mark(wanted, INPUTS_ANNOTATION))
     else {
@@ -70,14 +71,14 @@ pub fn keep(wanted: &mut Deployment, live: Option<&Deployment>) {
     let Some(release) = mark(live, RELEASE_ANNOTATION).filter(|release| Some(release) != mark(wanted, RELEASE_ANNOTATION).as_ref()) else {
         return;
     };
-    if let (Some(wanted), Some(live)) = (&mut wanted.spec, &live.spec) {
-        wanted.template = live.template.clone();
-    }
+    wanted.take_templates(live);
     wanted.annotations_mut().insert(RELEASE_ANNOTATION.to_owned(), release);
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+
     use super::*;
 
     fn own(more: &str) -> SelfHosted {

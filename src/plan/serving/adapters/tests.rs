@@ -42,7 +42,7 @@ fn planned(md: &ModelDeployment, live: Option<&Deployment>) -> Deployment {
         image: "localhost/portfolio:dev",
         mounts_images: true,
     };
-    plan_over(md, own(md), installation, None, live).unwrap().deployment
+    plan_over(md, own(md), installation, None, live).unwrap().deployment()
 }
 
 const FRAUD: (&str, &str) = ("fraud", "pvc://adapters/fraud-7");

@@ -18,18 +18,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Volume};
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, Volume};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
 use crate::api::ModelDeployment;
 use crate::api::model_deployment::{Answered, Operation, SelfHosted};
 use crate::plan::names::MODEL_LABEL;
-use crate::plan::{fingerprint, routing};
+use crate::plan::routing;
 
 use super::engine;
-use super::status::{is_current, is_made_from};
+use super::status::is_made_from;
+use super::workload::Workload;
 
 use meaning::explain;
 pub use meaning::{Meaning, OPERATIONS, meaning, request};
@@ -99,11 +99,8 @@ pub fn routed(md: &ModelDeployment, slices: &[Arc<EndpointSlice>]) -> Vec<String
 
 /// What is to be done to know whether pods of the template of `live` answer; `routed` is where the model gets requests.
 #[must_use]
-pub fn inquire(md: &ModelDeployment, own: &SelfHosted, live: &Deployment, pods: &[Arc<Pod>], routed: &[String]) -> Inquiry {
-    let template = live
-        .spec
-        .as_ref()
-        .map_or_else(String::new, |spec| fingerprint::digest(&spec.template));
+pub fn inquire<W: Workload>(md: &ModelDeployment, own: &SelfHosted, live: &W, pods: &[Arc<Pod>], routed: &[String]) -> Inquiry {
+    let template = live.digest();
     let answered = md.status.as_ref().and_then(|status| status.answered.as_ref());
     if let Some(answered) = answered.filter(|answered| answered.template == template) {
         return Inquiry::Known(Reply::Answered(answered.clone()));
@@ -119,13 +116,13 @@ pub fn inquire(md: &ModelDeployment, own: &SelfHosted, live: &Deployment, pods: 
 }
 
 /// How many ready pods were made from another template than that of `live`.
-fn earlier(live: &Deployment, pods: &[Arc<Pod>]) -> usize {
+fn earlier<W: Workload>(live: &W, pods: &[Arc<Pod>]) -> usize {
     let ready = pods.iter().filter(|pod| is_ready(pod)).count();
     ready - present(live, pods).len()
 }
 
 /// The ready pods that were made from the template of `live`.
-fn present<'a>(live: &Deployment, pods: &'a [Arc<Pod>]) -> Vec<&'a Pod> {
+fn present<'a, W: Workload>(live: &W, pods: &'a [Arc<Pod>]) -> Vec<&'a Pod> {
     let ready: Vec<&Pod> = pods.iter().map(AsRef::as_ref).filter(|pod| is_ready(pod)).collect();
     let own: Vec<&Pod> = ready.iter().copied().filter(|pod| is_of_template(pod, live)).collect();
     // What changes pods on their way in, such as their registry, makes them differ from their template. Once none of another is left, they
@@ -133,9 +130,9 @@ fn present<'a>(live: &Deployment, pods: &'a [Arc<Pod>]) -> Vec<&'a Pod> {
     if own.is_empty() && is_complete(live) { ready } else { own }
 }
 
-fn is_complete(live: &Deployment) -> bool {
-    let status = live.status.clone().unwrap_or_default();
-    is_current(live) && status.replicas == status.updated_replicas
+fn is_complete<W: Workload>(live: &W) -> bool {
+    let seen = live.seen();
+    seen.is_current && seen.total == seen.updated
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -144,20 +141,19 @@ fn is_ready(pod: &Pod) -> bool {
 }
 
 /// Whether a pod has all that the template of `live` asks for; a label or a volume may be all that tells two templates apart.
-fn is_of_template(pod: &Pod, live: &Deployment) -> bool {
-    let Some(template) = live.spec.as_ref().map(|spec| &spec.template) else {
-        return false;
-    };
+fn is_of_template<W: Workload>(pod: &Pod, live: &W) -> bool {
+    is_made_from(pod, live) && live.templates().into_iter().any(|template| carries(pod, template))
+}
+
+/// Whether a pod has the labels, annotations and volumes of a template.
+fn carries(pod: &Pod, template: &PodTemplateSpec) -> bool {
     let metadata = template.metadata.clone().unwrap_or_default();
     let has = |of_pod: &BTreeMap<String, String>, wanted: Option<BTreeMap<String, String>>| {
         wanted.into_iter().flatten().all(|(name, value)| of_pod.get(&name) == Some(&value))
     };
     let volumes: Vec<&Volume> = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()).collect();
     let mut wanted = template.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    has(pod.labels(), metadata.labels)
-        && has(pod.annotations(), metadata.annotations)
-        && wanted.all(|volume| volumes.contains(&volume))
-        && is_made_from(pod, live)
+    has(pod.labels(), metadata.labels) && has(pod.annotations(), metadata.annotations) && wanted.all(|volume| volumes.contains(&volume))
 }
 
 /// Whether the pod is who answers at `url`.

@@ -1,5 +1,6 @@
 //! Who is asked, what an answer means, and what the status makes of it.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::condition::{Kind, find};
@@ -224,13 +225,13 @@ fn said(whats: &[What]) -> Reply {
 
 fn seen(md: &ModelDeployment, live: &Deployment, reply: &Reply, second: i64) -> ModelDeploymentStatus {
     let observed = Observed {
-        deployment: live,
+        workload: live,
         pods: &[],
         cached: None,
         is_routed: true,
         reply,
     };
-    status(md, own(md), observed, Timestamp::from_second(second).unwrap())
+    status(md, own(md), &observed, Timestamp::from_second(second).unwrap())
 }
 
 fn ready(status: &ModelDeploymentStatus) -> &str {
@@ -321,13 +322,13 @@ fn a_new_template_is_not_ready_before_it_answers_and_says_who_does_meanwhile() {
     let pods = [Arc::new(earlier)];
     let md = model();
     let observed = Observed {
-        deployment: &rolling,
+        workload: &rolling,
         pods: &pods,
         cached: None,
         is_routed: true,
         reply: &Reply::NotYet,
     };
-    let status = status(&md, own(&md), observed, Timestamp::UNIX_EPOCH);
+    let status = status(&md, own(&md), &observed, Timestamp::UNIX_EPOCH);
     assert_eq!(
         words(&status),
         "Accepted=True Valid, Ready=Unknown Starting, Reconciling=True Starting, WorkloadReady=False Starting"

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 
@@ -12,6 +11,7 @@ use crate::api::model_deployment::{Answered, Operation, SelfHosted};
 use crate::plan::pods::Trouble;
 use crate::plan::serving::startup;
 use crate::plan::serving::status::Observed;
+use crate::plan::serving::workload::Workload;
 
 use super::{Reply, earlier, explain};
 
@@ -36,7 +36,7 @@ pub(in crate::plan::serving) fn only(answered: Option<&Answered>) -> &'static st
 }
 
 /// Who answers while the present specification does not.
-pub(in crate::plan::serving) fn meanwhile(live: &Deployment, pods: &[Arc<Pod>]) -> String {
+pub(in crate::plan::serving) fn meanwhile<W: Workload>(live: &W, pods: &[Arc<Pod>]) -> String {
     match earlier(live, pods) {
         0 => String::new(),
         1 => "; 1 pod of an earlier specification goes on answering".to_owned(),
@@ -45,7 +45,12 @@ pub(in crate::plan::serving) fn meanwhile(live: &Deployment, pods: &[Arc<Pod>]) 
 }
 
 /// The trouble of an engine that runs and gives no token. Time may heal it, until it has had as much as a start may take.
-pub(in crate::plan::serving) fn trouble(md: &ModelDeployment, own: &SelfHosted, observed: Observed<'_>, now: Timestamp) -> Option<Trouble> {
+pub(in crate::plan::serving) fn trouble<W: Workload>(
+    md: &ModelDeployment,
+    own: &SelfHosted,
+    observed: &Observed<'_, W>,
+    now: Timestamp,
+) -> Option<Trouble> {
     let Reply::Failed(said) = observed.reply else { return None };
     let conditions = md.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let before = condition::find(conditions, Kind::Ready).filter(|ready| ready.status == "False" && ready.reason == REASON);
@@ -53,6 +58,6 @@ pub(in crate::plan::serving) fn trouble(md: &ModelDeployment, own: &SelfHosted, 
     Some(Trouble {
         reason: REASON,
         message: explain(md, own, said),
-        stalled: since >= i64::from(startup::allowed(observed.deployment)),
+        stalled: since >= i64::from(startup::allowed(observed.workload)),
     })
 }

@@ -11,6 +11,7 @@ use crate::api::model_deployment::{Engine, EngineKind, SelfHosted};
 use crate::plan::Invalid;
 
 use super::source::Weights;
+use super::split::Split;
 
 pub(super) use table::traits;
 
@@ -30,6 +31,8 @@ pub(super) struct Traits {
     flags: Option<Flags>,
     /// How it is given an adapter; `None`: not under a name that requests can ask for.
     pub(super) lora: Option<Lora>,
+    /// How several pods serve one replica together; `None`: they cannot.
+    pub(super) group: Option<Group>,
     pub(super) drain: Drain,
 }
 
@@ -49,8 +52,19 @@ struct Flags {
     port: &'static str,
     /// What it is always told.
     always: &'static [&'static str],
-    /// Before the number of devices, when there are several; `None`: it uses what it finds.
-    devices: Option<&'static str>,
+    /// Before the number of parts of each layer, when there are several; `None`: it uses what devices it finds.
+    tensor: Option<&'static str>,
+    /// Before the number of stages, when there are several; `None`: it has none.
+    pipeline: Option<&'static str>,
+}
+
+/// How the pods of a group find each other. The controller of LeaderWorkerSets gives each of them the variables `LWS_GROUP_SIZE`,
+/// `LWS_WORKER_INDEX` (0 for the leader) and `LWS_LEADER_ADDRESS`, which Kubernetes puts into arguments.
+pub(super) struct Group {
+    /// What each pod is told, with those variables.
+    each: &'static [&'static str],
+    /// What only the workers are told, so that they do not answer requests.
+    pub(super) worker: &'static [&'static str],
 }
 
 /// How an engine is given an adapter over the base model.
@@ -124,6 +138,12 @@ pub(super) fn takes_weights(kind: EngineKind) -> bool {
     traits(kind).flags.is_some()
 }
 
+/// Whether the engine can be told into how many parts it splits a layer, and into how many stages a model.
+pub(super) fn takes_split(kind: EngineKind) -> (bool, bool) {
+    let flags = traits(kind).flags;
+    flags.map_or((false, false), |flags| (flags.tensor.is_some(), flags.pipeline.is_some()))
+}
+
 /// Whether the engine can be told a revision of the hub.
 pub(super) fn takes_revision(kind: EngineKind) -> bool {
     traits(kind).flags.is_some_and(|flags| flags.revision.is_some())
@@ -139,11 +159,11 @@ pub(super) fn arguments(
     kind: EngineKind,
     served: &str,
     port: u16,
-    devices: i32,
+    split: &Split,
     weights: &Weights,
     adapters: &[(String, String)],
 ) -> Vec<String> {
-    let Traits { flags, lora, .. } = traits(kind);
+    let Traits { flags, lora, group, .. } = traits(kind);
     let mut args = Args::default();
     let Some(flags) = flags else { return args.0 };
     match weights {
@@ -163,8 +183,14 @@ pub(super) fn arguments(
     args.option(flags.host, "0.0.0.0");
     args.option(flags.port, port);
     flags.always.iter().for_each(|flag| args.flag(flag));
-    if let Some(flag) = flags.devices.filter(|_| devices > 1) {
-        args.option(flag, devices);
+    if let Some(flag) = flags.tensor.filter(|_| split.tensor > 1) {
+        args.option(flag, split.tensor);
+    }
+    if let Some(flag) = flags.pipeline.filter(|_| split.pipeline > 1) {
+        args.option(flag, split.pipeline);
+    }
+    if let Some(group) = group.filter(|_| split.nodes > 1) {
+        group.each.iter().for_each(|flag| args.flag(flag));
     }
     if let Some(lora) = lora.filter(|_| !adapters.is_empty())
         && let Listed::After(flags) = lora.listed

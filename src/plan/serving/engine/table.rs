@@ -2,7 +2,7 @@
 
 use crate::api::model_deployment::EngineKind;
 
-use super::{Asked, Drain, Flags, Listed, Lora, Traits};
+use super::{Asked, Drain, Flags, Group, Listed, Lora, Traits};
 
 /// The entry of an engine.
 pub(in crate::plan::serving) fn traits(kind: EngineKind) -> Traits {
@@ -30,7 +30,8 @@ const VLLM: Traits = Traits {
         port: "--port",
         // How long open answers may run after SIGTERM; without it they are cut.
         always: &["--shutdown-timeout", "60"],
-        devices: Some("--tensor-parallel-size"),
+        tensor: Some("--tensor-parallel-size"),
+        pipeline: Some("--pipeline-parallel-size"),
     }),
     lora: Some(Lora {
         listed: Listed::After(&["--enable-lora", "--lora-modules"]),
@@ -40,6 +41,20 @@ const VLLM: Traits = Traits {
         live: Some(("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "True")),
         base: None,
         asked: Asked::Name,
+    }),
+    // By itself, without Ray. A worker has no server: it ends with the leader's engine, and the leader's with it.
+    group: Some(Group {
+        each: &[
+            "--distributed-executor-backend",
+            "mp",
+            "--nnodes",
+            "$(LWS_GROUP_SIZE)",
+            "--node-rank",
+            "$(LWS_WORKER_INDEX)",
+            "--master-addr",
+            "$(LWS_LEADER_ADDRESS)",
+        ],
+        worker: &["--headless"],
     }),
     // Ends open answers by itself within its shutdown timeout; new requests fail meanwhile, so it first leaves the endpoints.
     drain: Drain {
@@ -62,7 +77,8 @@ const SGLANG: Traits = Traits {
         host: "--host",
         port: "--port",
         always: &["--enable-metrics"],
-        devices: Some("--tp-size"),
+        tensor: Some("--tp-size"),
+        pipeline: Some("--pp-size"),
     }),
     // A name without a colon means the base model, whatever adapters there are.
     lora: Some(Lora {
@@ -72,6 +88,18 @@ const SGLANG: Traits = Traits {
         live: None,
         base: None,
         asked: Asked::BaseAndName,
+    }),
+    // Any rank but 0 serves nothing, without being told.
+    group: Some(Group {
+        each: &[
+            "--nnodes",
+            "$(LWS_GROUP_SIZE)",
+            "--node-rank",
+            "$(LWS_WORKER_INDEX)",
+            "--dist-init-addr",
+            "$(LWS_LEADER_ADDRESS):20000",
+        ],
+        worker: &[],
     }),
     // After SIGTERM it answers what it has begun, for as long as it is let.
     drain: Drain {
@@ -95,9 +123,12 @@ const LLAMA_CPP: Traits = Traits {
         port: "--port",
         always: &["--metrics"],
         // It uses every device that it sees.
-        devices: None,
+        tensor: None,
+        pipeline: None,
     }),
     lora: None,
+    // Its pods would need a program (rpc-server) that its image does not have.
+    group: None,
     // Cuts open answers on SIGTERM and sometimes hangs: it gets the time before, and little after.
     drain: Drain {
         before_stop: 30,
@@ -119,7 +150,8 @@ const TGI: Traits = Traits {
         host: "--hostname",
         port: "--port",
         always: &[],
-        devices: Some("--num-shard"),
+        tensor: Some("--num-shard"),
+        pipeline: None,
     }),
     // An adapter of the hub has no other name than its repository's, and requests could not name it. It answers with the base model to
     // any name that it does not know, but knows one for that.
@@ -131,6 +163,7 @@ const TGI: Traits = Traits {
         base: Some("tgi"),
         asked: Asked::Name,
     }),
+    group: None,
     // After SIGTERM it takes no new requests and ends the open ones within 90 s.
     drain: Drain {
         before_stop: 5,
@@ -147,6 +180,8 @@ const CUSTOM: Traits = Traits {
     file: None,
     flags: None,
     lora: None,
+    // Its own program looks at the variables.
+    group: Some(Group { each: &[], worker: &[] }),
     drain: Drain {
         before_stop: 30,
         after_stop: 30,

@@ -1,5 +1,8 @@
 //! Which pods wait for which.
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use super::*;
 
 fn read<T: serde::de::DeserializeOwned>(yaml: &str) -> T {
@@ -22,6 +25,7 @@ fn devices(count: i64) -> Devices {
     Devices {
         resource: "nvidia.com/gpu".to_owned(),
         count,
+        pods: 1,
         node_selector: BTreeMap::from([("gpu".to_owned(), "l4".to_owned())]),
         tolerations: vec![read("{key: gpus, operator: Exists}")],
     }
@@ -84,6 +88,38 @@ fn it_surges_only_where_one_node_has_room_for_a_whole_pod() {
         ),
     ] {
         assert_eq!(room(&devices(count), &nodes, &pods, |_| false), Rollout::new(surges, why));
+    }
+}
+
+#[test]
+fn a_group_surges_where_the_nodes_have_room_for_all_of_its_pods() {
+    let nodes = [node("a", 5, ""), node("b", 3, ""), node("c", 8, "unschedulable: true")];
+    for (pods, taken, surges, why) in [
+        (3, 0, true, "the nodes have room for 3 pods with 2 nvidia.com/gpu each"),
+        (4, 0, false, "the nodes have room for 3 of 4 pods with 2 nvidia.com/gpu each"),
+        (3, 2, false, "the nodes have room for 2 of 3 pods with 2 nvidia.com/gpu each"),
+        (2, 9, false, "the nodes have room for 1 of 2 pods with 2 nvidia.com/gpu each"),
+    ] {
+        let group = Devices { pods, ..devices(2) };
+        assert_eq!(
+            room(&group, &nodes, &[pod("a", taken, "Running")], |_| false),
+            Rollout::new(surges, why)
+        );
+    }
+}
+
+#[test]
+fn pods_of_the_other_kind_of_workload_are_replaced_like_those_of_another_template() {
+    assert_eq!(switch(&own("Auto"), Takes::Devices(devices(1))), Decision::NeedsRoom(devices(1)));
+    for (strategy, takes, surges) in [
+        ("Auto", Takes::Nothing, true),
+        ("Auto", Takes::Claim, false),
+        ("Surge", Takes::Devices(devices(1)), true),
+    ] {
+        assert!(
+            matches!(switch(&own(strategy), takes), Decision::Made(made) if made.surges == surges),
+            "{strategy}"
+        );
     }
 }
 

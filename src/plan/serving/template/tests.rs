@@ -10,7 +10,7 @@ use super::super::tests::planned;
 fn templated(template: &str) -> Result<PodTemplateSpec, String> {
     let template: Value = serde_saphyr::from_str(template).unwrap();
     let spec = format!("{{selfHosted: {{engine: {{kind: LlamaCpp}}, accelerator: {{profile: nvidia-l4}}, podTemplate: {template}}}}}");
-    planned(&spec).map(|serving| serving.deployment.spec.unwrap().template)
+    planned(&spec).map(|serving| serving.deployment().spec.unwrap().template)
 }
 
 #[test]

@@ -1,0 +1,59 @@
+//! The controller of LeaderWorkerSets, built from its Go module by the test that needs it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::process::Command;
+
+use super::{ensure, key, packages};
+use crate::command::{output, step};
+
+const MODULE: &str = "sigs.k8s.io/lws";
+
+/// What its users install.
+pub struct Lws {
+    /// The controller, which also answers the webhooks.
+    pub controller: PathBuf,
+    /// The folder of the CRDs.
+    pub crds: PathBuf,
+}
+
+/// The controller and the CRDs of the release that `lws/go.mod` names.
+pub async fn release() -> Result<Lws> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("lws");
+    let (wanted, sums) = (std::fs::read(module.join("go.mod"))?, std::fs::read(module.join("go.sum"))?);
+    let note = "building the controller of LeaderWorkerSets from its Go module, once; about 2.5 minutes on two idle cores";
+    let made = ensure("lws", &key([wanted.as_slice(), sums.as_slice()]), note, async |out| {
+        packages::needs("go", "Go 1.26 or later (https://go.dev/dl)")?;
+        let mut go = Command::new("go");
+        go.current_dir(&module)
+            .env("CGO_ENABLED", "0")
+            .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
+            .arg(out.join("controller"))
+            .arg(format!("{MODULE}/cmd"));
+        step(
+            &mut go,
+            "building the controller",
+            &out.join("build.log"),
+            Duration::from_secs(30 * 60),
+        )
+        .await?;
+        let mut go = Command::new("go");
+        go.current_dir(&module).args(["list", "-m", "-f", "{{.Dir}}", MODULE]);
+        let source = output(&mut go, Duration::from_secs(60)).await?;
+        let crds = Path::new(source.trim()).join("config/crd/bases");
+        std::fs::create_dir(out.join("crds"))?;
+        for entry in std::fs::read_dir(&crds).with_context(|| format!("{}", crds.display()))? {
+            let file = entry?;
+            // Files of the module cache are read-only; a copy must be removable.
+            std::fs::write(out.join("crds").join(file.file_name()), std::fs::read(file.path())?)?;
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(Lws {
+        controller: made.join("controller"),
+        crds: made.join("crds"),
+    })
+}
