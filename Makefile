@@ -6,6 +6,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-cluster lint up down tools
 
+# They mostly wait for the cluster, so that more of them than processors run at once.
+SIDE_BY_SIDE := 4
+
 # Tests that could not run here name themselves in this file.
 SKIPPED := $(CURDIR)/target/e2e-skipped.txt
 
@@ -24,7 +27,7 @@ test-unit: tools ## The layers that need no cluster; a minute
 
 test-cluster: tools ## The layers on a real cluster, started when none runs
 	@mkdir -p target && : >$(SKIPPED)
-	E2E_SKIPPED=$(SKIPPED) cargo test --workspace --test '*' --no-fail-fast
+	E2E_SKIPPED=$(SKIPPED) cargo test --workspace --test '*' --no-fail-fast -- --test-threads=$(SIDE_BY_SIDE)
 	@[ ! -s $(SKIPPED) ] || { echo "$$(wc -l <$(SKIPPED)) skipped:"; cat $(SKIPPED); }
 
 lint: tools ## Format and lints, as strict as they go

@@ -1,0 +1,20 @@
+//! The tests that need a cluster, as one program: those that share it ([`e2e::Cluster::connect`]) run side by side, and those that break parts of
+//! it or measure it whole ([`e2e::Cluster::alone`]) wait for the others. One of them: `cargo test -p e2e --test all settled`.
+
+mod adapters;
+mod bad_input;
+mod cache;
+mod charts;
+mod closed_loop;
+mod cluster;
+mod credentials;
+mod faults;
+mod fetch;
+mod group;
+mod image_source;
+mod network;
+mod provider;
+mod reasons;
+mod rollout;
+mod settled;
+mod status;
