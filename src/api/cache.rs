@@ -9,8 +9,8 @@ use super::placement::NAME;
 use super::resources;
 
 /// A volume that the weights are fetched into once, for every pod and every ModelDeployment of the namespace that names the same source with
-/// the same credentials and the same cache. A Job fills it before pods start; the commit of a branch is the one of that moment. It goes when
-/// no ModelDeployment uses it any more.
+/// the same credentials and the same cache. A Job fills it before pods start. A branch or tag stays at the commit that it was then, for all who
+/// name it: name a commit to move on. It goes when no ModelDeployment and no pod uses it any more.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.claim) || (!has(self.storageClassName) && !has(self.size) && !has(self.accessMode))")
@@ -31,7 +31,8 @@ pub struct Cache {
     #[schemars(schema_with = "resources::bytes")]
     pub size: Option<Quantity>,
     /// Whether pods on several nodes can use the claim that is made (ReadWriteMany, which its StorageClass must offer) or only those on one
-    /// (ReadWriteOnce). All ModelDeployments that share it say the same. Default: ReadWriteMany.
+    /// (ReadWriteOnce, not for models over several nodes). All ModelDeployments that share it say the same, and it cannot be changed later: delete
+    /// the claim for that, and it is made and filled again. Default: ReadWriteMany.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_mode: Option<AccessMode>,
 }

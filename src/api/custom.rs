@@ -49,6 +49,7 @@ impl Custom {
     #[must_use]
     pub fn answering(&self) -> Self {
         Self {
+            base_model: String::new(),
             development_cost_usd: None,
             amortized_over_months: None,
             trained_on: None,

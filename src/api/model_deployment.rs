@@ -182,6 +182,8 @@ pub struct KeyRef {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.cache) || (has(self.source) && self.source.uri.matches('^(hf|s3|gs|az|https)://'))")
     .message("cache keeps what is fetched, from hf://, s3://, gs://, az:// or https://: name such a source, or remove cache").field_path(".cache"))]
+#[x_kube(validation = Rule::new("!has(self.cache) || !has(self.cache.accessMode) || self.cache.accessMode != 'ReadWriteOnce' || !has(self.parallelism) || self.parallelism.nodes == 1")
+    .message("cache.accessMode ReadWriteOnce is for pods of one node: use ReadWriteMany, or parallelism.nodes: 1").field_path(".cache.accessMode"))]
 #[x_kube(validation = Rule::new(parallelism::SHARES_OUT)
     .message(Message::Expression(parallelism::SHARES_OUT_MESSAGE.to_owned())).field_path(".parallelism"))]
 pub struct SelfHosted {

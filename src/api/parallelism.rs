@@ -23,8 +23,8 @@ pub struct Parallelism {
     /// then counts groups of so many. From 2 on they are a LeaderWorkerSet, whose controller the cluster must have; the engines VLLM, SGLang
     /// and Custom can do it, and the name of the ModelDeployment must be at most 40 characters. The first pod of a group is its leader and
     /// the only one that is asked. When one of them ends, or is deleted, its whole group is made anew. An engine of the kind Custom runs the same
-    /// in each pod and tells them apart by LWS_WORKER_INDEX, LWS_GROUP_SIZE and LWS_LEADER_ADDRESS. In `podTemplate`, probes are for the
-    /// leader; of `topologySpreadConstraints`, too. Where it changes between 1 and more, the rollout's strategy says whether what there was
+    /// in each pod and tells them apart by LWS_WORKER_INDEX, LWS_GROUP_SIZE and LWS_LEADER_ADDRESS. Probes in `podTemplate`, and
+    /// `topologySpreadConstraints`, are for the leader alone. Where it changes between 1 and more, the rollout's strategy says whether what there was
     /// stays until a group answers (Surge) or goes first (Replace). Default: 1. Limit: from 1 to 32. Example: `2`.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 32))]

@@ -201,6 +201,14 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             "spec.selfHosted.cache.claim",
             "claim names a volume that is there",
         ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'hf://a/b'}, cache: {accessMode: ReadWriteOnce}, parallelism: {nodes: 2}}}",
+            ),
+            "spec.selfHosted.cache.accessMode",
+            "cache.accessMode ReadWriteOnce is for pods of one node",
+        ),
         (model(&"a".repeat(53), "{selfHosted: {engine: {kind: VLLM}}}"), "", name),
         (
             model(&"a".repeat(41), "{selfHosted: {engine: {kind: VLLM}, parallelism: {nodes: 2}}}"),

@@ -18,7 +18,7 @@ pub struct Flags {
 
 pub(super) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     start::logs();
-    match fetch::evict(&flags.folder) {
+    match start::runtime()?.block_on(fetch::evict(&flags.folder)) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(failure) => {
             eprintln!("portfolio: {failure}");

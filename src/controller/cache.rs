@@ -13,7 +13,7 @@ use kube::runtime::controller::Action;
 use crate::api::ModelDeployment;
 use crate::api::condition::Claim;
 use crate::api::model_deployment::SelfHosted;
-use crate::plan::cache::{self, EVICT, FILL, Held, LIST, Listed, Seen, Share, Stage, Waiting, Wanted};
+use crate::plan::cache::{self, EVICT, FILL, Held, LIST, Listed, Seen, Share, Stage, Unused, Waiting, Wanted};
 use crate::plan::names::{CACHE_LABEL, Key};
 use crate::plan::{Invalid, serving};
 
@@ -81,7 +81,8 @@ pub(super) async fn hold(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -
         _ => None,
     };
     let again = match &stage {
-        Stage::Filling(_, Some(_), _) => Action::requeue(LOOK),
+        // The last words of a Job's pod may come later than the word that it is over.
+        Stage::Filling(_, Some(_), _) | Stage::Listing(_) => Action::requeue(LOOK),
         Stage::Failed(_, left) => Action::requeue(*left + Duration::from_secs(1)),
         // The Jobs are not gone before the watch says so.
         _ => Action::await_change(),
@@ -116,11 +117,11 @@ fn seen(wanted: &Wanted<'_>, cx: &Context) -> Seen {
     }
 }
 
-/// Removes the caches that nobody uses.
-pub(super) async fn sweep(cx: &Context) -> Result<(), Error> {
+/// Removes the caches that nobody uses, and says whether it could.
+pub(super) async fn sweep(cx: &Context) -> bool {
     let stores = &cx.cluster.stores;
     let (deployments, groups) = (stores.deployments.all(), stores.groups.all());
-    let read: Vec<Key> = (deployments.iter().filter_map(|workload| cache::read_by(&**workload)))
+    let made: Vec<Key> = (deployments.iter().filter_map(|workload| cache::read_by(&**workload)))
         .chain(groups.iter().filter_map(|workload| cache::read_by(&**workload)))
         .collect();
     let unused = cache::unused(
@@ -128,18 +129,32 @@ pub(super) async fn sweep(cx: &Context) -> Result<(), Error> {
         &stores.volumes.all(),
         &stores.models.all(),
         &stores.pods.all(),
-        read.into_iter(),
+        &made,
         &cx.image,
     );
+    let mut is_done = true;
     for unused in unused {
-        match unused {
-            cache::Unused::Evict(job) => drop(cx.cluster.make_once(&*job).await?),
-            cache::Unused::Remove { jobs, claim } => {
-                for job in jobs {
-                    cx.cluster.prune::<Job>(&job).await?;
-                }
-                cx.cluster.prune::<PersistentVolumeClaim>(&claim).await?;
+        // One that cannot go holds up no other.
+        if let Err(error) = remove(unused, cx).await {
+            is_done = false;
+            tracing::warn!(%error, "a cache that nobody uses could not be removed; it is tried again");
+        }
+    }
+    is_done
+}
+
+async fn remove(unused: Unused, cx: &Context) -> Result<(), Error> {
+    match unused {
+        Unused::Evict { evict, fill } => {
+            cx.cluster.make_once(&*evict).await?;
+            // It waits for a fetch at work to end, and none may begin after it.
+            cx.cluster.prune::<Job>(&fill).await?;
+        }
+        Unused::Remove { jobs, claim } => {
+            for job in jobs {
+                cx.cluster.prune::<Job>(&job).await?;
             }
+            cx.cluster.prune::<PersistentVolumeClaim>(&claim).await?;
         }
     }
     Ok(())

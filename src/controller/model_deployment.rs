@@ -22,7 +22,7 @@ use crate::cluster::{self, Owned};
 use crate::plan::backend::{self, Answer, Credential};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{self, Key};
-use crate::plan::serving::{self, Decision, Devices, Inquiry, Observed, Pods, Rollout, Seen, Serving, Takes, Workload, adapters};
+use crate::plan::serving::{self, Decision, Devices, Inquiry, Observed, Pods, Rollout, Serving, Takes, Workload, adapters};
 use crate::plan::{self, Invalid};
 
 use super::adapters::Look;
@@ -66,16 +66,17 @@ pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Res
 /// A model on our own machines: its children, and what they say.
 async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<Action, Error> {
     let now = cx.now();
+    // Before anything is fetched for it.
+    if let Some(invalid) = missing(own, cx).await? {
+        return refuse_for_now(md, &invalid, cx).await;
+    }
     let before = cx.cluster.stores.deployments.get(&child(md));
-    let held = match cache::hold(md, own, cx).await? {
-        Standing::NotWanted => None,
-        Standing::Held(held, said) => Some((held, said)),
-        Standing::Refused(invalid) => return cx.refuse(md, &invalid, now).await,
-        Standing::Waiting(waiting, again) => {
-            let status = plan::cache::status(md, own, &waiting, &seen(md, cx), now);
-            cx.cluster.set_status(md, serving::with_cost(status, own, &cx.settings)).await?;
-            return Ok(again);
-        }
+    let (held, waiting) = match cache::hold(md, own, cx).await? {
+        Standing::NotWanted => (None, None),
+        Standing::Held(held, said) => (Some((held, said)), None),
+        Standing::Waiting(waiting, again) => (None, Some((waiting, again))),
+        // It may be another model that must change.
+        Standing::Refused(invalid) => return refuse_for_now(md, &invalid, cx).await,
     };
     let pods = pods(md, cx);
     let serves = before.as_deref().filter(|_| adapters::can_start(&pods));
@@ -90,15 +91,6 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
         Ok(serving) => serving,
         Err(invalid) => return cx.refuse(md, &invalid, now).await,
     };
-    if claim.is_some() && !cx.serves_claims {
-        let problem = "this cluster has no claims for devices (resource.k8s.io/v1)";
-        let remedy = "use a profile, or Kubernetes 1.34 or later; the operator looks for them when it starts";
-        let invalid = Invalid::new("spec.selfHosted.accelerator.claim", problem, remedy);
-        return cx.refuse(md, &invalid, now).await;
-    }
-    if matches!(workload, Pods::Grouped(_)) && !cx.cluster.serves_groups().await? {
-        return groups_are_missing(md, cx).await;
-    }
     if let Some(claim) = &claim {
         cx.cluster.apply(claim).await?;
     }
@@ -108,40 +100,65 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
     cx.cluster
         .apply_or_prune::<PodDisruptionBudget>(budget.as_ref(), &child(md))
         .await?;
-    let said = held.as_ref().map(|(_, said)| said);
+    let scene = Scene {
+        md,
+        own,
+        pods: &pods,
+        cached: held.as_ref().map(|(_, said)| said),
+        waits: waiting.is_some(),
+    };
     let (status, again) = match workload {
-        Pods::Single(wanted) => {
-            let live = roll_out::<_, LeaderWorkerSet>(md, own, *wanted, takes, &pods, cx).await?;
-            report(md, own, &*live, &pods, said, cx).await
-        }
-        Pods::Grouped(wanted) => {
-            let live = roll_out::<_, Deployment>(md, own, *wanted, takes, &pods, cx).await?;
-            report(md, own, &*live, &pods, said, cx).await
-        }
+        Pods::Single(wanted) => bring::<_, LeaderWorkerSet>(scene, *wanted, takes, cx).await?,
+        Pods::Grouped(wanted) => bring::<_, Deployment>(scene, *wanted, takes, cx).await?,
     };
     prune_claims(md, claim.as_ref(), &pods, cx).await?;
-    cx.cluster.set_status(md, status).await?;
-    Ok(again.map_or_else(resync, Action::requeue))
+    let Some((waiting, later)) = waiting else {
+        cx.cluster.set_status(md, status).await?;
+        return Ok(again.map_or_else(resync, Action::requeue));
+    };
+    cx.cluster
+        .set_status(md, plan::cache::status(md, own, &waiting, status, now))
+        .await?;
+    Ok(later)
 }
 
-/// What there is of the model's pods, whatever makes them.
-fn seen(md: &ModelDeployment, cx: &Context) -> Seen {
-    let stores = &cx.cluster.stores;
-    let single = stores.deployments.get(&child(md)).map(|live| live.seen());
-    let grouped = || stores.groups.get(&child(md)).map(|live| live.seen());
-    single.or_else(grouped).unwrap_or_default()
+/// A model whose pods are brought to what is wanted.
+#[derive(Clone, Copy)]
+struct Scene<'a> {
+    md: &'a ModelDeployment,
+    own: &'a SelfHosted,
+    /// Those there are.
+    pods: &'a [Arc<Pod>],
+    /// What is said of the cache that its weights are in.
+    cached: Option<&'a Claim>,
+    /// Whether its weights are waited for: pods of an earlier specification go on as they are.
+    waits: bool,
+}
+
+/// Brings the pods to what is `wanted`, and says what they say and when to look again.
+async fn bring<W: Workload + Owned, Other: Workload + Owned>(
+    scene: Scene<'_>,
+    mut wanted: W,
+    takes: Takes,
+    cx: &Context,
+) -> Result<(ModelDeploymentStatus, Option<Duration>), Error> {
+    let (md, own) = (scene.md, scene.own);
+    if scene.waits {
+        let stores = &cx.cluster.stores;
+        let Some(live) = W::known(stores).get(&child(md)) else {
+            let other = Other::known(stores).get(&child(md)).map(|live| live.seen()).unwrap_or_default();
+            return Ok((serving::counted(&other, own, &cx.settings), None));
+        };
+        serving::stay(&mut wanted, &*live);
+    }
+    let live = roll_out::<W, Other>(scene, wanted, takes, cx).await?;
+    Ok(report(scene, &*live, cx).await)
 }
 
 /// Makes the pods as `wanted`. Those that are still made by the other kind of workload stay until a replica of these answers where there is
 /// room for both, and else go first.
-async fn roll_out<W: Workload + Owned, Other: Owned>(
-    md: &ModelDeployment,
-    own: &SelfHosted,
-    mut wanted: W,
-    takes: Takes,
-    pods: &[Arc<Pod>],
-    cx: &Context,
-) -> Result<Arc<W>, Error> {
+async fn roll_out<W: Workload + Owned, Other: Owned>(scene: Scene<'_>, mut wanted: W, takes: Takes, cx: &Context) -> Result<Arc<W>, Error> {
+    let Scene { md, own, pods, .. } = scene;
     let key = child(md);
     let before = W::known(&cx.cluster.stores).get(&key);
     serving::keep(&mut wanted, before.as_deref());
@@ -159,21 +176,16 @@ async fn roll_out<W: Workload + Owned, Other: Owned>(
         cx.cluster.prune::<Other>(&key).await?;
     }
     let live = cx.cluster.apply(&wanted).await?;
-    if serving::answers(&*live) {
+    // Where none is wanted, none will answer.
+    if serving::answers(&*live) || own.replicas == 0 {
         cx.cluster.prune::<Other>(&key).await?;
     }
     Ok(live)
 }
 
 /// What the pods say, their engines included, and when to look again.
-async fn report<W: Workload>(
-    md: &ModelDeployment,
-    own: &SelfHosted,
-    live: &W,
-    pods: &[Arc<Pod>],
-    cached: Option<&Claim>,
-    cx: &Context,
-) -> (ModelDeploymentStatus, Option<Duration>) {
+async fn report<W: Workload>(scene: Scene<'_>, live: &W, cx: &Context) -> (ModelDeploymentStatus, Option<Duration>) {
+    let Scene { md, own, pods, cached, .. } = scene;
     let routed = serving::routed(md, &cx.cluster.stores.slices.all());
     let (reply, ask_again) = match serving::inquire(md, own, live, pods, &routed) {
         Inquiry::Known(reply) => (reply, None),
@@ -198,14 +210,26 @@ async fn report<W: Workload>(
     (serving::with_cost(status, own, &cx.settings), soonest)
 }
 
-/// Says that the cluster has no groups of pods, and looks for them again.
-async fn groups_are_missing(md: &ModelDeployment, cx: &Context) -> Result<Action, Error> {
-    let invalid = Invalid::new(
-        "spec.selfHosted.parallelism.nodes",
-        "this cluster has no LeaderWorkerSets (leaderworkerset.x-k8s.io/v1)",
-        "install their controller (https://lws.sigs.k8s.io), which is noticed within some minutes, or set it to 1",
-    );
-    cx.refuse(md, &invalid, cx.now()).await?;
+/// What the model needs of the cluster that it does not have.
+async fn missing(own: &SelfHosted, cx: &Context) -> Result<Option<Invalid>, Error> {
+    if own.accelerator.as_ref().is_some_and(|accelerator| accelerator.claim.is_some()) && !cx.serves_claims {
+        let problem = "this cluster has no claims for devices (resource.k8s.io/v1)";
+        let remedy = "use a profile, or Kubernetes 1.34 or later; the operator looks for them when it starts";
+        return Ok(Some(Invalid::new("spec.selfHosted.accelerator.claim", problem, remedy)));
+    }
+    if serving::nodes(own) > 1 && !cx.cluster.serves_groups().await? {
+        return Ok(Some(Invalid::new(
+            "spec.selfHosted.parallelism.nodes",
+            "this cluster has no LeaderWorkerSets (leaderworkerset.x-k8s.io/v1)",
+            "install their controller (https://lws.sigs.k8s.io), which is noticed within some minutes, or set it to 1",
+        )));
+    }
+    Ok(None)
+}
+
+/// Says why a model cannot be carried out now, and looks at it again: what is in the way may go without a change of it.
+async fn refuse_for_now(md: &ModelDeployment, invalid: &Invalid, cx: &Context) -> Result<Action, Error> {
+    cx.refuse(md, invalid, cx.now()).await?;
     let md = cx.cluster.stores.models.latest(&Arc::new(md.clone()));
     Ok(retry(md.status.as_ref().map_or(&[], |status| &status.conditions), cx.now()))
 }

@@ -188,6 +188,8 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         cache_of(jobs.subscribe()).map(drop).boxed(),
         // The last to read one may be gone.
         deployments.subscribe().map(drop).boxed(),
+        groups.subscribe().map(drop).boxed(),
+        pods.subscribe().filter_map(async |pod| cache::mounted_by(&pod)).map(drop).boxed(),
     ]));
 
     let config = || controller::Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE);

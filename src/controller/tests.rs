@@ -267,7 +267,7 @@ async fn two_models_of_one_source_fetch_once_and_the_last_one_to_go_takes_the_ca
     assert_eq!((count(JOBS), count(VOLUMES), count("-engine")), (1, 1, 6), "{:?}", contents.keys());
 
     let sweep = async |server: &Server| {
-        super::cache::sweep(&started(server)).await.unwrap();
+        assert!(super::cache::sweep(&started(server)).await);
         server.requests()
     };
     server.requests();
@@ -284,6 +284,53 @@ async fn two_models_of_one_source_fetch_once_and_the_last_one_to_go_takes_the_ca
         "{removed:?}"
     );
     assert_eq!(sweep(&server).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn pods_stay_and_scale_while_the_weights_of_another_source_are_waited_for_and_a_revert_ends_where_it_was() {
+    const ENGINE: &str = "/apis/apps/v1/namespaces/claims/deployments/cached-engine";
+    let path = format!("{MODELS}/cached");
+    let server = Server::default();
+    server.put(CACHED);
+    let reconcile = async || {
+        model(server.clone(), "cached", started(&server)).await.unwrap();
+        server.requests();
+    };
+    for _ in 0..3 {
+        reconcile().await;
+        jobs_end(&server);
+    }
+    reconcile().await;
+    let template = || server.get::<Value>(ENGINE).unwrap()["spec"]["template"].clone();
+    let before = (template(), server.contents());
+
+    let from = |revision: &str| json!({ "spec": { "selfHosted": { "source": { "uri": format!("hf://org/smol@{revision}/smol.gguf") } } } });
+    server.change(&path, from("next"));
+    server.change(&path, json!({ "spec": { "selfHosted": { "replicas": 5 } } }));
+    reconcile().await;
+    let live: Deployment = server.get(ENGINE).unwrap();
+    assert_eq!(live.spec.unwrap().replicas, Some(5));
+    assert_eq!(template(), before.0, "the earlier pods go on");
+    let status = server.get::<ModelDeployment>(&path).unwrap().status.unwrap();
+    let cached = status.conditions.iter().find(|c| c.type_ == "ModelCached").unwrap();
+    assert_eq!((cached.status.as_str(), cached.reason.as_str()), ("Unknown", "Listing"));
+    reconcile().await;
+    model(server.clone(), "cached", started(&server)).await.unwrap();
+    assert_eq!(server.requests(), Vec::<String>::new(), "waiting is silent");
+
+    server.change(&path, from("main"));
+    server.change(&path, json!({ "spec": { "selfHosted": { "replicas": 1 } } }));
+    for _ in 0..3 {
+        reconcile().await;
+        assert!(super::cache::sweep(&started(&server)).await);
+    }
+    assert_eq!(template(), before.0);
+    let names = |contents: &BTreeMap<String, Value>| contents.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        names(&server.contents()),
+        names(&before.1),
+        "what was begun for the other source is gone"
+    );
 }
 
 #[tokio::test]

@@ -18,10 +18,16 @@ pub fn invalid(md: &ModelDeployment, invalid: &Invalid, now: Timestamp) -> Model
         Claim::new(Kind::Ready, false, "Invalid", message.clone()),
         Claim::new(Kind::Stalled, true, "Invalid", message),
     ];
+    let before = md.status.clone().unwrap_or_default();
+    let described = described(md, &claims, now);
     ModelDeploymentStatus {
-        // The pods there are go on serving theirs.
-        adapters: md.status.as_ref().map(|status| status.adapters.clone()).unwrap_or_default(),
-        ..described(md, &claims, now)
+        // The pods there are go on serving.
+        adapters: before.adapters,
+        replicas: before.replicas,
+        ready_replicas: before.ready_replicas,
+        readiness: before.readiness.or_else(|| described.readiness.clone()),
+        cost: before.cost,
+        ..described
     }
 }
 

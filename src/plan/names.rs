@@ -59,6 +59,8 @@ pub const WORKER: &str = "engine-worker";
 /// Label by which Kueue knows which of its queues admits pods.
 pub const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
 
+/// The volume that the weights of a model are in, unless the user says which.
+pub const WEIGHTS: &str = "weights";
 /// The name of the init container that fetches weights.
 pub const FETCHER: &str = "fetch";
 /// The name of the init container that copies weights out of the image that it runs.

@@ -91,8 +91,8 @@ fn unscheduled(pod: &Pod, all: &[&Pod], words: &Words) -> Option<Trouble> {
         return Some(Trouble {
             reason: "VolumeClaimUnbound",
             message: format!(
-                "the pod's PersistentVolumeClaim is not bound to a volume: see `kubectl -n {namespace} describe pvc`; its StorageClass must exist and make \
-                 volumes. It is named in {}",
+                "the pod's PersistentVolumeClaim is not bound to a volume: see `kubectl -n {namespace} describe pvc`; its StorageClass must exist, make \
+                 volumes and offer the access mode; they are named in {}",
                 words.volumes
             ),
             stalled: false,

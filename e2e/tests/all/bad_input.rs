@@ -13,7 +13,7 @@ use e2e::{Cluster, skip, until};
 const A_RUN: Duration = Duration::from_secs(150);
 
 /// A spec that the API server refuses, and a part of its words.
-const REFUSED: [(&str, &str, &str, &str); 22] = [
+const REFUSED: [(&str, &str, &str, &str); 26] = [
     (
         "an unknown field",
         "ModelDeployment",
@@ -105,6 +105,30 @@ const REFUSED: [(&str, &str, &str, &str); 22] = [
         "must be from 10s to 168h, such as 30m",
     ),
     (
+        "a cache for what is a volume already",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'pvc://c/a'}, cache: {}}}",
+        "cache keeps what is fetched, from hf://",
+    ),
+    (
+        "a size of a volume that is there",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'hf://a/b'}, cache: {claim: models, size: 1Gi}}}",
+        "claim names a volume that is there: remove storageClassName, size and accessMode",
+    ),
+    (
+        "an image without its registry",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: VLLM}, source: {uri: 'oci://model'}}}",
+        "an image is written with its registry",
+    ),
+    (
+        "a split that does not come out",
+        "ModelDeployment",
+        "{selfHosted: {engine: {kind: VLLM}, accelerator: {profile: a, count: 2}, parallelism: {nodes: 2, tensor: 3, pipeline: 2}}}",
+        "tensor 3 times pipeline 2 does not share out the accelerators: nodes 2 times 2 of a pod",
+    ),
+    (
         "the first content after the end",
         "RoutingPolicy",
         "{model: m, rules: [{targets: [{model: a}]}], timeouts: {firstToken: 2m, total: 1m}}",
@@ -169,6 +193,24 @@ async fn what_breaks_a_rule_is_refused_with_its_field_and_its_remedy() -> Result
         }
     }
     assert!(untold.is_empty(), "{untold:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_name_that_is_too_long_for_what_is_made_of_it_is_refused() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let _installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
+    let ns = cluster.namespace("names").await?;
+    let one = "{selfHosted: {engine: {kind: VLLM}}}";
+    let group = "{selfHosted: {engine: {kind: VLLM}, parallelism: {nodes: 2}}}";
+    for (length, spec, words) in [
+        (53, one, "metadata.name must be at most 52 characters"),
+        (41, group, "metadata.name must be at most 40 characters"),
+    ] {
+        let refusal = ns.apply(&object("ModelDeployment", &"a".repeat(length), spec)).await;
+        let refusal = refusal.err().with_context(|| format!("{length} characters were accepted"))?;
+        assert!(format!("{refusal:#}").contains(words), "{refusal:#}");
+    }
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 pub use objects::{EVICT, FILL, LIST, PROGRESS_PORT, claim_size, eviction};
-pub use orphans::{Unused, read_by, unused};
+pub use orphans::{Unused, mounted_by, read_by, unused};
 pub use stage::{Seen, Stage, stage};
 pub use status::{Progress, Waiting, held, status};
 
@@ -223,8 +223,17 @@ impl Wanted<'_> {
 /// The variables that say where and as whom something is fetched; others of the engine make no other content.
 fn is_for_fetches(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
-    ["HF_", "AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| upper.starts_with(prefix))
-        || ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"].contains(&upper.as_str())
+    ["AWS_", "GOOGLE_", "AZURE_"].iter().any(|prefix| upper.starts_with(prefix))
+        || [
+            "HF_ENDPOINT",
+            "HF_TOKEN",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "NO_PROXY",
+            "SSL_CERT_FILE",
+        ]
+        .contains(&upper.as_str())
 }
 
 /// What a person recognises the source by, as a part of a name.

@@ -102,6 +102,22 @@ impl Wanted<'_> {
             Some((_, written)) => written.clone(),
             None => fitting,
         };
+        let access_modes = vec![format!("{:?}", share.access_mode)];
+        let there = live.and_then(|live| live.spec.as_ref()?.access_modes.clone());
+        if let Some(there) = there.filter(|there| *there != access_modes) {
+            return Err(Invalid::new(
+                "spec.selfHosted.cache.accessMode",
+                format!(
+                    "PersistentVolumeClaim {} has {}, which cannot be changed",
+                    self.key.name,
+                    there.join(", ")
+                ),
+                format!(
+                    "say that, or `kubectl -n {} delete pvc {}`: it is made and filled again",
+                    self.key.namespace, self.key.name
+                ),
+            ));
+        }
         // Claims never shrink.
         let size = match live.and_then(requested) {
             Some(there) if quantity::bytes(&there) > quantity::bytes(&wanted) => there,
@@ -113,7 +129,7 @@ impl Wanted<'_> {
                 ..metadata(&self.key, [(SOURCE_ANNOTATION, self.source.clone())].into())
             },
             spec: Some(PersistentVolumeClaimSpec {
-                access_modes: Some(vec![format!("{:?}", share.access_mode)]),
+                access_modes: Some(access_modes),
                 storage_class_name: self.cache.storage_class_name.clone(),
                 resources: Some(VolumeResourceRequirements {
                     requests: Some([("storage".to_owned(), Quantity(size))].into()),

@@ -1,4 +1,4 @@
-//! Caches that nobody uses: no ModelDeployment asks for them, and no Deployment has pods that read them.
+//! Caches that nobody uses: no ModelDeployment asks for them, no workload makes pods that read them, and no pod reads them still.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{Resource, ResourceExt};
 
 use crate::api::ModelDeployment;
-use crate::plan::names::{CACHE_ANNOTATION, CACHE_LABEL, Key};
+use crate::plan::names::{CACHE_ANNOTATION, CACHE_LABEL, Key, WEIGHTS};
 
 use super::objects::{EVICT, FILL, LIST, eviction, job};
 use super::stage::{has_begun, has_ended};
@@ -24,7 +24,12 @@ pub enum Unused {
         claim: Key,
     },
     /// What it left in a user's claim is removed first.
-    Evict(Box<Job>),
+    Evict {
+        /// The Job that does so.
+        evict: Box<Job>,
+        /// The one that fetched, which goes.
+        fill: Key,
+    },
 }
 
 /// The cache that the pods of a workload read.
@@ -33,17 +38,37 @@ pub fn read_by<K: Resource>(workload: &K) -> Option<Key> {
     Some(Key::new(workload.namespace()?, cache))
 }
 
-/// The caches among `jobs` and `claims` that no model asks for, and that are not among those that are `read`.
+/// The cache that a pod reads as long as it is there: in a rollout another one than those that follow it.
+#[must_use]
+pub fn mounted_by(pod: &Pod) -> Option<Key> {
+    let has_ended = |phase: &str| ["Succeeded", "Failed"].contains(&phase);
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let spec = pod.spec.as_ref().filter(|_| !phase.is_some_and(has_ended))?;
+    let mut mounts = spec
+        .containers
+        .iter()
+        .flat_map(|container| container.volume_mounts.iter().flatten());
+    let folder = mounts.find(|mount| mount.name == WEIGHTS)?.sub_path.as_ref()?;
+    let (cache, _) = folder.split_once('/')?;
+    Some(Key::new(pod.namespace()?, cache))
+}
+
+/// The caches among `jobs` and `claims` that no model asks for; pods that read those of `made` may be made again.
 #[must_use]
 pub fn unused(
     jobs: &[Arc<Job>],
     claims: &[Arc<PersistentVolumeClaim>],
     models: &[Arc<ModelDeployment>],
     pods: &[Arc<Pod>],
-    read: impl Iterator<Item = Key>,
+    made: &[Key],
     image: &str,
 ) -> Vec<Unused> {
-    let used: BTreeSet<Key> = models.iter().filter_map(|md| super::name(md)).chain(read).collect();
+    let used: BTreeSet<Key> = models
+        .iter()
+        .filter_map(|md| super::name(md))
+        .chain(made.iter().cloned())
+        .chain(pods.iter().filter_map(|pod| mounted_by(pod)))
+        .collect();
     let there: BTreeSet<Key> = jobs
         .iter()
         .filter_map(|job| of(&**job))
@@ -65,11 +90,18 @@ pub fn unused(
             (Some(evict), _) => has_ended(evict).then_some(remove),
             // Its claim may never have been there.
             (None, Some(fill)) if !has_begun(fill, pods.iter().map(AsRef::as_ref)) => Some(remove),
-            (None, Some(fill)) => Some(eviction(cache, fill, image).map_or(remove, |job| Unused::Evict(Box::new(job)))),
+            (None, Some(fill)) => Some(evicting(cache, fill, image).unwrap_or(remove)),
             (None, None) => Some(remove),
         }
     };
     there.difference(&used).filter_map(act).collect()
+}
+
+fn evicting(cache: &Key, fill: &Job, image: &str) -> Option<Unused> {
+    Some(Unused::Evict {
+        evict: Box::new(eviction(cache, fill, image)?),
+        fill: job(cache, FILL),
+    })
 }
 
 fn of<K: Resource>(object: &K) -> Option<Key> {

@@ -18,6 +18,9 @@ use super::{Held, Listed, Wanted};
 /// A Job that gave up is made again after so long: what was missing may be there.
 const ANEW: Duration = Duration::from_secs(300);
 
+/// What the pod of a Job that is over has said is not to be seen any more after so long.
+const LOST: Duration = Duration::from_secs(60);
+
 /// The label by which Kubernetes marks the pods of a Job.
 const JOB_LABEL: &str = "batch.kubernetes.io/job-name";
 
@@ -95,8 +98,12 @@ pub fn stage(wanted: &Wanted<'_>, seen: &Seen, now: Timestamp) -> Stage {
     }
     let Some(list) = &seen.list else { return Stage::List };
     if is_complete(list) {
-        let listed = of(LIST).into_iter().find_map(listed);
-        return listed.map_or_else(|| Stage::Anew(vec![LIST]), Stage::Fill);
+        return match (of(LIST).into_iter().find_map(listed), passed(list, "Complete", now) < LOST) {
+            (Some(listed), _) => Stage::Fill(listed),
+            // Its pod is seen a moment later.
+            (None, true) => Stage::Listing(None),
+            (None, false) => Stage::Anew(vec![LIST]),
+        };
     }
     match gave_up(list, &of(LIST), wanted, now) {
         Some(Ok((trouble, left))) => Stage::Failed(trouble, left),
@@ -144,9 +151,7 @@ fn address(pod: &Pod) -> Option<String> {
 /// Why a Job gave up, and how long until it is made again; `Err` when that is now.
 fn gave_up(job: &Job, pods: &[&Pod], wanted: &Wanted<'_>, now: Timestamp) -> Option<Result<(Trouble, Duration), ()>> {
     let failed = condition(job, "Failed")?;
-    let since = failed.last_transition_time.as_ref().map_or(now, |time| time.0);
-    let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-    let Some(left) = ANEW.checked_sub(passed).filter(|left| !left.is_zero()) else {
+    let Some(left) = ANEW.checked_sub(passed(job, "Failed", now)).filter(|left| !left.is_zero()) else {
         return Some(Err(()));
     };
     let of_pod = latest(pods.to_vec()).and_then(|pod| trouble(pod, wanted));
@@ -176,9 +181,8 @@ fn listed(pod: &Pod) -> Option<Listed> {
 
 fn ended(pod: &Pod) -> Option<&ContainerStateTerminated> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
-    containers
-        .iter()
-        .find_map(|container| container.state.as_ref()?.terminated.as_ref())
+    let ours = containers.iter().find(|container| container.name == FETCHER)?;
+    ours.state.as_ref()?.terminated.as_ref()
 }
 
 /// Whether a Job that fetches may have written something.
@@ -186,7 +190,10 @@ pub(super) fn has_begun<'a>(job: &Job, mut pods: impl Iterator<Item = &'a Pod>) 
     let waits = |pod: &Pod| pod.status.as_ref().is_none_or(|status| status.phase.as_deref() == Some("Pending"));
     let name = job.name_any();
     let is_its = |pod: &&Pod| pod.namespace() == job.namespace() && pod.labels().get(JOB_LABEL) == Some(&name);
-    has_ended(job) || pods.by_ref().filter(is_its).any(|pod| !waits(pod))
+    let counted = job.status.as_ref().map_or(0, |status| {
+        [status.failed, status.ready, status.succeeded].into_iter().flatten().sum::<i32>()
+    });
+    counted > 0 || has_ended(job) || pods.by_ref().filter(is_its).any(|pod| !waits(pod))
 }
 
 /// Whether a Job is over, one way or the other.
@@ -196,6 +203,12 @@ pub(super) fn has_ended(job: &Job) -> bool {
 
 fn is_complete(job: &Job) -> bool {
     condition(job, "Complete").is_some()
+}
+
+/// How long a Job has had a condition.
+fn passed(job: &Job, kind: &str, now: Timestamp) -> Duration {
+    let since = condition(job, kind).and_then(|condition| Some(condition.last_transition_time.as_ref()?.0));
+    Duration::try_from(now.duration_since(since.unwrap_or(now))).unwrap_or_default()
 }
 
 fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {

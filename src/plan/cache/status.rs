@@ -4,10 +4,9 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::api::ModelDeployment;
-use crate::api::condition::{Claim, Kind, Status};
+use crate::api::condition::{self, Claim, Kind, Status};
 use crate::api::model_deployment::{ModelDeploymentStatus, SelfHosted};
 use crate::plan::pods::Trouble;
-use crate::plan::serving::Seen;
 use crate::plan::{model, quantity};
 
 use super::{Held, Stage, Wanted};
@@ -113,10 +112,16 @@ fn in_words(held: &Held, wanted: &Wanted<'_>) -> String {
     )
 }
 
-/// The status of `md` while its weights are not there. Pods of an earlier specification, if there are any, go on until they are.
+/// The status of `md` while its weights are not there. `pods` is what those of an earlier specification say, which go on until they are.
 #[must_use]
-pub fn status(md: &ModelDeployment, own: &SelfHosted, waiting: &Waiting, live: &Seen, now: Timestamp) -> ModelDeploymentStatus {
-    let available = live.available;
+pub fn status(
+    md: &ModelDeployment,
+    own: &SelfHosted,
+    waiting: &Waiting,
+    pods: ModelDeploymentStatus,
+    now: Timestamp,
+) -> ModelDeploymentStatus {
+    let available = pods.ready_replicas.unwrap_or(0);
     let Waiting { reason, message, .. } = waiting;
     let earlier = if available > 0 {
         format!("{available} replicas of the earlier specification answer; ")
@@ -144,12 +149,19 @@ pub fn status(md: &ModelDeployment, own: &SelfHosted, waiting: &Waiting, live: &
         claim(Kind::WorkloadReady, Status::False, before),
         claim(on, Status::True, message.clone()),
     ];
+    let mut described = model::described(md, &claims, now);
+    described
+        .conditions
+        .extend(condition::find(&pods.conditions, Kind::AdaptersLoaded).cloned());
+    described.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
     ModelDeploymentStatus {
-        replicas: Some(live.total),
-        ready_replicas: Some(available),
+        replicas: pods.replicas,
+        ready_replicas: pods.ready_replicas,
         readiness: Some(format!("{available}/{}", own.replicas)),
+        adapters: pods.adapters,
+        cost: pods.cost,
         // Its earlier pods have answered, and may be those wanted again.
-        answered: md.status.as_ref().and_then(|status| status.answered.clone()),
-        ..model::described(md, &claims, now)
+        answered: pods.answered.or_else(|| described.answered.clone()),
+        ..described
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::Settings;
+use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::plan::serving::Installation;
 
 const COMMIT: &str = "0e9e39f249a16976918f6564b8830bc894c89659";
@@ -230,6 +231,11 @@ fn what_is_next_follows_from_what_is_there() {
     };
     assert_eq!(next(&listing), Stage::Listing(None));
     let answered = Seen {
+        list: Some(stored(&list, ended("Complete", 990))),
+        ..Seen::default()
+    };
+    assert_eq!(next(&answered), Stage::Listing(None), "its pod is seen later than its end");
+    let answered = Seen {
         list: Some(stored(&list, ended("Complete", 900))),
         ..none
     };
@@ -320,7 +326,7 @@ fn a_job_that_gave_up_says_why_and_is_made_again_after_a_while() {
         &md,
         own,
         &Waiting::of(&failed, &wanted, None, at(1000)),
-        &crate::plan::serving::Seen::default(),
+        ModelDeploymentStatus::default(),
         at(1000),
     );
     let said: Vec<String> = status
@@ -351,12 +357,12 @@ fn a_fetch_says_how_far_it_is_and_how_long_it_takes() {
     let message = |progress: Option<Progress>, second| {
         let waiting = Waiting::of(&filling, &wanted, progress.as_ref(), at(second));
         let own = md.spec.self_hosted.as_ref().unwrap();
-        let live = crate::plan::serving::Seen {
-            total: 2,
-            available: 2,
-            ..crate::plan::serving::Seen::default()
+        let pods = ModelDeploymentStatus {
+            replicas: Some(2),
+            ready_replicas: Some(2),
+            ..ModelDeploymentStatus::default()
         };
-        let status = status(&md, own, &waiting, &live, at(second));
+        let status = status(&md, own, &waiting, pods, at(second));
         let find = |kind: &str| status.conditions.iter().find(|c| c.type_ == kind).unwrap().clone();
         assert_eq!(
             (find("Ready").status, find("ModelCached").status.as_str()),
@@ -387,7 +393,7 @@ fn a_fetch_says_how_far_it_is_and_how_long_it_takes() {
 }
 
 #[test]
-fn a_cache_goes_when_no_model_asks_for_it_and_no_pods_read_it() {
+fn a_cache_goes_when_no_model_asks_for_it_and_no_pod_reads_it_or_will() {
     let (ours, theirs) = (md("a", ""), with(md("b", ""), "{claim: models}"));
     let (our, their) = (wanted(&ours), wanted(&theirs));
     let fill = |wanted: &Wanted<'_>, status| stored::<Job>(&wanted.fill(&listed(1), &Place::default(), installation()), status);
@@ -395,95 +401,61 @@ fn a_cache_goes_when_no_model_asks_for_it_and_no_pods_read_it() {
     let claims = [Arc::new(claim)];
     let jobs = [fill(&our, ended("Complete", 1)), fill(&their, ended("Complete", 1))];
     let models = [Arc::new(ours.clone()), Arc::new(theirs.clone())];
-    let none: [Arc<Deployment>; 0] = [];
-    assert_eq!(
-        unused(
-            &jobs,
-            &claims,
-            &models,
-            &[],
-            none.iter().filter_map(|reader| read_by(&**reader)),
-            IMAGE
-        ),
-        []
-    );
+    let act = |jobs: &[Arc<Job>], models: &[Arc<ModelDeployment>], pods: &[Arc<Pod>], made: &[Key]| {
+        unused(jobs, &claims, models, pods, made, IMAGE)
+    };
+    assert_eq!(act(&jobs, &models, &[], &[]), []);
 
-    let reader =
+    let maker =
         json!({ "metadata": { "name": "a-engine", "namespace": "claims", "annotations": { "llmportfolio.dev/cache": our.key.name } } });
-    let reader: [Arc<Deployment>; 1] = [Arc::new(serde_json::from_value(reader).unwrap())];
+    let maker: Deployment = serde_json::from_value(maker).unwrap();
+    let made = [read_by(&maker).unwrap()];
+    assert_eq!(act(&jobs, &models[1..], &[], &made), [], "its pods may be made again");
+    let reader = |phase: &str| -> [Arc<Pod>; 1] {
+        let mount = json!({ "name": "weights", "mountPath": "/models", "subPath": our.held(&listed(1)).folder });
+        let spec = json!({ "containers": [{ "name": "engine", "volumeMounts": [mount] }] });
+        let pod = json!({ "metadata": { "name": "a-x", "namespace": "claims" }, "spec": spec, "status": { "phase": phase } });
+        [Arc::new(serde_json::from_value(pod).unwrap())]
+    };
     assert_eq!(
-        unused(
-            &jobs,
-            &claims,
-            &models[1..],
-            &[],
-            reader.iter().filter_map(|reader| read_by(&**reader)),
-            IMAGE
-        ),
+        act(&jobs, &models[1..], &reader("Running"), &[]),
         [],
-        "its pods may be made again"
+        "it has been replaced, and answers still"
     );
 
     let removed = Unused::Remove {
         jobs: ["list", "fill", "evict"].map(|step| our.job(step)).to_vec(),
-        claim: our.key,
+        claim: our.key.clone(),
     };
-    assert_eq!(
-        unused(
-            &jobs,
-            &claims,
-            &models[1..],
-            &[],
-            none.iter().filter_map(|reader| read_by(&**reader)),
-            IMAGE
-        ),
-        [removed]
-    );
+    assert_eq!(act(&jobs, &models[1..], &reader("Failed"), &[]), [removed]);
 
     let evict = eviction(&their.key, &jobs[1], IMAGE).unwrap();
-    assert_eq!(
-        unused(
-            &jobs,
-            &claims,
-            &models[..1],
-            &[],
-            none.iter().filter_map(|reader| read_by(&**reader)),
-            IMAGE
-        ),
-        [Unused::Evict(Box::new(evict.clone()))]
-    );
+    let evicted = Unused::Evict {
+        evict: Box::new(evict.clone()),
+        fill: their.job("fill"),
+    };
+    assert_eq!(act(&jobs, &models[..1], &[], &[]), [evicted]);
     let begun = [fill(&their, json!({}))];
     let waits = |phase: &str| {
         let mut pod = Arc::unwrap_or_clone(pod(&begun[0], &json!({ "phase": phase })));
         pod.metadata.namespace = Some("claims".to_owned());
         [Arc::new(pod)]
     };
-    let act = |pods: &[Arc<Pod>]| {
-        unused(
-            &begun,
-            &[],
-            &models[..1],
-            pods,
-            none.iter().filter_map(|reader| read_by(&**reader)),
-            IMAGE,
-        )
-    };
-    assert!(matches!(act(&waits("Pending"))[..], [Unused::Remove { .. }]), "nothing was written");
-    assert!(matches!(act(&waits("Running"))[..], [Unused::Evict(_)]));
-    let going_on = [jobs[1].clone(), stored(&evict, json!({}))];
-    assert_eq!(
-        unused(
-            &going_on,
-            &[],
-            &models[..1],
-            &[],
-            none.iter().filter_map(|reader| read_by(&**reader)),
-            IMAGE
-        ),
-        []
-    );
-    let done = [jobs[1].clone(), stored(&evict, ended("Failed", 1))];
     assert!(
-        matches!(&unused(&done, &[], &models[..1], &[], none.iter().filter_map(|reader| read_by(&**reader)), IMAGE)[..], [Unused::Remove { claim, .. }] if *claim == their.key)
+        matches!(act(&begun, &models[..1], &waits("Pending"), &[])[..], [Unused::Remove { .. }]),
+        "nothing was written"
     );
+    assert!(matches!(
+        act(&begun, &models[..1], &waits("Running"), &[])[..],
+        [Unused::Evict { .. }]
+    ));
+    let tried = [fill(&their, json!({ "status": { "failed": 1 } }))];
+    assert!(matches!(
+        act(&tried, &models[..1], &waits("Pending"), &[])[..],
+        [Unused::Evict { .. }]
+    ));
+    let going_on = [stored(&evict, json!({}))];
+    assert_eq!(act(&going_on, &models[..1], &[], &[]), []);
+    let done = [stored(&evict, ended("Failed", 1))];
+    assert!(matches!(&act(&done, &models[..1], &[], &[])[..], [Unused::Remove { claim, .. }] if *claim == their.key));
 }

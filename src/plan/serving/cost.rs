@@ -4,6 +4,7 @@ use crate::api::Settings;
 use crate::api::model_deployment::{Cost, ModelDeploymentStatus, SelfHosted};
 use crate::api::money::written;
 
+use super::workload::Seen;
 use super::{pod, split};
 
 /// `status` with what its pods cost, and the development of `own`, as far as settings and specification say so.
@@ -18,6 +19,17 @@ pub fn with_cost(status: ModelDeploymentStatus, own: &SelfHosted, settings: &Set
         cost: (cost != Cost::default()).then_some(cost),
         ..status
     }
+}
+
+/// A status that only says how many replicas there are, and what they cost.
+#[must_use]
+pub fn counted(seen: &Seen, own: &SelfHosted, settings: &Settings) -> ModelDeploymentStatus {
+    let status = ModelDeploymentStatus {
+        replicas: Some(seen.total),
+        ready_replicas: Some(seen.available),
+        ..ModelDeploymentStatus::default()
+    };
+    with_cost(status, own, settings)
 }
 
 /// In nano-dollars. A profile without a device has the price of a pod.

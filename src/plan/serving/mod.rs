@@ -31,11 +31,12 @@ mod workload;
 pub use answer::{Inquiry, Meaning, OPERATIONS, Question, Reply, Said, What, inquire, meaning, request, routed};
 pub use children::{Installation, Serving, place, plan, plan_over};
 pub use claim::outdated;
-pub use cost::with_cost;
+pub use cost::{counted, with_cost};
 pub use engine::{adapter_name, model_name};
 pub use rollout::{Decision, Devices, Rollout, Takes, decide, first, room, switch};
+pub use split::nodes;
 pub use status::{Observed, answers, is_stuck, status};
-pub use upgrade::keep;
+pub use upgrade::{keep, stay};
 pub use workload::{Pods, Seen, Workload};
 
 #[cfg(test)]

@@ -7,10 +7,9 @@
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements, VolumeMount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::plan::names::COPIER;
+use crate::plan::names::{COPIER, WEIGHTS};
 use crate::plan::{Invalid, restricted};
 
-use super::pod::WEIGHTS;
 use super::source::MODELS;
 
 /// Where weights lie in an image, unless the URI says otherwise.

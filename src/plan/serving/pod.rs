@@ -20,7 +20,7 @@ use crate::api::{ModelDeployment, Settings};
 use crate::plan::cache::Held;
 use crate::plan::fetcher::{self, Fetch};
 use crate::plan::hub;
-use crate::plan::names::{self, FETCHER, PORT_NAME};
+use crate::plan::names::{self, FETCHER, PORT_NAME, WEIGHTS};
 use crate::plan::{Invalid, restricted};
 
 use super::children::Installation;
@@ -33,8 +33,6 @@ const STARTUP_PERIOD: i32 = 2;
 
 /// The name of the engine's container.
 pub(super) const CONTAINER: &str = "engine";
-/// The volume that fetched weights are in.
-pub(super) const WEIGHTS: &str = "weights";
 /// Where engines keep what they download.
 const CACHE: &str = "/cache";
 

@@ -46,16 +46,21 @@ pub(super) fn weights(own: &SelfHosted) -> Result<Weights, Invalid> {
     match (&weights, engine::traits(kind).file) {
         (Weights::Image(image), Some(ending)) if !image.path.ends_with(ending) => Err(Invalid::new(
             field,
-            format!("{:?} names no {ending} file, and the engine {kind} serves one", source.uri),
+            format!("{:?} names no {ending} file, and the engine {kind} serves one", shown(&source.uri)),
             format!("name the file in the image, such as oci://{}#models/model{ending}", image.reference),
         )),
         (Weights::Fetched { uri, path }, Some(ending)) if !path.ends_with(ending) => Err(Invalid::new(
             field,
-            format!("{uri:?} names no {ending} file, and the engine {kind} serves one"),
+            format!("{:?} names no {ending} file, and the engine {kind} serves one", shown(uri)),
             format!("name the file, such as hf://organization/name@revision/model{ending}"),
         )),
         _ => Ok(weights),
     }
+}
+
+/// A URI without its query, which may hold a signature: messages are shown to everybody who may see the resource.
+pub(super) fn shown(uri: &str) -> &str {
+    uri.split('?').next().unwrap_or(uri)
 }
 
 /// What an init container fetches; checked by the reader that it will use.
@@ -72,7 +77,7 @@ fn fetched(source: &Source, field: &str) -> Result<Weights, Invalid> {
 
 /// Reads a source that is mounted at `mount`, if it is.
 pub(super) fn parse(source: &Source, field: &str, mount: &str) -> Result<Weights, Invalid> {
-    let invalid = |problem: &str, remedy: &str| Err(Invalid::new(field, format!("{:?} {problem}", source.uri), remedy));
+    let invalid = |problem: &str, remedy: &str| Err(Invalid::new(field, format!("{:?} {problem}", shown(&source.uri)), remedy));
     match source.uri.split_once("://") {
         Some(("hf", _)) => {
             let location = Location::parse(&source.uri).map_err(|failure| Invalid::new(field, failure.message, ""))?;

@@ -19,7 +19,8 @@ pub(super) struct Split {
 }
 
 /// How many pods one replica is.
-pub(super) fn nodes(own: &SelfHosted) -> i32 {
+#[must_use]
+pub fn nodes(own: &SelfHosted) -> i32 {
     own.parallelism.as_ref().map_or(1, |wanted| wanted.nodes)
 }
 

@@ -17,7 +17,7 @@ use crate::api::model_deployment::{Custom, SelfHosted};
 use crate::api::settings::AcceleratorProfile;
 use crate::plan::cache::Held;
 use crate::plan::fingerprint;
-use crate::plan::names::{CACHE_ANNOTATION, INPUTS_ANNOTATION, RELEASE_ANNOTATION};
+use crate::plan::names::{ADAPTERS_ANNOTATION, CACHE_ANNOTATION, INPUTS_ANNOTATION, RELEASE_ANNOTATION};
 
 use super::workload::Workload;
 
@@ -37,6 +37,8 @@ pub(super) fn marks(
         replicas: 0,
         rollout: None,
         custom: own.custom.as_ref().map(Custom::answering),
+        // Its folder is told apart below.
+        cache: None,
         ..own.clone()
     };
     let profile = AcceleratorProfile {
@@ -73,6 +75,18 @@ pub fn keep<W: Workload>(wanted: &mut W, live: Option<&W>) {
     };
     wanted.take_templates(live);
     wanted.annotations_mut().insert(RELEASE_ANNOTATION.to_owned(), release);
+}
+
+/// Leaves the pods of `live` as they are, whatever they were made from: what is wanted instead cannot be made yet.
+pub fn stay<W: Workload>(wanted: &mut W, live: &W) {
+    wanted.take_templates(live);
+    for name in [INPUTS_ANNOTATION, RELEASE_ANNOTATION, CACHE_ANNOTATION, ADAPTERS_ANNOTATION] {
+        let annotations = wanted.annotations_mut();
+        match live.annotations().get(name) {
+            Some(value) => annotations.insert(name.to_owned(), value.clone()),
+            None => annotations.remove(name),
+        };
+    }
 }
 
 #[cfg(test)]

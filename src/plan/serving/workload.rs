@@ -137,7 +137,7 @@ impl Workload for LeaderWorkerSet {
         // Its controller has none: that of the leader's engine.
         let leader = self.spec.leader_worker_template.leader_template.as_ref()?.spec.as_ref()?;
         let probe = leader.containers.first()?.startup_probe.as_ref()?;
-        Some(probe.period_seconds? * probe.failure_threshold?)
+        Some(probe.period_seconds?.saturating_mul(probe.failure_threshold?))
     }
 
     fn seen(&self) -> Seen {

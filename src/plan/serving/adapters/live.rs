@@ -117,6 +117,9 @@ fn ask(pod: &Pod, modules: &[Module]) -> Option<Ask> {
     })
 }
 
+/// So many restarts are no accident.
+const FAILS: i32 = 2;
+
 /// Whether no pod fails to start. One that does may do so for an adapter that its template lists and that is wanted no more: then what the
 /// others have is no reason to keep the template.
 #[must_use]
@@ -124,7 +127,8 @@ pub fn can_start(pods: &[Arc<Pod>]) -> bool {
     let has_failed = |status: &ContainerStatus| {
         let states = [status.state.as_ref(), status.last_state.as_ref()];
         let mut ended = states.into_iter().flatten().filter_map(|state| state.terminated.as_ref());
-        !status.ready && ended.any(|ended| ended.exit_code != 0)
+        // One crash may have any cause, and a restart heals most.
+        !status.ready && status.restart_count >= FAILS && ended.any(|ended| ended.exit_code != 0)
     };
     let fails = |pod: &&Arc<Pod>| {
         let Some(status) = &pod.status else { return false };

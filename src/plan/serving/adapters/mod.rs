@@ -126,7 +126,7 @@ fn module(adapter: &Adapter, own: &SelfHosted, field: &str) -> Result<Module, In
         Weights::Fetched { .. } if uri.starts_with("https://") => {
             return Err(Invalid::new(
                 format!("{field}.uri"),
-                format!("{uri:?} names one file, and an adapter is a folder"),
+                format!("{:?} names one file, and an adapter is a folder", source::shown(uri)),
                 "put the folder into a bucket, a volume or the hub",
             ));
         }

@@ -185,9 +185,7 @@ fn claim(modules: &[Module], seen: &[Seen<'_>], is_live: bool) -> Option<Claim> 
         lack.map(move |(pod, lack)| (index, module, pod, lack))
     });
     let lacks: Vec<_> = lacks.collect();
-    let refused = lacks
-        .iter()
-        .find(|(.., lack)| matches!(lack, Lack::Refused(_) | Lack::Unanswered(_)));
+    let refused = lacks.iter().find(|(.., lack)| matches!(lack, Lack::Refused(_)));
     if let Some((index, module, pod, lack)) = refused {
         let message = format!(
             "{}: pod {} has no adapter {:?}: {}; correct it, or remove it. {}",

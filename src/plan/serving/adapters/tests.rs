@@ -365,19 +365,23 @@ fn an_engine_that_is_to_lose_its_last_adapter_and_does_not_answer_is_named() {
 #[test]
 fn a_pod_that_fails_to_start_is_told_from_one_that_is_starting() {
     let deployment = planned(&md("VLLM", &adapters(&[HUB])), None);
-    for (state, can) in [
-        ("state: {waiting: {reason: ContainerCreating}}", true),
-        ("state: {running: {}}, lastState: {terminated: {exitCode: 1}}", false),
+    for (restarts, state, can) in [
+        (0, "state: {waiting: {reason: ContainerCreating}}", true),
+        // Once may have any cause.
+        (1, "state: {running: {}}, lastState: {terminated: {exitCode: 1}}", true),
+        (2, "state: {running: {}}, lastState: {terminated: {exitCode: 1}}", false),
         (
+            2,
             "state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 1}}",
             false,
         ),
-        ("state: {terminated: {exitCode: 0}}", true),
+        (2, "state: {terminated: {exitCode: 0}}", true),
     ] {
         let mut pod = pod("a", &deployment);
-        let status = format!("{{containerStatuses: [{{name: engine, image: i, imageID: '', ready: false, restartCount: 0, {state}}}]}}");
+        let status =
+            format!("{{containerStatuses: [{{name: engine, image: i, imageID: '', ready: false, restartCount: {restarts}, {state}}}]}}");
         pod.status = Some(serde_saphyr::from_str(&status).unwrap());
-        assert_eq!(can_start(&[Arc::new(pod)]), can, "{state}");
+        assert_eq!(can_start(&[Arc::new(pod)]), can, "{restarts} {state}");
     }
     assert!(can_start(&[Arc::new(pod("a", &deployment))]));
 }

@@ -120,9 +120,12 @@ impl What {
 
 fn remedy(md: &ModelDeployment, own: &SelfHosted, model: &str, what: &What) -> String {
     let logs = format!(
-        "see `kubectl -n {} logs deployment/{}`",
+        "see `kubectl -n {} logs -l {}={},{}={}`",
         md.namespace().unwrap_or_default(),
-        names::engine(&md.name_any())
+        names::MODEL_LABEL,
+        md.name_any(),
+        names::COMPONENT_LABEL,
+        names::ENGINE
     );
     match what {
         What::Status(401 | 403, _) => key(own),

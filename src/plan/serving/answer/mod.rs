@@ -24,7 +24,7 @@ use kube::ResourceExt;
 
 use crate::api::ModelDeployment;
 use crate::api::model_deployment::{Answered, Operation, SelfHosted};
-use crate::plan::names::MODEL_LABEL;
+use crate::plan::names::{self, MODEL_LABEL};
 use crate::plan::routing;
 
 use super::engine;
@@ -117,8 +117,10 @@ pub fn inquire<W: Workload>(md: &ModelDeployment, own: &SelfHosted, live: &W, po
 
 /// How many ready pods were made from another template than that of `live`.
 fn earlier<W: Workload>(live: &W, pods: &[Arc<Pod>]) -> usize {
-    let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-    ready - present(live, pods).len()
+    // Workers answer nobody.
+    let answering: Vec<Arc<Pod>> = pods.iter().filter(|pod| !names::is_worker(pod.labels())).cloned().collect();
+    let ready = answering.iter().filter(|pod| is_ready(pod)).count();
+    ready - present(live, &answering).len()
 }
 
 /// The ready pods that were made from the template of `live`.

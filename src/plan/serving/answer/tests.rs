@@ -270,12 +270,12 @@ fn what_an_engine_says_instead_of_a_token_is_told_with_what_to_do() {
         (
             "{kind: VLLM}",
             vec![refused(503, "Loading model")],
-            "it may still be loading, or have too much to do; see `kubectl -n claims logs deployment/triage-engine`",
+            "it may still be loading, or have too much to do; see `kubectl -n claims logs -l llmportfolio.dev/model=triage,app.kubernetes.io/component=engine`",
         ),
         (
             "{kind: VLLM}",
             vec![What::Status(500, None)],
-            "it says HTTP 500 to /v1/chat/completions; see `kubectl -n claims logs deployment/triage-engine`. It is asked again",
+            "it says HTTP 500 to /v1/chat/completions; see `kubectl -n claims logs -l llmportfolio.dev/model=triage,app.kubernetes.io/component=engine`. It is asked again",
         ),
         (
             "{kind: VLLM}",
