@@ -34,6 +34,7 @@ pub mod scale;
 mod skip;
 pub mod stand_in;
 pub mod vllm;
+pub mod volume;
 pub mod wait;
 pub mod weights;
 

@@ -2,8 +2,6 @@
 //! last of them; and in a claim of the user's, where only what was fetched goes.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +10,7 @@ use e2e::hub::{Hub, Repository};
 use e2e::images::Profile;
 use e2e::namespace::Namespace;
 use e2e::portfolio::Portfolio;
+use e2e::volume::Volume;
 use e2e::weights::{FILE, Weights};
 use e2e::{Cluster, skip, until};
 
@@ -19,38 +18,6 @@ use e2e::{Cluster, skip, until};
 const TOLD: Duration = Duration::from_secs(60);
 /// What a kill may cost: some MiB on each of a few connections.
 const LOST: u64 = 32 << 20;
-
-/// A volume on this machine that a claim of the class can have. It and its folder go at the end.
-struct Volume<'a> {
-    cluster: &'a Cluster,
-    name: String,
-    folder: PathBuf,
-}
-
-impl<'a> Volume<'a> {
-    async fn make(cluster: &'a Cluster, name: &str) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("llm-portfolio-{name}"));
-        fs::create_dir_all(&folder)?;
-        // Pods run as nobody's user.
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
-        let volume = format!(
-            "apiVersion: v1\nkind: PersistentVolume\nmetadata: {{name: {name}}}\n\
-             spec: {{capacity: {{storage: 1Gi}}, accessModes: [ReadWriteMany], storageClassName: {name}, persistentVolumeReclaimPolicy: Retain, hostPath: {{path: {}}}}}\n",
-            folder.display()
-        );
-        cluster.kubectl().apply(&volume).await?;
-        Ok(Self {
-            cluster,
-            name: name.to_owned(),
-            folder,
-        })
-    }
-
-    async fn remove(self) -> Result<()> {
-        self.cluster.kubectl().run(&["delete", "pv", &self.name, "--wait=false"]).await?;
-        fs::remove_dir_all(&self.folder).context("removing the volume's folder")
-    }
-}
 
 fn model(name: &str, hub: &Hub, revision: &str, cache: &str) -> String {
     format!(
@@ -192,7 +159,7 @@ async fn a_claim_of_the_users_keeps_what_is_not_ours_and_mistakes_are_told() -> 
     )
     .await?;
     let volume = Volume::make(&cluster, ns.name()).await?;
-    fs::write(volume.folder.join("theirs.txt"), "not ours")?;
+    fs::write(volume.folder().join("theirs.txt"), "not ours")?;
     ns.apply(&format!(
         "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: models}}\n\
          spec: {{accessModes: [ReadWriteMany], storageClassName: {}, resources: {{requests: {{storage: 1Gi}}}}}}\n",
@@ -205,7 +172,7 @@ async fn a_claim_of_the_users_keeps_what_is_not_ours_and_mistakes_are_told() -> 
     ns.kubectl(&["wait", "--for=condition=Ready", "mdep/smol", "--timeout=120s"])
         .await?;
     let ours = || -> Result<Vec<String>> {
-        let names = fs::read_dir(&volume.folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let names = fs::read_dir(volume.folder())?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
         let names: Result<Vec<String>> = names.collect();
         Ok(names?.into_iter().filter(|name| name != "theirs.txt").collect())
     };
@@ -261,7 +228,7 @@ async fn a_claim_of_the_users_keeps_what_is_not_ours_and_mistakes_are_told() -> 
         },
     )
     .await?;
-    assert!(volume.folder.join("theirs.txt").exists());
+    assert!(volume.folder().join("theirs.txt").exists());
     ns.kubectl(&["get", "pvc", "models"]).await?;
     ns.delete().await?;
     volume.remove().await

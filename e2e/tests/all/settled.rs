@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use e2e::hub::{Hub, Repository};
 use e2e::images::{self, Profile};
 use e2e::portfolio::Portfolio;
 use e2e::provider::{Options, Provider};
+use e2e::volume::Volume;
+use e2e::weights::{FILE, Weights};
 use e2e::{Cluster, audit, skip, until};
 use serde_json::Value;
 
@@ -27,6 +30,17 @@ apiVersion: llmportfolio.dev/v1alpha1
 kind: ModelDeployment
 metadata: {name: counted}
 spec: {selfHosted: {engine: {kind: Custom, image: 'localhost/e2e:dev', port: 9000, args: [provider, --listen, '0.0.0.0:9000', --plain]}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: cached}
+spec: {selfHosted: {source: {uri: 'hf://org/smol/FILE'}, cache: {storageClassName: NAMESPACE}, resources: {requests: {cpu: 10m}},
+  engine: {kind: LlamaCpp, args: [--ctx-size, '512', --threads, '1', --no-ui, --offline], env: [{name: HF_ENDPOINT, value: HUB}]}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: unbound}
+spec: {selfHosted: {source: {uri: 'hf://org/smol/FILE'}, cache: {storageClassName: nowhere}, engine: {kind: LlamaCpp, env: [{name: HF_ENDPOINT, value: HUB}]}}}
 ---
 apiVersion: llmportfolio.dev/v1alpha1
 kind: ModelDeployment
@@ -58,7 +72,7 @@ spec:
   criteria: [{suite: s, metric: accuracy, lowerBoundAtLeast: '0.5'}]
 ";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_settled_portfolio_costs_no_requests() -> Result<()> {
     // Alone: other tests would give the operator something to do.
     let cluster = Cluster::alone().await?;
@@ -79,19 +93,34 @@ async fn a_settled_portfolio_costs_no_requests() -> Result<()> {
     .await?;
     ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-any"])
         .await?;
-    ns.apply(&PORTFOLIO.replace("PROVIDER", &provider.url()).replace("NAMESPACE", ns.name()))
-        .await?;
+    let weights = Weights::in_a_folder().await?;
+    let hub = Hub::on(local.listen(0)?, None, Repository::new("org/smol", weights.path())).await?;
+    let volume = Volume::make(&cluster, ns.name()).await?;
+    let words = [
+        ("PROVIDER", provider.url()),
+        ("NAMESPACE", ns.name().to_owned()),
+        ("HUB", hub.url()),
+        ("FILE", FILE.to_owned()),
+    ];
+    let portfolio = words
+        .iter()
+        .fold(PORTFOLIO.to_owned(), |text, (word, value)| text.replace(word, value));
+    ns.apply(&portfolio).await?;
     ns.kubectl(&[
         "wait",
         "--for=condition=Ready",
         "mdep/smol",
         "mdep/counted",
+        "mdep/cached",
         "mdep/gpt",
         "rpol/one",
         "evj/quality",
         "--timeout=120s",
     ])
     .await?;
+
+    ns.told("mdep/unbound", "Ready", "VolumeClaimUnbound", Duration::from_secs(60))
+        .await?;
 
     // Portfolios that others left in the cluster may have work to do; this one, with its copies in the gateway's namespace, may not.
     let by_operator = |requests: Vec<audit::Request>| -> Vec<audit::Request> {
@@ -130,5 +159,6 @@ async fn a_settled_portfolio_costs_no_requests() -> Result<()> {
     let seen: Value = serde_json::from_str(&seen)?;
     assert_eq!(seen["count"], 1, "{seen}");
     assert_eq!(seen["records"][0]["path"], "/v1/chat/completions", "{seen}");
-    Ok(())
+    ns.delete().await?;
+    volume.remove().await
 }
