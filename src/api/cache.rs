@@ -30,14 +30,14 @@ pub struct Cache {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "resources::bytes")]
     pub size: Option<Quantity>,
-    /// Whether pods on several nodes can use the claim that is made (ReadWriteMany, which its StorageClass must offer) or only those on one
-    /// (ReadWriteOnce, not for models over several nodes). All ModelDeployments that share it say the same, and it cannot be changed later: delete
-    /// the claim for that, and it is made and filled again. Default: ReadWriteMany.
+    /// See [`AccessMode`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_mode: Option<AccessMode>,
 }
 
-/// From how many nodes a volume can be used.
+/// Whether pods on several nodes can use the claim that is made (ReadWriteMany, which its StorageClass must offer) or only those on one
+/// (ReadWriteOnce, not for models over several nodes). All ModelDeployments that share it say the same, and it cannot be changed later: delete
+/// the claim for that, and it is made and filled again. Default: ReadWriteMany.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AccessMode {
     /// From any number.

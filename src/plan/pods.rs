@@ -331,7 +331,7 @@ fn fetch(last_words: &str, field: &str, secret: &str, words: &Words) -> Option<T
 const OF_THE_VOLUME: [&str; 3] = ["NoSpace", "FolderInUse", "FolderUnusable"];
 
 /// Of a fetch, as it names them.
-const FETCH_REASONS: [&str; 13] = [
+pub(super) const FETCH_REASONS: [&str; 13] = [
     "InvalidSource",
     "SourceNotFound",
     "RevisionNotFound",

@@ -6,10 +6,13 @@ use serde::Deserialize;
 use crate::api::ModelDeployment;
 use crate::api::condition::{self, Claim, Kind, Status};
 use crate::api::model_deployment::{ModelDeploymentStatus, SelfHosted};
-use crate::plan::pods::Trouble;
+use crate::plan::pods::{self as all_pods, Trouble};
 use crate::plan::{model, quantity};
 
 use super::{Held, Stage, Wanted};
+
+/// The reason of a cache whose source is being asked.
+const LISTING: &str = "Listing";
 
 /// How far a fetch is, as it says itself.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -43,7 +46,7 @@ impl Waiting {
         };
         match stage {
             Stage::Listing(Some(trouble)) | Stage::Filling(_, _, Some(trouble)) | Stage::Failed(trouble, _) => Self::from(trouble),
-            Stage::List | Stage::Listing(None) | Stage::Anew(_) => going_on("Listing", format!("{source} is asked what it has")),
+            Stage::List | Stage::Listing(None) | Stage::Anew(_) => going_on(LISTING, format!("{source} is asked what it has")),
             Stage::Fill(listed) | Stage::Filling(listed, _, None) => {
                 let far = progress.map_or_else(|| quantity::readable(listed.bytes), |progress| progress.in_words(now));
                 going_on(
@@ -112,6 +115,19 @@ fn in_words(held: &Held, wanted: &Wanted<'_>) -> String {
     )
 }
 
+/// Why the source could not be asked the last time: it is told until it answers, and not at every other moment.
+fn remembered(md: &ModelDeployment) -> Option<Waiting> {
+    let conditions = &md.status.as_ref()?.conditions;
+    let told = condition::find(conditions, Kind::ModelCached).filter(|told| told.status == "False")?;
+    let reason = all_pods::FETCH_REASONS.into_iter().find(|reason| *reason == told.reason)?;
+    (told.observed_generation == md.metadata.generation).then(|| Waiting {
+        reason,
+        message: told.message.clone(),
+        is_trouble: true,
+        is_stalled: condition::is_true(conditions, Kind::Stalled),
+    })
+}
+
 /// The status of `md` while its weights are not there. `pods` is what those of an earlier specification say, which go on until they are.
 #[must_use]
 pub fn status(
@@ -122,6 +138,8 @@ pub fn status(
     now: Timestamp,
 ) -> ModelDeploymentStatus {
     let available = pods.ready_replicas.unwrap_or(0);
+    let remembered = remembered(md).filter(|_| waiting.reason == LISTING);
+    let waiting = remembered.as_ref().unwrap_or(waiting);
     let Waiting { reason, message, .. } = waiting;
     let earlier = if available > 0 {
         format!("{available} replicas of the earlier specification answer; ")

@@ -347,6 +347,33 @@ fn a_job_that_gave_up_says_why_and_is_made_again_after_a_while() {
 }
 
 #[test]
+fn what_kept_a_source_from_answering_is_told_until_it_answers() {
+    let mut md = md("a", "");
+    md.metadata.generation = Some(1);
+    let told = |md: &ModelDeployment, stage: &Stage| {
+        let wanted = wanted(md);
+        let own = md.spec.self_hosted.as_ref().unwrap();
+        let waiting = Waiting::of(stage, &wanted, None, at(1000));
+        let status = status(md, own, &waiting, ModelDeploymentStatus::default(), at(1000));
+        let reason = status.conditions.iter().find(|c| c.type_ == "ModelCached").unwrap().reason.clone();
+        (reason, status)
+    };
+    assert_eq!(told(&md, &Stage::Listing(None)).0, "Listing");
+    let trouble = crate::plan::pods::Trouble {
+        reason: "Unreachable",
+        message: "no route".to_owned(),
+        stalled: false,
+    };
+    let (reason, status) = told(&md, &Stage::Listing(Some(trouble)));
+    assert_eq!(reason, "Unreachable");
+    md.status = Some(status);
+    assert_eq!(told(&md, &Stage::Listing(None)).0, "Unreachable", "it is asked again");
+    assert_eq!(told(&md, &Stage::Fill(listed(1))).0, "Fetching");
+    md.metadata.generation = Some(2);
+    assert_eq!(told(&md, &Stage::List).0, "Listing", "of another source nothing is known");
+}
+
+#[test]
 fn a_fetch_says_how_far_it_is_and_how_long_it_takes() {
     let md = md("a", "");
     let wanted = wanted(&md);
