@@ -38,12 +38,10 @@ pub fn read_by<K: Resource>(workload: &K) -> Option<Key> {
     Some(Key::new(workload.namespace()?, cache))
 }
 
-/// The cache that a pod reads as long as it is there: in a rollout another one than those that follow it.
+/// The cache that a pod mounts: in a rollout another one than those that follow it.
 #[must_use]
 pub fn mounted_by(pod: &Pod) -> Option<Key> {
-    let has_ended = |phase: &str| ["Succeeded", "Failed"].contains(&phase);
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let spec = pod.spec.as_ref().filter(|_| !phase.is_some_and(has_ended))?;
+    let spec = pod.spec.as_ref()?;
     let mut mounts = spec
         .containers
         .iter()
@@ -51,6 +49,12 @@ pub fn mounted_by(pod: &Pod) -> Option<Key> {
     let folder = mounts.find(|mount| mount.name == WEIGHTS)?.sub_path.as_ref()?;
     let (cache, _) = folder.split_once('/')?;
     Some(Key::new(pod.namespace()?, cache))
+}
+
+/// Whether a pod may still read what it mounts.
+fn is_there(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// The caches among `jobs` and `claims` that no model asks for; pods that read those of `made` may be made again.
@@ -67,7 +71,7 @@ pub fn unused(
         .iter()
         .filter_map(|md| super::name(md))
         .chain(made.iter().cloned())
-        .chain(pods.iter().filter_map(|pod| mounted_by(pod)))
+        .chain(pods.iter().filter(|pod| is_there(pod)).filter_map(|pod| mounted_by(pod)))
         .collect();
     let there: BTreeSet<Key> = jobs
         .iter()

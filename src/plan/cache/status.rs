@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::api::ModelDeployment;
 use crate::api::condition::{self, Claim, Kind, Status};
 use crate::api::model_deployment::{ModelDeploymentStatus, SelfHosted};
-use crate::plan::pods::{self as all_pods, Trouble};
+use crate::plan::pods::{FETCH_REASONS, Trouble};
 use crate::plan::{model, quantity};
 
 use super::{Held, Stage, Wanted};
@@ -119,7 +119,7 @@ fn in_words(held: &Held, wanted: &Wanted<'_>) -> String {
 fn remembered(md: &ModelDeployment) -> Option<Waiting> {
     let conditions = &md.status.as_ref()?.conditions;
     let told = condition::find(conditions, Kind::ModelCached).filter(|told| told.status == "False")?;
-    let reason = all_pods::FETCH_REASONS.into_iter().find(|reason| *reason == told.reason)?;
+    let reason = FETCH_REASONS.into_iter().find(|reason| *reason == told.reason)?;
     (told.observed_generation == md.metadata.generation).then(|| Waiting {
         reason,
         message: told.message.clone(),

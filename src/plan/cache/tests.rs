@@ -450,6 +450,8 @@ fn a_cache_goes_when_no_model_asks_for_it_and_no_pod_reads_it_or_will() {
         "it has been replaced, and answers still"
     );
 
+    let gone = mounted_by(&reader("Succeeded")[0]);
+    assert_eq!(gone.as_ref(), Some(&our.key), "its end is when to look at what is left");
     let removed = Unused::Remove {
         jobs: ["list", "fill", "evict"].map(|step| our.job(step)).to_vec(),
         claim: our.key.clone(),
