@@ -16,6 +16,8 @@ use e2e::{Cluster, skip, until};
 
 /// A Job, its pod, its image and its last words.
 const TOLD: Duration = Duration::from_secs(60);
+/// Pods answer to the end for half a minute, and then the Jobs take their turns.
+const GONE: Duration = Duration::from_secs(150);
 /// What a kill may cost: some MiB on each of a few connections.
 const LOST: u64 = 32 << 20;
 
@@ -132,7 +134,7 @@ async fn weights_are_fetched_once_for_two_models_and_go_with_the_last() -> Resul
     .await?;
     assert_eq!(objects(&ns).await?, there, "the third reads it");
     ns.kubectl(&["delete", "mdep", "three"]).await?;
-    until("the cache is gone", Duration::from_secs(90), async || {
+    until("the cache is gone", GONE, async || {
         let left = objects(&ns).await?;
         ensure!(left.is_empty(), "{left}");
         Ok(Some(()))
@@ -218,15 +220,11 @@ async fn a_claim_of_the_users_keeps_what_is_not_ours_and_mistakes_are_told() -> 
     }
 
     ns.kubectl(&["delete", "mdep", "--all"]).await?;
-    until(
-        "what was fetched is gone, and the Jobs with it",
-        Duration::from_secs(90),
-        async || {
-            let (left, objects) = (ours()?, objects(&ns).await?);
-            ensure!(left.is_empty() && objects.is_empty(), "{left:?} {objects}");
-            Ok(Some(()))
-        },
-    )
+    until("what was fetched is gone, and the Jobs with it", GONE, async || {
+        let (left, objects) = (ours()?, objects(&ns).await?);
+        ensure!(left.is_empty() && objects.is_empty(), "{left:?} {objects}");
+        Ok(Some(()))
+    })
     .await?;
     assert!(volume.folder().join("theirs.txt").exists());
     ns.kubectl(&["get", "pvc", "models"]).await?;
