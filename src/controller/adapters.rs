@@ -8,17 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::channel::mpsc::UnboundedSender;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::{Method, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::plan::names::Key;
 use crate::plan::serving::adapters::{Ask, Has, Told, Verb, verbs};
-use crate::protocol::{root_cause, vllm};
+use crate::protocol::vllm;
+
+use super::ask;
 
 /// To connect, and for answers that need no work.
 const QUICK: Duration = Duration::from_secs(10);
@@ -34,7 +32,7 @@ const LIST_LIMIT: usize = 1 << 20;
 pub struct Adapters(Arc<Inner>);
 
 struct Inner {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: ask::Ask,
     permits: Semaphore,
     moved: UnboundedSender<Key>,
     /// By the uid of the pod.
@@ -59,11 +57,8 @@ pub struct Look {
 impl Adapters {
     /// Tells the name of each model whose pods have said something to `moved`.
     pub fn new(moved: UnboundedSender<Key>) -> Self {
-        let mut http = HttpConnector::new();
-        http.set_connect_timeout(Some(QUICK));
-        http.set_nodelay(true);
         Self(Arc::new(Inner {
-            client: Client::builder(TokioExecutor::new()).build(http),
+            client: ask::Ask::new(Some(QUICK)),
             permits: Semaphore::new(AT_ONCE),
             moved,
             known: Mutex::default(),
@@ -197,21 +192,7 @@ impl Inner {
     }
 
     async fn ask(&self, method: Method, url: &str, body: Bytes, limit: Duration) -> Result<(StatusCode, Bytes), String> {
-        let request = Request::builder()
-            .method(method)
-            .uri(url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| error.to_string())?;
-        let answer = async {
-            let response = self.client.request(request).await.map_err(|error| root_cause(&error))?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, LIST_LIMIT)
-                .collect()
-                .await
-                .map_err(|error| root_cause(&*error))?;
-            Ok((head.status, body.to_bytes()))
-        };
+        let answer = self.client.ask(method, url, body, LIST_LIMIT);
         let late = |_| Err(format!("no answer within {} s", limit.as_secs()));
         tokio::time::timeout(limit, answer).await.unwrap_or_else(late)
     }

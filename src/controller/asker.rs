@@ -7,18 +7,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::channel::mpsc::UnboundedSender;
-use http::{Request, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::Method;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::api::model_deployment::{Answered, Operation};
 use crate::plan::names::Key;
 use crate::plan::serving::{self, Meaning, OPERATIONS, Question, Reply, Said, What};
-use crate::protocol::root_cause;
 
+use super::ask::Ask;
 use super::context::wait_after;
 
 /// How long a reconcile waits for an answer.
@@ -37,7 +33,7 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 pub struct Asker(Arc<Shared>);
 
 struct Shared {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Ask,
     permits: Semaphore,
     /// The latest of each model.
     attempts: Mutex<HashMap<Key, Attempt>>,
@@ -66,11 +62,8 @@ impl Asker {
     /// `heard` is told of the models whose engines said something that no reconcile waited for.
     #[must_use]
     pub fn new(heard: UnboundedSender<Key>) -> Self {
-        let mut http = HttpConnector::new();
-        http.set_nodelay(true);
         Self(Arc::new(Shared {
-            // One question each: kept connections would be one to every model.
-            client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(http),
+            client: Ask::new(None),
             permits: Semaphore::new(AT_ONCE),
             attempts: Mutex::default(),
             heard,
@@ -139,14 +132,9 @@ impl Shared {
 
     async fn request(&self, url: &str, operation: Operation, model: &str) -> Result<(u16, Bytes), String> {
         let (path, body) = serving::request(operation, model);
-        let request = Request::post(format!("{url}{path}"))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::from(body.to_string()))
-            .map_err(|error| error.to_string())?;
-        let answer = self.client.request(request).await.map_err(|error| root_cause(&error))?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), BODY_LIMIT).collect().await;
-        Ok((status, body.map_err(|error| root_cause(&*error))?.to_bytes()))
+        let (url, body) = (format!("{url}{path}"), body.to_string().into());
+        let (status, body) = self.client.ask(Method::POST, &url, body, BODY_LIMIT).await?;
+        Ok((status.as_u16(), body))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
@@ -105,9 +105,8 @@ fn seen(wanted: &Wanted<'_>, cx: &Context) -> Seen {
     let stores = &cx.cluster.stores;
     let job = |step| stores.jobs.get(&wanted.job(step));
     let pods = stores.pods.all().into_iter();
-    let is_its = |pod: &Arc<k8s_openapi::api::core::v1::Pod>| {
-        pod.labels().get(CACHE_LABEL) == Some(&wanted.key.name) && pod.namespace().as_ref() == Some(&wanted.key.namespace)
-    };
+    let is_its =
+        |pod: &Arc<Pod>| pod.labels().get(CACHE_LABEL) == Some(&wanted.key.name) && pod.namespace().as_ref() == Some(&wanted.key.namespace);
     Seen {
         list: job(LIST),
         fill: job(FILL),

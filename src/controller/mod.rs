@@ -2,6 +2,7 @@
 //! holder of the lease runs them.
 
 mod adapters;
+mod ask;
 mod asker;
 mod cache;
 mod context;

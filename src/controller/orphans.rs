@@ -19,7 +19,7 @@ use super::{Context, cache};
 /// When what could not be removed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// Does the chores whenever models or backend Secrets move, until the stream of moves ends.
+/// Does the chores whenever something that they are about moves, until the stream of moves ends.
 pub(super) async fn run(cx: Arc<Context>, followed: Followed, moves: impl Stream<Item = ()> + Send) {
     let mut moves = std::pin::pin!(moves);
     loop {

@@ -4,6 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
+use http_body_util::BodyExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};

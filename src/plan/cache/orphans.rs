@@ -93,7 +93,7 @@ pub fn unused(
             _ if is_ours => Some(remove),
             (Some(evict), _) => has_ended(evict).then_some(remove),
             // Its claim may never have been there.
-            (None, Some(fill)) if !has_begun(fill, pods.iter().map(AsRef::as_ref)) => Some(remove),
+            (None, Some(fill)) if !has_begun(fill, pods) => Some(remove),
             (None, Some(fill)) => Some(evicting(cache, fill, image).unwrap_or(remove)),
             (None, None) => Some(remove),
         }

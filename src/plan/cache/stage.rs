@@ -85,15 +85,11 @@ pub fn stage(wanted: &Wanted<'_>, seen: &Seen, now: Timestamp) -> Stage {
         return match Listed::of_fill(fill).filter(|_| !is_lost) {
             None => Stage::Anew(vec![FILL]),
             Some(listed) if is_complete(fill) => Stage::Held(wanted.held(&listed)),
-            Some(listed) => match gave_up(fill, &of(FILL), wanted, now) {
-                Some(Ok((trouble, left))) => Stage::Failed(trouble, left),
-                Some(Err(())) => Stage::Anew(vec![FILL]),
-                None => {
-                    let pod = latest(of(FILL));
-                    let address = pod.and_then(address);
-                    Stage::Filling(listed, address, pod.and_then(|pod| trouble(pod, wanted)))
-                }
-            },
+            Some(listed) => {
+                let pod = latest(of(FILL));
+                let trouble = pod.and_then(|pod| trouble(pod, wanted));
+                gave_up(fill, FILL, trouble.as_ref(), now).unwrap_or_else(|| Stage::Filling(listed, pod.and_then(address), trouble))
+            }
         };
     }
     let Some(list) = &seen.list else { return Stage::List };
@@ -105,11 +101,8 @@ pub fn stage(wanted: &Wanted<'_>, seen: &Seen, now: Timestamp) -> Stage {
             (None, false) => Stage::Anew(vec![LIST]),
         };
     }
-    match gave_up(list, &of(LIST), wanted, now) {
-        Some(Ok((trouble, left))) => Stage::Failed(trouble, left),
-        Some(Err(())) => Stage::Anew(vec![LIST]),
-        None => Stage::Listing(latest(of(LIST)).and_then(|pod| trouble(pod, wanted))),
-    }
+    let trouble = latest(of(LIST)).and_then(|pod| trouble(pod, wanted));
+    gave_up(list, LIST, trouble.as_ref(), now).unwrap_or(Stage::Listing(trouble))
 }
 
 /// Where a person mends the pods of a cache.
@@ -148,22 +141,20 @@ fn address(pod: &Pod) -> Option<String> {
     status.pod_ip.clone()
 }
 
-/// Why a Job gave up, and how long until it is made again; `Err` when that is now.
-fn gave_up(job: &Job, pods: &[&Pod], wanted: &Wanted<'_>, now: Timestamp) -> Option<Result<(Trouble, Duration), ()>> {
+/// What follows when a Job gave up: its pod's trouble is told, and after a while it is made again.
+fn gave_up(job: &Job, step: &'static str, trouble: Option<&Trouble>, now: Timestamp) -> Option<Stage> {
     let failed = condition(job, "Failed")?;
-    let Some(left) = ANEW.checked_sub(passed(job, "Failed", now)).filter(|left| !left.is_zero()) else {
-        return Some(Err(()));
-    };
-    let of_pod = latest(pods.to_vec()).and_then(|pod| trouble(pod, wanted));
+    let left = ANEW.saturating_sub(passed(job, "Failed", now));
+    if left.is_zero() {
+        return Some(Stage::Anew(vec![step]));
+    }
     let why = failed.message.as_deref().unwrap_or("no reason given");
-    Some(Ok((
-        of_pod.unwrap_or_else(|| Trouble {
-            reason: "FetchFailed",
-            message: format!("the Job {} gave up: {why}; it is made again", job.name_any()),
-            stalled: false,
-        }),
-        left,
-    )))
+    let unsaid = || Trouble {
+        reason: "FetchFailed",
+        message: format!("the Job {} gave up: {why}; it is made again", job.name_any()),
+        stalled: false,
+    };
+    Some(Stage::Failed(trouble.cloned().unwrap_or_else(unsaid), left))
 }
 
 /// The last words of a fetch that only planned.
@@ -186,14 +177,14 @@ fn ended(pod: &Pod) -> Option<&ContainerStateTerminated> {
 }
 
 /// Whether a Job that fetches may have written something.
-pub(super) fn has_begun<'a>(job: &Job, mut pods: impl Iterator<Item = &'a Pod>) -> bool {
+pub(super) fn has_begun(job: &Job, pods: &[Arc<Pod>]) -> bool {
     let waits = |pod: &Pod| pod.status.as_ref().is_none_or(|status| status.phase.as_deref() == Some("Pending"));
     let name = job.name_any();
-    let is_its = |pod: &&Pod| pod.namespace() == job.namespace() && pod.labels().get(JOB_LABEL) == Some(&name);
+    let is_its = |pod: &&Arc<Pod>| pod.namespace() == job.namespace() && pod.labels().get(JOB_LABEL) == Some(&name);
     let counted = job.status.as_ref().map_or(0, |status| {
         [status.failed, status.ready, status.succeeded].into_iter().flatten().sum::<i32>()
     });
-    counted > 0 || has_ended(job) || pods.by_ref().filter(is_its).any(|pod| !waits(pod))
+    counted > 0 || has_ended(job) || pods.iter().filter(is_its).any(|pod| !waits(pod))
 }
 
 /// Whether a Job is over, one way or the other.
