@@ -189,6 +189,8 @@ async fn a_model_over_several_pods_is_made_and_kept_in_groups() -> Result<()> {
     .await?;
     let asker = Asker::new(&installed, &ns, &name).await?;
     asker.is_served().await?;
+    // The gateway may know sooner than the policy says.
+    ns.told("rpol/assistant", "Ready", "Routing", TOLD).await?;
 
     let mut log = local.audit()?;
     tokio::time::sleep(Duration::from_secs(5)).await;
