@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::events::Events;
 use super::upstream::Upstream;
 use crate::plan::routing::Timeouts;
-use crate::protocol::openai::Spliced;
+use crate::protocol::Spliced;
 use crate::protocol::root_cause;
 
 /// A plain answer up to this size is shown only when it is whole, so that one that breaks off can still be asked of another model.

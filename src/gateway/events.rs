@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::protocol::openai::{self, Piece, Usage};
+use crate::protocol::Piece;
+use crate::protocol::openai::{self, Usage};
 use crate::protocol::sse::{EVENT_LIMIT, Splitter};
 
 /// What has been seen of a streamed answer.
@@ -33,7 +34,7 @@ impl Seen {
         self.usage = usage.or(self.usage);
         match piece {
             Piece::Done => (self.done, self.content) = (true, true),
-            Piece::Content => self.content = true,
+            Piece::Content | Piece::Usage => self.content = true,
             // After the end nothing can go wrong any more.
             Piece::Failed => self.failed |= !self.done,
             Piece::Opening => {}

@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 
 use super::headers;
-use crate::protocol::openai::{ErrorBody, Unreadable};
+use crate::protocol::chat::Unreadable;
+use crate::protocol::openai::ErrorBody;
 
 /// Why a request gets no answer of a model.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     code: &'static str,
     message: String,
-    param: Option<&'static str>,
+    param: Option<String>,
     retry_after: Option<HeaderValue>,
     attempts: usize,
 }
@@ -30,9 +31,9 @@ impl Refusal {
         }
     }
 
-    pub(super) fn about(self, param: &'static str) -> Self {
+    pub(super) fn about(self, param: &str) -> Self {
         Self {
-            param: Some(param),
+            param: Some(param.to_owned()),
             ..self
         }
     }
@@ -92,7 +93,7 @@ impl Refusal {
         ErrorBody {
             message: &self.message,
             kind: self.kind(),
-            param: self.param,
+            param: self.param.as_deref(),
             code: self.code,
         }
     }

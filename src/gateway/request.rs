@@ -17,7 +17,7 @@ use super::refusal::{Refusal, shown};
 use super::relay::{Relay, Whose};
 use super::upstream::Place;
 use crate::plan::routing::{Backend, Client, Route, Rule};
-use crate::protocol::openai::{self, Peek};
+use crate::protocol::{Peek, openai, peek};
 
 /// Attempts for one request at most, however many endpoints there are.
 const ATTEMPTS: usize = 10;
@@ -44,7 +44,7 @@ async fn answer(gateway: &Gateway, request: Request, tally: &mut Tally) -> Resul
     let (head, body) = request.into_parts();
     let client = gateway.identities.of(&head.headers, &gateway.feed.api_keys()).await?;
     let body = gateway.bodies.read(&head.headers, body).await?;
-    let asked = openai::peek(&body.bytes).map_err(Refusal::unreadable)?;
+    let asked = peek(&body.bytes).map_err(Refusal::unreadable)?;
 
     let table = gateway.feed.routes().ok_or_else(Refusal::not_ready)?;
     let route = table.find(&asked.model).ok_or_else(|| unknown(&asked.model))?;
@@ -162,7 +162,7 @@ impl Trial<'_> {
         let attempt = Attempt {
             url,
             headers: headers::to_model(self.headers, credential),
-            body: openai::splice(self.body, &self.asked.model_span, &model.upstream_model),
+            body: self.asked.put(self.body, &model.upstream_model, false),
             is_streamed: self.asked.stream,
             may_be_lacking: model.may_be_lacking,
             timeouts: &self.route.timeouts,

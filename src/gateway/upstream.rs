@@ -14,7 +14,7 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::{self, Connector};
-use crate::protocol::openai::Spliced;
+use crate::protocol::Spliced;
 use crate::tls::BadCertificates;
 
 /// Engines close idle connections after 5 s (vLLM's and llama.cpp's default); a request sent at that moment would be lost.

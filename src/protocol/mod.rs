@@ -3,9 +3,19 @@
 use std::error::Error;
 use std::iter;
 
+pub mod chat;
+pub mod error;
 pub mod openai;
+mod peek;
 pub mod sse;
+pub mod usage;
 pub mod vllm;
+mod watch;
+mod wire;
+
+pub use peek::{Peek, Spliced, peek};
+pub use watch::{Piece, Watch};
+pub use wire::{Dialect, Operation};
 
 /// The innermost error of a request that failed, which is the one that says something.
 #[must_use]

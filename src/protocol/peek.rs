@@ -1,0 +1,208 @@
+//! What a gateway must know of a request, whatever it asks for, and how it is passed on: every byte but the model's name, and the option
+//! that asks for a report of tokens, stays as it came.
+
+use std::io::IoSlice;
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::chat::Unreadable;
+
+/// What a gateway must know of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peek {
+    /// The model the client asks for.
+    pub model: String,
+    /// Whether the answer is to come as it is made.
+    pub stream: bool,
+    /// Whether a stream is to end with a report of tokens (OpenAI's `stream_options.include_usage`).
+    pub usage_asked: bool,
+    /// Where the body has the model's name, quotes included.
+    model_at: Range<usize>,
+    /// What makes the other side report tokens: a place in the body, and the text to put there.
+    asking: Edit,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Edit {
+    at: Range<usize>,
+    text: &'static str,
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default, deserialize_with = "given")]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    stream: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    stream_options: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct StreamOptions<'a> {
+    #[serde(borrow, default, deserialize_with = "given")]
+    include_usage: Option<&'a RawValue>,
+}
+
+/// Also a null that is written has a place in the body.
+fn given<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// Reads the top-level `model`, `stream` and `stream_options`, and checks that the whole body is one JSON object. Nothing else is interpreted.
+///
+/// # Errors
+/// When the body is not such an object, names a field twice, has no model, or one of the fields has another type.
+pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
+    let start = body.len() - body.trim_ascii_start().len();
+    if body.get(start).is_some_and(|first| *first != b'{') {
+        return Err(Unreadable::new(None, "the body is not a request: it must be one JSON object"));
+    }
+    let fields: Fields<'_> = serde_json::from_slice(body).map_err(|e| {
+        let message = e.to_string();
+        let field = ["model", "stream", "stream_options"]
+            .into_iter()
+            .find(|f| message.starts_with(&format!("duplicate field `{f}`")));
+        Unreadable::new(field, format!("the body is not a request in JSON: {message}"))
+    })?;
+    let raw = fields
+        .model
+        .ok_or_else(|| Unreadable::new(Some("model"), "model is required: name the model to ask"))?;
+    let model: String = serde_json::from_str(raw.get()).map_err(|_| Unreadable::new(Some("model"), "model must be a string"))?;
+    let stream = match fields.stream.map(RawValue::get) {
+        None | Some("false" | "null") => false,
+        Some("true") => true,
+        Some(_) => return Err(Unreadable::new(Some("stream"), "stream must be true or false")),
+    };
+    let (usage_asked, asking) = reporting(body, start + 1, fields.stream_options)?;
+    Ok(Peek {
+        model,
+        stream,
+        usage_asked,
+        model_at: place(body, raw),
+        asking,
+    })
+}
+
+/// Whether tokens are to be reported at the end of a stream, and how the body is made to say so.
+fn reporting(body: &[u8], opened: usize, options: Option<&RawValue>) -> Result<(bool, Edit), Unreadable> {
+    let edit = |at, text| Edit { at, text };
+    let Some(options) = options.filter(|options| options.get() != "null") else {
+        return Ok((
+            false,
+            match options {
+                None => edit(opened..opened, r#""stream_options":{"include_usage":true},"#),
+                Some(null) => edit(place(body, null), r#"{"include_usage":true}"#),
+            },
+        ));
+    };
+    let wrong = |_| {
+        Unreadable::new(
+            Some("stream_options"),
+            "stream_options must be an object, include_usage in it true or false",
+        )
+    };
+    let read: StreamOptions<'_> = serde_json::from_str(options.get()).map_err(wrong)?;
+    let inside = place(body, options).start + 1;
+    match read.include_usage.map(|given| (given.get(), place(body, given))) {
+        Some(("true", at)) => Ok((true, edit(at, "true"))),
+        Some(("false" | "null", at)) => Ok((false, edit(at, "true"))),
+        Some(_) => Err(Unreadable::new(
+            Some("stream_options.include_usage"),
+            "stream_options.include_usage must be true or false",
+        )),
+        None if options.get()[1..].trim_start().starts_with('}') => Ok((false, edit(inside..inside, r#""include_usage":true"#))),
+        None => Ok((false, edit(inside..inside, r#""include_usage":true,"#))),
+    }
+}
+
+/// Where `body` has `raw`, which is a part of it: so the distance of their addresses is its place.
+fn place(body: &[u8], raw: &RawValue) -> Range<usize> {
+    let start = raw.get().as_ptr().addr() - body.as_ptr().addr();
+    start..start + raw.get().len()
+}
+
+impl Peek {
+    /// The request `body`, which this was read from, with another model's name; and, if `reported`, made to ask for a report of tokens.
+    /// Copies nothing of the body.
+    #[must_use]
+    pub fn put(&self, body: &Bytes, model: &str, reported: bool) -> Spliced {
+        let name = Bytes::from(serde_json::to_vec(model).expect("a string is always JSON"));
+        let mut edits = [(self.model_at.clone(), name), (body.len()..body.len(), Bytes::new())];
+        if reported {
+            edits[1] = (self.asking.at.clone(), Bytes::from_static(self.asking.text.as_bytes()));
+            edits.sort_by_key(|(at, _)| at.start);
+        }
+        let [(first, one), (second, other)] = edits;
+        Spliced::new([
+            body.slice(..first.start),
+            one,
+            body.slice(first.end..second.start),
+            other,
+            body.slice(second.end..),
+        ])
+    }
+}
+
+/// A body in parts, of which most are parts of another.
+#[derive(Clone, Debug)]
+pub struct Spliced {
+    parts: [Bytes; 5],
+    at: usize,
+}
+
+impl Spliced {
+    fn new(parts: [Bytes; 5]) -> Self {
+        let mut body = Self { parts, at: 0 };
+        body.skip_empty();
+        body
+    }
+
+    fn skip_empty(&mut self) {
+        while self.parts.get(self.at).is_some_and(Bytes::is_empty) {
+            self.at += 1;
+        }
+    }
+}
+
+impl From<Bytes> for Spliced {
+    fn from(whole: Bytes) -> Self {
+        Self::new([whole, Bytes::new(), Bytes::new(), Bytes::new(), Bytes::new()])
+    }
+}
+
+impl Buf for Spliced {
+    fn remaining(&self) -> usize {
+        self.parts.iter().skip(self.at).map(Bytes::len).sum()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.parts.get(self.at).map_or(&[], |part| part)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let parts = self.parts.iter().skip(self.at).filter(|part| !part.is_empty());
+        let filled = slices.iter_mut().zip(parts).map(|(slice, part)| *slice = IoSlice::new(part));
+        filled.count()
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        while let Some(part) = self.parts.get_mut(self.at) {
+            let here = count.min(part.len());
+            part.advance(here);
+            count -= here;
+            if !part.is_empty() {
+                break;
+            }
+            self.at += 1;
+        }
+        self.skip_empty();
+        assert!(count == 0, "not advanced past the end");
+    }
+}
+
+#[cfg(test)]
+mod tests;
