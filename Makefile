@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-cluster lint up down tools
+.PHONY: help demo test test-unit test-cluster bench lint up down tools
 
 # They mostly wait for the cluster, so that more of them than processors run at once.
 SIDE_BY_SIDE := 4
@@ -29,6 +29,9 @@ test-cluster: tools ## The layers on a real cluster, started when none runs
 	@mkdir -p target && : >$(SKIPPED)
 	E2E_SKIPPED=$(SKIPPED) cargo test --workspace --test '*' --no-fail-fast -- --test-threads=$(SIDE_BY_SIDE)
 	@[ ! -s $(SKIPPED) ] || { echo "$$(wc -l <$(SKIPPED)) skipped:"; cat $(SKIPPED); }
+
+bench: tools ## What the gateway costs per request, beside nginx and beside nothing; six minutes
+	cargo run --release --quiet -p e2e -- bench
 
 lint: tools ## Format and lints, as strict as they go
 	cargo fmt --all --check

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("protocol", &[]),
-    // Of `fetch` only `Location`, which is pure: a URI has one reader.
-    ("plan", &["api", "fetch"]),
+    // Of `fetch` only `Location`, and of `tls` only `authorities`, which are pure: a URI has one reader, and so has a bundle of certificates.
+    ("plan", &["api", "fetch", "tls"]),
     ("manifest", &["api", "plan"]),
     ("cluster", &["api", "plan"]),
-    ("controller", &["api", "plan", "cluster", "protocol"]),
+    ("controller", &["api", "plan", "cluster", "protocol", "tls"]),
     ("tls", &[]),
     ("gateway", &["api", "plan", "protocol", "tls"]),
     ("fetch", &["tls"]),

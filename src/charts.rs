@@ -6,11 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+use crate::api::model_deployment::Provider;
 use crate::api::{ModelDeployment, Settings};
 use crate::command::Command;
-use crate::manifest::Portfolio;
+use crate::manifest::{Portfolio, prices_from_text};
+use crate::plan::price::Book;
 use crate::plan::serving::{self, Installation};
 
 fn path(relative: &str) -> PathBuf {
@@ -144,13 +147,36 @@ fn the_operator_has_the_rights_that_it_uses_and_no_other_on_pods_and_nodes() {
 #[test]
 fn the_settings_of_the_chart_are_settings() {
     let maps = rendered("ConfigMap");
-    let settings = maps[0]["data"]["settings.yaml"].as_str().unwrap();
+    let settings = maps.iter().find_map(|map| map["data"]["settings.yaml"].as_str()).unwrap();
     let settings: Settings = serde_saphyr::from_str(settings).unwrap();
     assert!(settings.accelerator_profiles.contains_key("nvidia-gpu"));
     let values: Value = serde_saphyr::from_str(&text("deploy/examples/values.yaml")).unwrap();
     let installed: Settings = serde_json::from_value(values["settings"].clone()).unwrap();
     let offline: Settings = serde_saphyr::from_str(&text("deploy/examples/settings.yaml")).unwrap();
     assert_eq!(offline, installed, "deploy/examples/settings.yaml says what values.yaml says");
+}
+
+#[test]
+fn the_prices_of_the_chart_are_read_where_they_are_mounted() {
+    let maps = rendered("ConfigMap");
+    let prices = maps.iter().find(|map| map["metadata"]["name"] == "llm-portfolio-prices").unwrap();
+    for (name, text) in prices["data"].as_object().unwrap() {
+        assert_eq!(prices_from_text(name, text.as_str().unwrap()).findings, [], "{name}");
+    }
+    for deployment in rendered("Deployment") {
+        let pod = &deployment["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        let mounts = container["volumeMounts"].as_array().unwrap();
+        let at = mounts.iter().find(|mount| mount["name"] == "prices").unwrap()["mountPath"]
+            .as_str()
+            .unwrap();
+        let args = strings(&container["args"]);
+        let read: BTreeSet<&str> = args
+            .iter()
+            .filter_map(|arg| arg.strip_prefix("--prices=")?.strip_prefix(at))
+            .collect();
+        assert_eq!(read, BTreeSet::from(["/prices.csv", "/prices.yaml"]));
+    }
 }
 
 #[test]
@@ -249,15 +275,38 @@ fn every_value_is_explained_where_it_stands() {
 fn the_examples_are_good() {
     let accelerators: Settings = serde_saphyr::from_str(&text("deploy/examples/accelerators.settings.yaml")).unwrap();
     let mut portfolio = Portfolio::read(&[path("deploy/examples/accelerators.yaml")]);
-    portfolio.check_feasible(Some(&accelerators));
+    portfolio.check_feasible(Some(&accelerators), &Book::default(), Timestamp::UNIX_EPOCH);
     assert_eq!(portfolio.findings, [], "deploy/examples/accelerators.yaml");
-    for example in ["deploy/examples/demo.yaml", "deploy/examples/local.yaml"] {
+    let prices = crate::manifest::prices(&[path("deploy/examples/prices.yaml")]);
+    assert_eq!((prices.findings, prices.book.entries()), (vec![], 6), "deploy/examples/prices.yaml");
+    for example in ["demo.yaml", "local.yaml", "providers.yaml"].map(|name| format!("deploy/examples/{name}")) {
         let values: Value = serde_saphyr::from_str(&text("deploy/examples/values.yaml")).unwrap();
         let mut settings: Settings = serde_json::from_value(values["settings"].clone()).unwrap();
         settings.accelerator_profiles.insert("cpu".to_owned(), Default::default());
         settings.allow_anonymous = example.contains("local");
-        let mut portfolio = Portfolio::read(&[path(example)]);
-        portfolio.check_feasible(Some(&settings));
+        let mut portfolio = Portfolio::read(&[path(&example)]);
+        portfolio.check_feasible(Some(&settings), &Book::default(), Timestamp::UNIX_EPOCH);
         assert_eq!(portfolio.findings, [], "{example}");
     }
+}
+
+#[test]
+fn there_is_an_example_of_each_provider() {
+    let known = |name: &str| serde_json::from_value::<Provider>(name.into()).is_ok();
+    let crds = text("crds/llmportfolio.dev.yaml");
+    let named: BTreeSet<String> = Portfolio::read(&[path("deploy/examples/providers.yaml")])
+        .models
+        .iter()
+        .filter_map(|written| Some(written.object.spec.api.as_ref()?.provider.to_string()))
+        .collect();
+    assert_eq!(named.len(), 8);
+    assert!(
+        named.iter().all(|name| known(name) && crds.contains(&format!("- {name}\n"))),
+        "{named:?}"
+    );
+    let readme = text("README.md");
+    assert!(
+        named.iter().all(|name| readme.contains(&format!("| `{name}` |"))),
+        "README.md has a line for each"
+    );
 }

@@ -1,4 +1,4 @@
-//! Whom to trust when we connect to others over TLS: one answer for the gateway and for fetching weights.
+//! Whom to trust when we connect to others over TLS: one answer for the gateway, for asking providers and for fetching weights.
 
 use std::path::{Path, PathBuf};
 
@@ -28,22 +28,42 @@ pub fn trusting(ca_file: Option<&Path>) -> Result<ClientConfig, BadCertificates>
             builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
         }));
     };
-    let roots = || -> Result<RootCertStore, Box<dyn std::error::Error + Send + Sync>> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(path)? {
-            // A bundle of a system may hold some that this library does not take, as it does where the system's own are read.
-            roots.add_parsable_certificates([certificate?]);
-        }
-        if roots.is_empty() {
-            return Err("it holds no certificate".into());
-        }
-        Ok(roots)
-    };
+    let roots = || -> Result<RootCertStore, Box<dyn std::error::Error + Send + Sync>> { Ok(authorities(&std::fs::read(path)?)?) };
     let roots = roots().map_err(|source| BadCertificates {
         path: path.to_owned(),
         source,
     })?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(trusting_only(roots))
+}
+
+/// A text that holds no certificate of an authority. Says nothing of what it holds.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCertificates {
+    /// A section begins and does not end, or is no base64.
+    #[error("it is no PEM")]
+    NotPem,
+    /// There is none that can be used.
+    #[error("it holds no certificate")]
+    None,
+}
+
+/// The authorities in a bundle in PEM. What else is in it (keys, certificates that this library does not take, as bundles of systems hold
+/// some) is left out.
+///
+/// # Errors
+/// When it is no PEM, or nothing is left.
+pub fn authorities(pem: &[u8]) -> Result<RootCertStore, NoCertificates> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        roots.add_parsable_certificates([certificate.map_err(|_| NoCertificates::NotPem)?]);
+    }
+    if roots.is_empty() { Err(NoCertificates::None) } else { Ok(roots) }
+}
+
+/// Trusts these authorities and no others.
+#[must_use]
+pub fn trusting_only(roots: RootCertStore) -> ClientConfig {
+    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
 }
 
 #[cfg(test)]

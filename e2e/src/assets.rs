@@ -12,7 +12,9 @@ pub mod engine;
 pub mod helm;
 pub mod kubernetes;
 pub mod lws;
+pub mod nginx;
 pub mod packages;
+pub mod sdks;
 
 /// How many versions of one asset are kept: the current one and those of another branch or two.
 const KEPT: usize = 3;

@@ -8,11 +8,13 @@
 //! - [`fake_nodes::FakeNodes`] makes pods Ready on nodes that do not exist.
 //! - [`lws::Controller`] is the real controller of LeaderWorkerSets, and [`stand_in`] an engine over several pods.
 //! - [`portfolio::Portfolio::install`] installs the product as users do.
+//! - [`bench::run`] measures the gateway beside nginx; it needs no cluster.
 //! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
 
 pub mod asker;
 pub mod assets;
 pub mod audit;
+pub mod bench;
 pub mod cluster;
 pub mod command;
 pub mod demo;
@@ -24,6 +26,7 @@ pub mod hub;
 pub mod image;
 pub mod images;
 pub mod kubectl;
+pub mod local;
 pub mod lws;
 pub mod namespace;
 pub mod policies;

@@ -12,7 +12,7 @@ use e2e::cluster::{self, Shape, State};
 use e2e::http_client::HttpClient;
 use e2e::hub::{Hub, Repository};
 use e2e::provider::{Options, Provider};
-use e2e::{assets, demo, images, policies, scale, stand_in, vllm};
+use e2e::{assets, bench, demo, images, policies, scale, stand_in, vllm};
 
 /// A real Kubernetes on this machine: one process tree, no registry, nothing leaves it.
 #[derive(Parser)]
@@ -47,6 +47,15 @@ enum Command {
         /// Which build to measure
         #[arg(long, value_enum, default_value = "release")]
         profile: images::Profile,
+    },
+    /// What the gateway costs per request, beside nginx and beside nothing; needs no cluster
+    Bench(bench::Options),
+    /// Answer as a model that takes no time; what `bench` measures in front of
+    #[command(hide = true)]
+    BenchMock {
+        /// Address and port
+        #[arg(long)]
+        listen: SocketAddr,
     },
     /// End it and remove every trace
     Down,
@@ -151,6 +160,8 @@ async fn main() -> Result<()> {
         }
         Command::Demo { profile } => demo::run(profile).await?,
         Command::Scale { count, profile } => scale::run(count, profile).await?,
+        Command::Bench(options) => print!("{}", bench::run(&options).await?),
+        Command::BenchMock { listen } => tokio::task::spawn_blocking(move || bench::mock(listen)).await??,
         Command::Down => {
             cluster::down().await?;
             eprintln!("no cluster of ours is left");

@@ -17,7 +17,7 @@ pub enum Kind {
     Stalled,
     /// The specification is valid and unambiguous.
     Accepted,
-    /// The credentials Secret exists, has its key, and the provider accepts it.
+    /// What the model names exists and can be used (credentials in a Secret, certificates in a ConfigMap), and the provider accepts it.
     CredentialsResolved,
     /// The weights are in the cache that the specification asks for.
     ModelCached,

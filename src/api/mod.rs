@@ -14,6 +14,8 @@ pub mod model_deployment;
 pub mod money;
 pub mod parallelism;
 pub mod placement;
+pub mod price;
+mod provider;
 mod resources;
 pub mod routing_policy;
 pub mod settings;

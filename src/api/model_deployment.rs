@@ -14,8 +14,10 @@ use super::cache::Cache;
 pub use super::custom::{Adapter, AdapterStatus, Cost, Custom, Lacking};
 use super::parallelism::{self, Parallelism};
 use super::placement::{self, Claim, Rollout, Spread};
+use super::price::Price;
+pub use super::provider::{ApiSource, CaBundle, Capabilities, Credentials, Provider};
+use super::resources;
 use super::routing_policy::DURATION;
-use super::{money::Usd, resources};
 
 /// One language model: either behind a provider's API (`api`) or served on our own machines (`selfHosted`). Exactly one of the two is set.
 /// Example: `api: {provider: OpenAI, model: gpt-5-mini, credentials: {secretRef: {name: openai, key: api-key}}}`.
@@ -44,6 +46,7 @@ use super::{money::Usd, resources};
     printcolumn(name = "Replicas", type_ = "string", json_path = ".status.readiness"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "$/h", type_ = "string", priority = 1, json_path = ".status.cost.perHourUSD"),
+    printcolumn(name = "Price", type_ = "string", priority = 1, json_path = ".status.price"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].message"#),
     validation = ("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
         "metadata.name must be at most 52 characters, begin with a letter and hold only a-z, 0-9 and '-', so that its Service can be named after it"),
@@ -66,8 +69,14 @@ pub struct ModelDeploymentSpec {
     /// The model runs in pods that the operator makes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_hosted: Option<SelfHosted>,
-    /// What a token costs; used for the cost of evaluations and its cap, `spec.limits.maxCostUSD` of an EvalJob. Without it costs are unknown,
-    /// never zero.
+    /// What the model can do, so that requests which need more are answered by another, or refused with the reason, instead of being sent to
+    /// it. `/v1/models` shows it. Default: nothing is known, and nothing is kept from it.
+    /// Example: `{contextTokens: 400000, tools: true, images: true, jsonSchema: true, embeddings: false}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
+    /// What a token costs: for the cost of requests, and for that of evaluations and its cap, `spec.limits.maxCostUSD` of an EvalJob. It wins
+    /// as a whole over the price book: nothing is taken from there for what it does not say. Default: the installer's price book, for a
+    /// model behind an API; without either costs are unknown, never zero. Example: `{inputPer1M: "1.25", outputPer1M: "10", cacheReadPer1M: "0.125"}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
 }
@@ -110,59 +119,6 @@ impl fmt::Display for Class {
             Self::Custom => "Custom",
         })
     }
-}
-
-/// A model behind a provider's API.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.provider != 'OpenAICompatible' || has(self.endpoint)")
-    .message("endpoint is required for the provider OpenAICompatible: set it to the base URL, such as https://llm.example.com/v1").field_path(".endpoint"))]
-#[x_kube(validation = Rule::new("self.provider == 'OpenAICompatible' || has(self.credentials)")
-    .message("credentials are required for this provider: name the Secret and its key").field_path(".credentials"))]
-pub struct ApiSource {
-    /// Whose API it is, which decides the default endpoint and how the key is checked. Requests are OpenAI's chat completions with the key
-    /// as bearer token, whoever it is: Anthropic serves these too.
-    pub provider: Provider,
-    /// What the provider calls the model, such as `gpt-5-mini`.
-    #[schemars(length(min = 1, max = 256))]
-    pub model: String,
-    /// The base URL, without the operation: `https://llm.example.com/v1`. Default: the provider's own. Required for OpenAICompatible.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = ("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''", "endpoint must be a URL that starts with http:// or https:// and a host"))]
-    pub endpoint: Option<String>,
-    /// Where the provider processes the data, such as `eu`. Shown in the status.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
-    pub region: Option<String>,
-    /// The key for the provider. Checked with the provider; the gateway gets its own copy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credentials: Option<Credentials>,
-}
-
-/// Whose API a model is behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Provider {
-    /// OpenAI, at https://api.openai.com/v1.
-    OpenAI,
-    /// Anthropic, at https://api.anthropic.com/v1.
-    Anthropic,
-    /// Any server that speaks OpenAI's chat completions at `endpoint`.
-    OpenAICompatible,
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-/// Where a key is kept.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Credentials {
-    /// The Secret and the key in it, in the ModelDeployment's namespace.
-    pub secret_ref: KeyRef,
 }
 
 /// One key of a Secret or ConfigMap in the same namespace.
@@ -380,18 +336,6 @@ pub struct Accelerator {
     pub claim: Option<Claim>,
 }
 
-/// Prices per million tokens, in US dollars.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Price {
-    /// What a million prompt tokens cost, such as `"1.25"`.
-    #[serde(rename = "inputPer1M")]
-    pub input_per_1m: Usd,
-    /// What a million answer tokens cost, such as `"10"`.
-    #[serde(rename = "outputPer1M")]
-    pub output_per_1m: Usd,
-}
-
 /// What the operator observed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -426,6 +370,10 @@ pub struct ModelDeploymentStatus {
     /// What it costs to run, and what its development costs, where the spec and the settings say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+    /// What its tokens cost, prompt/answer in US dollars, and who says so: `1.25/10 per 1M (price book, from 2026-08-01)`. Where nobody
+    /// does, what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<String>,
     /// Pods of the present spec, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::model_deployment::Tier;
@@ -64,6 +65,38 @@ pub struct RoutingPolicySpec {
     /// How long each step of a request may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
+    /// How often a model is asked again before the next one is. Default: once, in up to 20 percent of the requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// The largest request, as a Kubernetes quantity; a larger one is refused with 413. Default: 32Mi. Limit: from 1Ki to 256Mi.
+    /// Example: `64Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "body_bytes")]
+    #[x_kube(validation = ("quantity(string(self)).compareTo(quantity('1Ki')) >= 0 && quantity(string(self)).compareTo(quantity('256Mi')) <= 0",
+        "must be from 1Ki to 256Mi, such as 32Mi"))]
+    pub max_body_bytes: Option<Quantity>,
+}
+
+/// A quantity of bytes, as a string or an integer.
+fn body_bytes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"x-kubernetes-int-or-string": true, "pattern": r"^[0-9]{1,12}([KMG]i?)?$", "maxLength": 16})
+}
+
+/// How often a model is asked again. Only what failed before the first content of an answer is repeated; and a move to the next model is no
+/// repetition.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retries {
+    /// How often at most for one request, at another endpoint of the model if it has one. An endpoint that cannot be reached is passed over
+    /// without counting. Default: 1. Limit: 5. 0: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 5))]
+    pub attempts: Option<u32>,
+    /// How many repetitions there may be for 100 requests, so that they cannot multiply a failure; some ten more are always in reserve, of which
+    /// one comes back each second. Default: 20. Limit: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub budget_percent: Option<u32>,
 }
 
 /// A kind of client; exactly one member is set.

@@ -14,6 +14,11 @@ fn model(name: &str, spec: &str) -> Result<(), ValidationErrors> {
     serde_saphyr::from_str::<ModelDeployment>(&yaml).unwrap().validate_cel()
 }
 
+fn tiers(tiers: &str) -> Result<(), ValidationErrors> {
+    let price = format!("{{inputPer1M: '1', outputPer1M: '2', tiers: [{tiers}]}}");
+    model("m", &format!("{{api: {{provider: OpenAI, model: x, {TOKEN}}}, price: {price}}}"))
+}
+
 fn policy(rest: &str) -> Result<(), ValidationErrors> {
     let yaml = format!("{{apiVersion: x, kind: RoutingPolicy, metadata: {{name: p}}, spec: {{model: m, {rest}}}}}");
     serde_saphyr::from_str::<RoutingPolicy>(&yaml).unwrap().validate_cel()
@@ -38,12 +43,48 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             model("m", "{api: {provider: OpenAICompatible, model: x, endpoint: \"http://h:1/v1\"}}"),
         ),
         (
+            "Azure's resource",
+            model("m", &format!("{{api: {{provider: AzureOpenAI, model: x, endpoint: 'https://n.openai.azure.com', {TOKEN}}}}}")),
+        ),
+        (
+            "Vertex AI, and what the model can do",
+            model(
+                "m",
+                &format!(
+                    "{{api: {{provider: VertexAI, model: x, region: europe-west4, project: p-1, {TOKEN}}}, capabilities: {{contextTokens: 1048576, maxOutputTokens: 8192,
+                      tools: true, images: false, jsonSchema: true, embeddings: false}}}}"
+                ),
+            ),
+        ),
+        (
+            "Bedrock",
+            model("m", &format!("{{api: {{provider: Bedrock, model: x, region: eu-central-1, {TOKEN}}}}}")),
+        ),
+        (
+            "Gemini and a region that is only shown",
+            model("m", &format!("{{api: {{provider: Gemini, model: x, region: 'EU, mostly', {TOKEN}}}}}")),
+        ),
+        ("Mistral", model("m", &format!("{{api: {{provider: Mistral, model: x, {TOKEN}}}}}"))),
+        (
+            "authorities of one's own",
+            model("m", "{api: {provider: OpenAICompatible, model: x, endpoint: 'https://h/v1', caBundle: {configMapRef: {name: c, key: k}}}}"),
+        ),
+        (
             "a model in the engine's image",
             model("m", "{selfHosted: {engine: {kind: LlamaCpp}}}"),
         ),
         (
             "an engine of one's own",
             model("m", "{selfHosted: {engine: {kind: Custom, image: i, port: 8080}}}"),
+        ),
+        (
+            "every rate and two tiers",
+            model(
+                "m",
+                &format!("{{api: {{provider: OpenAI, model: x, {TOKEN}}}, price: {{inputPer1M: '1', outputPer1M: '2', cacheReadPer1M: '0.1', cacheWritePer1M: '1',
+                  cacheWrite1hPer1M: '1', reasoningPer1M: '2', audioInputPer1M: '3', audioOutputPer1M: '4', tiers: [
+                  {{aboveInputTokens: 200000, inputPer1M: '2', outputPer1M: '3', cacheReadPer1M: '0.2'}}, {{aboveInputTokens: 272000, inputPer1M: '3', outputPer1M: '4'}}]}}}}"),
+            ),
         ),
         (
             "an environment",
@@ -121,6 +162,10 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             "all timeouts",
             policy("rules: [{targets: [{model: a}]}], timeouts: {connect: 1s, firstToken: 20s, idle: 500ms, total: 1h30m}"),
         ),
+        (
+            "retries and a limit of the body",
+            policy("rules: [{targets: [{model: a}]}], retries: {attempts: 0, budgetPercent: 100}, maxBodyBytes: 64Mi"),
+        ),
         ("an exact scorer", evaluation("e", "{exact: {}}", passes)),
         ("a regex scorer", evaluation("e", "{regex: {pattern: x}}", passes)),
         (
@@ -138,6 +183,16 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
     let url = "endpoint must be a URL that starts with http:// or https:// and a host";
     vec![
         (model("m", "{}"), "spec", "spec.api and spec.selfHosted are both absent"),
+        (
+            tiers("{aboveInputTokens: 5, inputPer1M: '1', outputPer1M: '1'}, {aboveInputTokens: 4, inputPer1M: '1', outputPer1M: '1'}"),
+            "spec.price.tiers",
+            "each tier must begin above the one before it",
+        ),
+        (
+            tiers("{aboveInputTokens: 5, inputPer1M: '1', outputPer1M: '1'}, {aboveInputTokens: 5, inputPer1M: '2', outputPer1M: '1'}"),
+            "spec.price.tiers",
+            "each tier must begin above the one before it",
+        ),
         (
             model(
                 "m",
@@ -234,6 +289,52 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             model("m", "{api: {provider: OpenAICompatible, model: x}}"),
             "spec.api.endpoint",
             "endpoint is required for the provider OpenAICompatible",
+        ),
+        (
+            model("m", &format!("{{api: {{provider: AzureOpenAI, model: x, {TOKEN}}}}}")),
+            "spec.api.endpoint",
+            "endpoint is required for the provider AzureOpenAI: set it to the resource's URL",
+        ),
+        (
+            model("m", &format!("{{api: {{provider: Bedrock, model: x, {TOKEN}}}}}")),
+            "spec.api.region",
+            "region is required for the providers VertexAI and Bedrock",
+        ),
+        (
+            model("m", &format!("{{api: {{provider: VertexAI, model: x, project: p, {TOKEN}}}}}")),
+            "spec.api.region",
+            "region is required for the providers VertexAI and Bedrock",
+        ),
+        (
+            model(
+                "m",
+                &format!("{{api: {{provider: Bedrock, model: x, region: 'x.example.com/', {TOKEN}}}}}"),
+            ),
+            "spec.api.region",
+            "region is a part of the address of the providers VertexAI and Bedrock",
+        ),
+        (
+            model("m", &format!("{{api: {{provider: VertexAI, model: x, region: eu, {TOKEN}}}}}")),
+            "spec.api.project",
+            "project is required for the provider VertexAI",
+        ),
+        (
+            model("m", &format!("{{api: {{provider: Gemini, model: x, project: p, {TOKEN}}}}}")),
+            "spec.api.project",
+            "project is for the provider VertexAI only: remove it",
+        ),
+        (
+            model("m", "{api: {provider: OpenAICompatible, model: x, endpoint: 'https://h/v1?key=k'}}"),
+            "spec.api.endpoint",
+            "endpoint must be an address alone",
+        ),
+        (
+            model(
+                "m",
+                "{api: {provider: OpenAICompatible, model: x, endpoint: 'http://h/v1', caBundle: {configMapRef: {name: c, key: k}}}}",
+            ),
+            "spec.api.caBundle",
+            "caBundle is for https://",
         ),
         (
             model("m", "{api: {provider: Anthropic, model: x}}"),
@@ -336,6 +437,11 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             policy(&format!("{rules}, timeouts: {{firstToken: 2m, total: 1m}}")),
             "spec.timeouts",
             "firstToken must not be above total",
+        ),
+        (
+            policy(&format!("{rules}, maxBodyBytes: 512Mi")),
+            "spec.maxBodyBytes",
+            "must be from 1Ki to 256Mi, such as 32Mi",
         ),
         (
             policy(&format!("{rules}, timeouts: {{total: 0s}}")),

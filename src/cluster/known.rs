@@ -2,6 +2,7 @@
 //! the second a reconcile that runs before its own write comes back would write again.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ const BELIEVED: Duration = Duration::from_secs(30);
 pub struct Known<K: Resource<DynamicType = ()> + Clone + 'static> {
     store: Store<K>,
     written: Mutex<HashMap<Key, (Instant, Arc<K>)>>,
+    is_broken: AtomicBool,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Known<K> {
@@ -27,7 +29,18 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Known<K> {
         Self {
             store,
             written: Mutex::default(),
+            is_broken: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the watch works, as far as its latest news says: else all this is what was known before.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        !self.is_broken.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_news(&self, is_broken: bool) {
+        self.is_broken.store(is_broken, Ordering::Relaxed);
     }
 
     /// The latest known state of one object.

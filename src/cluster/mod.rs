@@ -8,12 +8,12 @@
 )]
 
 mod apply;
+pub mod followed;
 mod gate;
 mod known;
 pub mod lease;
 mod look;
 mod optional;
-pub mod secrets;
 pub mod tokens;
 pub mod watch;
 

@@ -98,6 +98,7 @@ where
         // Objects of a (re)list, told once the store has been swapped.
         let mut listed: Vec<Arc<K>> = vec![];
         while let Some(event) = events.next().await {
+            self.known.has_news(event.is_err());
             match event {
                 Ok(event) => {
                     let is_complete = matches!(event, Event::InitDone);

@@ -34,7 +34,8 @@ impl Check {
     #[expect(clippy::print_stdout, reason = "the output is the product")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let settings = self.files.settings();
-        let mut portfolio = self.files.read(settings.as_ref().ok().and_then(Option::as_ref));
+        let prices = self.files.prices();
+        let mut portfolio = self.files.read(settings.as_ref().ok().and_then(Option::as_ref), &prices);
         portfolio.findings.extend(settings.err().map(|finding| *finding));
         match self.output {
             Output::Json => {
@@ -44,6 +45,9 @@ impl Check {
             Output::Text => {
                 portfolio.findings.iter().for_each(|finding| println!("{finding}"));
                 println!("{}", summary(&portfolio));
+                if !self.files.prices.is_empty() {
+                    println!("{} entries of price books are good", prices.book.entries());
+                }
                 if self.files.without_settings() && portfolio.profiles_named() > 0 {
                     println!("accelerator profiles were not checked: give the installer's settings with --settings FILE");
                 }

@@ -11,11 +11,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use futures::future::BoxFuture;
-use futures::stream::select_all;
+use futures::stream::{self, select_all};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
+use tokio::sync::watch;
 
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::cluster::watch::{Feed, vital};
@@ -23,12 +24,16 @@ use crate::cluster::{self, Connection, Known, tokens};
 use crate::gateway::{self, ApiKey, ApiKeys, Credentials, Drain, Gateway, Options, ReviewUnavailable, Source, TokenReview};
 use crate::plan::backend;
 use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, MODEL_LABEL};
+use crate::plan::price::Book;
 use crate::plan::routing::{self, Client, Inputs};
 
+use super::prices::{self, Followed};
 use super::start;
 
 /// Moves that come together make one route table.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// How soon it is told that the watches broke.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Flags of `portfolio gateway`.
 #[derive(Args)]
@@ -36,6 +41,9 @@ pub struct Flags {
     /// The installer's settings, a YAML file.
     #[arg(long, env = "PORTFOLIO_SETTINGS")]
     settings: Option<PathBuf>,
+    /// A price book, YAML or CSV, which is followed; may be given more than once: what an earlier one says wins.
+    #[arg(long, value_name = "FILE")]
+    prices: Vec<PathBuf>,
     /// The gateway's namespace, where credentials and API keys are.
     #[arg(long, env = "POD_NAMESPACE", default_value = "llm-portfolio")]
     namespace: String,
@@ -74,9 +82,11 @@ async fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
     let listener = tokio::net::TcpListener::bind(flags.listen)
         .await
         .with_context(|| format!("listening on {}", flags.listen))?;
+    let followed = prices::follow(flags.prices);
+    tokio::spawn(tell_prices(Arc::clone(&gateway), followed.clone()));
     vital(
         "the feed of the gateway",
-        watch(client, flags.namespace, source, settings.allow_anonymous),
+        watch(client, flags.namespace, source, settings.allow_anonymous, followed.book),
     );
     gateway::run(
         listener,
@@ -89,6 +99,21 @@ async fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
     )
     .await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Keeps the metrics of a gateway saying what its prices are.
+async fn tell_prices(gateway: Arc<Gateway>, mut followed: Followed) {
+    loop {
+        let entries = followed.book.borrow_and_update().entries();
+        let is_current = *followed.is_current.borrow_and_update();
+        gateway.tell_prices(entries, is_current);
+        let changed = async {
+            tokio::select! { one = followed.book.changed() => one, other = followed.is_current.changed() => other }
+        };
+        if changed.await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The API server's word on tokens.
@@ -118,10 +143,11 @@ struct View {
     slices: Arc<Known<EndpointSlice>>,
     backends: Arc<Known<Secret>>,
     keys: Arc<Known<Secret>>,
+    book: watch::Receiver<Arc<Book>>,
 }
 
 /// Feeds the gateway from the cluster for as long as the process lives.
-async fn watch(client: Connection, namespace: String, source: Source, allow_anonymous: bool) {
+async fn watch(client: Connection, namespace: String, source: Source, allow_anonymous: bool, book: watch::Receiver<Arc<Book>>) {
     let mut models = Feed::<ModelDeployment>::everywhere(&client, "");
     let mut policies = Feed::<RoutingPolicy>::everywhere(&client, "");
     let mut evaluations = Feed::<EvalJob>::everywhere(&client, "");
@@ -135,6 +161,7 @@ async fn watch(client: Connection, namespace: String, source: Source, allow_anon
         slices: slices.known(),
         backends: backends.known(),
         keys: keys.known(),
+        book: book.clone(),
     };
     let mut moves = select_all([
         models.subscribe().map(drop).boxed(),
@@ -143,6 +170,7 @@ async fn watch(client: Connection, namespace: String, source: Source, allow_anon
         slices.subscribe().map(drop).boxed(),
         backends.subscribe().map(drop).boxed(),
         keys.subscribe().map(drop).boxed(),
+        changes(book).boxed(),
     ]);
     tokio::join!(
         models.start(),
@@ -155,8 +183,24 @@ async fn watch(client: Connection, namespace: String, source: Source, allow_anon
     tracing::info!("the watches are complete");
     loop {
         view.publish(&source, allow_anonymous);
-        settle(&mut moves).await;
+        let mut looks = tokio::time::interval(LOOK);
+        // One future for all looks: a move that it has noticed must not be forgotten.
+        let mut settled = std::pin::pin!(settle(&mut moves));
+        loop {
+            tokio::select! {
+                () = &mut settled => break,
+                _ = looks.tick() => view.tell_whether_current(&source),
+            }
+        }
     }
+}
+
+/// When another price book is there.
+fn changes(book: watch::Receiver<Arc<Book>>) -> impl Stream<Item = ()> + Send {
+    stream::unfold(book, async |mut book| {
+        book.changed().await.ok()?;
+        Some(((), book))
+    })
 }
 
 /// Waits for a move, and for those that come with it.
@@ -167,6 +211,22 @@ async fn settle(moves: &mut (impl Stream<Item = ()> + Unpin)) {
 }
 
 impl View {
+    /// A gateway whose API server is gone goes on with what it knows, and says so.
+    fn tell_whether_current(&self, source: &Source) {
+        let is_current = self.models.is_current()
+            && self.policies.is_current()
+            && self.evaluations.is_current()
+            && self.slices.is_current()
+            && self.backends.is_current()
+            && self.keys.is_current();
+        let was_current = source.is_current.send_replace(is_current);
+        match (was_current, is_current) {
+            (true, false) => tracing::warn!("the API server does not answer: routes and credentials stay as they were"),
+            (false, true) => tracing::info!("the API server answers again: routes and credentials follow it"),
+            (true, true) | (false, false) => {}
+        }
+    }
+
     /// Credentials first: a route must not be open before its credentials are there.
     fn publish(&self, source: &Source, allow_anonymous: bool) {
         let text = |secret: &Secret, key: &str| {
@@ -174,14 +234,9 @@ impl View {
             String::from_utf8(value.0.clone()).ok()
         };
         let models = self.models.all();
-        let credentials = self.backends.all().into_iter().filter_map(|secret| {
-            Some((
-                backend::model_of(&secret)?,
-                backend::destination_of(&secret)?,
-                text(&secret, backend::CREDENTIAL)?,
-            ))
-        });
-        source.credentials.send_replace(Arc::new(Credentials::bearer(credentials)));
+        let held = self.backends.all().into_iter().filter_map(|secret| backend::held(&secret));
+        let credentials = Credentials::new(held, &source.credentials.borrow());
+        source.credentials.send_replace(Arc::new(credentials));
         let keys = self.keys.all().into_iter().filter_map(|secret| {
             let key = ApiKey {
                 name: secret.name_any(),
@@ -195,6 +250,7 @@ impl View {
             policies: &self.policies.all(),
             evaluations: &self.evaluations.all(),
             endpoints: &routing::endpoints(&self.slices.all()),
+            prices: &self.book.borrow().clone(),
             allow_anonymous,
             open_models: false,
         });

@@ -8,6 +8,7 @@ mod fetch;
 mod files;
 mod gateway;
 mod operator;
+mod prices;
 mod render;
 mod serve;
 mod start;

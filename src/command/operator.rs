@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{self, lease};
 use crate::controller;
 
-use super::start;
+use super::{prices, start};
 
 /// The lease's name, in the operator's namespace.
 const LEASE: &str = "llm-portfolio-operator";
@@ -24,6 +24,9 @@ pub struct Flags {
     /// The installer's settings, a YAML file.
     #[arg(long, env = "PORTFOLIO_SETTINGS")]
     settings: Option<PathBuf>,
+    /// A price book, YAML or CSV, which is followed; may be given more than once: what an earlier one says wins.
+    #[arg(long, value_name = "FILE")]
+    prices: Vec<PathBuf>,
     /// The namespace of the operator, where its lease is.
     #[arg(long, env = "POD_NAMESPACE", default_value = "llm-portfolio")]
     namespace: String,
@@ -66,6 +69,7 @@ async fn operate(flags: Flags) -> anyhow::Result<ExitCode> {
     }
     let setup = controller::Setup {
         settings,
+        book: prices::follow(flags.prices).book,
         gateway_namespace: flags.gateway_namespace.unwrap_or(flags.namespace),
         gateway_url: flags.gateway_url,
         image: flags.image,

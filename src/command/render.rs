@@ -14,6 +14,7 @@ use kube::Resource;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::api::model_deployment::KeyRef;
 use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::cluster;
 use crate::manifest::{Finding, Portfolio};
@@ -21,6 +22,7 @@ use crate::plan::evaluation::check;
 use crate::plan::evaluation::job::{self, Runner};
 use crate::plan::evaluation::run::Evaluation;
 use crate::plan::names::Key;
+use crate::plan::price::Book;
 use crate::plan::serving::{self, Installation, Pods, Serving};
 use crate::plan::{backend, cache, fingerprint};
 
@@ -67,7 +69,8 @@ impl Render {
 
     /// The objects, or what keeps them from being made.
     fn objects(&self, settings: &Settings) -> Result<Vec<Value>, Vec<Finding>> {
-        let portfolio = self.files.read(Some(settings));
+        let prices = self.files.prices();
+        let portfolio = self.files.read(Some(settings), &prices);
         if portfolio.errors() > 0 {
             return Err(portfolio.findings);
         }
@@ -78,7 +81,7 @@ impl Render {
         let of_evaluations = portfolio
             .evaluations
             .iter()
-            .filter_map(|job| self.next_run(&job.object, &portfolio));
+            .filter_map(|job| self.next_run(&job.object, &portfolio, &prices.book));
         Ok(of_models.chain(of_caches.into_values().flatten()).chain(of_evaluations).collect())
     }
 
@@ -123,19 +126,24 @@ impl Render {
                 always.into_iter().chain(at_times.into_iter().flatten()).collect()
             }
             (None, Some(api)) => {
-                let copy = |reference: &crate::api::model_deployment::KeyRef| {
-                    let mut secret = backend::secret(md, Vec::new(), &self.gateway_namespace);
-                    let source = format!(
-                        "(copied from Secret {}/{}, key {})",
-                        Key::of(md).namespace,
-                        reference.name,
-                        reference.key
-                    );
-                    secret.data = None;
-                    secret.string_data = Some([(backend::CREDENTIAL.to_owned(), source)].into());
-                    document::<Secret>(&secret)
+                let namespace = Key::of(md).namespace;
+                let copied = |kind: &str, from: &KeyRef| format!("(copied from {kind} {namespace}/{}, key {})", from.name, from.key);
+                let credential = api
+                    .credentials
+                    .as_ref()
+                    .map(|c| (backend::CREDENTIAL, copied("Secret", &c.secret_ref)));
+                let bundle = api.ca_bundle.as_ref();
+                let bundle = bundle.map(|b| (backend::AUTHORITIES, copied("ConfigMap", &b.config_map_ref)));
+                let values: BTreeMap<String, String> = credential
+                    .into_iter()
+                    .chain(bundle)
+                    .map(|(key, from)| (key.to_owned(), from))
+                    .collect();
+                let secret = || Secret {
+                    string_data: Some(values.clone()),
+                    ..backend::empty(md, api, &self.gateway_namespace)
                 };
-                api.credentials.iter().map(|c| copy(&c.secret_ref)).collect()
+                (!values.is_empty()).then(|| document::<Secret>(&secret())).into_iter().collect()
             }
             (None, None) => vec![],
         }
@@ -165,14 +173,14 @@ impl Render {
     }
 
     /// The Job of the next run, unless runs are suspended or a target is not in the files.
-    fn next_run(&self, evaluation: &EvalJob, portfolio: &Portfolio) -> Option<Value> {
+    fn next_run(&self, evaluation: &EvalJob, portfolio: &Portfolio, book: &Book) -> Option<Value> {
         if evaluation.spec.suspend {
             return None;
         }
         let models: Vec<Arc<ModelDeployment>> = portfolio.models.iter().map(|m| Arc::new(m.object.clone())).collect();
         let schedule = check::accept(evaluation).ok()?;
-        let targets = check::resolve(evaluation, &models, None).ok()?;
         let slot = schedule.next(self.after.unwrap_or_else(cluster::now))?;
+        let targets = check::resolve(evaluation, &models, None, book, slot).ok()?;
         let fingerprints = targets
             .iter()
             .map(|md| (Key::of(&**md).name, fingerprint::of(md, evaluation)))
@@ -185,7 +193,7 @@ impl Render {
         let targets: Vec<&ModelDeployment> = targets.iter().map(AsRef::as_ref).collect();
         Some(document(&job::job(
             evaluation,
-            &Evaluation::of(evaluation, &targets),
+            &Evaluation::of(evaluation, &targets, book, slot),
             &fingerprints,
             &runner,
             slot,
@@ -246,6 +254,24 @@ mod tests {
             "(copied from Secret demo/provider, key api-key)"
         );
         assert!(!serde_json::to_string(&objects).unwrap().contains("sk-demo"));
+    }
+
+    #[test]
+    fn a_backend_secret_is_rendered_with_where_its_values_come_from() {
+        let objects = render(&["-f", &example("providers.yaml")]).unwrap();
+        assert_eq!(objects.len(), 8);
+        let of = |model: &str| {
+            let name = format!("backend.models.{model}");
+            objects.iter().find(|object| object["metadata"]["name"] == name.as_str()).unwrap()
+        };
+        let copied = json!({ "ca.crt": "(copied from ConfigMap models/corporate-ca, key ca.crt)" });
+        assert_eq!(of("in-house")["stringData"], copied);
+        let copied = json!({ "credential": "(copied from Secret models/vertex, key key.json)" });
+        assert_eq!(of("gemini-vertex")["stringData"], copied);
+        assert_eq!(
+            of("gemini-vertex")["metadata"]["annotations"]["llmportfolio.dev/provider"],
+            "VertexAI"
+        );
     }
 
     #[test]

@@ -6,11 +6,14 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
+use tokio::sync::watch;
 
 use crate::api::condition::{self, Kind};
+use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, Settings};
 use crate::cluster::{self, Cluster};
 use crate::plan::names::Key;
+use crate::plan::price::{self, Book};
 use crate::plan::serving::Installation;
 use crate::plan::{Invalid, model};
 
@@ -30,6 +33,8 @@ pub struct Context {
     pub cluster: Cluster,
     /// What the installer decided.
     pub settings: Settings,
+    /// What models cost that do not say so themselves.
+    pub book: watch::Receiver<Arc<Book>>,
     /// The namespace of the gateway and the operator, where backend Secrets are kept.
     pub gateway_namespace: String,
     /// Whether the API server has claims for devices.
@@ -61,6 +66,21 @@ impl Context {
         cluster::now()
     }
 
+    /// What models cost now that do not say so themselves.
+    pub fn prices(&self) -> Arc<Book> {
+        self.book.borrow().clone()
+    }
+
+    /// Writes the status of a ModelDeployment, with what its tokens cost.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn report(&self, md: &ModelDeployment, status: ModelDeploymentStatus) -> Result<(), Error> {
+        let price = price::summary(md, &self.prices(), self.now());
+        let status = ModelDeploymentStatus { price, ..status };
+        Ok(self.cluster.set_status(md, status).await?)
+    }
+
     /// What plans need to know of it.
     pub fn installation(&self) -> Installation<'_> {
         Installation {
@@ -76,7 +96,7 @@ impl Context {
     /// # Errors
     /// When the status cannot be written.
     pub async fn refuse(&self, md: &ModelDeployment, invalid: &Invalid, now: Timestamp) -> Result<Action, Error> {
-        self.cluster.set_status(md, model::invalid(md, invalid, now)).await?;
+        self.report(md, model::invalid(md, invalid, now)).await?;
         Ok(Action::await_change())
     }
 }

@@ -38,15 +38,21 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
     let now = cx.now();
     let models = cx.cluster.stores.models.all();
     let runs = observe::runs(&job, &jobs(&job, &cx), &pods(&job, &cx), now);
-    let datasets = if evaluation::wants_datasets(&job, &models, &runs, now) {
+    let prices = cx.prices();
+    let seen = Seen {
+        models: &models,
+        datasets: None,
+        runs: &runs,
+        prices: &prices,
+    };
+    let datasets = if evaluation::wants_datasets(&job, seen, now) {
         Some(datasets(&job, &cx).await?)
     } else {
         None
     };
     let seen = Seen {
-        models: &models,
         datasets: datasets.as_ref(),
-        runs: &runs,
+        ..seen
     };
     let mut plan = evaluation::plan(&job, seen, &runner(&cx), now);
     if let Some(start) = &plan.start {

@@ -1,8 +1,8 @@
 //! The ModelDeployment controller.
 //!
 //! Needs: modeldeployments get, list, watch; modeldeployments/status patch; deployments, leaderworkersets, services, networkpolicies,
-//! poddisruptionbudgets, resourceclaimtemplates get, list, watch, create, patch, delete; pods, endpointslices list, watch; nodes list; secrets
-//! get (named) and, in the gateway's namespace, create, patch, delete; events create, patch.
+//! poddisruptionbudgets, resourceclaimtemplates get, list, watch, create, patch, delete; pods, endpointslices list, watch; nodes list; secrets,
+//! configmaps get (named) and, in the gateway's namespace, secrets create, patch, delete; events create, patch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::api::ModelDeployment;
 use crate::api::condition::{Claim, Kind};
 use crate::api::model_deployment::{ApiSource, ModelDeploymentStatus, SelfHosted};
 use crate::cluster::{self, Owned};
-use crate::plan::backend::{self, Answer, Credential};
+use crate::plan::backend::{self, Answer, Materials};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{self, Key};
 use crate::plan::serving::{self, Decision, Devices, Inquiry, Observed, Pods, Rollout, Serving, Takes, Workload, adapters};
@@ -113,12 +113,10 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
     };
     prune_claims(md, claim.as_ref(), &pods, cx).await?;
     let Some((waiting, later)) = waiting else {
-        cx.cluster.set_status(md, status).await?;
+        cx.report(md, status).await?;
         return Ok(again.map_or_else(resync, Action::requeue));
     };
-    cx.cluster
-        .set_status(md, plan::cache::status(md, own, &waiting, status, now))
-        .await?;
+    cx.report(md, plan::cache::status(md, own, &waiting, status, now)).await?;
     Ok(later)
 }
 
@@ -258,44 +256,41 @@ async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Act
         Some(credentials) => cx.cluster.secret(&Key::new(&key.namespace, &credentials.secret_ref.name)).await?,
         None => None,
     };
-    let credential = backend::credential(api, &key.namespace, secret.as_ref());
+    let map = match &api.ca_bundle {
+        Some(bundle) => {
+            cx.cluster
+                .config_map(&Key::new(&key.namespace, &bundle.config_map_ref.name))
+                .await?
+        }
+        None => None,
+    };
+    let materials = Materials::of(api, &key.namespace, secret.as_ref(), map.as_ref());
     if md.status.as_ref().and_then(|s| s.observed_generation) != md.metadata.generation {
         // Asking takes time: say at once that this generation has been seen.
-        cx.cluster
-            .set_status(md, backend::status(md, api, &credential, None, cx.now()))
-            .await?;
+        cx.report(md, backend::status(md, api, &materials, None, cx.now())).await?;
     }
     let md = &*cx.cluster.stores.models.latest(&Arc::new(md.clone()));
 
-    let backend_secret = Key::new(&cx.gateway_namespace, names::backend_secret(&key));
-    let answer = match &credential {
-        Credential::Unusable(_) => {
-            cx.cluster.prune::<Secret>(&backend_secret).await?;
-            let now = cx.now();
-            cx.cluster.set_status(md, backend::status(md, api, &credential, None, now)).await?;
-            return Ok(Action::requeue(ASK_AGAIN));
-        }
-        Credential::NotNeeded => {
-            cx.cluster.prune::<Secret>(&backend_secret).await?;
-            cx.prober.ask(api, "").await
-        }
-        Credential::Found(value) => {
-            cx.cluster.apply(&backend::secret(md, value.clone(), &cx.gateway_namespace)).await?;
-            cx.prober.ask(api, &String::from_utf8_lossy(value)).await
-        }
-    };
+    let copy = backend::secret(md, api, &materials, &cx.gateway_namespace);
+    let copy_key = Key::new(&cx.gateway_namespace, names::backend_secret(&key));
+    cx.cluster.apply_or_prune::<Secret>(copy.as_ref(), &copy_key).await?;
+    if materials.are_unusable() {
+        let status = backend::status(md, api, &materials, None, cx.now());
+        cx.report(md, status).await?;
+        return Ok(Action::requeue(ASK_AGAIN));
+    }
     // Too many are being asked: others must not wait for that.
-    let Some(answer) = answer else {
+    let Some(answer) = cx.prober.ask(api, &materials, cx.now()).await else {
         return Ok(Action::requeue(BUSY.mul_f64(1.0 + fastrand::f64())));
     };
     let now = cx.now();
-    let status = backend::status(md, api, &credential, Some(&answer), now);
+    let status = backend::status(md, api, &materials, Some(&answer), now);
     let again = match &answer {
         // A rejected key heals when its Secret changes, which is watched, or when the provider reconsiders.
-        Answer::Accepted | Answer::Rejected(_) => Action::requeue(ASK_AGAIN),
+        Answer::Accepted | Answer::Rejected(_) | Answer::Unusable(_) => Action::requeue(ASK_AGAIN),
         Answer::Unreachable(_) => retry(&status.conditions, now),
     };
-    cx.cluster.set_status(md, status).await?;
+    cx.report(md, status).await?;
     Ok(again)
 }
 

@@ -8,6 +8,7 @@ use kube::runtime::controller::Action;
 
 use crate::api::RoutingPolicy;
 use crate::plan::names::Key;
+use crate::plan::price::Book;
 use crate::plan::routing::{self, Inputs};
 
 use super::context::{Context, Error, resync};
@@ -21,6 +22,8 @@ pub(super) async fn reconcile(policy: Arc<RoutingPolicy>, cx: Arc<Context>) -> R
         policies: &stores.policies.all(),
         evaluations: &stores.evaluations.all(),
         endpoints: &routing::endpoints(&stores.slices.all()),
+        // What a model costs decides no verdict.
+        prices: &Book::default(),
         allow_anonymous: cx.settings.allow_anonymous,
         open_models: false,
     });

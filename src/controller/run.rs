@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! ModelDeployment ◄─ itself, its children, its pods and endpoints, what its engine says of itself and its adapters, its credentials Secret,
-//!                    its backend Secret, the objects of its cache
+//!                    its certificates ConfigMap, its backend Secret, the objects of its cache
 //! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
+//! Both of these   ◄─ another price book
 //! RoutingPolicy   ◄─ itself, and every ModelDeployment, EvalJob and EndpointSlice (all policies: they are few, and an unchanged one is silent)
 //! ```
 
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use futures::channel::mpsc::unbounded;
+use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::stream::{SelectAll, select_all};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -25,15 +26,18 @@ use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::model_deployment::{ApiSource, KeyRef};
 use crate::api::settings::ImageVolumes;
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
-use crate::cluster::secrets::Followed;
+use crate::cluster::followed::Followed;
 use crate::cluster::watch::Feed;
 use crate::cluster::{self, Cluster, Connection, Stores};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{BACKEND_LABEL, CACHE_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL, asked_parts};
+use crate::plan::price::Book;
 use crate::plan::{backend, cache};
 
 use super::adapters::Adapters;
@@ -58,6 +62,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 pub struct Setup {
     /// What the installer decided.
     pub settings: Settings,
+    /// What models cost that do not say so themselves, as it is from time to time.
+    pub book: watch::Receiver<Arc<Book>>,
     /// The namespace of the gateway and the operator, where backend Secrets are kept.
     pub gateway_namespace: String,
     /// Where evaluations ask their questions.
@@ -121,6 +127,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let cx = Arc::new(Context {
         cluster: Cluster::new(client.clone(), stores),
         settings: setup.settings,
+        book: setup.book.clone(),
         gateway_namespace: setup.gateway_namespace,
         serves_claims,
         mounts_images,
@@ -133,10 +140,13 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     });
 
     let (secret_moved, secrets_moved) = unbounded::<Key>();
-    let by_secret = {
+    let (map_moved, maps_moved) = unbounded::<Key>();
+    let naming = |moved: UnboundedReceiver<Key>, part: Reference| {
         let known = models.known();
-        secrets_moved.flat_map(move |secret| futures::stream::iter(models_naming(&known.all(), &secret)))
+        moved.flat_map(move |named| futures::stream::iter(models_naming(&known.all(), &named, part)))
     };
+    let by_secret = naming(secrets_moved, orphans::credentials);
+    let by_map = naming(maps_moved, orphans::certificates);
     let by_cache = {
         let known = models.known();
         let moved = select_all([
@@ -161,6 +171,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
             .filter_map(async |secret| backend::model_of(&secret).map(|model| reference(&model)))
             .boxed(),
         by_secret.boxed(),
+        by_map.boxed(),
         by_cache.boxed(),
         adapters_moves.map(|model| reference(&model)).boxed(),
     ]);
@@ -196,9 +207,11 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let (model_store, policy_store, evaluation_store) = (models.store(), policies.store(), evaluations.store());
     let models_control = Controller::for_shared_stream(models.subscribe(), model_store)
         .reconcile_on(model_triggers)
+        .reconcile_all_on(changes(setup.book.clone()))
         .with_config(config());
     let evaluations_control = Controller::for_shared_stream(evaluations.subscribe(), evaluation_store)
         .reconcile_on(evaluation_triggers)
+        .reconcile_all_on(changes(setup.book))
         .with_config(config());
     let policies_control = Controller::for_shared_stream(policies.subscribe(), policy_store)
         .reconcile_all_on(policy_moves)
@@ -248,7 +261,11 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         |policy, error, cx| on_error(policy.status.as_ref().map_or(&[], |s| &s.conditions), error, &cx),
         Arc::clone(&cx),
     );
-    let chores = orphans::run(Arc::clone(&cx), Followed::new(client, secret_moved), chores);
+    let named = orphans::Named {
+        secrets: Followed::new(client.clone(), secret_moved),
+        maps: Followed::new(client, map_moved),
+    };
+    let chores = orphans::run(Arc::clone(&cx), named, chores);
     let chores = async {
         tokio::select! { () = chores => {}, () = stop.cancelled() => {} }
     };
@@ -306,6 +323,14 @@ async fn finished<T, E: std::fmt::Debug>(results: impl Stream<Item = Result<T, E
         .await;
 }
 
+/// When another price book is there.
+fn changes(book: watch::Receiver<Arc<Book>>) -> impl Stream<Item = ()> + Send {
+    futures::stream::unfold(book, async |mut book| {
+        book.changed().await.ok()?;
+        Some(((), book))
+    })
+}
+
 /// Moves that come within [`GATHER`] of each other as one.
 fn gathered(moves: impl Stream<Item = ()> + Unpin + Send) -> impl Stream<Item = ()> + Send {
     futures::stream::unfold(moves, async |mut moves| {
@@ -342,11 +367,11 @@ fn reference<K: Resource<DynamicType = ()>>(key: &Key) -> ObjectRef<K> {
     ObjectRef::new(&key.name).within(&key.namespace)
 }
 
-fn models_naming(models: &[Arc<ModelDeployment>], secret: &Key) -> Vec<ObjectRef<ModelDeployment>> {
-    let names_it = |md: &&Arc<ModelDeployment>| {
-        let credentials = md.spec.api.as_ref().and_then(|api| api.credentials.as_ref());
-        Key::of(&***md).namespace == secret.namespace && credentials.is_some_and(|c| c.secret_ref.name == secret.name)
-    };
+/// A part of a spec that names an object.
+type Reference = fn(&ApiSource) -> Option<&KeyRef>;
+
+fn models_naming(models: &[Arc<ModelDeployment>], named: &Key, part: Reference) -> Vec<ObjectRef<ModelDeployment>> {
+    let names_it = |md: &&Arc<ModelDeployment>| orphans::named(md, part).as_ref() == Some(named);
     models.iter().filter(names_it).map(|md| reference(&Key::of(&**md))).collect()
 }
 

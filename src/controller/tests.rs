@@ -9,12 +9,14 @@ use std::sync::Arc;
 use futures::channel::mpsc::unbounded;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
 use crate::api::eval_job::Verdict;
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::plan::evaluation::report::Report;
+use crate::plan::price::Book;
 use crate::testing::{Fault, Server};
 
 use super::adapters::Adapters;
@@ -107,6 +109,7 @@ pub(super) fn started(server: &Server) -> Arc<Context> {
     Arc::new(Context {
         cluster,
         settings: Settings::default(),
+        book: tokio::sync::watch::channel(Arc::default()).1,
         gateway_namespace: "llm".to_owned(),
         serves_claims: true,
         mounts_images: true,
@@ -336,6 +339,103 @@ async fn pods_stay_and_scale_while_the_weights_of_another_source_are_waited_for_
 #[tokio::test]
 async fn an_api_model_converges_from_a_crash_at_any_write() {
     converges(|server, cx| model(server, "gpt", cx)).await;
+}
+
+/// A model behind authorities of its own, which needs no key. Nothing listens where it is.
+fn put_behind_our_own(server: &Server, bundle: &str) {
+    server.put(
+        "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: own, namespace: claims}
+spec: {api: {provider: OpenAICompatible, model: m, endpoint: 'https://127.0.0.1:1/v1', caBundle: {configMapRef: {name: corporate, key: ca.crt}}}}
+",
+    );
+    let pem = bundle.replace('\n', "\n    ");
+    server.put(&format!(
+        "\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: corporate, namespace: claims}}\ndata:\n  ca.crt: |\n    {pem}\n"
+    ));
+}
+
+fn certificate() -> String {
+    rcgen::generate_simple_self_signed(["h".to_owned()]).unwrap().cert.pem()
+}
+
+#[tokio::test]
+async fn certificates_are_copied_for_the_gateway_and_a_bundle_without_any_takes_the_copy_away() {
+    const COPY: &str = "/api/v1/namespaces/llm/secrets/backend.claims.own";
+    const MAP: &str = "/api/v1/namespaces/claims/configmaps/corporate";
+    let server = Server::default();
+    let first = certificate();
+    put_behind_our_own(&server, &first);
+    let reconcile = async || {
+        model(server.clone(), "own", started(&server)).await.unwrap();
+        server.get::<Secret>(COPY).map(|copy| copy.data.unwrap())
+    };
+    let ready = || {
+        let md: ModelDeployment = server.get(&format!("{MODELS}/own")).unwrap();
+        let ready = md.status.unwrap().conditions.into_iter().find(|c| c.type_ == "Ready").unwrap();
+        (ready.reason, ready.message)
+    };
+    let copied = reconcile().await.unwrap();
+    assert_eq!(copied.keys().collect::<Vec<_>>(), ["ca.crt"]);
+    assert_eq!(copied["ca.crt"].0, first.as_bytes());
+    assert_eq!(ready().0, "ProviderUnreachable");
+
+    let second = certificate();
+    server.change(MAP, json!({ "data": { "ca.crt": second } }));
+    assert_eq!(reconcile().await.unwrap()["ca.crt"].0, second.as_bytes());
+    server.requests();
+    reconcile().await;
+    assert_eq!(
+        server.requests(),
+        [format!("GET {MAP}")],
+        "settled but for the look at what is copied"
+    );
+
+    server.change(MAP, json!({ "data": { "ca.crt": "soon" } }));
+    assert!(reconcile().await.is_none());
+    let (reason, message) = ready();
+    assert_eq!(reason, "CertificatesNotFound");
+    assert!(message.contains("holds no certificate; store them in PEM"), "{message}");
+}
+
+#[tokio::test]
+async fn what_a_model_costs_is_written_once_when_the_book_changes() {
+    let server = server();
+    let with = |entries: &str| {
+        let entries = serde_saphyr::from_str(&format!("prices: {entries}")).unwrap();
+        let book = tokio::sync::watch::channel(Arc::new(Book::of(&entries).unwrap())).1;
+        let cx = Arc::into_inner(started(&server)).unwrap();
+        Arc::new(Context { book, ..cx })
+    };
+    let price = |name: &str| {
+        let md: ModelDeployment = server.get(&format!("{MODELS}/{name}")).unwrap();
+        md.status.unwrap().price
+    };
+    let writes = || {
+        server
+            .requests()
+            .into_iter()
+            .filter(|line| !line.starts_with("GET "))
+            .collect::<Vec<_>>()
+    };
+    for name in ["gpt", "triage"] {
+        model(server.clone(), name, with("[]")).await.unwrap();
+    }
+    assert_eq!(
+        price("gpt").as_deref(),
+        Some("unknown: set spec.price, or add OpenAI gpt-5 to the price book")
+    );
+    assert_eq!(price("triage"), None, "it costs by the hour");
+
+    let entries = "[{provider: openai, model: 'gpt*', from: 2025-01-01, inputPer1M: '1.25', outputPer1M: '10'}]";
+    writes();
+    model(server.clone(), "gpt", with(entries)).await.unwrap();
+    assert_eq!(price("gpt").as_deref(), Some("1.25/10 per 1M (price book, from 2025-01-01)"));
+    assert_eq!(writes(), [format!("PATCH {MODELS}/gpt/status")]);
+    model(server.clone(), "gpt", with(entries)).await.unwrap();
+    assert_eq!(writes(), [""; 0]);
 }
 
 #[tokio::test]

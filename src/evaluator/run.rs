@@ -22,6 +22,7 @@ use super::tally::{Room, Tally};
 use crate::plan::evaluation::report::{Limit, Report};
 use crate::plan::evaluation::run::{Evaluation, Suite};
 use crate::plan::fingerprint;
+use crate::plan::price::Rates;
 
 /// Questions under way at once: enough to keep a server busy, too few to crowd out its users.
 pub const AT_ONCE: usize = 4;
@@ -167,7 +168,10 @@ fn questions(targets: usize, datasets: &[Dataset]) -> impl Iterator<Item = (usiz
 /// The scorers and questions of all suites, or why one cannot be used.
 fn read(run: &Evaluation, folder: &Path) -> Result<Vec<(Scorer, Dataset)>, String> {
     if run.limits.cost.is_some()
-        && let Some(unpriced) = run.targets.iter().find(|target| target.price.is_none())
+        && let Some(unpriced) = run
+            .targets
+            .iter()
+            .find(|target| !target.price.as_ref().is_some_and(Rates::price_text))
     {
         return Err(format!(
             "the price of {} is unknown, so spec.limits.maxCostUSD cannot be kept; set its price",

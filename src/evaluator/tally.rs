@@ -5,12 +5,10 @@ use super::progress::{End, Entry};
 use super::run::Standing;
 use crate::plan::evaluation::report::{Counts, Limit, Report, Suite, Target};
 use crate::plan::evaluation::run::{self, Evaluation};
+use crate::plan::price::{Count, Exact, Unpriced};
 
 /// After so many failures in a row a model is given up: the rest would fail likewise, each after its own wait.
 const GIVE_UP: u32 = 3;
-
-/// Nano-dollars are counted in millionths, as prices are per million tokens.
-const MILLION: u128 = 1_000_000;
 
 /// The counts of a run.
 #[derive(Clone, Debug)]
@@ -26,17 +24,19 @@ pub(super) struct Tally {
 struct Counted {
     counts: Vec<Counts>,
     tokens: [u64; 2],
+    /// What they cost, as far as it is known: by question, as the price may depend on how long a prompt is.
+    cost: Exact,
     /// Failures in a row, up to now.
     failures: u32,
-    /// Answers that did not say what they used.
+    /// Whether an answer did not say what it used, or its cost is not known.
     unknown: bool,
 }
 
-/// What was used: tokens, and millionths of nano-dollars.
+/// What was used.
 #[derive(Clone, Copy, Debug, Default)]
 struct Use {
     tokens: u64,
-    cost: u128,
+    cost: Exact,
 }
 
 /// Whether one more question may be asked.
@@ -83,8 +83,13 @@ impl Tally {
                 target.tokens[0] += input;
                 target.tokens[1] += output;
                 self.largest.tokens = self.largest.tokens.max(input + output);
-                let cost = asked.price.map_or(0, |price| price.of_tokens(input, output));
-                self.largest.cost = self.largest.cost.max(cost);
+                match cost(asked, input, output) {
+                    Ok(cost) => {
+                        target.cost = target.cost.plus(cost);
+                        self.largest.cost = self.largest.cost.max(cost);
+                    }
+                    Err(_) => target.unknown = true,
+                }
             }
             None => target.unknown |= entry.end != End::Error,
         }
@@ -137,8 +142,8 @@ impl Tally {
         }
         let more = u64::try_from(under_way + 1).unwrap_or(u64::MAX);
         let tokens = self.tokens().saturating_add(self.largest.tokens.saturating_mul(more));
-        let cost = self.cost(run).saturating_add(self.largest.cost.saturating_mul(u128::from(more)));
-        let full = if limits.cost.is_some_and(|limit| cost > u128::from(limit) * MILLION) {
+        let cost = self.cost().plus(self.largest.cost.times(more));
+        let full = if limits.cost.is_some_and(|limit| cost > Exact::of_nanos(limit)) {
             Limit::Cost
         } else if limits.tokens.is_some_and(|limit| tokens > limit) {
             Limit::Tokens
@@ -148,13 +153,8 @@ impl Tally {
         if under_way > 0 { Room::Wait } else { Room::No(full) }
     }
 
-    fn cost(&self, run: &Evaluation) -> u128 {
-        let of = |(target, counted): (&run::Target, &Counted)| {
-            target
-                .price
-                .map_or(0, |price| price.of_tokens(counted.tokens[0], counted.tokens[1]))
-        };
-        run.targets.iter().zip(&self.targets).map(of).sum()
+    fn cost(&self) -> Exact {
+        self.targets.iter().fold(Exact::default(), |sum, target| sum.plus(target.cost))
     }
 
     /// The report of what was counted.
@@ -184,7 +184,17 @@ impl Tally {
                 .collect(),
             targets: run.targets.iter().zip(&self.targets).map(target).collect(),
             // Rounded up: a cost is never understated.
-            cost: is_priced.then(|| u64::try_from(self.cost(run).div_ceil(MILLION)).unwrap_or(u64::MAX)),
+            cost: is_priced.then(|| self.cost().nanos_up()),
         }
     }
+}
+
+/// What one question cost. Cached tokens, which providers charge less for, are not told apart here: they count at the full rate.
+fn cost(target: &run::Target, input: u64, output: u64) -> Result<Exact, Unpriced> {
+    let count = Count {
+        input,
+        output,
+        ..Count::default()
+    };
+    target.price.as_ref().ok_or(Unpriced::NoPrice)?.exact(&count)
 }

@@ -273,6 +273,26 @@ async fn a_run_stops_before_it_passes_a_limit() {
 }
 
 #[tokio::test]
+async fn each_question_costs_what_the_tier_of_its_prompt_says() {
+    for (price, cost) in [
+        (json!({"input": 1_000_000_000, "output": 10_000_000_000_u64}), Some(190_000 * 12)),
+        // A question has 90 tokens of prompt; all of them together would be above the second bound too.
+        (
+            json!({"input": 1_000_000_000, "output": 10_000_000_000_u64, "tiers": [
+                {"above": 89, "input": 2_000_000_000_u64, "output": 10_000_000_000_u64},
+                {"above": 90, "input": 9_000_000_000_u64, "output": 90_000_000_000_u64},
+            ]}),
+            Some(280_000 * 12),
+        ),
+        (json!({"input": 1_000_000_000}), None),
+    ] {
+        let mut world = World::new(|_, _, question| thirds(question)).await;
+        world.run.targets[0].price = serde_json::from_value(price.clone()).unwrap();
+        assert_eq!(world.report().await.cost, cost, "{price}");
+    }
+}
+
+#[tokio::test]
 async fn a_limit_without_what_it_needs_to_be_kept_is_not_guessed() {
     let mut world = World::new(|_, _, _| Reply::WithoutUsage).await;
     assert_eq!(world.report().await.cost, None, "unknown, not zero");

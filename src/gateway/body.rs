@@ -22,33 +22,31 @@ const PAGE: usize = 4096;
 /// The room for bodies.
 pub(super) struct Room {
     pages: Arc<Semaphore>,
-    limit: usize,
 }
 
 /// A body, and the room it takes until it is dropped.
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
-    pub(super) fn new(limit: usize, together: usize) -> Self {
+    pub(super) fn new(together: usize) -> Self {
         Self {
             pages: Arc::new(Semaphore::new((together / PAGE).clamp(1, Semaphore::MAX_PERMITS))),
-            limit,
         }
     }
 
-    /// Reads a whole body.
-    pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Held, Refusal> {
+    /// Reads a whole body of up to `limit` bytes.
+    pub(super) async fn read(&self, headers: &HeaderMap, body: Body, limit: usize) -> Result<Held, Refusal> {
         let announced = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|v| v.to_str().ok())
             .and_then(|v| v.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > self.limit) {
-            return Err(self.too_large());
+        if announced.is_some_and(|length| length > limit) {
+            return Err(Refusal::too_large(limit));
         }
-        match timeout(READ_TIME, self.collect(body)).await {
+        match timeout(READ_TIME, self.collect(body, limit)).await {
             Ok(held) => held,
             Err(_) => Err(Refusal::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -59,8 +57,8 @@ impl Room {
     }
 
     /// Takes room as the bytes come: what is only announced must not keep others out.
-    async fn collect(&self, mut body: Body) -> Result<Held, Refusal> {
-        let mut room = self.pages(0).await?;
+    async fn collect(&self, mut body: Body, limit: usize) -> Result<Held, Refusal> {
+        let mut room = None;
         // Most bodies come in one piece, which is then passed on without a copy.
         let mut first = Bytes::new();
         let mut more = BytesMut::new();
@@ -68,12 +66,16 @@ impl Room {
             let frame = frame.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "incomplete_request", "the request ended too early"))?;
             let Ok(piece) = frame.into_data() else { continue };
             let length = first.len().max(more.len()) + piece.len();
-            if length > self.limit {
-                return Err(self.too_large());
+            if length > limit {
+                return Err(Refusal::too_large(limit));
             }
-            let missing = length.saturating_sub(room.num_permits() * PAGE);
-            if missing > 0 {
-                room.merge(self.pages(missing).await?);
+            let has = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * PAGE;
+            if length > has {
+                let more = self.pages(length - has).await?;
+                match &mut room {
+                    Some(room) => room.merge(more),
+                    None => room = Some(more),
+                }
             }
             if first.is_empty() && more.is_empty() {
                 first = piece;
@@ -91,6 +93,9 @@ impl Room {
 
     async fn pages(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let pages = u32::try_from(bytes.div_ceil(PAGE)).unwrap_or(u32::MAX);
+        if let Ok(permit) = self.pages.clone().try_acquire_many_owned(pages) {
+            return Ok(permit);
+        }
         match timeout(ROOM_TIME, self.pages.clone().acquire_many_owned(pages)).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => {
@@ -98,10 +103,5 @@ impl Room {
                 Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message))
             }
         }
-    }
-
-    fn too_large(&self) -> Refusal {
-        let message = format!("the request is larger than {} bytes, the most this gateway takes", self.limit);
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
     }
 }

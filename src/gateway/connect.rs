@@ -1,15 +1,19 @@
 //! Connecting to models: plain or TLS, without delay for small packets, within the time that the request's route gives.
 
+use std::io::{self, IoSlice};
 use std::path::Path;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::BoxError;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use http::Uri;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -18,48 +22,86 @@ use crate::tls::{self, BadCertificates};
 /// Finds out that the other side is gone while nothing is sent.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-tokio::task_local! {
-    /// How long connecting may take, for the request whose task connects.
-    static CONNECT_TIME: Duration;
-}
-
-/// Runs `request`; if it has to connect, that may take `limit`.
-pub(super) async fn within<F: Future>(limit: Duration, request: F) -> F::Output {
-    CONNECT_TIME.scope(limit, request).await
-}
-
-/// A connector with a time limit.
-#[derive(Clone)]
+/// Makes connections.
 pub(super) struct Connector(HttpsConnector<HttpConnector>);
 
 impl Connector {
     /// Trusts the authorities in `ca_file`, or else the system's (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others).
     pub(super) fn new(ca_file: Option<&Path>) -> Result<Self, BadCertificates> {
+        tls::trusting(ca_file).map(Self::over)
+    }
+
+    /// Trusts these authorities alone.
+    pub(super) fn trusting(authorities: RootCertStore) -> Self {
+        Self::over(tls::trusting_only(authorities))
+    }
+
+    fn over(config: ClientConfig) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls::trusting(ca_file)?)
-            .https_or_http()
-            .enable_http1();
-        Ok(Self(https.wrap_connector(tcp)))
+        let https = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1();
+        Self(https.wrap_connector(tcp))
+    }
+
+    /// Connects to the host of `uri`, its name looked up, and TLS agreed on, within `limit`.
+    pub(super) async fn connect(&self, uri: &Uri, limit: Duration) -> Result<Stream, BoxError> {
+        Ok(match timeout(limit, self.0.clone().call(uri.clone())).await?? {
+            MaybeHttpsStream::Http(tcp) => Stream::Plain(tcp.into_inner()),
+            tls @ MaybeHttpsStream::Https(_) => Stream::Tls(Box::new(TokioIo::new(tls))),
+        })
     }
 }
 
-impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+/// A connection to a model.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>),
+}
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx)
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buffer),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
     }
 
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        // Outside of `within` nobody connects; a limit there keeps a mistake from hanging.
-        let limit = CONNECT_TIME.try_with(|limit| *limit).unwrap_or(Duration::from_secs(10));
-        let connecting = self.0.call(uri);
-        async move { timeout(limit, connecting).await? }.boxed()
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(tcp) => tcp.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
     }
 }

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::connections::{Connections, Patience};
-use super::{Gateway, app};
+use super::{Front, Gateway};
 
 /// How long answers have to say that they cannot go on.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -42,7 +42,13 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, stop: Cancellatio
 }
 
 pub(super) async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: CancellationToken, drain: Drain, patience: Patience) {
-    let connections = Connections::new(app(gateway.clone()), patience);
+    let connections = match Connections::new(Front::new(gateway.clone()), patience) {
+        Ok(connections) => connections,
+        Err(error) => {
+            tracing::error!(%error, "the system gives no threads to serve with");
+            return;
+        }
+    };
     tokio::select! {
         () = connections.accept(&listener) => {}
         () = stop.cancelled() => {}

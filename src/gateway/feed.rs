@@ -5,13 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use crate::plan::fingerprint::hex;
+use super::upstream::Upstream;
+use crate::api::model_deployment::Provider;
+use crate::plan::backend::{self, Authorization};
 use crate::plan::names::Key;
 use crate::plan::routing::RouteTable;
+use crate::protocol::bedrock;
+use crate::tls;
 
 /// The end that a cluster's watches or a reader of files writes to.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub struct Source {
     pub credentials: watch::Sender<Arc<Credentials>>,
     /// The API keys of clients.
     pub api_keys: watch::Sender<Arc<ApiKeys>>,
+    /// Whether all this is as it is now, rather than as it was when its origin was last heard of.
+    pub is_current: watch::Sender<bool>,
 }
 
 /// The end that a gateway reads.
@@ -30,6 +36,7 @@ pub struct Feed {
     routes: watch::Receiver<Option<Arc<RouteTable>>>,
     credentials: watch::Receiver<Arc<Credentials>>,
     api_keys: watch::Receiver<Arc<ApiKeys>>,
+    is_current: watch::Receiver<bool>,
 }
 
 /// Both ends of an empty feed.
@@ -38,15 +45,18 @@ pub fn feed() -> (Source, Feed) {
     let (routes, routes_out) = watch::channel(None);
     let (credentials, credentials_out) = watch::channel(Arc::default());
     let (api_keys, api_keys_out) = watch::channel(Arc::default());
+    let (is_current, is_current_out) = watch::channel(true);
     let source = Source {
         routes,
         credentials,
         api_keys,
+        is_current,
     };
     let feed = Feed {
         routes: routes_out,
         credentials: credentials_out,
         api_keys: api_keys_out,
+        is_current: is_current_out,
     };
     (source, feed)
 }
@@ -54,6 +64,10 @@ pub fn feed() -> (Source, Feed) {
 impl Feed {
     pub(super) fn routes(&self) -> Option<Arc<RouteTable>> {
         self.routes.borrow().clone()
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        *self.is_current.borrow()
     }
 
     pub(super) fn credentials(&self) -> Arc<Credentials> {
@@ -65,25 +79,69 @@ impl Feed {
     }
 }
 
-/// What providers want to see, for each API model. Never printed.
+/// What is held for each provider's model. Never printed.
 #[derive(Clone, Default)]
-pub struct Credentials(HashMap<(Key, String), HeaderValue>);
+pub struct Credentials(HashMap<(Key, String), Arc<Held>>);
+
+/// What is held for one model.
+pub(super) struct Held {
+    /// What its provider wants to see.
+    pub(super) shown: Option<Shown>,
+    /// The way to it, where only some authorities may vouch for it.
+    pub(super) authorities: Option<Arc<Upstream>>,
+    /// What that was made from.
+    bundle: Option<Vec<u8>>,
+}
+
+/// What a provider wants to see.
+pub(super) enum Shown {
+    /// A header.
+    Header(HeaderName, HeaderValue),
+    /// A token, for which this key file of a service account is exchanged.
+    Account(String),
+    /// A signature, made with these.
+    Keys(bedrock::Credential),
+}
 
 impl Credentials {
-    /// From each model, where its secret key may be sent (see `backend::destination`), and the key, which is sent as a bearer token. One that
-    /// cannot be sent (it has a control character) is left out; white space at its ends, as files and `echo` leave it, is not part of it.
-    pub fn bearer(secrets: impl IntoIterator<Item = (Key, String, String)>) -> Self {
-        let header = |secret: &str| {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", secret.trim())).ok()?;
-            value.set_sensitive(true);
-            Some(value)
+    /// From what is held for each model. What cannot be used is left out, and the model gets no requests: a key that is no header, keys that
+    /// cannot be read, a bundle without certificates. Connections of bundles that `before` had too are kept.
+    pub fn new(held: impl IntoIterator<Item = backend::Held>, before: &Self) -> Self {
+        let ways: HashMap<&[u8], &Arc<Upstream>> = before
+            .0
+            .values()
+            .filter_map(|held| Some((held.bundle.as_deref()?, held.authorities.as_ref()?)))
+            .collect();
+        let entry = |held: backend::Held| {
+            let authorities = held.authorities.as_deref().and_then(|bundle| match ways.get(bundle) {
+                Some(way) => Some(Arc::clone(way)),
+                None => Some(Arc::new(Upstream::trusting(tls::authorities(bundle).ok()?))),
+            });
+            let shown = held.credential.as_deref().and_then(|credential| shown(held.provider, credential));
+            let entry = Held {
+                shown,
+                authorities,
+                bundle: held.authorities,
+            };
+            ((held.model, held.destination), Arc::new(entry))
         };
-        let entry = |(model, destination, secret): (Key, String, String)| Some(((model, destination), header(&secret)?));
-        Self(secrets.into_iter().filter_map(entry).collect())
+        Self(held.into_iter().map(entry).collect())
     }
 
-    pub(super) fn of(&self, model: &Key, destination: &str) -> Option<&HeaderValue> {
-        self.0.get(&(model.clone(), destination.to_owned()))
+    pub(super) fn of(&self, model: &Key, destination: &str) -> Option<Arc<Held>> {
+        self.0.get(&(model.clone(), destination.to_owned())).cloned()
+    }
+}
+
+fn shown(provider: Provider, credential: &str) -> Option<Shown> {
+    match backend::authorization(provider, credential) {
+        Authorization::Header(name, value) => {
+            let mut value = HeaderValue::try_from(value).ok()?;
+            value.set_sensitive(true);
+            Some(Shown::Header(HeaderName::from_static(name), value))
+        }
+        Authorization::ServiceAccount(key_file) => Some(Shown::Account(key_file)),
+        Authorization::SigV4(keys) => bedrock::Credential::read(&keys).ok().map(Shown::Keys),
     }
 }
 
@@ -102,16 +160,16 @@ pub struct ApiKey {
     pub labels: BTreeMap<String, String>,
 }
 
-/// The API keys of clients, by the lower-case hexadecimal SHA-256 of the key.
+/// The API keys of clients, by the SHA-256 of the key.
 #[derive(Clone, Debug, Default)]
-pub struct ApiKeys(HashMap<String, ApiKey>);
+pub struct ApiKeys(HashMap<[u8; 32], ApiKey>);
 
 impl ApiKeys {
-    /// From the hash of each key.
+    /// From the hash of each key in hexadecimal. What is no such hash is the hash of no key.
     pub fn new(keys: impl IntoIterator<Item = (String, ApiKey)>) -> Self {
         Self(
             keys.into_iter()
-                .map(|(hash, key)| (hash.trim().to_ascii_lowercase(), key))
+                .filter_map(|(hash, key)| Some((digest(hash.trim())?, key)))
                 .collect(),
         )
     }
@@ -120,6 +178,21 @@ impl ApiKeys {
         if self.0.is_empty() {
             return None;
         }
-        self.0.get(&hex(&Sha256::digest(key)))
+        self.0.get(Sha256::digest(key).as_slice())
     }
+}
+
+fn digest(hexadecimal: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let (pairs, []) = hexadecimal.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    if pairs.len() != bytes.len() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+        *byte = u8::try_from(high? * 16 + low?).ok()?;
+    }
+    Some(bytes)
 }

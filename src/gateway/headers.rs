@@ -3,7 +3,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::bill::Charge;
 use crate::plan::names::Key;
+use crate::protocol::Dialect;
+use crate::protocol::exchange::Exchange;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The model that answered, as `namespace/name`.
@@ -11,12 +14,25 @@ pub(super) const MODEL: HeaderName = HeaderName::from_static("x-portfolio-model"
 /// How many attempts it took.
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-portfolio-attempts");
 
+/// What was left out of the request because the model's protocol has no place for it, by the client's names.
+pub(super) const LOST: HeaderName = HeaderName::from_static("x-portfolio-lost");
+/// What an answer in one piece cost, in US dollars; `unknown` where that is not known.
+pub(super) const COST: HeaderName = HeaderName::from_static("x-portfolio-cost-usd");
+/// `true` where the answer, or what it cost, is an estimate.
+pub(super) const ESTIMATED: HeaderName = HeaderName::from_static("x-portfolio-estimated");
+
 const TO_MODELS: [HeaderName; 4] = [
     header::ACCEPT,
     REQUEST_ID,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
 ];
+
+/// What belongs to Anthropic's protocol, and passes where both sides speak it.
+const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+/// The version of Anthropic's protocol that is spoken where the client names none.
+const ANTHROPIC: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 const TO_CLIENTS: [HeaderName; 5] = [
     header::CONTENT_TYPE,
@@ -39,27 +55,63 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 /// The headers of a request to a model. Its length and host are the HTTP client's to set.
-pub(super) fn to_model(client: &HeaderMap, credential: Option<&HeaderValue>) -> HeaderMap {
+pub(super) fn to_model(client: &HeaderMap, exchange: &Exchange) -> HeaderMap {
     let mut headers = passed(client, &TO_MODELS);
+    if exchange.back.dialect() == Dialect::Anthropic {
+        let is_same = exchange.back.is_unchanged();
+        let version = client.get(VERSION).filter(|_| is_same).cloned();
+        headers.insert(VERSION, version.unwrap_or(ANTHROPIC));
+        for beta in client.get_all(BETA).iter().filter(|_| is_same) {
+            headers.append(BETA, beta.clone());
+        }
+    }
+    if !exchange.back.is_unchanged() {
+        headers.remove(header::ACCEPT);
+    }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(
         header::USER_AGENT,
         HeaderValue::from_static(concat!("llm-portfolio/", env!("CARGO_PKG_VERSION"))),
     );
-    if let Some(credential) = credential {
-        headers.insert(header::AUTHORIZATION, credential.clone());
-    }
     headers
 }
 
 /// The headers of an answer to a client.
-pub(super) fn to_client(model: &HeaderMap, answered_by: &Key, attempts: usize) -> HeaderMap {
+pub(super) fn to_client(model: &HeaderMap, exchange: &Exchange, answered_by: &Key, attempts: usize) -> HeaderMap {
     let mut headers = passed(model, &TO_CLIENTS);
+    if !exchange.back.is_unchanged() {
+        let is_json = !exchange.is_streamed;
+        let kind = if is_json { "application/json" } else { "text/event-stream" };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    if let Ok(lost) = HeaderValue::try_from(exchange.lost.fields().join(", "))
+        && !lost.is_empty()
+    {
+        headers.insert(LOST, lost);
+    }
     if let Ok(name) = HeaderValue::try_from(answered_by.to_string()) {
         headers.insert(MODEL, name);
     }
     headers.insert(ATTEMPTS, HeaderValue::from(attempts));
     headers
+}
+
+/// What the answer cost: in US dollars, or that this is unknown, which is not zero.
+pub(super) fn add_cost(headers: &mut HeaderMap, charge: &Charge) {
+    let cost = charge
+        .cost
+        .usd()
+        .map_or(Ok(HeaderValue::from_static("unknown")), HeaderValue::try_from);
+    headers.insert(COST, cost.expect("an amount is digits and a point"));
+    if charge.is_estimated {
+        headers.insert(ESTIMATED, HeaderValue::from_static("true"));
+    }
+}
+
+/// The request's id as text, for protocols that name each answer.
+pub(super) fn printable_id(headers: &HeaderMap) -> String {
+    let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    id.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
 fn passed(headers: &HeaderMap, allowed: &[HeaderName]) -> HeaderMap {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use k8s_openapi::jiff::Timestamp;
 
 use super::feed::ApiKeys;
@@ -13,6 +13,9 @@ use crate::plan::routing::Client;
 
 /// The longest token read; service-account tokens have about 1 KiB.
 const TOKEN_LIMIT: usize = 16 << 10;
+
+/// Where SDKs put a key that is no bearer token.
+const KEYS: [HeaderName; 2] = [HeaderName::from_static("x-api-key"), HeaderName::from_static("api-key")];
 
 pub(super) struct Identities {
     tokens: Option<Tokens>,
@@ -27,15 +30,19 @@ impl Identities {
         }
     }
 
-    /// The client, as proved by `Authorization: Bearer`. SDKs insist on sending some key: one that nobody knows makes its sender anonymous
+    /// The client, as proved by `Authorization: Bearer`, or by `x-api-key` or `api-key`, as the SDKs of Anthropic and Azure send it. SDKs insist on sending some key: one that nobody knows makes its sender anonymous
     /// where anonymous clients are allowed. A service-account token that is refused never does.
     pub(super) async fn of(&self, headers: &HeaderMap, api_keys: &ApiKeys) -> Result<Client, Refusal> {
-        let Some(header) = headers.get(header::AUTHORIZATION) else {
-            return self.anonymous("this gateway needs credentials");
+        let token = match headers.get(header::AUTHORIZATION) {
+            Some(header) => header.to_str().ok().and_then(bearer),
+            None => match KEYS.iter().find_map(|name| headers.get(name)) {
+                Some(header) => header.to_str().ok().and_then(fit),
+                None => return self.anonymous("this gateway needs credentials"),
+            },
         };
-        let Some(token) = header.to_str().ok().and_then(bearer) else {
+        let Some(token) = token else {
             return Err(Refusal::unauthenticated(format!(
-                "the Authorization header is not understood: {}",
+                "the credentials are not understood: {}",
                 how_to()
             )));
         };
@@ -67,13 +74,17 @@ impl Identities {
 }
 
 fn how_to() -> String {
-    format!("send `Authorization: Bearer` with an API key, or a service account's token for the audience {TOKEN_AUDIENCE}")
+    format!("send `Authorization: Bearer` (or `x-api-key`) with an API key, or a service account's token for the audience {TOKEN_AUDIENCE}")
 }
 
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
+    fit(token).filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+}
+
+fn fit(token: &str) -> Option<&str> {
     let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= TOKEN_LIMIT).then_some(token)
+    (!token.is_empty() && token.len() <= TOKEN_LIMIT).then_some(token)
 }
 
 /// Whether it has the three parts of a JSON web token.

@@ -7,15 +7,24 @@
 //!                                                     └── failure ─┘   (until the first content byte)
 //! ```
 
+mod answered;
 mod attempt;
+mod authorize;
+mod balance;
+mod bill;
 mod body;
 mod connect;
 mod connections;
 mod drain;
-mod events;
+mod failure;
 mod feed;
+mod fit;
+mod google;
 mod headers;
+mod http1;
 mod identity;
+mod lanes;
+mod matching;
 mod metrics;
 mod models;
 mod quiet;
@@ -23,6 +32,7 @@ mod refusal;
 mod relay;
 mod request;
 mod tokens;
+mod trial;
 mod upstream;
 
 #[cfg(test)]
@@ -33,24 +43,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
+use hyper::body::Incoming;
 use k8s_openapi::jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 
 pub use drain::{Drain, run};
 pub use feed::{ApiKey, ApiKeys, Credentials, Feed, Source, feed};
 pub use tokens::{ReviewUnavailable, TokenReview};
 
+use balance::{Balancer, Budgets};
 use identity::Identities;
 use metrics::Metrics;
 use quiet::Quiet;
 use refusal::Refusal;
 use upstream::Upstream;
 
+use crate::protocol::Operation;
 use crate::tls::BadCertificates;
 
 /// What a gateway is told at its start.
@@ -60,8 +75,6 @@ pub struct Options {
     pub allow_anonymous: bool,
     /// Certificates of the authorities to trust instead of the system's, in PEM.
     pub ca_file: Option<PathBuf>,
-    /// The largest request.
-    pub max_body_bytes: usize,
     /// The room for all requests that are being read or tried.
     pub max_body_bytes_together: usize,
     /// The clock, to know when tokens expire.
@@ -75,8 +88,6 @@ impl Options {
         Self {
             allow_anonymous: false,
             ca_file: None,
-            // Requests with images or a million tokens of context are this large.
-            max_body_bytes: 32 << 20,
             max_body_bytes_together: 512 << 20,
             now,
         }
@@ -87,9 +98,13 @@ impl Options {
 pub struct Gateway {
     feed: Feed,
     identities: Identities,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
+    google: google::Tokens,
+    balancer: Balancer,
+    budgets: Budgets,
     quiet: Quiet,
     metrics: Metrics,
+    now: fn() -> Timestamp,
     bodies: body::Room,
     draining: AtomicBool,
     /// Cancelled when streams that are still open must end.
@@ -102,44 +117,109 @@ impl Gateway {
     /// # Errors
     /// When the certificates of `options` cannot be read.
     pub fn new(feed: Feed, reviewer: Option<Arc<dyn TokenReview>>, options: &Options) -> Result<Arc<Self>, BadCertificates> {
+        let upstream = Arc::new(Upstream::new(options.ca_file.as_deref())?);
         Ok(Arc::new(Self {
             feed,
             identities: Identities::new(reviewer, options.allow_anonymous, options.now),
-            upstream: Upstream::new(options.ca_file.as_deref())?,
+            google: google::Tokens::new(google::over(upstream.clone()), options.now),
+            upstream,
+            balancer: Balancer::default(),
+            budgets: Budgets::default(),
             quiet: Quiet::default(),
             metrics: Metrics::new(),
-            bodies: body::Room::new(options.max_body_bytes, options.max_body_bytes_together),
+            now: options.now,
+            bodies: body::Room::new(options.max_body_bytes_together),
             draining: AtomicBool::new(false),
             closing: CancellationToken::new(),
         }))
     }
 }
 
+impl Gateway {
+    fn now(&self) -> Timestamp {
+        (self.now)()
+    }
+
+    /// Says in the metrics how many entries the price book has that costs are from, and whether its files say the same now.
+    pub fn tell_prices(&self, entries: usize, is_current: bool) {
+        self.metrics.tell_prices(entries, is_current);
+    }
+}
+
+/// What clients may ask for, and where.
+const OPERATIONS: [(&str, Operation); 6] = [
+    ("/v1/chat/completions", Operation::ChatCompletions),
+    ("/v1/completions", Operation::Completions),
+    ("/v1/embeddings", Operation::Embeddings),
+    ("/v1/responses", Operation::Responses),
+    ("/v1/messages", Operation::Messages),
+    ("/v1/messages/count_tokens", Operation::CountTokens),
+];
+
 /// The gateway's HTTP interface; needs no socket.
 pub fn app(gateway: Arc<Gateway>) -> Router {
-    Router::new()
-        .route("/v1/chat/completions", post(request::chat))
+    let asking = OPERATIONS.into_iter().fold(Router::new(), |router, (path, operation)| {
+        let serve = move |State(gateway): State<Arc<Gateway>>, request: Request| request::serve(operation, gateway, request);
+        router.route(path, post(serve))
+    });
+    asking
         .route("/v1/models", get(models::list))
+        .route("/v1/models/{*name}", get(models::one))
         .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async |request: Request| Refusal::no_such_path(request.uri().path()))
         .method_not_allowed_fallback(async |request: Request| Refusal::wrong_method(request.method(), request.uri().path()))
-        .layer(middleware::from_fn(identified))
+        .layer(middleware::from_fn_with_state(gateway.clone(), identified))
         .with_state(gateway)
 }
 
+/// What connections ask. A model's answers take the short way past the router, which does the same for whoever has no socket.
+#[derive(Clone)]
+struct Front {
+    gateway: Arc<Gateway>,
+    app: Router,
+}
+
+impl Front {
+    fn new(gateway: Arc<Gateway>) -> Self {
+        Self {
+            app: app(gateway.clone()),
+            gateway,
+        }
+    }
+
+    async fn answer(&self, request: http::Request<Incoming>) -> Response {
+        let asked = OPERATIONS.iter().find(|(path, _)| request.uri().path() == *path);
+        if let Some((_, operation)) = asked.filter(|_| request.method() == Method::POST) {
+            let answer = |asked| request::serve(*operation, self.gateway.clone(), asked);
+            return with_id(&self.gateway, request.map(Body::new), answer).await;
+        }
+        // A router is always ready, and never fails.
+        self.app.clone().call(request.map(Body::new)).await.into_response()
+    }
+}
+
 /// Gives every request an id, the client's own if it is fit to be one, and every answer the same.
-async fn identified(mut request: Request, next: Next) -> Response {
+async fn identified(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    with_id(&gateway, request, |request| next.run(request)).await
+}
+
+async fn with_id<F: Future<Output = Response>>(gateway: &Gateway, mut request: Request, answer: impl FnOnce(Request) -> F) -> Response {
     let id = headers::request_id(request.headers());
     request.headers_mut().insert(headers::REQUEST_ID, id.clone());
-    let mut response = next.run(request).await;
+    let mut response = answer(request).await;
     response.headers_mut().insert(headers::REQUEST_ID, id);
+    if gateway.draining.load(Ordering::Relaxed) {
+        // The client's next request comes by another connection, which others take.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
 async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
     let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    gateway.metrics.feed_is_current(gateway.feed.is_current());
     ([(header::CONTENT_TYPE, HeaderValue::from_static(text))], gateway.metrics.text()).into_response()
 }
 
@@ -149,6 +229,12 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> (StatusCode, &'static str
         (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
     } else if gateway.feed.routes().is_none() {
         (StatusCode::SERVICE_UNAVAILABLE, "no routes yet\n")
+    } else if !gateway.feed.is_current() {
+        // It goes on with what it knows: taking it out of traffic would help nobody.
+        (
+            StatusCode::OK,
+            "ready, with what was known before the API server stopped answering\n",
+        )
     } else {
         (StatusCode::OK, "ready\n")
     }

@@ -1,41 +1,45 @@
-//! Every answer of the gateway's own that is not an answer of a model: it knows its status and its words, in OpenAI's shape. The words say
-//! what to do next, and no internal address.
+//! Every answer of the gateway's own that is not an answer of a model: it knows its status and its words, and is written in the client's
+//! protocol. The words say what to do next, and no internal address.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 
 use super::headers;
+use crate::protocol::Operation;
 use crate::protocol::chat::Unreadable;
-use crate::protocol::openai::ErrorBody;
+use crate::protocol::error::{Error, Kind};
 
 /// Why a request gets no answer of a model.
 #[derive(Clone, Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
-    code: &'static str,
-    message: String,
-    param: Option<String>,
+    error: Box<Error>,
     retry_after: Option<HeaderValue>,
     attempts: usize,
 }
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let error = Error {
+            code: Some(code.to_owned()),
+            ..Error::new(Kind::of_status(status.as_u16()), message)
+        };
         Self {
             status,
-            code,
-            message: message.into(),
-            param: None,
+            error: Box::new(error),
             retry_after: None,
             attempts: 0,
         }
     }
 
-    pub(super) fn about(self, param: &str) -> Self {
-        Self {
-            param: Some(param.to_owned()),
-            ..self
-        }
+    pub(super) fn kind(mut self, kind: Kind) -> Self {
+        self.error.kind = kind;
+        self
+    }
+
+    pub(super) fn about(mut self, param: &str) -> Self {
+        self.error.param = Some(param.to_owned());
+        self
     }
 
     pub(super) fn retry_after(self, retry_after: Option<HeaderValue>) -> Self {
@@ -51,10 +55,15 @@ impl Refusal {
     }
 
     pub(super) fn unreadable(unreadable: Unreadable) -> Self {
-        Self {
-            param: unreadable.field,
-            ..Self::new(StatusCode::BAD_REQUEST, "invalid_request", unreadable.message)
-        }
+        let mut refusal = Self::new(StatusCode::BAD_REQUEST, "invalid_request", unreadable.message);
+        refusal.error.param = unreadable.field;
+        refusal
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        let message =
+            format!("the request is larger than {limit} bytes, the most that is taken here (spec.maxBodyBytes of a RoutingPolicy)");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
     }
 
     pub(super) fn not_ready() -> Self {
@@ -64,7 +73,8 @@ impl Refusal {
 
     pub(super) fn no_such_path(path: &str) -> Self {
         let message = format!(
-            "there is nothing at {}: this gateway has POST /v1/chat/completions and GET /v1/models",
+            "there is nothing at {}: this gateway has POST /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses, \
+             /v1/messages and /v1/messages/count_tokens, and GET /v1/models",
             shown(path)
         );
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
@@ -72,42 +82,20 @@ impl Refusal {
 
     pub(super) fn wrong_method(method: &Method, path: &str) -> Self {
         let message = format!(
-            "{} does not take {}: use POST for chat completions, GET for models",
+            "{} does not take {}: use POST to ask a model, GET for /v1/models",
             shown(path),
             shown(method.as_str())
         );
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
-    fn kind(&self) -> &'static str {
-        match self.status {
-            StatusCode::UNAUTHORIZED => "authentication_error",
-            StatusCode::FORBIDDEN => "permission_error",
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            status if status.is_server_error() => "server_error",
-            _ => "invalid_request_error",
-        }
-    }
-
-    fn body(&self) -> ErrorBody<'_> {
-        ErrorBody {
-            message: &self.message,
-            kind: self.kind(),
-            param: self.param.as_deref(),
-            code: self.code,
-        }
-    }
-
-    /// The event that ends a stream which has begun.
-    pub(super) fn to_event(&self) -> Vec<u8> {
-        self.body().to_event()
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
+    /// The answer in the protocol of what was asked for.
+    pub(super) fn in_protocol(self, operation: Operation, request_id: Option<&HeaderValue>) -> Response {
         let json = HeaderValue::from_static("application/json");
-        let mut response = (self.status, [(header::CONTENT_TYPE, json)], self.body().to_json()).into_response();
+        let mut error = *self.error;
+        // SDKs of Anthropic tell people the id that is in the body.
+        error.request_id = request_id.and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let mut response = (self.status, [(header::CONTENT_TYPE, json)], operation.write_error(&error)).into_response();
         let headers = response.headers_mut();
         if self.attempts > 0 {
             headers.insert(headers::ATTEMPTS, HeaderValue::from(self.attempts));
@@ -119,6 +107,13 @@ impl IntoResponse for Refusal {
             headers.insert(header::RETRY_AFTER, retry_after);
         }
         response
+    }
+}
+
+/// Where no operation is known, OpenAI's shape, which most clients read.
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.in_protocol(Operation::ChatCompletions, None)
     }
 }
 

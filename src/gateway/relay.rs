@@ -1,26 +1,27 @@
 //! The rest of an answer that has begun: piece by piece to the client, at the client's pace. It can no longer move to another model; when
-//! it breaks, a stream says so in an event and gets no `[DONE]`, and a plain answer's connection is closed before its end.
+//! it breaks, a stream says so in an event and gets no mark of its end, and a plain answer's connection is closed before its end.
 
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until};
+use hyper::body::{Body as HttpBody, Frame};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::attempt::Begun;
-use super::events::Events;
+use super::balance::Place;
+use super::bill::Bill;
+use super::http1::Incoming;
 use super::metrics::Tally;
-use super::refusal::Refusal;
-use super::upstream::Place;
 use crate::plan::names::Key;
+use crate::protocol::error::{Error, Kind};
+use crate::protocol::stream::Stream;
 
-/// How long the other side may take to end a stream after its `[DONE]`.
+/// How long the other side may take to end a stream after its mark of the end.
 const AFTER_DONE: Duration = Duration::from_secs(1);
 
 /// Which answer it is, for our logs.
@@ -29,17 +30,20 @@ pub(super) struct Whose {
     pub(super) model: Key,
 }
 
+/// The body of an answer that is still being made. Dropping it, as when the client hangs up, closes the connection to the model.
 pub(super) struct Relay {
     whose: Whose,
     held: Option<Bytes>,
     rest: Incoming,
-    events: Option<Events>,
-    idle: Duration,
-    deadline: Instant,
+    stream: Option<Stream>,
+    limits: Limits,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
+    /// Bytes of an answer without events.
+    passed: u64,
     tally: Tally,
-    _place: Place,
+    bill: Bill,
+    place: Place,
 }
 
 /// What ends an answer too early.
@@ -67,6 +71,18 @@ impl Broken {
             Self::Closing => "closing",
         }
     }
+
+    fn error(self) -> Error {
+        let kind = match self {
+            Self::Cut | Self::Failed => Kind::Server,
+            Self::Stalled | Self::OutOfTime => Kind::Timeout,
+            Self::Closing => Kind::Overloaded,
+        };
+        Error {
+            code: Some("incomplete_answer".to_owned()),
+            ..Error::new(kind, format!("{self}: the answer is not whole"))
+        }
+    }
 }
 
 impl Relay {
@@ -76,68 +92,77 @@ impl Relay {
         (idle, deadline): (Duration, Instant),
         closing: CancellationToken,
         tally: Tally,
+        bill: Bill,
         place: Place,
     ) -> Self {
-        let Begun { held, rest, events } = begun;
+        let Begun { held, rest, stream } = begun;
         Self {
             whose,
             held: Some(held),
             rest,
-            events,
-            idle,
-            deadline,
+            stream,
+            limits: Limits::new(idle, deadline),
             closing: Box::pin(closing.cancelled_owned()),
             is_over: false,
+            passed: 0,
             tally,
-            _place: place,
+            bill,
+            place,
         }
     }
 
-    /// The body of the client's answer. Dropping it, as when the client hangs up, closes the connection to the model.
-    pub(super) fn into_response(self, status: StatusCode) -> Response {
-        let pieces = futures::stream::unfold(self, async |mut relay| relay.next().await.map(|piece| (piece, relay)));
-        let mut response = Response::new(Body::from_stream(pieces));
-        *response.status_mut() = status;
-        response
+    pub(super) fn into_body(self) -> Body {
+        Body::new(self)
     }
 
-    async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
+    /// The next bytes for the client; `None` at the end.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         if let Some(held) = self.held.take().filter(|held| !held.is_empty()) {
-            return Some(Ok(held));
+            return Poll::Ready(Some(Ok(held)));
         }
         while !self.is_over {
-            let is_done = self.events.as_ref().is_some_and(|events| events.seen().done);
-            let until = (Instant::now() + if is_done { AFTER_DONE } else { self.idle }).min(self.deadline);
-            let piece = tokio::select! {
-                biased;
-                piece = self.rest.frame() => piece,
-                () = sleep_until(until) => {
-                    return self.break_off(if until == self.deadline { Broken::OutOfTime } else { Broken::Stalled });
-                }
-                () = &mut self.closing => return self.break_off(Broken::Closing),
+            let Poll::Ready(piece) = Pin::new(&mut self.rest).poll_frame(cx) else {
+                let broken = ready!(self.poll_broken(cx));
+                return Poll::Ready(self.break_off(broken));
             };
+            self.limits.moved();
             let piece = match piece {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(_)) => return self.break_off(Broken::Cut),
-                None => return self.end(),
+                Some(Err(_)) => return Poll::Ready(self.break_off(Broken::Cut)),
+                None => return Poll::Ready(self.end()),
             };
-            let Some(events) = &mut self.events else { return Some(Ok(piece)) };
-            let passing = events.pass(piece);
-            if events.seen().failed {
-                return self.break_off(Broken::Failed);
+            let Some(stream) = &mut self.stream else {
+                self.passed += piece.len() as u64;
+                return Poll::Ready(Some(Ok(piece)));
+            };
+            let passing = stream.pass(piece);
+            if stream.seen().failed {
+                return Poll::Ready(self.break_off(Broken::Failed));
             }
             if !passing.is_empty() {
-                return Some(Ok(passing));
+                return Poll::Ready(Some(Ok(passing)));
             }
         }
-        None
+        Poll::Ready(None)
+    }
+
+    /// Ready when nothing more may be waited for.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Broken> {
+        if self.closing.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Broken::Closing);
+        }
+        self.limits.poll(cx, self.is_done())
+    }
+
+    fn is_done(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.seen().done)
     }
 
     fn end(&mut self) -> Option<Result<Bytes, Broken>> {
-        let last = match &mut self.events {
-            Some(events) => {
-                let last = events.end();
-                if !events.seen().done {
+        let last = match &mut self.stream {
+            Some(stream) => {
+                let last = stream.end();
+                if !stream.seen().done {
                     return self.break_off(Broken::Cut);
                 }
                 last
@@ -149,34 +174,107 @@ impl Relay {
     }
 
     fn break_off(&mut self, broken: Broken) -> Option<Result<Bytes, Broken>> {
-        let done = self.events.as_ref().map(|events| events.seen().done);
-        if done == Some(true) {
-            self.finish();
+        let is_done = self.is_done();
+        self.finish();
+        // An error counts only before the mark of the end; both may have come at once.
+        if is_done && broken != Broken::Failed {
             return None;
         }
-        self.finish();
+        if matches!(broken, Broken::Cut | Broken::Failed | Broken::Stalled) {
+            self.place.failed();
+        }
         self.tally.broke(broken.outcome());
         let Whose { request_id, model } = &self.whose;
         let id = request_id.as_ref().and_then(|id| id.to_str().ok());
-        tracing::warn!(id, %model, "an answer is not whole: {broken}");
+        let cause = self.stream.as_ref().and_then(|stream| stream.seen().error.as_ref());
+        let cause = cause.map(|error| error.message.as_str());
+        tracing::warn!(id, %model, cause, "an answer is not whole: {broken}");
         // Only whole events have passed, so this one stands by itself.
-        let refusal = Refusal::new(
-            StatusCode::BAD_GATEWAY,
-            "incomplete_answer",
-            format!("{broken}: the answer is not whole"),
-        );
-        Some(if done.is_some() {
-            Ok(refusal.to_event().into())
-        } else {
-            Err(broken)
+        Some(match &mut self.stream {
+            Some(stream) => Ok(stream.fail(&broken.error())),
+            None => Err(broken),
         })
     }
 
     fn finish(&mut self) {
         self.is_over = true;
-        if let Some(usage) = self.events.as_ref().and_then(|events| events.seen().usage) {
-            self.tally.used(usage);
-        }
+        self.charge();
         self.tally.end(StatusCode::OK);
+    }
+
+    /// Of an answer that is not whole, the model's last report says too little, if there is one.
+    fn charge(&self) {
+        let (tokens, text_bytes) = match &self.stream {
+            Some(stream) => (stream.tokens(), stream.text_bytes()),
+            None => (None, self.passed),
+        };
+        let charge = match tokens {
+            Some(tokens) if self.is_done() => self.bill.reported(tokens),
+            known => self.bill.estimated(known, text_bytes),
+        };
+        self.tally.charge(&charge);
+    }
+}
+
+/// The client hung up.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.charge();
+        }
+    }
+}
+
+impl HttpBody for Relay {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.poll_next(cx).map(|next| next.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+/// How long the next piece may take. One timer for the whole answer: pieces only note that they came, and the timer looks when it is due.
+struct Limits {
+    idle: Duration,
+    deadline: Instant,
+    moved: Instant,
+    timer: Pin<Box<Sleep>>,
+    is_done: bool,
+}
+
+impl Limits {
+    fn new(idle: Duration, deadline: Instant) -> Self {
+        let now = Instant::now();
+        Self {
+            idle,
+            deadline,
+            moved: now,
+            timer: Box::pin(sleep_until((now + idle).min(deadline))),
+            is_done: false,
+        }
+    }
+
+    fn moved(&mut self) {
+        self.moved = Instant::now();
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, is_done: bool) -> Poll<Broken> {
+        if is_done && !self.is_done {
+            self.is_done = true;
+            self.timer.as_mut().reset((self.moved + AFTER_DONE).min(self.deadline));
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let until = (self.moved + if is_done { AFTER_DONE } else { self.idle }).min(self.deadline);
+            if until <= Instant::now() {
+                return Poll::Ready(if until == self.deadline {
+                    Broken::OutOfTime
+                } else {
+                    Broken::Stalled
+                });
+            }
+            self.timer.as_mut().reset(until);
+        }
     }
 }

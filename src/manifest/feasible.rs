@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::Uri;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Portfolio;
@@ -17,6 +18,7 @@ use crate::api::{ModelDeployment, Settings};
 use crate::plan::Invalid;
 use crate::plan::evaluation::check;
 use crate::plan::names::{ENDPOINT_ANNOTATION, Key};
+use crate::plan::price::Book;
 use crate::plan::serving::{self, Installation};
 use crate::plan::{cache, quantity};
 
@@ -53,9 +55,9 @@ pub fn settings(path: &Path) -> Result<Settings, Box<Finding>> {
 }
 
 impl Portfolio {
-    /// Adds what the operator, or a gateway without a cluster, would refuse under these settings. Without settings any accelerator profile
-    /// may exist.
-    pub fn check_feasible(&mut self, settings: Option<&Settings>) {
+    /// Adds what the operator, or a gateway without a cluster, would refuse under these settings and prices at `now`. Without settings any
+    /// accelerator profile may exist.
+    pub fn check_feasible(&mut self, settings: Option<&Settings>, book: &Book, now: Timestamp) {
         let assumed = settings.cloned().unwrap_or_else(|| self.any_profile());
         // Where the gateway is decides nothing about what can be served.
         let installation = Installation {
@@ -77,6 +79,12 @@ impl Portfolio {
             {
                 self.findings.push(model.origin.finding(Severity::Error, invalid));
             }
+            if let Some(api) = &model.object.spec.api {
+                // Where a value is missing, the reference to it has a finding of its own.
+                let unusable = self.unusable(api, &Key::of(&model.object)).into_iter();
+                self.findings
+                    .extend(unusable.map(|invalid| model.origin.finding(Severity::Error, invalid)));
+            }
             if let Some(url) = model.object.annotations().get(ENDPOINT_ANNOTATION)
                 && let Some(problem) = no_endpoint(url)
             {
@@ -88,7 +96,7 @@ impl Portfolio {
         for written in &self.evaluations {
             let job = &written.object;
             // What is missing is a warning of its own.
-            let problem = check::accept(job).and_then(|_| check::resolve(job, &models, None)).err();
+            let problem = check::accept(job).and_then(|_| check::resolve(job, &models, None, book, now)).err();
             let refused = problem.filter(|problem| problem.claim == Kind::Accepted);
             self.findings
                 .extend(refused.map(|problem| written.origin.finding(Severity::Error, problem.invalid)));

@@ -10,6 +10,8 @@ mod feasible;
 mod files;
 mod finding;
 mod object;
+mod price_list;
+mod prices;
 mod references;
 mod schema;
 mod standalone;
@@ -27,6 +29,7 @@ use crate::plan::names::Key;
 pub use feasible::settings;
 pub use finding::{Finding, Origin, Severity};
 pub use object::Other;
+pub use prices::{Prices, prices, prices_from_text};
 pub use standalone::{GivenSecrets, Standalone};
 
 /// An object and where it was written.

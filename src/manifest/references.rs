@@ -155,6 +155,12 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
     for model in &portfolio.models {
         let namespace = Key::of(&model.object).namespace;
         let spec = &model.object.spec;
+        let bundle = spec.api.as_ref().and_then(|a| a.ca_bundle.as_ref());
+        let of_bundle = bundle.and_then(|bundle| {
+            let field = "spec.api.caBundle.configMapRef";
+            data(portfolio, "ConfigMap", field, &namespace, &bundle.config_map_ref)
+        });
+        found.extend(of_bundle.map(|(severity, invalid)| model.origin.finding(severity, invalid)));
         let credentials = spec.api.as_ref().and_then(|a| a.credentials.as_ref());
         let of_source = spec
             .self_hosted

@@ -11,11 +11,11 @@ use kube::ResourceExt;
 
 use super::Portfolio;
 use crate::api::condition::{Claim, Kind};
-use crate::api::model_deployment::{ApiSource, ModelDeploymentStatus};
+use crate::api::model_deployment::{ApiSource, KeyRef, ModelDeploymentStatus};
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
-use crate::plan::backend::{self, Credential};
+use crate::plan::backend::{self, Held, Material};
 use crate::plan::names::{API_KEY_LABEL, ENDPOINT_ANNOTATION, Key};
-use crate::plan::{model, serving};
+use crate::plan::{Invalid, model, serving};
 
 /// Values of Secrets from elsewhere than the files, by Secret and key.
 pub type GivenSecrets = BTreeMap<(Key, String), String>;
@@ -31,8 +31,8 @@ pub struct Standalone {
     pub evaluations: Vec<Arc<EvalJob>>,
     /// Where the engines of self-hosted models answer.
     pub endpoints: BTreeMap<Key, Vec<String>>,
-    /// The credential of each API model that has one.
-    pub credentials: Vec<(Key, String, String)>,
+    /// What the API models need: each that needs anything.
+    pub held: Vec<Held>,
     /// Clients' keys: the name and labels of each Secret, and the hash in it.
     pub api_keys: Vec<(String, BTreeMap<String, String>, String)>,
 }
@@ -50,9 +50,7 @@ impl Portfolio {
             let mut md = written.object.clone();
             let key = Key::of(&md);
             let claim = match (&md.spec.api, md.annotations().get(ENDPOINT_ANNOTATION)) {
-                (Some(api), _) => self
-                    .credential(api, &key, given)
-                    .map(|found| seen.credentials.extend(found.map(|c| (key.clone(), backend::destination(api), c)))),
+                (Some(api), _) => self.held(api, &key, given).map(|held| seen.held.extend(held)),
                 (None, Some(url)) => {
                     seen.endpoints.insert(key, vec![url.clone()]);
                     Ok(())
@@ -95,7 +93,19 @@ impl Portfolio {
         seen
     }
 
-    /// The credential that an API model's spec names, or why there is none.
+    /// What an API model needs, nothing for most that need no credential; or why it is not there.
+    fn held(&self, api: &ApiSource, key: &Key, given: &GivenSecrets) -> Result<Option<Held>, Claim> {
+        let credential = self.credential(api, key, given)?;
+        let authorities = self.authorities(api, key)?;
+        Ok((credential.is_some() || authorities.is_some()).then(|| Held {
+            model: key.clone(),
+            destination: backend::destination(api),
+            provider: api.provider,
+            credential,
+            authorities,
+        }))
+    }
+
     fn credential(&self, api: &ApiSource, key: &Key, given: &GivenSecrets) -> Result<Option<String>, Claim> {
         let Some(reference) = api.credentials.as_ref().map(|c| &c.secret_ref) else {
             return Ok(None);
@@ -106,10 +116,12 @@ impl Portfolio {
             let data = secret.get_or_insert_default().data.get_or_insert_default();
             data.insert(reference.key.clone(), ByteString(value.clone().into_bytes()));
         }
+        let is_there = secret.as_ref().is_some_and(|secret| has(secret, &reference.key));
         match backend::credential(api, &key.namespace, secret.as_ref()) {
-            Credential::NotNeeded => Ok(None),
-            Credential::Found(value) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
-            Credential::Unusable(_) => Err(Claim::new(
+            Material::NotNeeded => Ok(None),
+            Material::Found(value) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
+            Material::Unusable(why) if is_there => Err(Claim::new(Kind::Ready, false, "KeyUnusable", why.to_string())),
+            Material::Unusable(_) => Err(Claim::new(
                 Kind::Ready,
                 false,
                 "KeyNotGiven",
@@ -118,6 +130,21 @@ impl Portfolio {
                     reference.key
                 ),
             )),
+        }
+    }
+
+    fn authorities(&self, api: &ApiSource, key: &Key) -> Result<Option<Vec<u8>>, Claim> {
+        let map = api
+            .ca_bundle
+            .as_ref()
+            .and_then(|bundle| self.map(&Key::new(&key.namespace, &bundle.config_map_ref.name)));
+        match backend::authorities(api, &key.namespace, map.as_ref()) {
+            Material::NotNeeded => Ok(None),
+            Material::Found(pem) => Ok(Some(pem)),
+            Material::Unusable(why) => {
+                let message = format!("{why}; without a cluster the ConfigMap is one of the files");
+                Err(Claim::new(Kind::Ready, false, "CertificatesNotGiven", message))
+            }
         }
     }
 
@@ -131,11 +158,41 @@ impl Portfolio {
         Some(secret)
     }
 
+    /// A ConfigMap of the files.
+    fn map(&self, key: &Key) -> Option<ConfigMap> {
+        let other = self.others.iter().find(|o| o.kind == "ConfigMap" && o.key == *key)?;
+        serde_json::from_value(other.value.clone()).ok()
+    }
+
     /// One key of a ConfigMap of the files.
     pub(super) fn config(&self, map: &Key, key: &str) -> Option<Vec<u8>> {
-        let other = self.others.iter().find(|o| o.kind == "ConfigMap" && o.key == *map)?;
-        let map: ConfigMap = serde_json::from_value(other.value.clone()).ok()?;
+        let map = self.map(map)?;
         let text = map.data.and_then(|mut data| data.remove(key)).map(String::into_bytes);
         text.or_else(|| map.binary_data.and_then(|mut data| data.remove(key)).map(|bytes| bytes.0))
     }
+
+    /// What is wrong with the values that an API model's spec names, of those that are in the files.
+    pub(super) fn unusable(&self, api: &ApiSource, key: &Key) -> Vec<Invalid> {
+        let named = |reference: &KeyRef| Key::new(&key.namespace, &reference.name);
+        let credential = api.credentials.as_ref().and_then(|credentials| {
+            let reference = &credentials.secret_ref;
+            let secret = self.secret(&named(reference)).filter(|secret| has(secret, &reference.key))?;
+            Some(backend::credential(api, &key.namespace, Some(&secret)))
+        });
+        let authorities = api.ca_bundle.as_ref().and_then(|bundle| {
+            let reference = &bundle.config_map_ref;
+            self.config(&named(reference), &reference.key)?;
+            Some(backend::authorities(api, &key.namespace, self.map(&named(reference)).as_ref()))
+        });
+        let materials = [credential, authorities].into_iter().flatten();
+        let why = materials.filter_map(|material| match material {
+            Material::Unusable(why) => Some(why),
+            Material::NotNeeded | Material::Found(_) => None,
+        });
+        why.collect()
+    }
+}
+
+fn has(secret: &Secret, key: &str) -> bool {
+    secret.data.as_ref().is_some_and(|data| data.contains_key(key))
 }

@@ -1,6 +1,9 @@
 //! One row for each thing that can be wrong in a file: what was written, and what is said about it.
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::Portfolio;
+use crate::plan::price::Book;
 
 /// The findings about one text, without the file's name.
 fn findings(text: &str) -> Vec<String> {
@@ -35,12 +38,12 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
     let m = "ModelDeployment ns/m";
     for (text, wanted) in [
         (model(&format!("{MODEL}\n  teir: General")), format!("6: {m}: spec.teir: unknown field; did you mean tier?")),
-        (model(&format!("{MODEL}\n  color: red")), format!("6: {m}: spec.color: unknown field; remove it, or use api, price, selfHosted or tier")),
+        (model(&format!("{MODEL}\n  color: red")), format!("6: {m}: spec.color: unknown field; remove it, or use api, capabilities, price, selfHosted or tier")),
         (
             model(&format!("tier: General \n  {MODEL}")).replace("General", "regulated"),
             format!("5: {m}: spec.tier: \"regulated\" is not one of its values; did you mean Regulated? its values are General, Regulated and MissionCritical"),
         ),
-        (model(&MODEL.replace("OpenAI", "Bard")), format!("5: {m}: spec.api.provider: \"Bard\" is not one of its values; use OpenAI, Anthropic or OpenAICompatible")),
+        (model(&MODEL.replace("OpenAI", "Bard")), format!("5: {m}: spec.api.provider: \"Bard\" is not one of its values; use OpenAI, AzureOpenAI, Anthropic, Gemini, VertexAI, Bedrock, Mistral or OpenAICompatible")),
         (model("tier: General"), format!("4: {m}: spec: spec.api and spec.selfHosted are both absent: add api for a provider's model, or selfHosted for our own pods")),
         (
             model(&format!("{MODEL}\n  selfHosted: {{engine: {{kind: VLLM}}}}")),
@@ -56,7 +59,7 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         (model("selfHosted: {replicas: -1, engine: {kind: VLLM}}"), format!("5: {m}: spec.selfHosted.replicas: must be at least 0, is -1; use a number from 0 to 1000")),
         (model("selfHosted: {engine: {kind: VLLM}, resources: {limits: {cpu: 0.5}}}"), format!("5: {m}: spec.selfHosted.resources.limits.cpu: must be a whole number or a text, is 0.5; put it in quotes: \"0.5\"")),
         (model("selfHosted: {engine: {kind: VLLM, env: [{name: A}, {name: A}]}}"), format!("5: {m}: spec.selfHosted.engine.env[1].name: \"A\" is in the list twice; name it differently or remove one")),
-        (model(&format!("{MODEL}\n  price: {{inputPer1M: \"1,25\", outputPer1M: \"1\"}}")), format!("6: {m}: spec.price.inputPer1M: \"1,25\" does not have the right form; What a million prompt tokens cost, such as `\"1.25\"`.")),
+        (model(&format!("{MODEL}\n  price: {{inputPer1M: \"1,25\", outputPer1M: \"1\"}}")), format!("6: {m}: spec.price.inputPer1M: \"1,25\" does not have the right form; What a million prompt tokens cost that are neither read from a cache nor written to one, such as `\"1.25\"`.")),
         (model(&MODEL.replace('x', "\"\"")), format!("5: {m}: spec.api.model: is empty; write it")),
         (model(MODEL).replace("name: m", "name: 0m"), "3: ModelDeployment ns/0m: metadata.name: must be at most 52 characters, begin with a letter and hold only a-z, 0-9 and '-', so that its Service can be named after it".to_owned()),
         (model(MODEL).replace("name: m", "label: m"), "3: ModelDeployment ns/(no name): metadata.label: unknown field; did you mean labels?".to_owned()),
@@ -165,7 +168,7 @@ fn an_endpoint_is_a_url_without_a_path() {
         let annotated = format!("namespace: ns, annotations: {{llmportfolio.dev/endpoint: \"{url}\"}}");
         let text = model("selfHosted: {engine: {kind: VLLM}}").replace("namespace: ns", &annotated);
         let mut portfolio = Portfolio::from_text("x", &text);
-        portfolio.check_feasible(None);
+        portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
         let problems: Vec<&str> = portfolio.findings.iter().map(|f| f.problem.as_str()).collect();
         assert_eq!(problems, Vec::from_iter(problem), "{url}");
         assert_eq!(portfolio.good(&portfolio.models), usize::from(problem.is_none()), "{url}");
@@ -294,7 +297,7 @@ fn what_the_operator_could_not_carry_out_is_an_error() {
     let settings = serde_saphyr::from_str("acceleratorProfiles: {nvidia-l4: {resource: nvidia.com/gpu}}").unwrap();
     let said = |spec: &str, settings| {
         let mut portfolio = Portfolio::from_text("x", &model(spec));
-        portfolio.check_feasible(settings);
+        portfolio.check_feasible(settings, &Book::default(), Timestamp::UNIX_EPOCH);
         portfolio.findings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let on_h100 = "selfHosted: {engine: {kind: VLLM}, accelerator: {profile: nvidia-h100}}";
@@ -366,7 +369,7 @@ fn what_an_evaluation_could_never_do_is_an_error() {
         ),
     ] {
         let mut portfolio = Portfolio::from_text("x", &together(&[&model(MODEL), CONFIG, &evaluation(spec)]));
-        portfolio.check_feasible(None);
+        portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
         let found = portfolio.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert!(
             found.len() == 1 && found[0].contains(&wanted),
@@ -393,7 +396,7 @@ fn anonymous_clients_need_the_settings() {
     ]);
     for (settings, findings) in [(None, 0), (Some(crate::api::Settings::default()), 1)] {
         let mut portfolio = Portfolio::from_text("x", &text);
-        portfolio.check_feasible(settings.as_ref());
+        portfolio.check_feasible(settings.as_ref(), &Book::default(), Timestamp::UNIX_EPOCH);
         assert_eq!(portfolio.errors(), findings, "{:#?}", portfolio.findings);
     }
 }
@@ -413,12 +416,7 @@ fn without_a_cluster_a_model_needs_its_endpoint_or_its_key() {
         let seen = Portfolio::from_text("x", text).standalone(given, Timestamp::UNIX_EPOCH);
         let conditions = seen.models[0].status.as_ref().unwrap().conditions.clone();
         let ready = condition::find(&conditions, Kind::Ready).unwrap();
-        (
-            ready.status.clone(),
-            ready.message.clone(),
-            seen.endpoints.len(),
-            seen.credentials.len(),
-        )
+        (ready.status.clone(), ready.message.clone(), seen.endpoints.len(), seen.held.len())
     };
     let none = super::GivenSecrets::new();
     let key = super::GivenSecrets::from([((Key::new("ns", "s"), "k".to_owned()), "sk-1".to_owned())]);
@@ -467,6 +465,7 @@ fn without_a_cluster_an_adapter_answers_where_its_engine_does() {
         policies: &[],
         evaluations: &[],
         endpoints: &seen.endpoints,
+        prices: &crate::plan::price::Book::default(),
         allow_anonymous: true,
         open_models: true,
     });
@@ -475,4 +474,74 @@ fn without_a_cluster_an_adapter_answers_where_its_engine_does() {
         .backend
         .clone();
     assert_eq!(backend.unwrap().upstream_model, "fraud");
+}
+
+const BEHIND_OUR_OWN: &str =
+    "api: {provider: OpenAICompatible, model: x, endpoint: \"https://h/v1\", caBundle: {configMapRef: {name: ca, key: ca.crt}}}";
+
+fn bundle(text: &str) -> String {
+    let text = text.replace('\n', "\n    ");
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: ca, namespace: ns}}\ndata:\n  ca.crt: |\n    {text}\n")
+}
+
+#[test]
+fn what_is_no_credential_or_no_certificate_is_found_where_its_object_is_in_the_files() {
+    let vertex = "api: {provider: VertexAI, model: x, region: eu, project: p, credentials: {secretRef: {name: s, key: k}}}";
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: ns}\nstringData: {k: sk-1}\n";
+    let good = rcgen::generate_simple_self_signed(["h".to_owned()]).unwrap().cert.pem();
+    for (text, expected) in [
+        (
+            together(&[&model(vertex), secret]),
+            "is no service-account key: it is no JSON object of texts",
+        ),
+        (model(vertex), ""),
+        (
+            together(&[&model(BEHIND_OUR_OWN), &bundle("soon")]),
+            "holds no certificates of authorities: it holds no certificate",
+        ),
+        (together(&[&model(BEHIND_OUR_OWN), &bundle(&good)]), ""),
+        (model(BEHIND_OUR_OWN), "no ConfigMap ns/ca is in these files"),
+        (
+            together(&[&model(BEHIND_OUR_OWN), &bundle(&good).replace("ca.crt: |", "other: |")]),
+            "ConfigMap ns/ca has no key ca.crt",
+        ),
+    ] {
+        let mut portfolio = Portfolio::from_text("x", &text);
+        portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
+        let problems: Vec<&str> = portfolio.findings.iter().map(|finding| finding.problem.as_str()).collect();
+        match expected {
+            "" => assert_eq!(problems, Vec::<&str>::new()),
+            _ => assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}"),
+        }
+        let is_warning = expected.starts_with("no ConfigMap");
+        assert_eq!(portfolio.errors(), usize::from(!expected.is_empty() && !is_warning), "{problems:?}");
+    }
+}
+
+#[test]
+fn without_a_cluster_certificates_come_from_the_files() {
+    use crate::api::condition::{self, Kind};
+    use k8s_openapi::jiff::Timestamp;
+
+    let good = rcgen::generate_simple_self_signed(["h".to_owned()]).unwrap().cert.pem();
+    let seen = |text: &str| Portfolio::from_text("x", text).standalone(&super::GivenSecrets::new(), Timestamp::UNIX_EPOCH);
+    let standalone = seen(&together(&[&model(BEHIND_OUR_OWN), &bundle(&good)]));
+    let [held] = &standalone.held[..] else {
+        panic!("one model needs something")
+    };
+    assert!(held.credential.is_none());
+    assert_eq!(
+        held.authorities.as_deref().map(|pem| pem.trim_ascii()),
+        Some(good.trim().as_bytes())
+    );
+
+    let standalone = seen(&model(BEHIND_OUR_OWN));
+    let conditions = &standalone.models[0].status.as_ref().unwrap().conditions;
+    let ready = condition::find(conditions, Kind::Ready).unwrap();
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "CertificatesNotGiven"));
+    assert!(
+        ready.message.ends_with("without a cluster the ConfigMap is one of the files"),
+        "{}",
+        ready.message
+    );
 }

@@ -11,6 +11,7 @@ pub mod leader_worker_set;
 pub mod model;
 pub mod names;
 pub mod pods;
+pub mod price;
 pub mod quantity;
 mod restricted;
 pub mod routing;

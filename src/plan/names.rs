@@ -36,6 +36,8 @@ pub const API_KEY_LABEL: &str = "llmportfolio.dev/api-key";
 pub const ENDPOINT_ANNOTATION: &str = "llmportfolio.dev/endpoint";
 /// Annotation of a backend Secret: the digest of where its credential may be sent.
 pub const DESTINATION_ANNOTATION: &str = "llmportfolio.dev/destination";
+/// Annotation of a backend Secret: whose API its credential is for.
+pub const PROVIDER_ANNOTATION: &str = "llmportfolio.dev/provider";
 /// Annotation of a Deployment: the digest of what its pods were planned from, the specification and the settings.
 pub const INPUTS_ANNOTATION: &str = "llmportfolio.dev/inputs";
 /// Annotation of a Deployment: the release of the operator that planned its pods.

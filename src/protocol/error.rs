@@ -12,6 +12,8 @@ pub struct Error {
     pub code: Option<String>,
     /// The field of the request that it is about.
     pub param: Option<String>,
+    /// The request's id, for protocols that have it in the body.
+    pub request_id: Option<String>,
 }
 
 impl Error {
@@ -22,6 +24,7 @@ impl Error {
             message: message.into(),
             code: None,
             param: None,
+            request_id: None,
         }
     }
 }

@@ -3,11 +3,22 @@
 use std::error::Error;
 use std::iter;
 
+pub mod anthropic;
+pub mod bedrock;
 pub mod chat;
+pub mod embeddings;
 pub mod error;
+pub mod exchange;
+mod fields;
+pub mod gemini;
+pub mod google;
+pub mod models;
 pub mod openai;
 mod peek;
+pub mod responses;
+pub mod sigv4;
 pub mod sse;
+pub mod stream;
 pub mod usage;
 pub mod vllm;
 mod watch;

@@ -148,7 +148,7 @@ impl Peek {
 }
 
 /// A body in parts, of which most are parts of another.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Spliced {
     parts: [Bytes; 5],
     at: usize,

@@ -26,9 +26,9 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// Reads a piece, and calls `event` with the data of each event that it completes. Returns how many bytes of the piece belong to
-    /// complete events: a client that got only those has never seen half an event.
-    pub fn feed(&mut self, piece: &[u8], mut event: impl FnMut(&[u8])) -> usize {
+    /// Reads a piece, and calls `event` with the data of each event that it completes, and where in the piece that event ends. Returns how
+    /// many bytes of the piece belong to complete events: a client that got only those has never seen half an event.
+    pub fn feed(&mut self, piece: &[u8], mut event: impl FnMut(&[u8], usize)) -> usize {
         let mut complete = 0;
         let mut at = 0;
         if self.after_return && !piece.is_empty() {
@@ -39,16 +39,17 @@ impl Splitter {
             }
         }
         while let Some(length) = piece[at..].iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-            let end = at + length;
-            self.end_line(&piece[at..end], &mut event);
-            at = end + 1;
-            if piece[end] == b'\r' {
+            let line = &piece[at..at + length];
+            let end = piece[at + length];
+            at += length + 1;
+            if end == b'\r' {
                 match piece.get(at) {
                     Some(b'\n') => at += 1,
                     Some(_) => {}
                     None => self.after_return = true,
                 }
             }
+            self.end_line(line, at, &mut event);
             if !self.in_event {
                 complete = at;
             }
@@ -59,13 +60,14 @@ impl Splitter {
 
     /// Reads the end of the stream. The standard drops an event without its empty line; this calls `event` with it, since servers forget.
     pub fn finish(&mut self, mut event: impl FnMut(&[u8])) {
+        let mut event = |data: &[u8], _| event(data);
         if !self.line.is_empty() {
-            self.end_line(&[], &mut event);
+            self.end_line(&[], 0, &mut event);
         }
-        self.end_line(&[], &mut event);
+        self.end_line(&[], 0, &mut event);
     }
 
-    fn end_line(&mut self, rest: &[u8], event: &mut impl FnMut(&[u8])) {
+    fn end_line(&mut self, rest: &[u8], end: usize, event: &mut impl FnMut(&[u8], usize)) {
         let line: Cow<'_, [u8]> = if self.line.is_empty() {
             Cow::Borrowed(rest)
         } else {
@@ -80,7 +82,7 @@ impl Splitter {
         self.begun = true;
         if line.is_empty() {
             if self.has_data {
-                event(&self.data);
+                event(&self.data, end);
             }
             self.data.clear();
             (self.in_event, self.has_data) = (false, false);
@@ -117,7 +119,7 @@ mod tests {
         let mut events = Vec::new();
         let (mut before, mut complete) = (0, 0);
         for piece in pieces {
-            let here = splitter.feed(piece, |data| events.push(String::from_utf8_lossy(data).into_owned()));
+            let here = splitter.feed(piece, |data, _| events.push(String::from_utf8_lossy(data).into_owned()));
             if here > 0 {
                 complete = before + here;
             }
@@ -161,7 +163,7 @@ mod tests {
     fn an_event_without_its_empty_line_is_read_at_the_end() {
         for stream in ["data: [DONE]", "data: [DONE]\n", "data: [DONE]\r\n"] {
             let mut splitter = Splitter::default();
-            splitter.feed(stream.as_bytes(), |_| panic!("not complete yet"));
+            splitter.feed(stream.as_bytes(), |_, _| panic!("not complete yet"));
             let mut seen = Vec::new();
             splitter.finish(|data| seen.push(data.to_vec()));
             assert_eq!(seen, [b"[DONE]"], "{stream:?}");

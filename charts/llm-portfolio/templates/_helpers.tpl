@@ -77,6 +77,8 @@ priorityClassName: {{ . }}
 volumes:
 - name: settings
   configMap: {name: {{ include "llm-portfolio.fullname" $ }}-settings}
+- name: prices
+  configMap: {name: {{ include "llm-portfolio.fullname" $ }}-prices}
 {{- end -}}
 
 {{- define "llm-portfolio.securityContext" -}}

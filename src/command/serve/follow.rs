@@ -60,13 +60,13 @@ impl Follower {
     /// # Errors
     /// What is wrong with them.
     pub(super) fn begin(&mut self) -> Result<(), Vec<Finding>> {
-        self.seen = Portfolio::digest(&self.files.paths);
+        self.seen = self.digest();
         self.judge()
     }
 
     /// Looks at the files, and takes them over when they have changed, are at rest and are good.
     pub(super) fn look(&mut self) -> Step {
-        let now = Portfolio::digest(&self.files.paths);
+        let now = self.digest();
         let at_rest = self.seen == now;
         self.seen = now;
         match (at_rest, self.seen == self.judged) {
@@ -79,9 +79,15 @@ impl Follower {
         }
     }
 
+    /// Of what the objects and the prices are read from.
+    fn digest(&self) -> String {
+        Portfolio::digest(&[self.files.paths.as_slice(), &self.files.prices].concat())
+    }
+
     fn judge(&mut self) -> Result<(), Vec<Finding>> {
         self.judged.clone_from(&self.seen);
-        let portfolio = self.files.read(self.settings.as_ref());
+        let prices = self.files.prices();
+        let portfolio = self.files.read(self.settings.as_ref(), &prices);
         if portfolio.errors() > 0 {
             return Err(portfolio.findings.into_iter().filter(Finding::is_error).collect());
         }
@@ -94,6 +100,7 @@ impl Follower {
             policies: &standalone.policies,
             evaluations: &standalone.evaluations,
             endpoints: &standalone.endpoints,
+            prices: &prices.book,
             allow_anonymous: self.allow_anonymous,
             // Whoever tries a model here should not need a policy for it.
             open_models: self.allow_anonymous,
@@ -109,9 +116,8 @@ impl Follower {
             .api_keys
             .into_iter()
             .map(|(name, labels, hash)| (hash, ApiKey { name, labels }));
-        self.source
-            .credentials
-            .send_replace(Arc::new(Credentials::bearer(standalone.credentials)));
+        let credentials = Credentials::new(standalone.held, &self.source.credentials.borrow());
+        self.source.credentials.send_replace(Arc::new(credentials));
         self.source.api_keys.send_replace(Arc::new(ApiKeys::new(keys)));
         let before = self.source.routes.send_replace(Some(Arc::new(decided.table)));
         let (before, now) = (before.as_deref(), self.source.routes.borrow());

@@ -61,6 +61,7 @@ impl Serve {
             !self.files.paths.iter().any(|path| path == Path::new("-")),
             "standard input cannot be followed: name a file or a folder"
         );
+        anyhow::ensure!(!self.files.paths.is_empty(), "name the files to serve with -f");
         let secrets = given(&self.secrets, |variable| std::env::var(variable).ok())?;
         let settings = self.files.settings().map_err(|finding| anyhow::anyhow!("{finding}"))?;
         let allow_anonymous = self.allow_anonymous || settings.as_ref().is_some_and(|s| s.allow_anonymous);

@@ -32,12 +32,12 @@ async fn a_client_without_credentials_is_told_how_to_get_in() {
     assert_eq!((answer.status.as_u16(), answer.header("www-authenticate")), (401, "Bearer"));
     let (code, message) = answer.error();
     assert_eq!(code, "invalid_api_key");
-    assert!(
-        message.contains("send `Authorization: Bearer` with an API key, or a service account's token for the audience llmportfolio.dev")
-    );
+    assert!(message.contains(
+        "send `Authorization: Bearer` (or `x-api-key`) with an API key, or a service account's token for the audience llmportfolio.dev"
+    ));
     for (header, start) in [
-        ("Basic dTpw", "the Authorization header is not understood"),
-        ("Bearer ", "the Authorization header is not understood"),
+        ("Basic dTpw", "the credentials are not understood"),
+        ("Bearer ", "the credentials are not understood"),
         ("Bearer sk-unknown", "the API key is not known"),
         ("Bearer stranger.x.web", "the token was refused"),
     ] {
@@ -167,7 +167,7 @@ async fn an_unknown_model_is_named_and_does_not_become_a_label() {
     assert_eq!(answer.status, 404);
     let (code, message) = answer.error();
     assert_eq!(code, "model_not_found");
-    assert!(message.starts_with("there is no model \"made-up\" here: GET /v1/models lists the names you may call"));
+    assert!(message.starts_with("there is no model \"made-up\" here: you may call assistant"));
     assert_eq!(
         world
             .metric("portfolio_gateway_requests_total{policy=\"_unknown\",model=\"_none\",class=\"4xx\"}")
@@ -211,13 +211,13 @@ async fn a_body_that_is_not_a_request_is_refused_with_its_field() {
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_announced_or_not() {
     let engine = Engine::start(paris()).await;
-    let world = World::with(|options| options.max_body_bytes = 300);
-    world.pod("a", &[&engine.url]);
-    world.route(ONLY_A);
+    let world = World::over(&[&engine], &format!("maxBodyBytes: 1Ki, {ONLY_A}"));
     assert_eq!(world.ask(ASK).await.status, 200);
-    let large = ASK.replace("France", &"x".repeat(300));
+    let large = ASK.replace("France", &"x".repeat(1024));
     let answer = world.ask(&large).await;
     assert_eq!((answer.status.as_u16(), answer.error().0.as_str()), (413, "request_too_large"));
+    let announced = world.ask_with(&[("authorization", "Bearer claims.x.web"), ("content-length", "33554433")], ASK);
+    assert_eq!(announced.await.status, 413, "beyond what any policy takes nothing is read");
     let pieces = large
         .into_bytes()
         .chunks(64)
@@ -231,7 +231,7 @@ async fn a_body_over_the_limit_is_refused_announced_or_not() {
 #[tokio::test]
 async fn bodies_that_are_only_announced_keep_nobody_out() {
     let engine = Engine::start(paris()).await;
-    let world = World::with(|options| (options.max_body_bytes, options.max_body_bytes_together) = (32 << 10, 64 << 10));
+    let world = World::with(|options| options.max_body_bytes_together = 64 << 10);
     world.pod("a", &[&engine.url]);
     world.route(ONLY_A);
     assert_eq!(world.ask(ASK).await.status, 200);

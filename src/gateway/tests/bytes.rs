@@ -98,6 +98,8 @@ async fn what_identifies_the_provider_stays_here() {
         "content-type",
         "retry-after",
         "x-portfolio-attempts",
+        "x-portfolio-cost-usd",
+        "x-portfolio-estimated",
         "x-portfolio-model",
         "x-request-id",
     ];
@@ -115,7 +117,7 @@ async fn an_api_model_is_called_by_its_own_name_with_our_credentials_and_follows
     assert_eq!(without.status, 502);
     assert_eq!(engine.requests(), 0);
     for secret in ["sk-first", "sk-second\n"] {
-        let credentials = Credentials::bearer([world.credential("gpt", secret)]);
+        let credentials = Credentials::new([world.credential("gpt", secret)], &Credentials::default());
         assert_eq!(format!("{credentials:?}"), "Credentials(1 models)");
         world.source.credentials.send_replace(credentials.into());
         assert_eq!(world.ask(ASK).await.status, 200);
@@ -137,7 +139,7 @@ async fn a_key_is_not_sent_where_the_model_was_pointed_since() {
     world
         .source
         .credentials
-        .send_replace(Credentials::bearer([world.credential("gpt", "sk-first")]).into());
+        .send_replace(Credentials::new([world.credential("gpt", "sk-first")], &Credentials::default()).into());
     world.api("gpt", "OpenAI", &second.url);
     world.route("rules: [{targets: [{model: gpt}]}]");
     assert_eq!(world.ask(ASK).await.status, 502);
@@ -145,23 +147,28 @@ async fn a_key_is_not_sent_where_the_model_was_pointed_since() {
 }
 
 #[tokio::test]
-async fn every_provider_gets_openais_chat_completions_and_its_key_as_bearer_token() {
+async fn each_provider_is_called_where_it_wants_to_be_and_shown_what_it_wants_to_see() {
     let engine = Engine::start(paris()).await;
     let world = World::new();
-    for provider in ["OpenAI", "Anthropic", "OpenAICompatible"] {
+    for (provider, path, shown) in [
+        ("OpenAI", "/v1/chat/completions", "authorization: Bearer sk-1\r\n"),
+        ("OpenAICompatible", "/v1/chat/completions", "authorization: Bearer sk-1\r\n"),
+        ("Mistral", "/v1/chat/completions", "authorization: Bearer sk-1\r\n"),
+        ("AzureOpenAI", "/v1/openai/v1/chat/completions", "api-key: sk-1\r\n"),
+        ("Anthropic", "/v1/messages", "x-api-key: sk-1\r\n"),
+        ("Gemini", "/v1/models/gpt-5-mini:generateContent", "x-goog-api-key: sk-1\r\n"),
+    ] {
         world.api("m", provider, &engine.url);
         world
             .source
             .credentials
-            .send_replace(Credentials::bearer([world.credential("m", "sk-1")]).into());
+            .send_replace(Credentials::new([world.credential("m", "sk-1")], &Credentials::default()).into());
         world.route("rules: [{targets: [{model: m}]}]");
-        assert_eq!(world.ask(ASK).await.status, 200, "{provider}");
+        world.ask(ASK).await;
         let head = engine.last().head;
-        assert!(head.starts_with("POST /v1/chat/completions HTTP/1.1\r\n"), "{provider}: {head}");
-        assert!(
-            head.contains("authorization: Bearer sk-1\r\n") && !head.contains("x-api-key"),
-            "{provider}: {head}"
-        );
+        assert!(head.starts_with(&format!("POST {path} HTTP/1.1\r\n")), "{provider}: {head}");
+        assert!(head.contains(shown), "{provider}: {head}");
+        assert_eq!(head.matches("sk-1").count(), 1, "{provider}: {head}");
     }
 }
 

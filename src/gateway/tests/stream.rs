@@ -30,7 +30,10 @@ async fn a_stream_passes_byte_for_byte() {
         answer.text,
         format!("{OPENING}: note\r\n\r\ndata: {{\"choices\":[{{\"delta\":{{\"content\":\"é\"}}}}]}}\r\n\r\n{DONE}")
     );
-    assert_eq!(engine.last().body, STREAM.replace("assistant", "a").as_bytes());
+    let asked = STREAM
+        .replace("assistant", "a")
+        .replacen('{', r#"{"stream_options":{"include_usage":true},"#, 1);
+    assert_eq!(String::from_utf8(engine.last().body).unwrap(), asked);
 }
 
 #[tokio::test]
@@ -48,6 +51,12 @@ async fn each_event_passes_when_it_comes() {
 #[tokio::test]
 async fn a_stream_that_breaks_after_its_first_content_says_so_and_is_not_asked_of_another_model() {
     let short = "timeouts: {idle: 500ms}";
+    // An error that comes with the first content is no break yet: nothing was shown.
+    let failing = |event: &str| {
+        let mut script = streams(&[WORD, event, DONE]);
+        script.insert(2, Do::Wait(Arc::new(Semaphore::new(0))));
+        script
+    };
     let cases: Vec<(&str, &str, Vec<Do>)> = vec![
         ("cut", short, vec![stream_head(), chunk(WORD), Do::Close]),
         ("cut", short, vec![stream_head(), chunk(WORD), chunk("data: {\"cho"), Do::Close]),
@@ -58,21 +67,23 @@ async fn a_stream_that_breaks_after_its_first_content_says_so_and_is_not_asked_o
             "timeouts: {total: 500ms}",
             vec![stream_head(), chunk(WORD), Do::Hang],
         ),
+        ("failed", short, failing("data: {\"error\":{\"message\":\"oom at 10.0.0.1\"}}\n\n")),
         (
             "failed",
             short,
-            streams(&[WORD, "data: {\"error\":{\"message\":\"oom at 10.0.0.1\"}}\n\n", DONE]),
-        ),
-        (
-            "failed",
-            short,
-            streams(&[WORD, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"abort\"}]}\n\n", DONE]),
+            failing("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"abort\"}]}\n\n"),
         ),
     ];
     let cases = cases.into_iter().map(async |(outcome, timeouts, script)| {
         let (a, b) = (Engine::start(script.clone()).await, Engine::start(paris()).await);
         let world = World::over(&[&a, &b], &format!("{timeouts}, {A_THEN_B}"));
-        let answer = world.ask(STREAM).await;
+        let begun = world.call(post(&WEB, STREAM)).await;
+        for step in &script {
+            if let Do::Wait(gate) = step {
+                gate.add_permits(1);
+            }
+        }
+        let answer = Answer::read(begun).await;
         assert_eq!(answer.status, 200);
         let end = answer
             .text
@@ -141,12 +152,14 @@ async fn tokens_are_counted_where_answers_report_them() {
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\n";
     let engine = Engine::start(streams(&[WORD, usage, DONE])).await;
     let world = World::over(&[&engine], ONLY_A);
-    assert!(world.ask(STREAM).await.text.contains(usage));
+    assert!(!world.ask(STREAM).await.text.contains(usage), "it was not asked for");
+    let asking = STREAM.replacen('{', r#"{"stream_options":{"include_usage":true},"#, 1);
+    assert!(world.ask(&asking).await.text.contains(usage));
     engine.now_does(paris());
     world.ask(ASK).await;
     let tokens = |kind| format!("portfolio_gateway_tokens_total{{policy=\"claims/assistant\",model=\"claims/a\",kind=\"{kind}\"}}");
-    assert_eq!(world.metric(&tokens("prompt")).await as u32, 6);
-    assert_eq!(world.metric(&tokens("answer")).await as u32, 5);
+    assert_eq!(world.metric(&tokens("input")).await as u32, 9);
+    assert_eq!(world.metric(&tokens("output")).await as u32, 9);
 }
 
 #[tokio::test]

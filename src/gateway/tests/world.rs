@@ -17,8 +17,9 @@ use tower::ServiceExt;
 use super::engine::Engine;
 use crate::api::ModelDeployment;
 use crate::gateway::{Gateway, Options, ReviewUnavailable, Source, TokenReview, app, feed};
-use crate::plan::backend;
+use crate::plan::backend::{self, Held};
 use crate::plan::names::Key;
+use crate::plan::price::Book;
 use crate::plan::routing::{self, Client, Inputs};
 
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -123,14 +124,17 @@ impl World {
     }
 
     /// A key for a model of `claims`, for where the model points now.
-    pub(super) fn credential(&self, name: &str, secret: &str) -> (Key, String, String) {
+    pub(super) fn credential(&self, name: &str, secret: &str) -> Held {
         let models = self.models.lock().unwrap();
         let md = models.iter().find(|md| md.metadata.name.as_deref() == Some(name)).unwrap();
-        (
-            Key::new("claims", name),
-            backend::destination(md.spec.api.as_ref().unwrap()),
-            secret.to_owned(),
-        )
+        let api = md.spec.api.as_ref().unwrap();
+        Held {
+            model: Key::new("claims", name),
+            destination: backend::destination(api),
+            provider: api.provider,
+            credential: Some(secret.to_owned()),
+            authorities: None,
+        }
     }
 
     fn model(&self, name: &str, spec: &str, status: &str) {
@@ -152,6 +156,7 @@ impl World {
             policies: &[Arc::new(serde_saphyr::from_str(&yaml).unwrap())],
             evaluations: &[],
             endpoints: &self.endpoints.lock().unwrap(),
+            prices: &Book::default(),
             allow_anonymous: self.allow_anonymous,
             open_models: false,
         };

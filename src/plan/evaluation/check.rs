@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
 
 use super::schedule::Schedule;
 use crate::api::condition::Kind;
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::names::{self, Key};
+use crate::plan::price::{Book, Pricing};
 use crate::plan::{Invalid, model};
 
 /// Why no run can start. What is wrong by itself waits for a person; what is missing may still come, as objects are applied in any order.
@@ -74,11 +76,18 @@ pub(super) fn find(models: &[Arc<ModelDeployment>], namespace: &str, name: &str)
     model::asked(found, adapter).ok_or_else(|| format!("ModelDeployment {key} has no adapter {:?}", adapter.unwrap_or_default()))
 }
 
-/// The targets of `job`, when they and its datasets exist. `datasets` of none: they were found before and are not looked at now.
+/// The targets of `job`, when they, its datasets and, where it caps the cost, their prices at `now` exist. `datasets` of none: they were found
+/// before and are not looked at now.
 ///
 /// # Errors
 /// The first thing that is missing.
-pub fn resolve(job: &EvalJob, models: &[Arc<ModelDeployment>], datasets: Option<&Datasets>) -> Result<Vec<Arc<ModelDeployment>>, Problem> {
+pub fn resolve(
+    job: &EvalJob,
+    models: &[Arc<ModelDeployment>],
+    datasets: Option<&Datasets>,
+    book: &Book,
+    now: Timestamp,
+) -> Result<Vec<Arc<ModelDeployment>>, Problem> {
     let missing = |reason, field: &str, problem, remedy| Problem {
         claim: Kind::ResolvedRefs,
         reason,
@@ -98,12 +107,13 @@ pub fn resolve(job: &EvalJob, models: &[Arc<ModelDeployment>], datasets: Option<
     let targets = job.spec.targets.models.iter().map(target).collect::<Result<Vec<_>, _>>()?;
 
     let capped = job.spec.limits.as_ref().is_some_and(|limits| limits.max_cost_usd.is_some());
-    if let Some(unpriced) = targets.iter().find(|model| capped && model.spec.price.is_none()) {
+    let is_priced = |model: &ModelDeployment| Pricing::of(model, book).at(now).is_some_and(|rates| rates.price_text());
+    if let Some(unpriced) = targets.iter().find(|model| capped && !is_priced(model)) {
         let problem = format!(
             "the price of ModelDeployment {} is unknown, so its cost cannot be capped",
             Key::of(&**unpriced)
         );
-        let remedy = "set the model's spec.price, or use spec.limits.maxTokens instead";
+        let remedy = "set the model's spec.price or add it to the price book, or use spec.limits.maxTokens instead";
         return Err(Problem {
             claim: Kind::Accepted,
             reason: "PriceUnknown",
@@ -149,7 +159,7 @@ mod tests {
         let (mut job, mut models, mut datasets) = (fixtures::job(), vec![fixtures::model("llama")], fixtures::datasets());
         change(&mut job, &mut models, &mut datasets);
         let models: Vec<_> = models.into_iter().map(Arc::new).collect();
-        let found = accept(&job).and_then(|_| resolve(&job, &models, Some(&datasets)));
+        let found = accept(&job).and_then(|_| resolve(&job, &models, Some(&datasets), &Book::default(), Timestamp::UNIX_EPOCH));
         let Problem { claim, reason, invalid } = found.expect_err("it is carried out");
         (claim, reason, invalid.to_string())
     }
@@ -158,8 +168,10 @@ mod tests {
     fn what_is_there_is_resolved() {
         let models = [Arc::new(fixtures::model("llama"))];
         assert!(accept(&fixtures::job()).is_ok());
-        assert_eq!(resolve(&fixtures::job(), &models, Some(&fixtures::datasets())).unwrap(), models);
-        assert_eq!(resolve(&fixtures::job(), &models, None).unwrap(), models);
+        let resolve = |datasets| resolve(&fixtures::job(), &models, datasets, &Book::default(), Timestamp::UNIX_EPOCH);
+        let datasets = fixtures::datasets();
+        assert_eq!(resolve(Some(&datasets)).unwrap(), models);
+        assert_eq!(resolve(None).unwrap(), models);
     }
 
     #[test]
@@ -171,7 +183,7 @@ mod tests {
         )))];
         let mut job = fixtures::job();
         job.spec.targets.models = vec!["ft".to_owned(), "ft:a".to_owned()];
-        let targets = resolve(&job, &models, None).unwrap();
+        let targets = resolve(&job, &models, None, &Book::default(), Timestamp::UNIX_EPOCH).unwrap();
         let adapters = |model: &ModelDeployment| model.spec.self_hosted.clone().unwrap().custom.unwrap().adapters;
         assert_eq!((Key::of(&*targets[0]).name.as_str(), adapters(&targets[0]).len()), ("ft", 0));
         assert_eq!(
@@ -179,11 +191,28 @@ mod tests {
             ("ft:a", "a")
         );
         job.spec.targets.models = vec!["ft:x".to_owned()];
-        let problem = resolve(&job, &models, None).unwrap_err();
+        let problem = resolve(&job, &models, None, &Book::default(), Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(
             (problem.reason, problem.invalid.problem.as_str()),
             ("TargetNotFound", "ModelDeployment claims/ft has no adapter \"x\"")
         );
+    }
+
+    #[test]
+    fn a_cost_is_capped_by_the_price_book_too_while_an_entry_holds() {
+        let mut job = fixtures::job();
+        job.spec.limits = Some(fixtures::read("{maxCostUSD: '25'}"));
+        let mut model = fixtures::model("llama");
+        model.spec.price = None;
+        let models = [Arc::new(model)];
+        let text = "prices: [{provider: OpenAI, model: llama, from: 2026-08-01, inputPer1M: '1', outputPer1M: '2'},
+            {provider: OpenAI, model: llama, from: 2026-09-01, inputPer1M: '1'}]";
+        let book = Book::of(&fixtures::read(text)).unwrap();
+        let resolve = |now: &str| resolve(&job, &models, None, &book, now.parse().unwrap());
+        assert_eq!(resolve("2026-08-01T00:00:00Z").unwrap(), models);
+        for now in ["2026-07-31T00:00:00Z", "2026-09-01T00:00:00Z"] {
+            assert_eq!(resolve(now).unwrap_err().reason, "PriceUnknown", "{now}");
+        }
     }
 
     #[test]
@@ -209,7 +238,7 @@ mod tests {
         Accepted InvalidScorer spec.suites[claims].scorer.regex.pattern: look-around, including look-ahead and look-behind, is not supported; write a regular expression in RE2 syntax, which has no look-around and no back-references
         ResolvedRefs TargetNotFound spec.targets.models: there is no ModelDeployment claims/llama; create it, or remove the name
         ResolvedRefs TargetNotFound spec.targets.models: there is no ModelDeployment claims/llama; create it, or remove the name
-        Accepted PriceUnknown spec.limits.maxCostUSD: the price of ModelDeployment claims/llama is unknown, so its cost cannot be capped; set the model's spec.price, or use spec.limits.maxTokens instead
+        Accepted PriceUnknown spec.limits.maxCostUSD: the price of ModelDeployment claims/llama is unknown, so its cost cannot be capped; set the model's spec.price or add it to the price book, or use spec.limits.maxTokens instead
         ResolvedRefs ConfigMapNotFound spec.suites[claims].exemplars.dataset.configMapRef: there is no ConfigMap claims/exemplars; create it with the key cases.jsonl, or change the name
         ResolvedRefs ConfigMapKeyNotFound spec.suites[claims].exemplars.dataset.configMapRef: ConfigMap claims/exemplars has no key other.jsonl; add it, or change the key
         "#);

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::check::Datasets;
 use super::job::Runner;
 use super::run::Evaluation;
 use crate::api::{EvalJob, ModelDeployment};
+use crate::plan::price::Book;
 use crate::plan::{fingerprint, names};
 
 /// One target, one suite, one criterion: accuracy of at least 0.8.
@@ -70,7 +72,7 @@ pub(super) fn runner() -> Runner {
 pub(super) fn ran(slot: &str, status: &str) -> Job {
     let (owner, model) = (job(), model("llama"));
     let fingerprints = [("llama".to_owned(), fingerprint::of(&model, &owner))].into();
-    let run = Evaluation::of(&owner, &[&model]);
+    let run = Evaluation::of(&owner, &[&model], &Book::default(), Timestamp::UNIX_EPOCH);
     Job {
         status: Some(read(status)),
         ..super::job::job(&owner, &run, &fingerprints, &runner(), slot.parse().unwrap())

@@ -190,13 +190,14 @@ fn json<T: serde::Serialize>(value: &T) -> String {
 mod tests {
     use super::*;
     use crate::plan::evaluation::fixtures;
+    use crate::plan::price::Book;
 
     #[test]
     fn the_job_of_a_run() {
         let mut owner = fixtures::job();
         owner.spec.suites[0].scorer = fixtures::read(r#"regex: {pattern: '(\d+)$'}"#);
         owner.spec.limits = Some(fixtures::read(r#"{maxCostUSD: "25", maxTokens: 20000}"#));
-        let run = Evaluation::of(&owner, &[&fixtures::model("llama")]);
+        let run = Evaluation::of(&owner, &[&fixtures::model("llama")], &Book::default(), Timestamp::UNIX_EPOCH);
         let fingerprints = [("llama".to_owned(), "0123456789abcdef".to_owned())].into();
         let slot = "2026-05-02T02:00:00Z".parse().unwrap();
         insta::assert_yaml_snapshot!(job(&owner, &run, &fingerprints, &fixtures::runner(), slot));
@@ -204,7 +205,12 @@ mod tests {
 
     #[test]
     fn the_evaluator_reads_back_what_the_operator_wrote() {
-        let run = Evaluation::of(&fixtures::job(), &[&fixtures::model("llama")]);
+        let run = Evaluation::of(
+            &fixtures::job(),
+            &[&fixtures::model("llama")],
+            &Book::default(),
+            Timestamp::UNIX_EPOCH,
+        );
         assert_eq!(serde_json::from_str::<Evaluation>(&json(&run)).unwrap(), run);
     }
 }

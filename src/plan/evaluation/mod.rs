@@ -39,6 +39,7 @@ use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::fingerprint;
 use crate::plan::names::{self, Key};
+use crate::plan::price::Book;
 
 /// How long a due run waits for targets that are still changing. Then it starts without them being settled, and says nothing about what
 /// they become.
@@ -56,6 +57,8 @@ pub struct Seen<'a> {
     pub datasets: Option<&'a Datasets>,
     /// The EvalJob's runs, from `observe::runs`.
     pub runs: &'a [Run],
+    /// What models cost that do not say so themselves.
+    pub prices: &'a Book,
 }
 
 /// What to do about an EvalJob. Apply, then write the status, then prune: a crash in between loses nothing.
@@ -76,14 +79,14 @@ pub struct Plan {
 /// Whether the datasets must be looked at: nothing else is wrong, and either their existence is not known for this generation or a run is
 /// about to need them.
 #[must_use]
-pub fn wants_datasets(job: &EvalJob, models: &[Arc<ModelDeployment>], runs: &[Run], now: Timestamp) -> bool {
-    let checked = check::accept(job).and_then(|schedule| Ok((schedule, check::resolve(job, models, None)?)));
+pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
+    let checked = check::accept(job).and_then(|schedule| Ok((schedule, check::resolve(job, seen.models, None, seen.prices, now)?)));
     let Ok((schedule, targets)) = checked else { return false };
     let is_known = job.status.as_ref().is_some_and(|status| {
         status.observed_generation == job.metadata.generation && condition::is_true(&status.conditions, Kind::ResolvedRefs)
     });
     let is_about_to_start = || {
-        let is_due = matches!(decide(job, &schedule, runs, now), Decision::Start { .. });
+        let is_due = matches!(decide(job, &schedule, seen.runs, now), Decision::Start { .. });
         is_due && (unsettled(&targets).is_empty() || patience(job, now) <= now)
     };
     !is_known || is_about_to_start()
@@ -92,7 +95,8 @@ pub fn wants_datasets(job: &EvalJob, models: &[Arc<ModelDeployment>], runs: &[Ru
 /// What to do about `job` now.
 #[must_use]
 pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> Plan {
-    let checked = check::accept(job).and_then(|schedule| Ok((schedule, check::resolve(job, seen.models, seen.datasets)?)));
+    let resolve = || check::resolve(job, seen.models, seen.datasets, seen.prices, now);
+    let checked = check::accept(job).and_then(|schedule| Ok((schedule, resolve()?)));
     let (schedule, targets) = match checked {
         Ok(checked) => checked,
         Err(problem) => return refused(job, seen, &problem, now),
@@ -115,7 +119,8 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
         Decision::Start { slot } => {
             let fingerprints = fingerprints(job, &targets, &unsettled);
             let models: Vec<&ModelDeployment> = targets.iter().map(AsRef::as_ref).collect();
-            let start = job::job(job, &Evaluation::of(job, &models), &fingerprints, runner, slot);
+            let run = Evaluation::of(job, &models, seen.prices, now);
+            let start = job::job(job, &run, &fingerprints, runner, slot);
             facts.active = Some((start.name_any(), slot));
             (Some(start), None)
         }

@@ -1,12 +1,14 @@
 //! What one run is to do, as the operator tells the evaluator: one JSON value in an environment variable. It holds no names of things the
 //! evaluator could not reach: files are mounted, models are asked through the gateway.
 
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::api::eval_job::Scorer;
-use crate::api::model_deployment::{KeyRef, Price};
+use crate::api::model_deployment::KeyRef;
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::names::Key;
+use crate::plan::price::{Book, Pricing, Rates};
 
 /// One run: every target is asked every question of every suite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,17 +33,7 @@ pub struct Target {
     pub model: String,
     /// What its tokens cost, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub price: Option<TokenPrice>,
-}
-
-/// Nano-dollars per million tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TokenPrice {
-    /// For the prompt.
-    pub input: u64,
-    /// For the answer.
-    pub output: u64,
+    pub price: Option<Rates>,
 }
 
 /// One set of questions, in the file `<name>.jsonl` of the datasets' folder.
@@ -69,9 +61,9 @@ pub struct Limits {
 }
 
 impl Evaluation {
-    /// The run that `job` asks for, with today's prices of its targets.
+    /// The run that `job` asks for, with the prices of its targets at `now`: a run that goes on over midnight keeps them.
     #[must_use]
-    pub fn of(job: &EvalJob, models: &[&ModelDeployment]) -> Self {
+    pub fn of(job: &EvalJob, models: &[&ModelDeployment], book: &Book, now: Timestamp) -> Self {
         let limits = job.spec.limits.as_ref();
         Self {
             namespace: Key::of(job).namespace,
@@ -79,7 +71,7 @@ impl Evaluation {
                 .iter()
                 .map(|model| Target {
                     model: Key::of(*model).name,
-                    price: model.spec.price.as_ref().and_then(TokenPrice::of),
+                    price: Pricing::of(model, book).at(now).map(|rates| Rates::clone(rates)),
                 })
                 .collect(),
             suites: job
@@ -97,22 +89,5 @@ impl Evaluation {
                 tokens: limits.and_then(|l| l.max_tokens).and_then(|n| u64::try_from(n).ok()),
             },
         }
-    }
-}
-
-impl TokenPrice {
-    /// The price in whole nano-dollars, or `None` when it cannot be read.
-    #[must_use]
-    pub fn of(price: &Price) -> Option<Self> {
-        Some(Self {
-            input: price.input_per_1m.nanos()?,
-            output: price.output_per_1m.nanos()?,
-        })
-    }
-
-    /// What so many tokens cost, in nano-dollars times a million: exact, so that a sum of many small amounts loses nothing.
-    #[must_use]
-    pub fn of_tokens(self, input: u64, output: u64) -> u128 {
-        u128::from(self.input) * u128::from(input) + u128::from(self.output) * u128::from(output)
     }
 }

@@ -14,6 +14,7 @@ use super::{Plan, Seen, fixtures, observe, plan, wants_datasets};
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::{EvalJobStatus, Verdict};
 use crate::api::{EvalJob, ModelDeployment, Usd};
+use crate::plan::price::Book;
 
 /// The objects of a cluster with one EvalJob.
 struct World {
@@ -22,6 +23,7 @@ struct World {
     datasets: Datasets,
     jobs: Vec<Arc<Job>>,
     pods: Vec<Arc<Pod>>,
+    book: Book,
     now: Timestamp,
 }
 
@@ -33,18 +35,25 @@ impl World {
             datasets: fixtures::datasets(),
             jobs: vec![],
             pods: vec![],
+            book: Book::default(),
             now: at("2026-05-01T12:00:00Z"),
+        }
+    }
+
+    fn seen<'a>(&'a self, runs: &'a [observe::Run]) -> Seen<'a> {
+        Seen {
+            models: &self.models,
+            datasets: None,
+            runs,
+            prices: &self.book,
         }
     }
 
     fn plan(&self) -> Plan {
         let runs = observe::runs(&self.job, &self.jobs, &self.pods, self.now);
-        let datasets = wants_datasets(&self.job, &self.models, &runs, self.now).then_some(&self.datasets);
-        let seen = Seen {
-            models: &self.models,
-            datasets,
-            runs: &runs,
-        };
+        let seen = self.seen(&runs);
+        let datasets = wants_datasets(&self.job, seen, self.now).then_some(&self.datasets);
+        let seen = Seen { datasets, ..seen };
         plan(&self.job, seen, &fixtures::runner(), self.now)
     }
 
@@ -164,7 +173,7 @@ fn a_settled_evaluation_is_silent() {
     for later in ["2026-05-02T02:10:01Z", "2026-05-02T12:00:00Z", "2026-05-03T01:59:59Z"] {
         world.now = at(later);
         let runs = observe::runs(&world.job, &world.jobs, &world.pods, world.now);
-        assert!(!wants_datasets(&world.job, &world.models, &runs, world.now));
+        assert!(!wants_datasets(&world.job, world.seen(&runs), world.now));
         let Plan { start, status, prune, .. } = world.plan();
         assert_eq!((start, status, prune), (None, settled.clone(), vec![]));
     }

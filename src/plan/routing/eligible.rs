@@ -14,6 +14,7 @@ use crate::api::model_deployment::ApiSource;
 use crate::api::routing_policy::Requirements;
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::names::{self, Key};
+use crate::plan::price::{Book, Pricing};
 use crate::plan::{backend, fingerprint, model, serving};
 
 /// Why a model gets no requests.
@@ -55,6 +56,7 @@ pub(super) struct Known<'a> {
     models: BTreeMap<Key, &'a ModelDeployment>,
     evaluations: HashMap<Key, &'a EvalJob>,
     endpoints: &'a BTreeMap<Key, Vec<String>>,
+    prices: &'a Book,
 }
 
 impl<'a> Known<'a> {
@@ -63,6 +65,7 @@ impl<'a> Known<'a> {
             models: inputs.models.iter().map(|md| (Key::of(md.as_ref()), md.as_ref())).collect(),
             evaluations: inputs.evaluations.iter().map(|ej| (Key::of(ej.as_ref()), ej.as_ref())).collect(),
             endpoints: inputs.endpoints,
+            prices: inputs.prices,
         }
     }
 
@@ -120,28 +123,30 @@ impl<'a> Known<'a> {
 
     /// Where the model answers now.
     fn backend(&self, key: &Key, md: &ModelDeployment) -> Result<Backend, String> {
-        let urls = match &md.spec.api {
+        let (api, own) = (md.spec.api.as_ref(), md.spec.self_hosted.as_ref());
+        let bases = match api {
             Some(api) => {
                 provider_is_confirmed(md, api)?;
-                vec![format!("{}/chat/completions", backend::base_url(api))]
+                vec![backend::base_url(api)]
             }
             None => pods(self.endpoints.get(key), md)?
                 .iter()
-                .map(|url| format!("{}/v1/chat/completions", url.trim_end_matches('/')))
+                .map(|url| format!("{}/v1", url.trim_end_matches('/')))
                 .collect(),
         };
-        let urls: Result<Vec<Uri>, _> = urls.iter().map(|url| url.parse()).collect();
+        let bases: Result<Vec<Uri>, _> = bases.iter().map(|url| url.parse()).collect();
         Ok(Backend {
             model: key.clone(),
-            urls: urls.map_err(|e| format!("has an endpoint that is not a URL ({e}): correct it"))?,
+            provider: api.map(|api| api.provider),
+            engine: own.map(|own| own.engine.kind),
+            region: api.and_then(|api| api.region.clone()),
+            bases: bases.map_err(|e| format!("has an endpoint that is not a URL ({e}): correct it"))?,
             upstream_model: served_name(md),
+            capabilities: md.spec.capabilities.clone().unwrap_or_default(),
             may_be_lacking: false,
-            destination: md
-                .spec
-                .api
-                .as_ref()
-                .filter(|api| api.credentials.is_some())
-                .map(backend::destination),
+            destination: api.filter(|api| api.credentials.is_some()).map(backend::destination),
+            authorities: api.filter(|api| api.ca_bundle.is_some()).map(backend::destination),
+            pricing: Pricing::of(md, self.prices),
         })
     }
 }

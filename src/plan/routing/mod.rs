@@ -13,13 +13,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::names::Key;
+use super::price::Book;
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 
 pub use access::{Admission, Client};
 pub use eligible::{Exclusion, Reason, served_name};
 pub use endpoints::endpoints;
 pub use status::{PolicyVerdict, status};
-pub use table::{Backend, Candidate, Route, RouteTable, Rule, Target, Timeouts};
+pub use table::{Backend, Candidate, Retries, Route, RouteTable, Rule, Target, Timeouts, operation};
 
 /// Everything that routing depends on. The order of the objects does not matter.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,8 @@ pub struct Inputs<'a> {
     pub evaluations: &'a [Arc<EvalJob>],
     /// Where the ready pods of self-hosted models answer: base URLs such as `http://198.19.0.7:8080`. See [`endpoints`].
     pub endpoints: &'a BTreeMap<Key, Vec<String>>,
+    /// What models cost that do not say so themselves.
+    pub prices: &'a Book,
     /// Whether policies may admit clients without credentials (the installer's `allowAnonymous`).
     pub allow_anonymous: bool,
     /// Whether anyone may call every model as `namespace/name` and `namespace/name:adapter`, whatever policies say. Never in a cluster.

@@ -5,22 +5,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::access::{Admission, Client, admissions};
 use super::eligible::{Exclusion, Known};
 use crate::api::RoutingPolicy;
+use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
 use crate::api::routing_policy::{RouteRule, Strategy};
 use crate::plan::names::{self, Key};
+use crate::plan::price::Pricing;
+use crate::plan::quantity;
 
 /// Every name that clients may call.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable {
     routes: HashMap<String, Arc<Route>>,
+    largest_body: usize,
 }
 
 impl RouteTable {
     pub(super) fn new(routes: HashMap<String, Arc<Route>>) -> Self {
-        Self { routes }
+        let largest = routes.values().map(|route| route.max_body_bytes).max();
+        Self {
+            routes,
+            largest_body: largest.unwrap_or(MAX_BODY_BYTES),
+        }
     }
 
     /// What a name stands for: a policy's `spec.model`, or `namespace/name` of a ModelDeployment, or `namespace/name:adapter`.
@@ -32,6 +41,21 @@ impl RouteTable {
     /// Every route, in no particular order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.values()
+    }
+
+    /// The names that the client may call, sorted.
+    #[must_use]
+    pub fn callable(&self, client: &Client) -> Vec<&str> {
+        let open = self.routes.values().filter(|route| route.admits(client));
+        let mut names: Vec<&str> = open.map(|route| route.name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The largest request that any route takes.
+    #[must_use]
+    pub fn largest_body(&self) -> usize {
+        self.largest_body
     }
 
     /// Every model that may get requests from some route.
@@ -54,6 +78,44 @@ pub struct Route {
     pub rules: Vec<Rule>,
     /// How long each step may take.
     pub timeouts: Timeouts,
+    /// How often a model is asked again.
+    pub retries: Retries,
+    /// The largest request.
+    pub max_body_bytes: usize,
+}
+
+/// Requests with images or a million tokens of context are this large.
+const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// How often a model is asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// For one request at most.
+    pub attempts: u32,
+    /// For 100 requests at most, beside a small reserve.
+    pub budget_percent: u32,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            attempts: 1,
+            budget_percent: 20,
+        }
+    }
+}
+
+impl Retries {
+    fn of(policy: &RoutingPolicy) -> Self {
+        let default = Self::default();
+        let Some(given) = &policy.spec.retries else {
+            return default;
+        };
+        Self {
+            attempts: given.attempts.unwrap_or(default.attempts),
+            budget_percent: given.budget_percent.unwrap_or(default.budget_percent),
+        }
+    }
 }
 
 impl Route {
@@ -166,19 +228,40 @@ pub struct Candidate {
     pub backend: Result<Arc<Backend>, Exclusion>,
 }
 
-/// A model that may answer now. All speak OpenAI's chat completions.
+/// A model that may answer now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
     /// The ModelDeployment, or `name:adapter` of it.
     pub model: Key,
-    /// The full URLs of its chat completions, at least one; each is another pod, or the one provider.
-    pub urls: Vec<Uri>,
+    /// Whose API it is behind; `None`: our own pods, which speak OpenAI's protocol.
+    pub provider: Option<Provider>,
+    /// What serves it in our own pods; `None` behind a provider's API.
+    pub engine: Option<EngineKind>,
+    /// Where the provider processes the data, as the spec says; Bedrock's signatures name it.
+    pub region: Option<String>,
+    /// The base URLs, without a slash at the end, at least one; each is another pod, or the one provider. [`operation`] adds to them.
+    pub bases: Vec<Uri>,
     /// What the other side calls the model.
     pub upstream_model: String,
+    /// What it can do, as far as that is known.
+    pub capabilities: Capabilities,
     /// Whether one of the endpoints may not know the model though others do, as an adapter that is being loaded: it answers 404 then.
     pub may_be_lacking: bool,
     /// Where the credential of the model may be sent, if it needs one: a credential for elsewhere is none. See `backend::destination`.
     pub destination: Option<String>,
+    /// Set where only the authorities that the user named may vouch for the other side: the [`backend::destination`](crate::plan::backend)
+    /// that they are held for. Without them nothing is sent: those of the system are none for it.
+    pub authorities: Option<String>,
+    /// What its tokens cost, at any moment.
+    pub pricing: Pricing,
+}
+
+/// The URL of an operation, whose path begins with a slash, such as `/chat/completions`, and may have a query; `None` if it is none. (A base
+/// without a path is written with a slash by `Uri`: this knows.)
+#[must_use]
+pub fn operation(base: &Uri, path: &str) -> Option<Uri> {
+    let base = base.to_string();
+    format!("{}{path}", base.trim_end_matches('/')).parse().ok()
 }
 
 /// How long each step of a request may take.
@@ -236,6 +319,9 @@ pub(super) fn route(policy: &RoutingPolicy, known: &Known<'_>, allow_anonymous: 
         clients: admissions(&policy.spec.clients, &key.namespace, allow_anonymous),
         rules: rules.map(|(at, rule)| checked(at, rule, policy, &key.namespace, known)).collect(),
         timeouts: Timeouts::of(policy),
+        retries: Retries::of(policy),
+        // The CRD refuses what is no quantity; where its rules are bypassed the default holds.
+        max_body_bytes: policy.spec.max_body_bytes.as_ref().and_then(bytes).unwrap_or(MAX_BODY_BYTES),
         policy: Some(key),
     }
 }
@@ -267,7 +353,13 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, is_ope
             first_token: timeouts.total,
             ..timeouts
         },
+        retries: Retries::default(),
+        max_body_bytes: MAX_BODY_BYTES,
     }
+}
+
+fn bytes(quantity: &Quantity) -> Option<usize> {
+    quantity::bytes(&quantity.0).and_then(|bytes| usize::try_from(bytes).ok())
 }
 
 fn checked(at: usize, rule: &RouteRule, policy: &RoutingPolicy, namespace: &str, known: &Known<'_>) -> Rule {

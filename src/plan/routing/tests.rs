@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::api::condition::{Kind, find};
+use crate::api::model_deployment::Provider;
 use crate::api::routing_policy::RoutingPolicyStatus;
+use crate::plan::price::{Book, Cost, Count, Unpriced};
 use crate::plan::{backend, fingerprint};
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
@@ -14,6 +16,7 @@ struct World {
     policies: Vec<Arc<RoutingPolicy>>,
     evaluations: Vec<Arc<EvalJob>>,
     endpoints: BTreeMap<Key, Vec<String>>,
+    prices: Book,
     allow_anonymous: bool,
     open_models: bool,
 }
@@ -80,6 +83,7 @@ impl World {
             policies: &self.policies,
             evaluations: &self.evaluations,
             endpoints: &self.endpoints,
+            prices: &self.prices,
             allow_anonymous: self.allow_anonymous,
             open_models: self.open_models,
         })
@@ -122,6 +126,33 @@ fn names(attempts: &[&Arc<Backend>]) -> Vec<String> {
 const BOTH: &str = "rules: [{targets: [{model: llama, weight: 80}, {model: gpt, weight: 20}], fallback: [{model: gpt}]}]";
 
 #[test]
+fn a_backend_costs_what_the_spec_or_the_book_says_that_day() {
+    let mut world = World::new().policy(
+        "assistant",
+        "2026-01-01T00:00:00Z",
+        "{model: assistant, rules: [{targets: [{model: gpt}], fallback: [{model: llama}]}]}",
+    );
+    let entries = "prices: [{provider: OpenAI, model: gpt-5-mini, from: 2026-08-01, inputPer1M: '2'}]";
+    world.prices = Book::of(&serde_saphyr::from_str(entries).unwrap()).unwrap();
+    let table = world.build().table;
+    let cost = |model: &str, now: &str| {
+        let backend = table.backends().find(|backend| backend.model.name == model).unwrap();
+        let count = Count {
+            input: 3,
+            ..Count::default()
+        };
+        backend.pricing.cost(Some(&count), now.parse().unwrap())
+    };
+    assert_eq!(cost("gpt", "2026-07-31T23:59:59Z"), Cost::Unknown(Unpriced::NoPrice));
+    assert_eq!(
+        cost("gpt", "2026-08-01T00:00:00Z"),
+        Cost::Known(6000),
+        "the same table, a day later"
+    );
+    assert_eq!(cost("llama", "2026-08-01T00:00:00Z"), Cost::Unknown(Unpriced::NoPrice));
+}
+
+#[test]
 fn a_policy_whose_models_serve_is_ready_and_says_who_answers() {
     let world = World::new().assistant(BOTH);
     let status = world.status("assistant");
@@ -141,12 +172,12 @@ fn backends_know_where_and_under_what_name_to_call() {
     let routing = World::new().assistant(BOTH).build();
     let rule = &routing.table.find("assistant").unwrap().rules[0];
     let backends: Vec<_> = rule.candidates().map(|c| c.backend.clone().unwrap()).collect();
-    assert_eq!(backends[0].urls, ["http://10.0.0.1:8080/v1/chat/completions"]);
+    assert_eq!(backends[0].bases, ["http://10.0.0.1:8080/v1"]);
     assert_eq!(
         (backends[0].upstream_model.as_str(), backends[0].destination.is_some()),
         ("llama", false)
     );
-    assert_eq!(backends[1].urls, ["https://api.openai.com/v1/chat/completions"]);
+    assert_eq!(backends[1].bases, ["https://api.openai.com/v1"]);
     assert_eq!(
         (backends[1].upstream_model.as_str(), backends[1].destination.is_some()),
         ("gpt-5-mini", true)
@@ -230,12 +261,47 @@ fn an_api_model_is_out_until_its_provider_confirmed_it() {
 }
 
 #[test]
+fn a_backend_says_whose_it_is_what_it_can_do_and_whose_certificates_it_takes() {
+    let ready = "{conditions: [{type: Ready, status: 'True', reason: R, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}]}";
+    let backend = |spec: &str| {
+        let routing = World::default().model("m", spec, ready).build();
+        routing.table.backends().next().unwrap().clone()
+    };
+    let bedrock = backend(
+        "{api: {provider: Bedrock, model: 'x:0', region: eu-central-1, credentials: {secretRef: {name: s, key: k}}}, capabilities: {contextTokens: 200000, tools: true}}",
+    );
+    assert_eq!(
+        (bedrock.provider, bedrock.engine, bedrock.region.as_deref()),
+        (Some(Provider::Bedrock), None, Some("eu-central-1"))
+    );
+    assert_eq!(
+        (
+            bedrock.capabilities.context_tokens,
+            bedrock.capabilities.tools,
+            bedrock.capabilities.images
+        ),
+        (Some(200_000), Some(true), None)
+    );
+    assert!(bedrock.destination.is_some() && bedrock.authorities.is_none());
+
+    let own = backend("{api: {provider: OpenAICompatible, model: x, endpoint: 'https://h', caBundle: {configMapRef: {name: c, key: k}}}}");
+    assert!(own.destination.is_none() && own.authorities.is_some());
+    let url = super::operation(&own.bases[0], "/chat/completions").unwrap();
+    assert_eq!(url, "https://h/chat/completions");
+    let url = super::operation(&bedrock.bases[0], "/model/x%3A0/converse-stream").unwrap();
+    assert_eq!(
+        url,
+        "https://bedrock-runtime.eu-central-1.amazonaws.com/model/x%3A0/converse-stream"
+    );
+}
+
+#[test]
 fn anthropic_is_asked_for_openais_chat_completions() {
     let ready = "{conditions: [{type: Ready, status: 'True', reason: R, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}]}";
     let spec = "{api: {provider: Anthropic, model: claude-sonnet-4-5, credentials: {secretRef: {name: anthropic, key: api-key}}}}";
     let routing = World::default().model("claude", spec, ready).build();
     let backend = routing.table.backends().next().unwrap();
-    assert_eq!(backend.urls, ["https://api.anthropic.com/v1/chat/completions"]);
+    assert_eq!(backend.bases, ["https://api.anthropic.com/v1"]);
     assert_eq!(
         (backend.upstream_model.as_str(), backend.destination.is_some()),
         ("claude-sonnet-4-5", true)

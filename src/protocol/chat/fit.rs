@@ -2,16 +2,19 @@
 
 use std::fmt;
 
+/// So many names say enough; a request of nothing but such fields neither fills a header nor takes long.
+const MOST_LOST: usize = 32;
+
 /// What was left out of a request because the model's protocol has no place for it, by the client's names for it. Told to the client in a
 /// header: never silently.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lost(Vec<String>);
 
 impl Lost {
-    /// Notes that `field` is left out. One that is noted already is not noted again.
+    /// Notes that `field` is left out. One that is noted already is not noted again; after 32 of them `...` stands for all others.
     pub fn note(&mut self, field: impl Into<String>) {
-        let field = field.into();
-        if !self.0.contains(&field) {
+        let field = if self.0.len() < MOST_LOST { field.into() } else { "...".to_owned() };
+        if self.0.len() <= MOST_LOST && !self.0.contains(&field) {
             self.0.push(field);
         }
     }

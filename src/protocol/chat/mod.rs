@@ -3,6 +3,7 @@
 //! the meaning of the request if it were left out (`Unsupported`). Where both sides speak the same protocol none of this is used: bytes pass.
 
 mod answer;
+mod estimate;
 mod fit;
 mod json;
 mod stream;
@@ -10,6 +11,7 @@ mod stream;
 use serde_json::Number;
 
 pub use answer::{Answer, Choice, Stop};
+pub use estimate::estimate;
 pub use fit::{Lost, Unfit, Unreadable, Unsupported};
 pub use json::Json;
 pub use stream::{Delta, ReadStream, Said, WriteStream};

@@ -109,6 +109,9 @@ impl Delta {
 pub trait ReadStream: Send {
     /// Reads the data of one event. What it does not understand is nothing.
     fn read(&mut self, data: &[u8], changes: &mut Vec<Delta>);
+
+    /// Reads the end of a stream that was not cut: some protocols have no other mark of it.
+    fn finish(&mut self, _changes: &mut Vec<Delta>) {}
 }
 
 /// What every message of a client's protocol repeats.

@@ -1,9 +1,19 @@
-//! OpenAI's chat completions: what a gateway must know of an answer, and how errors are written.
+//! OpenAI's protocols, spoken by clients and by most models: chat completions and completions, their errors, and their reports of tokens.
+
+pub mod chat;
+mod chunk;
+pub mod completions;
+mod error;
+mod report;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::watch::Piece;
+
+pub use error::{error_event, read_error, write_error};
+pub use watch::Watch;
 
 /// The tokens that an answer reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -1,0 +1,140 @@
+//! Why an attempt brought no answer, and what follows from it.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+
+use super::balance::Place;
+
+/// Why an attempt brought no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// No connection, or not in time; and why.
+    Unreachable(String),
+    /// Nothing came in time.
+    Silent(Duration),
+    /// The connection closed instead of an answer. An idle one may have been closed by the other side just when the request was sent.
+    Dropped,
+    /// It ended before it was whole, or before its first content; and why.
+    Cut(String),
+    /// An error where content was expected, and its words, if it had any.
+    Failed(Option<String>),
+    /// What came is no answer in its protocol.
+    Garbled,
+    /// A status that another model may not have, the advice when to come back, and its words.
+    Status(StatusCode, Option<HeaderValue>, String),
+    /// The request has more tokens than the model holds, and a later one holds more.
+    TooLong,
+    /// This endpoint does not have the adapter that is asked for.
+    Lacking,
+    /// The gateway has no credentials for it yet.
+    NoCredentials,
+    /// There is no token for it now, and why.
+    NoToken(String),
+    /// The time for the whole request is over.
+    OutOfTime,
+}
+
+impl Failure {
+    /// Whether the same model may be asked again, at another endpoint if it has one. A request whose repetition could do something twice
+    /// (`is_repeatable`) is repeated only where it was surely not begun.
+    pub(super) fn may_repeat(&self, is_repeatable: bool) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Lacking => true,
+            Self::Dropped | Self::Cut(_) | Self::Failed(_) | Self::Garbled => is_repeatable,
+            Self::Status(status, ..) => {
+                *status == StatusCode::TOO_MANY_REQUESTS
+                    || *status == StatusCode::SERVICE_UNAVAILABLE
+                    || (is_repeatable && status.is_server_error())
+            }
+            Self::Silent(_) | Self::NoCredentials | Self::NoToken(_) | Self::OutOfTime | Self::TooLong => false,
+        }
+    }
+
+    /// Whether the endpoint had no work with it, so that another one may be asked without counting: a request that breaks the engine must not
+    /// visit every pod.
+    pub(super) fn is_free(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Lacking)
+    }
+
+    /// Tells the endpoint's health.
+    pub(super) fn tell(&self, place: &Place) {
+        match self {
+            Self::Status(StatusCode::TOO_MANY_REQUESTS, advice, _) => place.throttled(seconds(advice.as_ref())),
+            Self::Status(StatusCode::SERVICE_UNAVAILABLE, Some(advice), _) => place.throttled(seconds(Some(advice))),
+            Self::Unreachable(_) | Self::Silent(_) | Self::Dropped | Self::Cut(_) | Self::Failed(_) | Self::Garbled | Self::Status(..) => {
+                place.failed();
+            }
+            Self::TooLong | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::OutOfTime => {}
+        }
+    }
+
+    /// Whether it is no fault but a limit.
+    pub(super) fn is_limit(&self) -> bool {
+        matches!(self, Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) | Self::TooLong)
+    }
+
+    /// What the error behind it says: for our logs only, as it may name addresses.
+    pub(super) fn cause(&self) -> Option<&str> {
+        match self {
+            Self::Unreachable(cause) | Self::Cut(cause) | Self::Failed(Some(cause)) | Self::NoToken(cause) | Self::Status(.., cause) => {
+                Some(cause)
+            }
+            Self::Silent(_)
+            | Self::Dropped
+            | Self::Failed(None)
+            | Self::Garbled
+            | Self::TooLong
+            | Self::Lacking
+            | Self::NoCredentials
+            | Self::OutOfTime => None,
+        }
+    }
+
+    /// A word for metrics.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Silent(_) => "silent",
+            Self::Dropped => "dropped",
+            Self::Cut(_) => "cut",
+            Self::Failed(_) => "failed",
+            Self::Garbled => "garbled",
+            Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) => "throttled",
+            Self::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, ..) | Self::NoCredentials | Self::NoToken(_) => "credentials",
+            Self::Status(..) => "refused",
+            Self::TooLong => "too_long",
+            Self::Lacking => "lacking",
+            Self::OutOfTime => "out_of_time",
+        }
+    }
+}
+
+/// `Retry-After` in seconds; a date is taken as no advice.
+fn seconds(advice: Option<&HeaderValue>) -> Option<Duration> {
+    advice?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(_) => f.write_str("could not be reached"),
+            Self::Silent(limit) => write!(f, "sent nothing within {limit:?}"),
+            Self::Dropped => f.write_str("closed the connection without an answer"),
+            Self::Cut(_) => f.write_str("broke off before its answer was there"),
+            Self::Failed(_) => f.write_str("reported an error before its answer began"),
+            Self::Garbled => f.write_str("answered with something that is no answer of its protocol"),
+            Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), ..) => {
+                write!(f, "refused the gateway's credentials ({})", status.as_u16())
+            }
+            Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) => f.write_str("has no capacity or quota left (429)"),
+            Self::Status(status, ..) => write!(f, "answered {}", status.as_u16()),
+            Self::TooLong => f.write_str("holds fewer tokens than the request has"),
+            Self::Lacking => f.write_str("has not loaded the adapter (404)"),
+            Self::NoCredentials => f.write_str("has no credentials at this gateway yet"),
+            Self::NoToken(_) => f.write_str("has credentials that its provider gave no token for"),
+            Self::OutOfTime => f.write_str("had not answered when the time for the request was over"),
+        }
+    }
+}

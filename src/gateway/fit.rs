@@ -1,0 +1,84 @@
+//! Whether a model can do what a request asks, as far as its ModelDeployment says, and what it speaks.
+
+use std::sync::Arc;
+
+use crate::api::model_deployment::{Capabilities, Provider};
+use crate::plan::routing::Backend;
+use crate::protocol::Dialect;
+use crate::protocol::chat::{Unfit, Unsupported};
+use crate::protocol::exchange::{Asked, Recipient};
+use crate::protocol::gemini;
+
+/// The model as a request is put to it.
+pub(super) fn recipient(model: &Backend) -> Recipient<'_> {
+    let dialect = match model.provider {
+        None | Some(Provider::OpenAICompatible) => Dialect::OpenAICompatible,
+        Some(Provider::OpenAI | Provider::AzureOpenAI) => Dialect::OpenAI,
+        Some(Provider::Mistral) => Dialect::Mistral,
+        Some(Provider::Anthropic) => Dialect::Anthropic,
+        Some(Provider::Gemini | Provider::VertexAI) => Dialect::Gemini,
+        Some(Provider::Bedrock) => Dialect::Bedrock,
+    };
+    Recipient {
+        dialect,
+        model: &model.upstream_model,
+        max_output_tokens: model.capabilities.max_output_tokens.map(u64::from),
+        google: match model.provider {
+            Some(Provider::VertexAI) => gemini::Api::Vertex,
+            _ => gemini::Api::AiStudio,
+        },
+    }
+}
+
+/// Whether a model of these capabilities can do it; what is not declared is not checked, nor read.
+pub(super) fn check(asked: &Asked, capabilities: &Capabilities) -> Result<(), Unfit> {
+    if *capabilities == Capabilities::default() {
+        return Ok(());
+    }
+    let needs = match asked.needs() {
+        Ok(needs) => needs,
+        // It asks for what only its own protocol has: whether the model has it too is seen when it is put to it.
+        Err(Unfit::Unsupported(_)) => return Ok(()),
+        Err(unreadable) => return Err(unreadable),
+    };
+    let lacks = |needed: bool, has: Option<bool>| needed && has == Some(false);
+    let cannot = |field: &str, problem: String| Err(Unsupported::new(field, problem).into());
+    if lacks(needs.tools, capabilities.tools) {
+        return cannot("tools", "are given, and the model calls none".to_owned());
+    }
+    if lacks(needs.images, capabilities.images) {
+        return cannot("messages", "hold images, and the model sees none".to_owned());
+    }
+    if lacks(needs.json_schema, capabilities.json_schema) {
+        return cannot("response_format", "is a JSON schema, and the model keeps to none".to_owned());
+    }
+    if lacks(needs.embeddings, capabilities.embeddings) {
+        return cannot("model", "makes no embeddings".to_owned());
+    }
+    if let (Some(limit), Some(wanted)) = (capabilities.max_output_tokens, needs.output_tokens)
+        && wanted > u64::from(limit)
+    {
+        return cannot("max_tokens", format!("is {wanted}, and the model gives {limit} at most"));
+    }
+    if let Some(limit) = capabilities.context_tokens
+        && needs.prompt_tokens_at_least > u64::from(limit)
+    {
+        return cannot(
+            "messages",
+            format!(
+                "have some {} tokens at least, and the model holds {limit}",
+                needs.prompt_tokens_at_least
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// Whether one of `others` surely holds more than `model`, which found a request too long.
+pub(super) fn holds_more(model: &Backend, others: &[&Arc<Backend>]) -> bool {
+    let here = model.capabilities.context_tokens;
+    others.iter().any(|other| match (other.capabilities.context_tokens, here) {
+        (Some(there), Some(here)) => there > here,
+        (Some(_) | None, _) => false,
+    })
+}

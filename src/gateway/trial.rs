@@ -1,0 +1,228 @@
+//! Asking one model after another until one answers. Until the first content of an answer a failure costs the client nothing but time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use http::{HeaderMap, StatusCode, Uri};
+use tokio::time::{Instant, sleep_until};
+
+use super::answered::{Answered, Reply};
+use super::attempt::{Answer, Attempt};
+use super::balance::Place;
+use super::failure::Failure;
+use super::metrics::{self, Tally};
+use super::refusal::Refusal;
+use super::{Gateway, fit, headers, matching};
+use crate::plan::routing::{Backend, Route, operation};
+use crate::protocol::chat::{Unfit, Unsupported};
+use crate::protocol::error::Kind;
+use crate::protocol::exchange::{Asked, Exchange, Put};
+
+/// Attempts for one request at most, however many endpoints there are.
+const ATTEMPTS: usize = 10;
+/// Before the only endpoint of a model is asked again: half of it at least, by chance.
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// Everything that attempts for one request share.
+pub(super) struct Trial<'a> {
+    gateway: &'a Gateway,
+    route: &'a Route,
+    asked: &'a Asked,
+    headers: &'a HeaderMap,
+    id: String,
+    began: Instant,
+    deadline: Instant,
+}
+
+/// What was tried so far.
+#[derive(Default)]
+struct Tried<'a> {
+    failures: Vec<(&'a Backend, Failure)>,
+    /// Models that cannot do what is asked.
+    unfit: Vec<(&'a Backend, Unsupported)>,
+}
+
+impl<'a> Trial<'a> {
+    pub(super) fn new(gateway: &'a Gateway, route: &'a Route, asked: &'a Asked, headers: &'a HeaderMap) -> Self {
+        let began = Instant::now();
+        Self {
+            gateway,
+            route,
+            asked,
+            headers,
+            id: headers::printable_id(headers),
+            began,
+            deadline: began + route.timeouts.total,
+        }
+    }
+
+    /// Asks one model after another; those whose endpoints all rest come last.
+    pub(super) async fn first_answer(&self, mut models: Vec<&Arc<Backend>>, tally: &mut Tally) -> Result<Reply, Refusal> {
+        self.gateway.budgets.save(&self.route.name, self.route.retries.budget_percent);
+        if models.len() > 1 {
+            models.sort_by_key(|model| !self.gateway.balancer.any_is_well(&model.bases));
+        }
+        let mut tried = Tried::default();
+        for (at, model) in models.iter().enumerate() {
+            let exchange = match self.put(model) {
+                Ok(Put::Send(exchange)) => exchange,
+                Ok(Put::Estimate(body)) => return Ok(Reply::Estimate(body, model.model.clone())),
+                Err(Unfit::Unsupported(unsupported)) => {
+                    tried.unfit.push((model, unsupported));
+                    continue;
+                }
+                Err(Unfit::Unreadable(unreadable)) => return Err(Refusal::unreadable(unreadable)),
+            };
+            if let Some((earlier, _)) = tried.failures.last() {
+                tally.fell_back(&earlier.model, &model.model);
+            }
+            if let Some((answer, place)) = self.ask(model, &exchange, &models[at + 1..], &mut tried.failures).await {
+                tally.answered_by(&model.model);
+                return Ok(Reply::Answered(Box::new(Answered {
+                    answer,
+                    exchange,
+                    operation: self.asked.operation,
+                    request_id: self.headers.get(headers::REQUEST_ID).cloned(),
+                    model: (*model).clone(),
+                    attempts: tried.failures.len() + 1,
+                    request_bytes: self.asked.body.len(),
+                    idle: self.route.timeouts.idle,
+                    deadline: self.deadline,
+                    place,
+                })));
+            }
+            if tried.failures.len() >= ATTEMPTS || Instant::now() >= self.deadline {
+                break;
+            }
+        }
+        Err(self.nobody_did(&tried))
+    }
+
+    fn put(&self, model: &Backend) -> Result<Put, Unfit> {
+        fit::check(self.asked, &model.capabilities)?;
+        self.asked.put(&fit::recipient(model), &self.id, self.gateway.now().as_second())
+    }
+
+    /// Asks one model, at one of its endpoints; at another one, or again, when that may help.
+    async fn ask<'b>(
+        &self,
+        model: &'b Backend,
+        exchange: &Exchange,
+        others: &[&Arc<Backend>],
+        failures: &mut Vec<(&'b Backend, Failure)>,
+    ) -> Option<(Answer, Place)> {
+        let Gateway {
+            balancer, metrics: counts, ..
+        } = self.gateway;
+        let beginning = (model.provider.is_none() && model.bases.len() > 1)
+            .then(|| self.asked.beginning())
+            .flatten();
+        let mut tried: Vec<&Uri> = Vec::new();
+        let mut repeated = 0;
+        while failures.len() < ATTEMPTS
+            && let Some((base, place)) = balancer.pick(&model.bases, &tried, beginning)
+        {
+            let failure = match self.attempt(model, base, exchange).await {
+                Ok(Answer::Refused(refused)) if refused.error.kind == Kind::ContextLength && fit::holds_more(model, others) => {
+                    place.answered();
+                    Failure::TooLong
+                }
+                Ok(answer) => {
+                    place.answered();
+                    counts.attempted(&model.model, metrics::ANSWERED);
+                    return Some((answer, place));
+                }
+                Err(failure) => failure,
+            };
+            failure.tell(&place);
+            drop(place);
+            counts.attempted(&model.model, failure.outcome());
+            self.note(model, base, &failure);
+            let may = failure.may_repeat(self.asked.is_repeatable());
+            let is_paid = failure.is_free() || (repeated < self.route.retries.attempts && self.gateway.budgets.spend(&self.route.name));
+            if !failure.is_free() {
+                repeated += 1;
+            }
+            let pause = self.pause(model, &failure, others.is_empty());
+            // Where there is no other endpoint, a fresh connection to the same one may do.
+            if model.bases.len() > 1 || (failure != Failure::Dropped && pause.is_none()) {
+                tried.push(base);
+            }
+            failures.push((model, failure));
+            if !may || !is_paid {
+                break;
+            }
+            if let Some(pause) = pause {
+                sleep_until((Instant::now() + pause).min(self.deadline)).await;
+            }
+        }
+        None
+    }
+
+    /// How long to wait before the only endpoint of the last model is asked again; `None`: it is not.
+    fn pause(&self, model: &Backend, failure: &Failure, is_last: bool) -> Option<Duration> {
+        let may_heal = matches!(failure, Failure::Status(status, None, _) if status.is_server_error());
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        (model.bases.len() == 1 && is_last && may_heal && left > PAUSE).then(|| PAUSE.mul_f64(0.5 + 0.5 * Rng::new().f64()))
+    }
+
+    /// Says why an attempt failed, at times: clients are told less. A model at its limit is no news.
+    fn note(&self, model: &Backend, base: &Uri, failure: &Failure) {
+        if failure.is_limit() || !self.gateway.quiet.may_tell(&model.model, failure.outcome()) {
+            return;
+        }
+        let id = self.headers.get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
+        let (model, cause) = (&model.model, failure.cause());
+        tracing::warn!(id, %model, url = %base, cause, "an attempt failed, and more may have since: it {failure}");
+    }
+
+    async fn attempt(&self, model: &Backend, base: &Uri, exchange: &Exchange) -> Result<Answer, Failure> {
+        let held = self.gateway.held_for(model)?;
+        let url = operation(base, &exchange.path).ok_or_else(|| Failure::Unreachable("its address is no URL".to_owned()))?;
+        let mut headers = headers::to_model(self.headers, exchange);
+        if let Some(held) = &held {
+            self.gateway.authorize(model, held, &url, &exchange.body, &mut headers).await?;
+        }
+        let attempt = Attempt {
+            url: &url,
+            headers,
+            exchange,
+            is_streamed: self.asked.is_streamed(),
+            may_be_lacking: model.may_be_lacking,
+            timeouts: &self.route.timeouts,
+            deadline: self.deadline,
+        };
+        attempt.make(self.gateway.way_to(held.as_deref())).await
+    }
+
+    /// Every attempt failed, or no model can do it. A last model without capacity is told as such, with its own advice when to come back.
+    fn nobody_did(&self, tried: &Tried<'_>) -> Refusal {
+        let called = matching::called(self.route);
+        let failed = tried
+            .failures
+            .iter()
+            .map(|(model, failure)| format!("{} {failure}", model.model.name));
+        let cannot = tried.unfit.iter().map(|(model, unfit)| format!("{}: {unfit}", model.model.name));
+        let sentences: Vec<String> = failed.chain(cannot).collect();
+        let message = format!("no model of {called} answered: {}", sentences.join("; "));
+        let refusal = match (tried.failures.last(), tried.unfit.first()) {
+            (None, Some((_, unfit))) => {
+                let message = format!("no model of {called} can do this: {}", sentences.join("; "));
+                Refusal::new(StatusCode::BAD_REQUEST, "unsupported", message).about(&unfit.field)
+            }
+            (Some((_, Failure::TooLong)), _) => {
+                Refusal::new(StatusCode::BAD_REQUEST, "context_length_exceeded", message).kind(Kind::ContextLength)
+            }
+            (Some((_, Failure::Status(StatusCode::TOO_MANY_REQUESTS, advice, _))), _) => {
+                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message).retry_after(advice.clone())
+            }
+            (Some((_, Failure::Silent(_) | Failure::OutOfTime)), _) => {
+                Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message)
+            }
+            _ => Refusal::new(StatusCode::BAD_GATEWAY, "upstream_failed", message),
+        };
+        tracing::debug!(after = ?self.began.elapsed(), "nobody answered");
+        refusal.after_attempts(tried.failures.len())
+    }
+}

@@ -1,0 +1,249 @@
+//! How an answer comes back to the client.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::{Asked, Recipient};
+use crate::protocol::bedrock::frames::Frames;
+use crate::protocol::chat::{Answer, ReadStream, Said, WriteStream};
+use crate::protocol::error::Error;
+use crate::protocol::sse::Splitter;
+use crate::protocol::stream::{Framing, Passing, Stream, Translating};
+use crate::protocol::usage::Tokens;
+use crate::protocol::watch::Watch;
+use crate::protocol::wire::{Dialect, Operation};
+use crate::protocol::{anthropic, bedrock, embeddings, gemini, openai, responses};
+
+/// The way back of one exchange.
+#[derive(Debug)]
+pub struct Back {
+    operation: Operation,
+    dialect: Dialect,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    /// Bytes pass.
+    Unchanged { is_stripped: bool },
+    /// The answer is read and written anew.
+    Translated {
+        said: Said,
+        usage_asked: bool,
+        choices: usize,
+        echo: Option<Box<responses::Echo>>,
+    },
+    /// Vectors are read and written anew.
+    Embeddings { model: String, base64: bool },
+}
+
+/// A whole answer for the client.
+#[derive(Debug)]
+pub struct Whole {
+    /// Its body.
+    pub body: Bytes,
+    /// What it took, if it says so.
+    pub tokens: Option<Tokens>,
+}
+
+impl Back {
+    pub(super) fn unchanged(asked: &Asked, to: &Recipient<'_>) -> Self {
+        let is_stripped = !asked.peek.usage_asked;
+        Self {
+            operation: asked.operation,
+            dialect: to.dialect,
+            way: Way::Unchanged { is_stripped },
+        }
+    }
+
+    pub(super) fn translated(asked: &Asked, to: &Recipient<'_>, id: &str, created: i64, echo: Option<responses::Echo>) -> Self {
+        Self {
+            operation: asked.operation,
+            dialect: to.dialect,
+            way: Way::Translated {
+                said: Said {
+                    model: asked.peek.model.clone(),
+                    id: id.to_owned(),
+                    created,
+                },
+                usage_asked: asked.peek.usage_asked,
+                choices: asked.choices(),
+                echo: echo.map(Box::new),
+            },
+        }
+    }
+
+    pub(super) fn embeddings(asked: &Asked, to: &Recipient<'_>, base64: bool) -> Self {
+        Self {
+            operation: asked.operation,
+            dialect: to.dialect,
+            way: Way::Embeddings {
+                model: asked.peek.model.clone(),
+                base64,
+            },
+        }
+    }
+
+    /// What the model's server speaks.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Whether the client speaks the model's protocol, so that its bytes pass.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        matches!(self.way, Way::Unchanged { .. })
+    }
+
+    /// The answer in the client's protocol, or the error that it is.
+    ///
+    /// # Errors
+    /// What the model's server says instead of an answer; `None` when it is nothing that can be understood.
+    pub fn whole(&self, body: Bytes) -> Result<Whole, Option<Error>> {
+        match &self.way {
+            Way::Unchanged { .. } => {
+                is_an_answer(&body).map_err(|is_error| is_error.then(|| self.error(500, None, &body)))?;
+                let tokens = tokens(self.operation, &body);
+                Ok(Whole { body, tokens })
+            }
+            Way::Translated { said, echo, .. } => {
+                let answer = self.read(&body).ok_or_else(|| self.error_within(&body))?;
+                Ok(Whole {
+                    tokens: answer.usage,
+                    body: self.written(&answer, said, echo.as_deref()).into(),
+                })
+            }
+            Way::Embeddings { model, base64 } => {
+                let answer = gemini::embeddings::read_answer(&body).ok_or_else(|| self.error_within(&body))?;
+                let written = embeddings::write_answer(&answer.vectors, answer.tokens, model, *base64);
+                let tokens = answer.tokens.map(|input| Tokens {
+                    input,
+                    ..Tokens::default()
+                });
+                Ok(Whole {
+                    body: written.into(),
+                    tokens,
+                })
+            }
+        }
+    }
+
+    fn error_within(&self, body: &[u8]) -> Option<Error> {
+        matches!(is_an_answer(body), Err(true)).then(|| self.error(500, None, body))
+    }
+
+    fn read(&self, body: &[u8]) -> Option<Answer> {
+        match self.dialect {
+            Dialect::OpenAI | Dialect::OpenAICompatible | Dialect::Mistral => openai::chat::read_answer(body),
+            Dialect::Anthropic => anthropic::read_answer(body),
+            Dialect::Gemini => gemini::read_answer(body),
+            Dialect::Bedrock => bedrock::read_answer(body),
+        }
+    }
+
+    fn written(&self, answer: &Answer, said: &Said, echo: Option<&responses::Echo>) -> Vec<u8> {
+        match (self.operation, echo) {
+            (Operation::Completions, _) => openai::completions::write_answer(answer, said),
+            (Operation::Messages | Operation::CountTokens, _) => anthropic::write_answer(answer, said),
+            (Operation::Responses, Some(echo)) => responses::write_answer(answer, said, echo),
+            (Operation::ChatCompletions | Operation::Embeddings | Operation::Responses, _) => openai::chat::write_answer(answer, said),
+        }
+    }
+
+    /// How a streamed answer comes back.
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        let error_event = match self.operation {
+            Operation::ChatCompletions | Operation::Completions | Operation::Embeddings => openai::error_event,
+            Operation::Responses => responses::error_event,
+            Operation::Messages | Operation::CountTokens => anthropic::error_event,
+        };
+        match &self.way {
+            Way::Unchanged { is_stripped } => Stream::Passing(Passing::new(watch(self.operation), *is_stripped, error_event)),
+            Way::Translated {
+                said,
+                usage_asked,
+                choices,
+                echo,
+            } => {
+                let writer = self.writer(said.clone(), *usage_asked, echo.as_deref());
+                let (framing, reader) = self.reader(*choices);
+                Stream::Translating(Translating::new(framing, reader, writer))
+            }
+            // Vectors are never streamed; if they are, nothing is understood of it.
+            Way::Embeddings { .. } => Stream::Passing(Passing::new(watch(self.operation), false, error_event)),
+        }
+    }
+
+    fn reader(&self, choices: usize) -> (Framing, Box<dyn ReadStream>) {
+        let events = || Framing::Events(Splitter::default());
+        match self.dialect {
+            Dialect::OpenAI | Dialect::OpenAICompatible | Dialect::Mistral => (events(), Box::new(openai::chat::Reader::default())),
+            Dialect::Anthropic => (events(), Box::new(anthropic::Reader::default())),
+            Dialect::Gemini => (events(), Box::new(gemini::Reader::new(choices))),
+            Dialect::Bedrock => (Framing::Frames(Frames::default()), Box::new(bedrock::Reader::default())),
+        }
+    }
+
+    fn writer(&self, said: Said, usage_asked: bool, echo: Option<&responses::Echo>) -> Box<dyn WriteStream> {
+        match (self.operation, echo) {
+            (Operation::Completions, _) => Box::new(openai::completions::Writer::new(said, usage_asked)),
+            (Operation::Messages | Operation::CountTokens, _) => Box::new(anthropic::Writer::new(said)),
+            (Operation::Responses, Some(echo)) => Box::new(responses::Writer::new(said, echo.clone())),
+            (Operation::ChatCompletions | Operation::Embeddings | Operation::Responses, _) => {
+                Box::new(openai::chat::Writer::new(said, usage_asked))
+            }
+        }
+    }
+
+    /// What the model's server says went wrong. `kind` is Amazon's header `x-amzn-errortype`.
+    #[must_use]
+    pub fn error(&self, status: u16, kind: Option<&str>, body: &[u8]) -> Error {
+        match self.dialect {
+            Dialect::OpenAI | Dialect::OpenAICompatible | Dialect::Mistral => openai::read_error(status, body),
+            Dialect::Anthropic => anthropic::read_error(status, body),
+            Dialect::Gemini => gemini::read_error(status, body),
+            Dialect::Bedrock => bedrock::read_error(status, kind, body),
+        }
+    }
+}
+
+/// Whether a body is a JSON object that is no error; `Err(true)` when it is an error.
+fn is_an_answer(body: &[u8]) -> Result<(), bool> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        error: Option<&'a RawValue>,
+        #[serde(rename = "type")]
+        _type: Option<IgnoredAny>,
+    }
+    match serde_json::from_slice::<Answer<'_>>(body) {
+        Ok(Answer { error: None, .. }) => Ok(()),
+        Ok(_) => Err(true),
+        Err(_) => Err(false),
+    }
+}
+
+fn tokens(operation: Operation, body: &[u8]) -> Option<Tokens> {
+    match operation {
+        Operation::ChatCompletions => openai::chat::tokens(body),
+        Operation::Completions => openai::completions::tokens(body),
+        Operation::Embeddings => openai::chat::tokens(body),
+        Operation::Responses => responses::tokens(body),
+        Operation::Messages => anthropic::tokens(body),
+        // Counting is not charged.
+        Operation::CountTokens => None,
+    }
+}
+
+fn watch(operation: Operation) -> Box<dyn Watch> {
+    match operation {
+        Operation::ChatCompletions | Operation::Embeddings => Box::new(openai::chat::Watch::default()),
+        Operation::Completions => Box::new(openai::completions::Watch::default()),
+        Operation::Responses => Box::new(responses::Watch::default()),
+        Operation::Messages | Operation::CountTokens => Box::new(anthropic::Watch::default()),
+    }
+}

@@ -1,0 +1,53 @@
+//! What a request needs of a model.
+
+use super::Asked;
+use crate::protocol::chat::{Format, Part, Unfit, estimate};
+use crate::protocol::wire::Operation;
+
+/// What a model must be able to do for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Call tools.
+    pub tools: bool,
+    /// See images.
+    pub images: bool,
+    /// Answer in a given JSON schema.
+    pub json_schema: bool,
+    /// Make vectors.
+    pub embeddings: bool,
+    /// Hold so many tokens of a prompt at least: half of the estimate, which is wrong by that much in the languages with the fewest tokens to
+    /// the byte.
+    pub prompt_tokens_at_least: u64,
+    /// Give so many tokens in an answer.
+    pub output_tokens: Option<u64>,
+}
+
+impl Asked {
+    /// What the request needs, as far as it can be read.
+    ///
+    /// # Errors
+    /// When the request is wrong in itself, or asks for what only its own protocol has.
+    pub fn needs(&self) -> Result<Needs, Unfit> {
+        if self.operation == Operation::Embeddings {
+            return Ok(Needs {
+                embeddings: true,
+                ..Needs::default()
+            });
+        }
+        let (request, _) = self.common()?;
+        let parts = || request.messages.iter().flat_map(|message| &message.parts);
+        let has_image = |part: &Part| match part {
+            Part::Image { .. } => true,
+            Part::ToolResult { parts, .. } => parts.iter().any(|part| matches!(part, Part::Image { .. })),
+            _ => false,
+        };
+        Ok(Needs {
+            tools: !request.tools.is_empty() || parts().any(|part| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. })),
+            images: parts().any(has_image),
+            json_schema: matches!(request.format, Format::JsonSchema { .. }),
+            embeddings: false,
+            prompt_tokens_at_least: estimate(request) / 2,
+            output_tokens: request.max_tokens,
+        })
+    }
+}

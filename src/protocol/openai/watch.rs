@@ -1,0 +1,137 @@
+//! Looking on while a stream of chat completions or completions passes: called for every event of every stream, so it allocates nothing and
+//! reads each byte once.
+
+mod scan;
+
+use super::report::Report;
+use crate::protocol::usage::Tokens;
+use crate::protocol::watch::Piece;
+use scan::{Scan, Value};
+
+/// Looks at the events of one stream of chat completions or completions, of OpenAI or whoever imitates it.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    report: Report,
+    text_bytes: u64,
+}
+
+impl crate::protocol::Watch for Watch {
+    fn look(&mut self, data: &[u8]) -> Piece {
+        let data = data.trim_ascii();
+        if data == b"[DONE]" {
+            return Piece::Done;
+        }
+        let mut seen = Seen::default();
+        let Some(()) = seen.read_chunk(data) else {
+            return Piece::Content;
+        };
+        self.text_bytes = self.text_bytes.saturating_add(seen.text_bytes);
+        if let Some(usage) = seen.usage
+            && let Ok(report) = serde_json::from_slice::<Report>(usage)
+        {
+            self.report.update(&report);
+        }
+        seen.piece()
+    }
+
+    fn tokens(&self) -> Option<Tokens> {
+        self.report.tokens()
+    }
+
+    fn text_bytes(&self) -> u64 {
+        self.text_bytes
+    }
+}
+
+/// What one chunk has.
+#[derive(Default)]
+struct Seen<'a> {
+    /// `choices`, be it empty.
+    has_choices: bool,
+    /// The role of who speaks.
+    has_role: bool,
+    /// Something that a person would see, or the end of an answer.
+    has_content: bool,
+    has_failed: bool,
+    usage: Option<&'a [u8]>,
+    text_bytes: u64,
+}
+
+impl<'a> Seen<'a> {
+    fn piece(&self) -> Piece {
+        match self {
+            Seen { has_failed: true, .. } => Piece::Failed,
+            Seen { has_content: true, .. } => Piece::Content,
+            Seen { has_role: true, .. } => Piece::Opening,
+            Seen { usage: Some(_), .. } => Piece::Usage,
+            Seen { has_choices: true, .. } => Piece::Opening,
+            _ => Piece::Content,
+        }
+    }
+
+    /// `None` when it is no chunk.
+    fn read_chunk(&mut self, data: &'a [u8]) -> Option<()> {
+        let mut scan = Scan::new(data);
+        scan.object(|scan, key| {
+            match key {
+                b"choices" if scan.is_at(b'[') => {
+                    self.has_choices = true;
+                    scan.list(|scan| self.read_choice(scan))?;
+                }
+                b"usage" => {
+                    if let Value::Object(usage) = scan.value()? {
+                        self.usage = Some(usage);
+                    }
+                }
+                b"error" => self.has_failed |= !scan.value()?.is_null(),
+                _ => scan.skip()?,
+            }
+            Some(())
+        })
+    }
+
+    fn read_choice(&mut self, scan: &mut Scan<'a>) -> Option<()> {
+        if !scan.is_at(b'{') {
+            return scan.skip();
+        }
+        scan.object(|scan, key| {
+            match key {
+                b"delta" if scan.is_at(b'{') => return self.read_delta(scan),
+                b"text" => self.read_part(scan.value()?),
+                b"finish_reason" => match scan.value()? {
+                    Value::Text(b"abort" | b"error" | b"insufficient_system_resource") => self.has_failed = true,
+                    value => self.has_content |= !value.is_null(),
+                },
+                _ => scan.skip()?,
+            }
+            Some(())
+        })
+    }
+
+    fn read_delta(&mut self, scan: &mut Scan<'a>) -> Option<()> {
+        // Some servers send the same thoughts under both names.
+        let mut thoughts = 0;
+        scan.object(|scan, key| {
+            let value = scan.value()?;
+            match key {
+                b"role" => self.has_role |= !value.is_null(),
+                b"reasoning" | b"reasoning_content" => {
+                    self.has_content |= !value.says_nothing();
+                    thoughts = thoughts.max(value.text_bytes());
+                }
+                _ => self.read_part(value),
+            }
+            Some(())
+        })?;
+        self.text_bytes += thoughts;
+        Some(())
+    }
+
+    fn read_part(&mut self, value: Value<'_>) {
+        self.has_content |= !value.says_nothing();
+        self.text_bytes += value.text_bytes();
+    }
+}
+
+#[cfg(test)]
+mod tests;

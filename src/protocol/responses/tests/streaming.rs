@@ -1,0 +1,241 @@
+//! Streams as a strict client reads them, whatever a model says; and examples of them for OpenAI's SDKs.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::*;
+use super::said;
+use super::writing::{TOKENS, arguments, call, reasoning, signature, stream, text, whole};
+use crate::protocol::chat::{Answer, Choice, Delta, Part, Stop, WriteStream};
+use crate::protocol::error::{Error, Kind};
+
+/// Reads a stream as a strict client does: numbers without gaps, what is added is done once and with the same words, and the end repeats it all.
+pub(super) fn check(events: &[(String, Value)]) {
+    let (mut open, mut done) = (BTreeMap::<u64, Value>::new(), BTreeMap::<u64, Value>::new());
+    let mut words = BTreeMap::<(u64, Option<u64>), String>::new();
+    let mut open_parts = BTreeMap::<(u64, u64), String>::new();
+    for (number, (name, data)) in events.iter().enumerate() {
+        assert_eq!(
+            (data["sequence_number"].as_u64(), data["type"].as_str()),
+            (Some(number as u64), Some(name.as_str()))
+        );
+        assert_eq!(
+            number < 2,
+            ["response.created", "response.in_progress"].contains(&name.as_str()),
+            "{name}"
+        );
+        let (index, content) = (data["output_index"].as_u64(), data["content_index"].as_u64());
+        let item_id = |open: &BTreeMap<u64, Value>| assert_eq!(open[&index.unwrap()]["id"], data["item_id"], "{name}");
+        match name.as_str() {
+            "response.output_item.added" => {
+                assert_eq!(index, Some((open.len() + done.len()) as u64));
+                open.insert(index.unwrap(), data["item"].clone());
+            }
+            "response.output_item.done" => {
+                let begun = open.remove(&index.unwrap()).expect("it was added");
+                assert_eq!((&begun["id"], &begun["type"]), (&data["item"]["id"], &data["item"]["type"]));
+                assert!(open_parts.keys().all(|(item, _)| Some(*item) != index));
+                done.insert(index.unwrap(), data["item"].clone());
+            }
+            "response.content_part.added" => {
+                item_id(&open);
+                let kind = data["part"]["type"].as_str().unwrap().to_owned();
+                assert!(open_parts.insert((index.unwrap(), content.unwrap()), kind).is_none());
+            }
+            "response.content_part.done" => {
+                item_id(&open);
+                let kind = open_parts.remove(&(index.unwrap(), content.unwrap())).expect("it was added");
+                assert_eq!(data["part"]["type"], kind.as_str());
+                let part = &data["part"];
+                let said = part["text"].as_str().or(part["refusal"].as_str());
+                assert_eq!(said, words.get(&(index.unwrap(), content)).map(String::as_str));
+            }
+            name if name.ends_with(".delta") => {
+                item_id(&open);
+                words
+                    .entry((index.unwrap(), content))
+                    .or_default()
+                    .push_str(data["delta"].as_str().unwrap());
+            }
+            name if name.ends_with(".done") => {
+                item_id(&open);
+                let said = ["text", "refusal", "arguments"].into_iter().find_map(|field| data[field].as_str());
+                let expected = words.get(&(index.unwrap(), content)).map_or("", String::as_str);
+                assert_eq!(said, Some(expected));
+            }
+            "response.completed" | "response.incomplete" => {
+                assert!(open.is_empty() && open_parts.is_empty() && number + 1 == events.len());
+                let output = data["response"]["output"].as_array().unwrap();
+                assert_eq!(output, &done.values().cloned().collect::<Vec<_>>());
+            }
+            "response.failed" => assert_eq!(number + 1, events.len()),
+            "error" => assert_eq!(number + 2, events.len()),
+            name => assert!(number < 2, "{name}"),
+        }
+    }
+}
+
+fn stop() -> impl Strategy<Value = Stop> {
+    prop::sample::select(vec![Stop::End, Stop::Length, Stop::ToolCalls, Stop::Filtered, Stop::Sequence(None)])
+}
+
+fn any_change() -> impl Strategy<Value = Delta> {
+    let words = "[a-c\"\\\\\n é]{0,4}";
+    let choice = prop::sample::select(vec![0, 0, 0, 0, 1]);
+    prop_oneof![
+        Just(Delta::Begin { id: None }),
+        (choice.clone(), words).prop_map(|(choice, text)| Delta::Text { choice, text }),
+        (choice.clone(), words).prop_map(|(choice, text)| Delta::Reasoning { choice, text }),
+        (choice.clone(), words).prop_map(|(choice, signature)| Delta::ReasoningSignature { choice, signature }),
+        (choice.clone(), words).prop_map(|(choice, data)| Delta::RedactedReasoning { choice, data }),
+        (choice.clone(), words).prop_map(|(choice, text)| Delta::Refusal { choice, text }),
+        (choice.clone(), 0..3u32, words).prop_map(|(choice, index, id)| Delta::ToolCall {
+            choice,
+            index,
+            id,
+            name: "f".to_owned()
+        }),
+        (choice.clone(), 0..3u32, words).prop_map(|(choice, index, json)| Delta::Arguments { choice, index, json }),
+        (choice, stop()).prop_map(|(choice, stop)| Delta::Stop { choice, stop }),
+        Just(Delta::Usage(TOKENS)),
+    ]
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    let words = "[a-c\"\n é]{0,4}";
+    prop_oneof![
+        words.prop_map(Part::Text),
+        words.prop_map(Part::Refusal),
+        ("[a-c]{1,3}", prop::option::of("[a-c]{1,3}")).prop_map(|(text, signature)| Part::Reasoning { text, signature }),
+        words.prop_map(Part::RedactedReasoning),
+        (words, words).prop_map(|(id, arguments)| Part::ToolCall {
+            id,
+            name: "f".to_owned(),
+            arguments
+        }),
+    ]
+}
+
+/// The changes that make up an answer.
+fn changes(parts: &[Part], stop: &Stop) -> Vec<Delta> {
+    let mut changes = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        match part {
+            Part::Text(said) => changes.push(text(said)),
+            Part::Refusal(said) => changes.push(Delta::Refusal {
+                choice: 0,
+                text: said.clone(),
+            }),
+            Part::Reasoning { text, signature: seal } => {
+                changes.push(reasoning(text));
+                changes.extend(seal.as_deref().map(signature));
+            }
+            Part::RedactedReasoning(data) => changes.push(Delta::RedactedReasoning {
+                choice: 0,
+                data: data.clone(),
+            }),
+            Part::ToolCall { id, name, arguments: json } => {
+                changes.push(call(index as u32, id, name));
+                changes.push(arguments(index as u32, json));
+            }
+            part => panic!("no model says {part:?}"),
+        }
+    }
+    changes.extend([Delta::stop(0, stop.clone()), Delta::End]);
+    changes
+}
+
+proptest! {
+    #[test]
+    fn any_changes_give_a_valid_stream(
+        changes in prop::collection::vec(any_change(), 0..30),
+        fails in any::<bool>(),
+    ) {
+        let last = if fails { Delta::Failed(Error::new(Kind::Server, "no")) } else { Delta::End };
+        let events = stream(&[changes, vec![last]].concat());
+        check(&events);
+        let name = events.last().unwrap().0.as_str();
+        prop_assert_eq!(fails, name == "response.failed");
+    }
+
+    #[test]
+    fn a_stream_ends_with_the_answer_that_comes_in_one_piece(parts in prop::collection::vec(part(), 0..8), stop in stop()) {
+        let events = stream(&changes(&parts, &stop));
+        check(&events);
+        prop_assert_eq!(&events.last().unwrap().1["response"], &whole(parts, stop, None));
+    }
+}
+
+/// Run by hand: writes streams and answers into the folder that `RESPONSES_OUT` names, for the checks with OpenAI's own SDKs.
+#[test]
+#[ignore = "writes files"]
+fn examples_for_the_sdks() {
+    let folder = std::path::PathBuf::from(std::env::var("RESPONSES_OUT").unwrap());
+    let body = json!({
+        "model": "m", "input": "hi", "instructions": "Be kind.", "max_output_tokens": 5, "metadata": { "a": "b" }, "temperature": 0.5, "top_p": 1,
+        "reasoning": { "effort": "low", "summary": "auto" }, "user": "u", "parallel_tool_calls": false,
+        "text": { "format": { "type": "json_schema", "name": "n", "schema": { "type": "object" }, "strict": true } },
+        "tool_choice": { "type": "allowed_tools", "mode": "auto", "tools": [{ "type": "function", "name": "f" }] },
+        "tools": [{ "type": "function", "name": "f", "parameters": { "type": "object", "properties": {} }, "strict": true }, { "type": "function", "name": "g" }],
+    });
+    let reply = |part: &[Part], stop: Stop| (part.to_vec(), stop);
+    let thought = Part::Reasoning {
+        text: "Hm.".to_owned(),
+        signature: Some("c2ln".to_owned()),
+    };
+    let call = |id: &str| Part::ToolCall {
+        id: id.to_owned(),
+        name: "f".to_owned(),
+        arguments: "{\"a\":1}".to_owned(),
+    };
+    let cases = [
+        ("text", reply(&[Part::Text("{\"a\": 1}".to_owned())], Stop::End)),
+        (
+            "thought",
+            reply(
+                &[
+                    thought.clone(),
+                    Part::RedactedReasoning("eA==".to_owned()),
+                    Part::Text("Yes".to_owned()),
+                ],
+                Stop::End,
+            ),
+        ),
+        (
+            "calls",
+            reply(
+                &[thought, Part::Text("Look.".to_owned()), call("call_1"), call("")],
+                Stop::ToolCalls,
+            ),
+        ),
+        ("refusal", reply(&[Part::Refusal("No.".to_owned())], Stop::End)),
+        ("cut", reply(&[Part::Text("It is".to_owned())], Stop::Length)),
+        ("filtered", reply(&[Part::Text("It".to_owned()), call("call_1")], Stop::Filtered)),
+        ("empty", reply(&[], Stop::End)),
+    ];
+    for (name, (parts, stop)) in cases {
+        for (kind, echo) in [("plain", Echo::default()), ("full", read_echo(body.to_string().as_bytes()))] {
+            let answer = Answer {
+                id: None,
+                choices: vec![Choice {
+                    parts: parts.clone(),
+                    stop: stop.clone(),
+                }],
+                usage: Some(TOKENS),
+            };
+            std::fs::write(folder.join(format!("{name}-{kind}.json")), write_answer(&answer, &said(), &echo)).unwrap();
+            let (mut writer, mut bytes) = (Writer::new(said(), echo), Vec::new());
+            let mut all = changes(&parts, &stop);
+            all.insert(0, Delta::Usage(TOKENS));
+            all.iter().for_each(|change| writer.write(change, &mut bytes));
+            std::fs::write(folder.join(format!("{name}-{kind}.sse")), bytes).unwrap();
+        }
+    }
+    let (mut writer, mut bytes) = (Writer::new(said(), Echo::default()), Vec::new());
+    writer.write(&text("It is"), &mut bytes);
+    writer.write(&Delta::Failed(Error::new(Kind::RateLimit, "slow down")), &mut bytes);
+    std::fs::write(folder.join("failed.sse"), bytes).unwrap();
+    std::fs::write(folder.join("error-event.sse"), error_event(&Error::new(Kind::Server, "broken"))).unwrap();
+}

@@ -1,0 +1,90 @@
+//! A streamed answer on its way to a client: its bytes pass as they are where both sides speak the same protocol, and are written anew where
+//! they do not. Either way what it says is seen on the side, and a client never gets half an event.
+
+mod passing;
+#[cfg(test)]
+mod tests;
+mod translating;
+
+use bytes::Bytes;
+
+use super::error::Error;
+use super::usage::Tokens;
+
+pub use passing::Passing;
+pub use translating::{Framing, Translating};
+
+/// One streamed answer.
+pub enum Stream {
+    /// Its bytes pass.
+    Passing(Passing),
+    /// It is written anew.
+    Translating(Translating),
+}
+
+/// What has been seen of a streamed answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// A part of the answer, or its end.
+    pub content: bool,
+    /// The mark of the end: the answer is whole.
+    pub done: bool,
+    /// An error, or an answer that was given up.
+    pub failed: bool,
+    /// What the error says, where that is read.
+    pub error: Option<Error>,
+}
+
+impl Stream {
+    /// Takes the next bytes; returns those that the client gets now, all of them whole events.
+    pub fn pass(&mut self, piece: Bytes) -> Bytes {
+        match self {
+            Self::Passing(passing) => passing.pass(piece),
+            Self::Translating(translating) => translating.pass(&piece),
+        }
+    }
+
+    /// Takes the end; returns the bytes that are left. Half an event is dropped unless it is the mark of the end.
+    pub fn end(&mut self) -> Bytes {
+        match self {
+            Self::Passing(passing) => passing.end(),
+            Self::Translating(translating) => translating.end(),
+        }
+    }
+
+    /// The event that tells the client that its answer cannot be finished, and why.
+    #[must_use]
+    pub fn fail(&mut self, error: &Error) -> Bytes {
+        match self {
+            Self::Passing(passing) => passing.fail(error),
+            Self::Translating(translating) => translating.fail(error),
+        }
+    }
+
+    /// What has been seen so far.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        match self {
+            Self::Passing(passing) => passing.seen(),
+            Self::Translating(translating) => translating.seen(),
+        }
+    }
+
+    /// What the answer took, by the latest report.
+    #[must_use]
+    pub fn tokens(&self) -> Option<Tokens> {
+        match self {
+            Self::Passing(passing) => passing.tokens(),
+            Self::Translating(translating) => translating.tokens(),
+        }
+    }
+
+    /// Bytes of text so far, to estimate what it took when no report comes.
+    #[must_use]
+    pub fn text_bytes(&self) -> u64 {
+        match self {
+            Self::Passing(passing) => passing.text_bytes(),
+            Self::Translating(translating) => translating.text_bytes(),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Bytes that pass: unchanged, event by event, but for reports of tokens that the client did not ask for.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Seen;
+use crate::protocol::error::Error;
+use crate::protocol::sse::{EVENT_LIMIT, Splitter};
+use crate::protocol::usage::Tokens;
+use crate::protocol::watch::{Piece, Watch};
+
+/// A stream in the client's own protocol.
+pub struct Passing {
+    splitter: Splitter,
+    watch: Box<dyn Watch>,
+    /// Whether events that only report tokens are left out.
+    is_stripped: bool,
+    error_event: fn(&Error) -> Vec<u8>,
+    /// The beginning of an event whose end has not come.
+    tail: BytesMut,
+    seen: Seen,
+}
+
+impl fmt::Debug for Passing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passing").field("seen", &self.seen).finish_non_exhaustive()
+    }
+}
+
+impl Passing {
+    /// A stream that `watch` looks at, of a protocol whose errors `error_event` writes. With `is_stripped` the events that only report tokens
+    /// are left out.
+    #[must_use]
+    pub fn new(watch: Box<dyn Watch>, is_stripped: bool, error_event: fn(&Error) -> Vec<u8>) -> Self {
+        Self {
+            splitter: Splitter::default(),
+            watch,
+            is_stripped,
+            error_event,
+            tail: BytesMut::new(),
+            seen: Seen::default(),
+        }
+    }
+
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    pub(super) fn tokens(&self) -> Option<Tokens> {
+        self.watch.tokens()
+    }
+
+    pub(super) fn text_bytes(&self) -> u64 {
+        self.watch.text_bytes()
+    }
+
+    pub(super) fn fail(&self, error: &Error) -> Bytes {
+        (self.error_event)(error).into()
+    }
+
+    pub(super) fn pass(&mut self, mut piece: Bytes) -> Bytes {
+        let held = self.tail.len();
+        // Where the last event ended and which are left out, counted from the beginning of what is held.
+        let (mut before, mut left_out) = (0, Vec::<Range<usize>>::new());
+        let (watch, seen, is_stripped) = (&mut self.watch, &mut self.seen, self.is_stripped);
+        let complete = self.splitter.feed(&piece, |data, end| {
+            let what = watch.look(data);
+            see(seen, what);
+            if what == Piece::Usage && is_stripped {
+                left_out.push(before..held + end);
+            }
+            before = held + end;
+        });
+        if complete == 0 {
+            self.tail.extend_from_slice(&piece);
+            return self.or_monstrous();
+        }
+        let rest = piece.split_off(complete);
+        let whole = if held == 0 {
+            piece
+        } else {
+            let mut whole = std::mem::take(&mut self.tail);
+            whole.extend_from_slice(&piece);
+            whole.freeze()
+        };
+        self.tail.extend_from_slice(&rest);
+        without(whole, &left_out)
+    }
+
+    /// An event that outgrows its limit passes in parts, rather than filling memory.
+    fn or_monstrous(&mut self) -> Bytes {
+        if self.tail.len() <= EVENT_LIMIT {
+            return Bytes::new();
+        }
+        std::mem::take(&mut self.tail).freeze()
+    }
+
+    pub(super) fn end(&mut self) -> Bytes {
+        let (watch, seen) = (&mut self.watch, &mut self.seen);
+        let was_done = seen.done;
+        self.splitter.finish(|data| see(seen, watch.look(data)));
+        let mut tail = std::mem::take(&mut self.tail);
+        if self.seen.done && !was_done {
+            // The mark came without its empty line, which readers wait for.
+            tail.extend_from_slice(b"\n\n");
+            tail.freeze()
+        } else {
+            Bytes::new()
+        }
+    }
+}
+
+fn see(seen: &mut Seen, what: Piece) {
+    match what {
+        Piece::Done => (seen.done, seen.content) = (true, true),
+        Piece::Content => seen.content = true,
+        // After the end nothing can go wrong any more.
+        Piece::Failed => seen.failed |= !seen.done,
+        Piece::Opening | Piece::Usage => {}
+    }
+}
+
+fn without(whole: Bytes, left_out: &[Range<usize>]) -> Bytes {
+    if left_out.is_empty() {
+        return whole;
+    }
+    let mut kept = BytesMut::with_capacity(whole.len());
+    let mut at = 0;
+    for range in left_out {
+        kept.extend_from_slice(&whole[at..range.start]);
+        at = range.end;
+    }
+    kept.extend_from_slice(&whole[at..]);
+    kept.freeze()
+}

@@ -1,0 +1,144 @@
+//! What passes of a stream, and what is seen of it.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::anthropic;
+use crate::protocol::chat::Said;
+use crate::protocol::error::Kind;
+use crate::protocol::openai;
+use crate::protocol::sse::{EVENT_LIMIT, Splitter};
+
+fn passing(is_stripped: bool) -> Passing {
+    Passing::new(Box::new(openai::chat::Watch::default()), is_stripped, openai::error_event)
+}
+
+fn whole(stream: &mut Stream, pieces: &[&str]) -> String {
+    let mut all: Vec<u8> = Vec::new();
+    for piece in pieces {
+        all.extend_from_slice(&stream.pass(Bytes::copy_from_slice(piece.as_bytes())));
+    }
+    all.extend_from_slice(&stream.end());
+    String::from_utf8(all).unwrap()
+}
+
+#[test]
+fn half_an_event_waits_for_its_end() {
+    let mut stream = passing(false);
+    assert_eq!(stream.pass("data: a\n\ndata: b".into()), "data: a\n\n");
+    assert_eq!(stream.pass("c\n".into()), "");
+    assert_eq!(stream.pass("\ndata: [DO".into()), "data: bc\n\n");
+    assert!(stream.seen().content && !stream.seen().done);
+    assert_eq!(stream.end(), "");
+    assert!(!stream.seen().done);
+}
+
+#[test]
+fn the_mark_of_the_end_passes_without_its_empty_line() {
+    let mut stream = passing(false);
+    assert_eq!(stream.pass("data: [DONE]\n".into()), "");
+    assert_eq!(stream.end(), "data: [DONE]\n\n\n");
+    assert!(stream.seen().done);
+}
+
+#[test]
+fn a_monstrous_event_does_not_fill_memory() {
+    let mut stream = passing(false);
+    let piece = Bytes::from(vec![b'x'; EVENT_LIMIT / 4]);
+    let passed: usize = (0..40).map(|_| stream.pass(piece.clone()).len()).sum();
+    assert!(passed >= 36 * piece.len());
+}
+
+const WORD: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n";
+const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+#[test]
+fn usage_that_the_client_did_not_ask_for_is_read_and_left_out_wherever_it_is_cut() {
+    let stream = [WORD, USAGE, DONE].concat();
+    for cut in 0..=stream.len() {
+        for (is_stripped, expected) in [(true, [WORD, DONE].concat()), (false, stream.clone())] {
+            let mut passing = Stream::Passing(passing(is_stripped));
+            assert_eq!(whole(&mut passing, &[&stream[..cut], &stream[cut..]]), expected, "{cut}");
+            let tokens = passing.tokens().unwrap();
+            assert_eq!((tokens.input, tokens.output, passing.text_bytes()), (3, 1, 2));
+            assert!(passing.seen().done && passing.seen().content && !passing.seen().failed);
+        }
+    }
+}
+
+#[test]
+fn usage_beside_content_stays() {
+    let both = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
+    let mut stream = Stream::Passing(passing(true));
+    assert_eq!(whole(&mut stream, &[both, DONE]), [both, DONE].concat());
+    assert_eq!(stream.tokens().unwrap().input, 3);
+}
+
+fn said() -> Said {
+    Said {
+        model: "assistant".to_owned(),
+        id: "1".to_owned(),
+        created: 7,
+    }
+}
+
+fn translating() -> Stream {
+    let reader = Box::new(anthropic::Reader::default());
+    let writer = Box::new(openai::chat::Writer::new(said(), true));
+    Stream::Translating(Translating::new(Framing::Events(Splitter::default()), reader, writer))
+}
+
+const ANTHROPIC: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n\
+event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n\
+event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n\
+event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n\
+event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\n\
+event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+#[test]
+fn a_stream_is_written_anew_wherever_it_is_cut() {
+    let expected = whole(&mut translating(), &[ANTHROPIC]);
+    assert!(
+        expected.contains("\"content\":\"Hi\"") && expected.ends_with("data: [DONE]\n\n"),
+        "{expected}"
+    );
+    for cut in 0..=ANTHROPIC.len() {
+        let mut stream = translating();
+        assert_eq!(whole(&mut stream, &[&ANTHROPIC[..cut], &ANTHROPIC[cut..]]), expected);
+        let tokens = stream.tokens().unwrap();
+        assert_eq!((tokens.input, tokens.output, stream.text_bytes()), (3, 2, 2));
+    }
+}
+
+#[test]
+fn an_error_within_a_stream_is_seen_and_told_by_whoever_holds_it() {
+    let mut stream = translating();
+    let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"busy\"}}\n\n";
+    let passed = stream.pass(Bytes::from_static(error.as_bytes()));
+    assert_eq!((passed.as_ref(), stream.seen().failed), (b"".as_slice(), true));
+    assert_eq!(stream.seen().error.as_ref().map(|e| e.kind), Some(Kind::Overloaded));
+    let told = stream.fail(&Error::new(Kind::Server, "gone"));
+    assert!(told.starts_with(b"data: {") && !String::from_utf8_lossy(&told).contains("[DONE]"));
+}
+
+proptest! {
+    #[test]
+    fn every_byte_of_a_whole_stream_passes(texts in prop::collection::vec("[a-z\\n ]{0,20}", 0..8), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
+        let stream: String = texts.iter().map(|t| format!("data: {}\r\n\r\n", t.replace('\n', "\ndata: "))).collect();
+        let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).chain([0, stream.len()]).collect();
+        at.sort_unstable();
+        let pieces: Vec<&str> = at.windows(2).map(|w| &stream[w[0]..w[1]]).collect();
+        prop_assert_eq!(whole(&mut Stream::Passing(passing(true)), &pieces), stream);
+    }
+
+    #[test]
+    fn no_bytes_make_a_stream_panic(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..6)) {
+        for mut stream in [translating(), Stream::Passing(passing(true))] {
+            for piece in &pieces {
+                stream.pass(Bytes::copy_from_slice(piece));
+            }
+            stream.end();
+        }
+    }
+}

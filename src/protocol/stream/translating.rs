@@ -1,0 +1,137 @@
+//! A stream that is written anew, in the client's protocol.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::Seen;
+use crate::protocol::bedrock::frames::Frames;
+use crate::protocol::chat::{Delta, ReadStream, WriteStream};
+use crate::protocol::error::{Error, Kind};
+use crate::protocol::sse::Splitter;
+use crate::protocol::usage::Tokens;
+
+/// How a stream is cut into events.
+pub enum Framing {
+    /// Server-sent events.
+    Events(Splitter),
+    /// Amazon's event stream.
+    Frames(Frames),
+}
+
+/// A stream in another protocol than the client's.
+pub struct Translating {
+    framing: Framing,
+    reader: Box<dyn ReadStream>,
+    writer: Box<dyn WriteStream>,
+    changes: Vec<Delta>,
+    has_stopped: bool,
+    tokens: Option<Tokens>,
+    text_bytes: u64,
+    seen: Seen,
+}
+
+impl fmt::Debug for Translating {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Translating").field("seen", &self.seen).finish_non_exhaustive()
+    }
+}
+
+impl Translating {
+    /// A stream that `reader` reads and `writer` writes.
+    #[must_use]
+    pub fn new(framing: Framing, reader: Box<dyn ReadStream>, writer: Box<dyn WriteStream>) -> Self {
+        Self {
+            framing,
+            reader,
+            writer,
+            changes: Vec::new(),
+            has_stopped: false,
+            tokens: None,
+            text_bytes: 0,
+            seen: Seen::default(),
+        }
+    }
+
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    pub(super) fn tokens(&self) -> Option<Tokens> {
+        self.tokens
+    }
+
+    pub(super) fn text_bytes(&self) -> u64 {
+        self.text_bytes
+    }
+
+    pub(super) fn fail(&mut self, error: &Error) -> Bytes {
+        let mut events = Vec::new();
+        self.writer.write(&Delta::Failed(error.clone()), &mut events);
+        events.into()
+    }
+
+    pub(super) fn pass(&mut self, piece: &[u8]) -> Bytes {
+        let (reader, changes) = (&mut self.reader, &mut self.changes);
+        match &mut self.framing {
+            Framing::Events(splitter) => {
+                splitter.feed(piece, |data, _| reader.read(data, changes));
+            }
+            Framing::Frames(frames) => {
+                if frames.feed(piece, |data| reader.read(data, changes)).is_err() {
+                    let error = Error::new(Kind::Server, "the model's stream is damaged");
+                    changes.push(Delta::Failed(error));
+                }
+            }
+        }
+        self.write()
+    }
+
+    pub(super) fn end(&mut self) -> Bytes {
+        let (reader, changes) = (&mut self.reader, &mut self.changes);
+        match &mut self.framing {
+            Framing::Events(splitter) => splitter.finish(|data| reader.read(data, changes)),
+            // Half a frame is a stream that was cut: it says nothing of an end.
+            Framing::Frames(frames) if frames.finish().is_err() => return Bytes::new(),
+            Framing::Frames(_) => {}
+        }
+        reader.finish(changes);
+        let ends = changes.iter().any(|change| matches!(change, Delta::End | Delta::Failed(_)));
+        let stops = changes.iter().any(|change| matches!(change, Delta::Stop { .. }));
+        // Some providers have no mark of the end: the reason why an answer stopped is the last that they say.
+        if !ends && !self.seen.done && (self.has_stopped || stops) {
+            self.changes.push(Delta::End);
+        }
+        self.write()
+    }
+
+    fn write(&mut self) -> Bytes {
+        let mut events = Vec::new();
+        for change in std::mem::take(&mut self.changes) {
+            if self.seen.done || self.seen.failed {
+                break;
+            }
+            self.seen.content |= change.is_content();
+            match &change {
+                Delta::Text { text, .. }
+                | Delta::Reasoning { text, .. }
+                | Delta::Refusal { text, .. }
+                | Delta::Arguments { json: text, .. } => {
+                    self.text_bytes += text.len() as u64;
+                }
+                Delta::Stop { .. } => self.has_stopped = true,
+                Delta::Usage(tokens) => self.tokens = Some(*tokens),
+                Delta::End => self.seen.done = true,
+                Delta::Failed(error) => {
+                    self.seen.failed = true;
+                    self.seen.error = Some(error.clone());
+                    // What the client is told of it is up to whoever holds the answer.
+                    break;
+                }
+                Delta::Begin { .. } | Delta::ReasoningSignature { .. } | Delta::RedactedReasoning { .. } | Delta::ToolCall { .. } => {}
+            }
+            self.writer.write(&change, &mut events);
+        }
+        events.into()
+    }
+}
