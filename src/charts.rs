@@ -14,6 +14,7 @@ use crate::api::{ModelDeployment, Settings};
 use crate::command::Command;
 use crate::manifest::{Portfolio, prices_from_text};
 use crate::plan::price::Book;
+use crate::plan::quantity::bytes;
 use crate::plan::serving::{self, Installation};
 
 fn path(relative: &str) -> PathBuf {
@@ -61,6 +62,32 @@ fn the_deployments_call_the_binary_with_flags_it_has() {
         let parsed = Arguments::try_parse_from(std::iter::once("portfolio".to_owned()).chain(args));
         assert!(parsed.is_ok(), "{}", parsed.err().unwrap());
     }
+}
+
+#[test]
+fn a_stopping_gateway_has_the_time_that_it_takes() {
+    let deployments = rendered("Deployment");
+    let gateway = deployments
+        .iter()
+        .find(|d| d["metadata"]["name"].as_str().unwrap().ends_with("-gateway"))
+        .unwrap();
+    let pod = &gateway["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let seconds = |flag: &str| -> u64 {
+        let given = strings(&container["args"]).into_iter().find_map(|arg| arg.strip_prefix(flag));
+        given.unwrap_or_else(|| panic!("{flag}")).parse().unwrap()
+    };
+    let takes = seconds("--announce-seconds=") + seconds("--finish-seconds=");
+    let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
+    assert!(grace >= takes + 5, "{takes} s, and some for the last words, within {grace} s");
+    // It announces its end by itself: a preStop would only postpone that.
+    assert!(seconds("--announce-seconds=") > 0 && container.get("lifecycle").is_none());
+    let limit = bytes(container["resources"]["limits"]["memory"].as_str().unwrap()).unwrap();
+    let room = strings(&container["args"])
+        .into_iter()
+        .find_map(|arg| arg.strip_prefix("--max-body-memory="))
+        .unwrap();
+    assert!(bytes(room).unwrap() * 3 / 2 <= limit, "the memory limit holds the bodies and more");
 }
 
 #[test]

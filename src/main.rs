@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use llm_portfolio::command::Command;
 
+/// Gives memory that has been free for a second back to the system.
+#[global_allocator]
+static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Runs language models as one portfolio: APIs, open models and custom models.
 #[derive(Parser)]
 #[command(name = "portfolio", version, about)]

@@ -1,11 +1,12 @@
 //! Programs on this machine, without a cluster: the real engine, and `portfolio serve` before it.
 
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use anyhow::{Result, bail};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
@@ -22,69 +23,68 @@ pub struct Server {
     /// Where, without a path.
     pub url: String,
     child: Child,
+    log: PathBuf,
 }
 
 impl Server {
     async fn start(command: &mut Command, address: SocketAddr, ready: &str) -> Result<Self> {
+        let log = std::env::temp_dir().join(format!("llm-portfolio-{}-{}.log", std::process::id(), address.port()));
+        let file = File::create(&log)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.kill_on_drop(true).spawn()?;
-        let mut server = Self {
-            url: format!("http://{address}"),
-            child,
-        };
+        let url = format!("http://{address}");
+        let mut server = Self { url, child, log };
         let (client, url) = (HttpClient::new(None)?, format!("{}{ready}", server.url));
-        until(&format!("{url} is answered"), STARTS, async || {
-            ensure!(server.child.try_wait()?.is_none(), "it ended");
+        let answered = until(&format!("{url} answers"), STARTS, async || {
+            if let Some(status) = server.child.try_wait()? {
+                return Ok(Some(Err(status)));
+            }
             let answer = client.get(&url, &[]).await?;
-            ensure!(answer.status.is_success(), "{}", answer.status);
-            Ok(Some(()))
+            Ok(answer.status.is_success().then_some(Ok(())))
         })
         .await?;
-        Ok(server)
+        match answered {
+            Ok(()) => Ok(server),
+            Err(status) => bail!("it ended ({status}): {}", server.said()),
+        }
     }
 
-    /// Its process.
-    pub fn pid(&self) -> Result<u32> {
-        self.child.id().context("it has ended")
+    /// What it wrote so far.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A log that is gone is what is wanted.
+        fs::remove_file(&self.log).ok();
     }
 }
 
 /// A port that nobody listens on now.
-pub async fn free_address() -> Result<SocketAddr> {
+async fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?)
 }
 
-/// llama.cpp's server with SmolLM2, with more arguments.
+/// llama.cpp's server with SmolLM2, two answers at once of 2048 tokens each, with more arguments.
 pub async fn engine(arguments: &[&str]) -> Result<Server> {
     let (server, model) = (engine::server().await?, engine::model().await?);
     let address = free_address().await?;
     let mut command = Command::new(server.join("llama-server"));
     command.env("LD_LIBRARY_PATH", &server).arg("--model").arg(model);
     command.args(["--host", "127.0.0.1", "--port", &address.port().to_string(), "--jinja"]);
-    command.args(["--threads", "2", "--ctx-size", "4096", "--parallel", "2", "--log-disable"]);
+    command.args(["--threads", "2", "--ctx-size", "4096", "--parallel", "2"]);
     command.args(arguments);
     Server::start(&mut command, address, "/health").await
 }
 
-/// `portfolio serve` over a file, for anybody, with these variables.
+/// `portfolio serve` over a file, with more arguments and these variables.
 pub async fn serve(file: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Server> {
-    let program = portfolio(Profile::Debug).await?;
+    let program = images::cargo_build(&["--bin", "portfolio"], Profile::Debug).await?;
     let address = free_address().await?;
     let mut command = Command::new(program);
-    command
-        .args(["serve", "--allow-anonymous", "--listen", &address.to_string(), "-f"])
-        .arg(file);
+    command.args(["serve", "--listen", &address.to_string(), "-f"]).arg(file);
     command.args(arguments).envs(variables.iter().copied());
     Server::start(&mut command, address, "/readyz").await
-}
-
-/// The product's program.
-pub async fn portfolio(profile: Profile) -> Result<PathBuf> {
-    images::cargo_build(&["--bin", "portfolio"], profile).await
-}
-
-/// Sends JSON and expects success.
-pub async fn post(url: &str, body: &Value) -> Result<Value> {
-    let answer = HttpClient::new(None)?.post(url, &[], body).await?;
-    ensure!(answer.status.is_success(), "{} {}", answer.status, answer.body);
-    Ok(answer.body)
 }

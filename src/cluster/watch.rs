@@ -3,9 +3,11 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::{Stream, StreamExt};
+use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
@@ -13,10 +15,14 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::time::{sleep, timeout};
 
 use crate::plan::names::Key;
 
 use super::Known;
+
+/// How often it is tried whether the server answers again once a watch broke: a watch that is open again says so only when something moves.
+const TRY: Duration = Duration::from_secs(5);
 
 /// Spawns a task without which the process must not live on: what it serves would grow stale while everything looks well. Its end, or its panic,
 /// ends the process, so that it is started anew.
@@ -97,7 +103,7 @@ where
         let mut events = watch(self.api.clone(), self.config.clone()).default_backoff().boxed();
         // Objects of a (re)list, told once the store has been swapped.
         let mut listed: Vec<Arc<K>> = vec![];
-        while let Some(event) = events.next().await {
+        while let Some(event) = next(&mut events, &self.known, &self.api, &self.config).await {
             self.known.has_news(event.is_err());
             match event {
                 Ok(event) => {
@@ -162,6 +168,33 @@ where
     pub fn within(client: &Client, namespace: &str, selector: &str) -> Self {
         let api: Api<K> = Api::namespaced(client.clone(), namespace);
         Self::over(guarded(client, &api, namespace), selector)
+    }
+}
+
+/// The next event. While the watch is broken it is tried whether the server answers.
+async fn next<E, K>(
+    events: &mut (impl Stream<Item = E> + Unpin),
+    known: &Known<K>,
+    api: &Api<DeserializeGuard<K>>,
+    config: &watcher::Config,
+) -> Option<E>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + 'static,
+{
+    loop {
+        tokio::select! {
+            event = events.next() => return event,
+            () = sleep(TRY), if !known.is_current() => {
+                let one = ListParams {
+                    limit: Some(1),
+                    label_selector: config.label_selector.clone(),
+                    ..ListParams::default()
+                };
+                if let Ok(Ok(_)) = timeout(TRY, api.list(&one)).await {
+                    known.has_news(false);
+                }
+            }
+        }
     }
 }
 

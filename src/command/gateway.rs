@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgAction, Args};
 use futures::future::BoxFuture;
 use futures::stream::{self, select_all};
 use futures::{FutureExt, Stream, StreamExt};
@@ -27,6 +27,8 @@ use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, MODEL_LABEL};
 use crate::plan::price::Book;
 use crate::plan::routing::{self, Client, Inputs};
 
+use super::limits::Limits;
+use super::lines::Lines;
 use super::prices::{self, Followed};
 use super::start;
 
@@ -53,6 +55,11 @@ pub struct Flags {
     /// Certificates of the authorities to trust instead of the system's, in PEM.
     #[arg(long, env = "SSL_CERT_FILE")]
     ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
+    /// Whether each request is told in the log, by a line without content whose target is `access`.
+    #[arg(long, env = "PORTFOLIO_ACCESS_LOG", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_value_t = true, default_missing_value = "true")]
+    access_log: bool,
     /// On SIGTERM: seconds from not being ready to accepting no more, for load balancers to notice.
     #[arg(long, default_value_t = 0)]
     announce_seconds: u64,
@@ -62,22 +69,26 @@ pub struct Flags {
 }
 
 pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
-    start::logs();
-    start::runtime()?.block_on(serve(flags))
+    let lines = start::logs_of_requests()?;
+    start::runtime_beside_lanes()?.block_on(serve(flags, &lines))
 }
 
-async fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
+async fn serve(flags: Flags, lines: &Lines) -> anyhow::Result<ExitCode> {
     let settings = start::settings(flags.settings.as_deref())?;
     let client = cluster::connect()
         .await
         .context("connecting to the cluster: set KUBECONFIG, or run in a pod")?;
     let stop = start::stop_on_signals()?;
     let (source, feed) = gateway::feed();
-    let options = Options {
+    let traces = start::traces(flags.ca_file.as_deref())?;
+    let mut options = Options {
+        access_log: flags.access_log,
+        traces: traces.clone(),
         allow_anonymous: settings.allow_anonymous,
         ca_file: flags.ca_file,
         ..Options::new(cluster::now)
     };
+    flags.limits.set(&mut options);
     let gateway = Gateway::new(feed, Some(Arc::new(Reviewer(client.clone()))), &options)?;
     let listener = tokio::net::TcpListener::bind(flags.listen)
         .await
@@ -98,6 +109,7 @@ async fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
         },
     )
     .await;
+    start::finish(traces, lines).await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -259,16 +271,4 @@ impl View {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn moves_that_come_together_are_settled_together() {
-        let (sender, mut moves) = futures::channel::mpsc::unbounded();
-        for _ in 0..100 {
-            sender.unbounded_send(()).unwrap();
-        }
-        settle(&mut moves).await;
-        assert!(moves.next().now_or_never().is_none());
-    }
-}
+mod tests;

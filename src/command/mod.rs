@@ -7,6 +7,8 @@ mod evict;
 mod fetch;
 mod files;
 mod gateway;
+mod limits;
+mod lines;
 mod operator;
 mod prices;
 mod render;

@@ -13,19 +13,59 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
+use super::lines::Lines;
 use crate::api::Settings;
+use crate::gateway::Traces;
 use crate::manifest;
 
 /// Logs to stderr: JSON lines, or text on a terminal. `RUST_LOG` filters them.
 pub(super) fn logs() {
+    logs_to(std::io::stderr);
+}
+
+/// The same, where requests are logged too: their lines go through a queue, which is to be flushed at the end.
+pub(super) fn logs_of_requests() -> anyhow::Result<Lines> {
+    let lines = Lines::to_stderr().context("starting the thread that writes the log")?;
+    logs_to(lines.clone());
+    Ok(lines)
+}
+
+fn logs_to(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         logs.init();
     } else {
         logs.json().flatten_event(true).with_span_list(false).init();
     }
+}
+
+/// Where spans of requests go, as the environment says.
+pub(super) fn traces(ca_file: Option<&Path>) -> anyhow::Result<Option<Traces>> {
+    let traces = Traces::from_environment(ca_file)?;
+    if traces.is_some() {
+        tracing::info!("requests are traced, as OTEL_EXPORTER_OTLP_ENDPOINT says");
+    }
+    Ok(traces)
+}
+
+/// The last traces and log lines of a gateway.
+pub(super) async fn finish(traces: Option<Traces>, lines: &Lines) {
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    lines.flush();
+}
+
+/// The runtime beside a gateway's lanes, which have a thread for each processor already.
+pub(super) fn runtime_beside_lanes() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("starting the runtime")
 }
 
 /// The runtime of every command that waits.

@@ -13,8 +13,10 @@ use tokio::time::Instant;
 use super::attempt::{Answer, Refused};
 use super::balance::Place;
 use super::bill::Bill;
-use super::metrics::Tally;
+use super::body::Kept;
 use super::relay::{Relay, Whose};
+use super::tally::Tally;
+use super::turns::Turn;
 use super::{Gateway, headers};
 use crate::plan::names::Key;
 use crate::plan::routing::Backend;
@@ -30,10 +32,11 @@ pub(super) enum Reply {
 }
 
 impl Reply {
-    pub(super) fn into_response(self, gateway: &Gateway, mut tally: Tally) -> Response {
+    pub(super) fn into_response(self, gateway: &Gateway, mut tally: Tally, turn: Turn) -> Response {
         match self {
-            Self::Answered(answered) => answered.into_response(gateway, tally),
+            Self::Answered(answered) => answered.into_response(gateway, tally, turn),
             Self::Estimate(body, model) => {
+                tally.sends(body.len());
                 tally.end(StatusCode::OK);
                 estimate(body, &model)
             }
@@ -56,7 +59,7 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    fn into_response(self, gateway: &Gateway, mut tally: Tally) -> Response {
+    fn into_response(self, gateway: &Gateway, mut tally: Tally, turn: Turn) -> Response {
         let Self {
             exchange, model, attempts, ..
         } = self;
@@ -66,10 +69,11 @@ impl Answered {
             request_bytes: self.request_bytes,
             now: gateway.now,
         };
-        let shown = |head: &Parts| headers::to_client(&head.headers, &exchange, &model.model, attempts);
+        let shown = |head: &Parts, written| headers::to_client(&head.headers, &exchange, written, &model.model, attempts);
+        let is_written = !exchange.back.is_unchanged();
         match self.answer {
-            Answer::Whole(head, whole) => {
-                let mut headers = shown(&head);
+            Answer::Whole(head, whole, room) => {
+                let mut headers = shown(&head, is_written.then_some(headers::JSON));
                 if operation_is_charged {
                     let charge = match whole.tokens {
                         Some(tokens) => bill.reported(tokens),
@@ -78,21 +82,31 @@ impl Answered {
                     tally.charge(&charge);
                     headers::add_cost(&mut headers, &charge);
                 }
+                tally.sends(whole.body.len());
                 tally.end(head.status);
-                with(head.status, headers, Body::from(whole.body))
+                let kept = Kept { bytes: whole.body, room };
+                with(head.status, headers, kept.into_body())
             }
+            // The provider's own words where they are of the client's protocol, else the same in that.
             Answer::Refused(refused) => {
                 tally.end(refused.head.status);
-                let headers = shown(&refused.head);
-                let (status, body) = refusal(*refused, &exchange, self.operation);
-                with(status, headers, Body::from(body))
+                let Refused { head, body, mut error } = *refused;
+                if exchange.back.is_unchanged() && self.operation.is_error(&body) {
+                    tally.sends(body.len());
+                    return with(head.status, shown(&head, None), Body::from(body));
+                }
+                error.request_id = self.request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
+                let body = self.operation.write_error(&error);
+                tally.sends(body.len());
+                with(head.status, shown(&head, Some(headers::JSON)), Body::from(body))
             }
             Answer::Begun(head, begun) => {
                 let whose = Whose {
                     request_id: self.request_id,
                     model: model.model.clone(),
+                    _turn: turn,
                 };
-                let headers = shown(&head);
+                let headers = shown(&head, is_written.then_some(headers::EVENTS));
                 let relay = Relay::new(
                     whose,
                     *begun,
@@ -106,15 +120,6 @@ impl Answered {
             }
         }
     }
-}
-
-/// The provider's own words where they are of the client's protocol, else the same in that.
-fn refusal(refused: Refused, exchange: &Exchange, operation: Operation) -> (StatusCode, Bytes) {
-    let Refused { head, body, error } = refused;
-    if exchange.back.is_unchanged() && !body.is_empty() {
-        return (head.status, body);
-    }
-    (head.status, operation.write_error(&error).into())
 }
 
 fn with(status: StatusCode, headers: HeaderMap, body: Body) -> Response {

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
 
+use super::body::{Room, Taken};
 use super::failure::Failure;
 use super::http1::Incoming;
 use super::upstream::Upstream;
@@ -18,11 +20,13 @@ use crate::protocol::exchange::{Back, Exchange, Whole};
 use crate::protocol::root_cause;
 use crate::protocol::stream::Stream;
 
+/// A plain answer up to this size needs no room: as many are held as there are requests in flight, and most are smaller.
+const SMALL: usize = 64 << 10;
 /// A plain answer up to this size is shown only when it is whole, so that one that breaks off can still be asked of another model.
 const WHOLE_LIMIT: usize = 1 << 20;
 /// The largest plain answer that is read to be written in another protocol.
 const TRANSLATED_LIMIT: usize = 32 << 20;
-/// The opening of a stream that is held back until content comes.
+/// The opening of a stream that is held back until content comes, beside what repeats the request: OpenAI's Responses do, twice.
 const OPENING_LIMIT: usize = 64 << 10;
 /// What is read of an error, and for how long.
 const ERROR_LIMIT: usize = 64 << 10;
@@ -37,6 +41,8 @@ pub(super) struct Attempt<'a> {
     pub(super) is_streamed: bool,
     /// Whether 404 says that this endpoint does not have the model yet, rather than that the request asks for what is nowhere.
     pub(super) may_be_lacking: bool,
+    /// Where answers that are held are counted.
+    pub(super) room: &'a Room,
     pub(super) timeouts: &'a Timeouts,
     /// When the time for the whole request is over.
     pub(super) deadline: Instant,
@@ -44,8 +50,8 @@ pub(super) struct Attempt<'a> {
 
 /// An answer that may be shown.
 pub(super) enum Answer {
-    /// All of it, in the client's protocol.
-    Whole(Parts, Whole),
+    /// All of it, in the client's protocol, and the room it takes.
+    Whole(Parts, Whole, Taken),
     /// Its beginning; the rest is to come.
     Begun(Parts, Box<Begun>),
     /// The request is at fault: what the provider says of it, which is no other's business.
@@ -85,6 +91,8 @@ impl Attempt<'_> {
         *request.headers_mut() = self.headers;
         let waiting = Waiting {
             back: &self.exchange.back,
+            opening_limit: OPENING_LIMIT + 3 * self.exchange.body.remaining(),
+            room: self.room,
             timeouts: self.timeouts,
             first_by,
             deadline: self.deadline,
@@ -102,6 +110,9 @@ impl Attempt<'_> {
         if !head.status.is_success() {
             return waiting.for_error(head, body).await;
         }
+        if is_compressed(&head.headers) {
+            return Err(Failure::Compressed);
+        }
         if has_events(&head.headers) {
             waiting.for_content(head, body).await
         } else {
@@ -112,6 +123,8 @@ impl Attempt<'_> {
 
 struct Waiting<'a> {
     back: &'a Back,
+    opening_limit: usize,
+    room: &'a Room,
     timeouts: &'a Timeouts,
     first_by: Instant,
     deadline: Instant,
@@ -130,9 +143,9 @@ impl Waiting<'_> {
     async fn for_error(&self, head: Parts, body: Incoming) -> Result<Answer, Failure> {
         let until = (Instant::now() + ERROR_TIME).min(self.deadline);
         let body = match timeout_at(until, Limited::new(body, ERROR_LIMIT).collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Ok(body)) if !is_compressed(&head.headers) => body.to_bytes(),
             // The status says enough.
-            Ok(Err(_)) | Err(_) => Bytes::new(),
+            Ok(Ok(_) | Err(_)) | Err(_) => Bytes::new(),
         };
         let kind = head.headers.get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
         let error = self.back.error(head.status.as_u16(), kind, &body);
@@ -160,12 +173,12 @@ impl Waiting<'_> {
                 }
                 Err(_) => return Err(self.silent()),
             };
-            held = if held.is_empty() { passed } else { [held, passed].concat().into() };
+            held = joined(held, passed);
             let seen = stream.seen();
             if seen.failed {
                 return self.failed(head, seen.error.clone());
             }
-            if seen.content || held.len() > OPENING_LIMIT {
+            if seen.content || held.len() > self.opening_limit {
                 let stream = Some(stream);
                 return Ok(Answer::Begun(head, Box::new(Begun { held, rest, stream })));
             }
@@ -187,21 +200,30 @@ impl Waiting<'_> {
     /// Waits for the end of a plain answer, or until it is too large to be held.
     async fn for_all(&self, head: Parts, mut rest: Incoming) -> Result<Answer, Failure> {
         let mut held = BytesMut::new();
+        let mut taken = Taken::default();
         let mut until = self.first_by;
         let limit = if self.back.is_unchanged() { WHOLE_LIMIT } else { TRANSLATED_LIMIT };
         loop {
             match timeout_at(until, rest.frame()).await {
-                Ok(Some(Ok(frame))) => held.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Ok(Some(Ok(frame))) => {
+                    let piece = frame.into_data().unwrap_or_default();
+                    // Most answers come in one piece, which is passed on without a copy.
+                    if held.is_empty() && rest.is_end_stream() && !piece.is_empty() && piece.len() <= SMALL {
+                        return self.whole(head, piece, taken);
+                    }
+                    held.extend_from_slice(&piece);
+                }
                 Ok(None) if held.is_empty() => return Err(Failure::Cut("the answer is empty".to_owned())),
-                Ok(None) => return self.whole(head, held.freeze()),
+                Ok(None) => return self.whole(head, held.freeze(), taken),
                 Ok(Some(Err(error))) => return Err(Failure::Cut(root_cause(&error))),
                 Err(_) if until == self.deadline => return Err(Failure::OutOfTime),
                 Err(_) if held.is_empty() => return Err(self.silent()),
                 Err(_) => return Err(Failure::Cut(format!("nothing more came within {:?}", self.timeouts.idle))),
             }
-            if held.len() > limit {
+            let has_room = held.len() <= SMALL || self.has_room(&mut taken, held.len()).await;
+            if held.len() > limit || !has_room {
                 if !self.back.is_unchanged() {
-                    return Err(Failure::Garbled);
+                    return Err(if has_room { Failure::Garbled } else { Failure::NoRoom });
                 }
                 let held = held.freeze();
                 return Ok(Answer::Begun(head, Box::new(Begun { held, rest, stream: None })));
@@ -210,13 +232,28 @@ impl Waiting<'_> {
         }
     }
 
-    fn whole(&self, head: Parts, body: Bytes) -> Result<Answer, Failure> {
+    /// Whether there is room for so much of a plain answer. One that must be read to be written anew waits for it; another is shown at once.
+    async fn has_room(&self, taken: &mut Taken, bytes: usize) -> bool {
+        taken.grow_at_once(self.room, bytes) || (!self.back.is_unchanged() && taken.grow(self.room, bytes).await)
+    }
+
+    fn whole(&self, head: Parts, body: Bytes, taken: Taken) -> Result<Answer, Failure> {
         match self.back.whole(body) {
-            Ok(whole) => Ok(Answer::Whole(head, whole)),
+            Ok(whole) => Ok(Answer::Whole(head, whole, taken)),
             Err(Some(error)) => self.failed(head, Some(error)),
             Err(None) => Err(Failure::Garbled),
         }
     }
+}
+
+/// One after the other; without a copy where one is empty.
+fn joined(held: Bytes, passed: Bytes) -> Bytes {
+    if held.is_empty() {
+        return passed;
+    }
+    let mut all = held.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    all.extend_from_slice(&passed);
+    all.freeze()
 }
 
 /// Whether an error is the client's fault. Our key, our bill, their conflict or their load is not: another model may do better.
@@ -230,10 +267,14 @@ fn is_the_clients(status: StatusCode, kind: Kind) -> bool {
     }
 }
 
-/// Events that can be read: compressed ones cannot, and pass as they are.
+/// Whether the body would have to be unpacked to be read, which was not asked for.
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.any(|encoding| !encoding.is_empty() && !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
 fn has_events(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let is_plain = headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
     let starts_with = |kind: &[u8]| content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
-    is_plain && (starts_with(b"text/event-stream") || starts_with(b"application/vnd.amazon.eventstream"))
+    starts_with(b"text/event-stream") || starts_with(b"application/vnd.amazon.eventstream")
 }

@@ -1,4 +1,4 @@
-//! Reading request bodies into bounded memory: each body has a limit, and all of them together have one.
+//! Reading bodies into bounded memory: each body has a limit, and all of them together have one, with the answers that are held.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +24,14 @@ pub(super) struct Room {
     pages: Arc<Semaphore>,
 }
 
+/// Room that is taken until this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Taken(Option<OwnedSemaphorePermit>);
+
 /// A body, and the room it takes until it is dropped.
 pub(super) struct Held {
     pub(super) bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Taken,
 }
 
 impl Room {
@@ -58,7 +62,7 @@ impl Room {
 
     /// Takes room as the bytes come: what is only announced must not keep others out.
     async fn collect(&self, mut body: Body, limit: usize) -> Result<Held, Refusal> {
-        let mut room = None;
+        let mut room = Taken::default();
         // Most bodies come in one piece, which is then passed on without a copy.
         let mut first = Bytes::new();
         let mut more = BytesMut::new();
@@ -69,13 +73,8 @@ impl Room {
             if length > limit {
                 return Err(Refusal::too_large(limit));
             }
-            let has = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) * PAGE;
-            if length > has {
-                let more = self.pages(length - has).await?;
-                match &mut room {
-                    Some(room) => room.merge(more),
-                    None => room = Some(more),
-                }
+            if !room.grow(self, length).await {
+                return Err(Refusal::overloaded("the gateway holds as many requests as it can: try again later"));
             }
             if first.is_empty() && more.is_empty() {
                 first = piece;
@@ -90,18 +89,75 @@ impl Room {
         let bytes = if more.is_empty() { first } else { more.freeze() };
         Ok(Held { bytes, _room: room })
     }
+}
 
-    async fn pages(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
-        let pages = u32::try_from(bytes.div_ceil(PAGE)).unwrap_or(u32::MAX);
-        if let Ok(permit) = self.pages.clone().try_acquire_many_owned(pages) {
-            return Ok(permit);
+impl Taken {
+    /// Whether there is room for so many bytes now, or soon.
+    pub(super) async fn grow(&mut self, room: &Room, bytes: usize) -> bool {
+        if self.grow_at_once(room, bytes) {
+            return true;
         }
-        match timeout(ROOM_TIME, self.pages.clone().acquire_many_owned(pages)).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) | Err(_) => {
-                let message = "the gateway holds as many requests as it can: try again later";
-                Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message))
+        match timeout(ROOM_TIME, room.pages.clone().acquire_many_owned(self.missing(bytes))).await {
+            Ok(Ok(more)) => {
+                self.add(more);
+                true
             }
+            Ok(Err(_)) | Err(_) => false,
         }
+    }
+
+    /// Whether there is room for so many bytes now.
+    pub(super) fn grow_at_once(&mut self, room: &Room, bytes: usize) -> bool {
+        let missing = self.missing(bytes);
+        if missing == 0 {
+            return true;
+        }
+        let more = room.pages.clone().try_acquire_many_owned(missing);
+        more.map(|more| self.add(more)).is_ok()
+    }
+
+    /// Whether it is none.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn missing(&self, bytes: usize) -> u32 {
+        let has = self.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        u32::try_from(bytes.div_ceil(PAGE).saturating_sub(has)).unwrap_or(u32::MAX)
+    }
+
+    fn add(&mut self, more: OwnedSemaphorePermit) {
+        match &mut self.0 {
+            Some(room) => room.merge(more),
+            None => self.0 = Some(more),
+        }
+    }
+}
+
+/// A body that is sent in one piece, and the room it takes until it is sent.
+pub(super) struct Kept {
+    pub(super) bytes: Bytes,
+    pub(super) room: Taken,
+}
+
+impl Kept {
+    pub(super) fn into_body(self) -> Body {
+        if self.room.is_none() {
+            return Body::from(self.bytes);
+        }
+        let Self { bytes, room } = self;
+        // The room is given back with the last of the bytes, which the connection holds until it has written them.
+        Body::from(Bytes::from_owner(Counted { bytes, _room: room }))
+    }
+}
+
+struct Counted {
+    bytes: Bytes,
+    _room: Taken,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
+use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 
 use super::balance::Place;
 
@@ -22,6 +24,8 @@ pub(super) enum Failure {
     Failed(Option<String>),
     /// What came is no answer in its protocol.
     Garbled,
+    /// It is compressed, which was not asked for, and is not unpacked.
+    Compressed,
     /// A status that another model may not have, the advice when to come back, and its words.
     Status(StatusCode, Option<HeaderValue>, String),
     /// The request has more tokens than the model holds, and a later one holds more.
@@ -32,6 +36,8 @@ pub(super) enum Failure {
     NoCredentials,
     /// There is no token for it now, and why.
     NoToken(String),
+    /// The gateway has no room for the answer.
+    NoRoom,
     /// The time for the whole request is over.
     OutOfTime,
 }
@@ -48,7 +54,29 @@ impl Failure {
                     || *status == StatusCode::SERVICE_UNAVAILABLE
                     || (is_repeatable && status.is_server_error())
             }
-            Self::Silent(_) | Self::NoCredentials | Self::NoToken(_) | Self::OutOfTime | Self::TooLong => false,
+            Self::Silent(_)
+            | Self::Compressed
+            | Self::NoCredentials
+            | Self::NoToken(_)
+            | Self::NoRoom
+            | Self::OutOfTime
+            | Self::TooLong => false,
+        }
+    }
+
+    /// Whether the model may have begun to do what was asked, so that whoever else is asked may do it once more.
+    pub(super) fn may_have_begun(&self) -> bool {
+        match self {
+            Self::Silent(_)
+            | Self::Dropped
+            | Self::Cut(_)
+            | Self::Failed(_)
+            | Self::Garbled
+            | Self::Compressed
+            | Self::NoRoom
+            | Self::OutOfTime => true,
+            Self::Status(status, ..) => status.is_server_error() && *status != StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unreachable(_) | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::TooLong => false,
         }
     }
 
@@ -58,15 +86,22 @@ impl Failure {
         matches!(self, Self::Unreachable(_) | Self::Lacking)
     }
 
-    /// Tells the endpoint's health.
-    pub(super) fn tell(&self, place: &Place) {
+    /// Tells the endpoint's health. `now` is for advice that is a date.
+    pub(super) fn tell(&self, place: &Place, now: Timestamp) {
         match self {
-            Self::Status(StatusCode::TOO_MANY_REQUESTS, advice, _) => place.throttled(seconds(advice.as_ref())),
-            Self::Status(StatusCode::SERVICE_UNAVAILABLE, Some(advice), _) => place.throttled(seconds(Some(advice))),
-            Self::Unreachable(_) | Self::Silent(_) | Self::Dropped | Self::Cut(_) | Self::Failed(_) | Self::Garbled | Self::Status(..) => {
+            Self::Status(StatusCode::TOO_MANY_REQUESTS, advice, _) => place.throttled(advised(advice.as_ref(), now)),
+            Self::Status(StatusCode::SERVICE_UNAVAILABLE, Some(advice), _) => place.throttled(advised(Some(advice), now)),
+            Self::Unreachable(_)
+            | Self::Silent(_)
+            | Self::Dropped
+            | Self::Cut(_)
+            | Self::Failed(_)
+            | Self::Garbled
+            | Self::Compressed
+            | Self::Status(..) => {
                 place.failed();
             }
-            Self::TooLong | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::OutOfTime => {}
+            Self::TooLong | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoRoom | Self::OutOfTime => {}
         }
     }
 
@@ -85,9 +120,11 @@ impl Failure {
             | Self::Dropped
             | Self::Failed(None)
             | Self::Garbled
+            | Self::Compressed
             | Self::TooLong
             | Self::Lacking
             | Self::NoCredentials
+            | Self::NoRoom
             | Self::OutOfTime => None,
         }
     }
@@ -101,19 +138,27 @@ impl Failure {
             Self::Cut(_) => "cut",
             Self::Failed(_) => "failed",
             Self::Garbled => "garbled",
+            Self::Compressed => "compressed",
             Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) => "throttled",
             Self::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, ..) | Self::NoCredentials | Self::NoToken(_) => "credentials",
             Self::Status(..) => "refused",
             Self::TooLong => "too_long",
             Self::Lacking => "lacking",
+            Self::NoRoom => "no_room",
             Self::OutOfTime => "out_of_time",
         }
     }
 }
 
-/// `Retry-After` in seconds; a date is taken as no advice.
-fn seconds(advice: Option<&HeaderValue>) -> Option<Duration> {
-    advice?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// What `Retry-After` says: seconds, or a date (RFC 9110, section 10.2.3). What is neither is no advice.
+fn advised(advice: Option<&HeaderValue>, now: Timestamp) -> Option<Duration> {
+    let text = advice?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        // Whole seconds by the standard; some send parts of them.
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
 impl fmt::Display for Failure {
@@ -125,6 +170,7 @@ impl fmt::Display for Failure {
             Self::Cut(_) => f.write_str("broke off before its answer was there"),
             Self::Failed(_) => f.write_str("reported an error before its answer began"),
             Self::Garbled => f.write_str("answered with something that is no answer of its protocol"),
+            Self::Compressed => f.write_str("answered compressed, which was not asked for"),
             Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), ..) => {
                 write!(f, "refused the gateway's credentials ({})", status.as_u16())
             }
@@ -134,7 +180,31 @@ impl fmt::Display for Failure {
             Self::Lacking => f.write_str("has not loaded the adapter (404)"),
             Self::NoCredentials => f.write_str("has no credentials at this gateway yet"),
             Self::NoToken(_) => f.write_str("has credentials that its provider gave no token for"),
+            Self::NoRoom => f.write_str("gave an answer that the gateway has no room for"),
             Self::OutOfTime => f.write_str("had not answered when the time for the request was over"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_seconds_or_a_date() {
+        let now = "1994-11-06T08:49:30Z".parse().unwrap();
+        let advised = |text: &'static str| advised(Some(&HeaderValue::from_static(text)), now).map(|rest| rest.as_secs_f64());
+        for (text, seconds) in [
+            ("7", Some(7.0)),
+            (" 0.5 ", Some(0.5)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7.0)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0.0)),
+            ("-1", None),
+            ("NaN", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(advised(text), seconds, "{text:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ use super::upstream::Upstream;
 use crate::api::model_deployment::Provider;
 use crate::plan::backend::{self, Authorization};
 use crate::plan::names::Key;
-use crate::plan::routing::RouteTable;
+use crate::plan::routing::{Client, RouteTable};
 use crate::protocol::bedrock;
 use crate::tls;
 
@@ -162,19 +162,19 @@ pub struct ApiKey {
 
 /// The API keys of clients, by the SHA-256 of the key.
 #[derive(Clone, Debug, Default)]
-pub struct ApiKeys(HashMap<[u8; 32], ApiKey>);
+pub struct ApiKeys(HashMap<[u8; 32], Client>);
 
 impl ApiKeys {
     /// From the hash of each key in hexadecimal. What is no such hash is the hash of no key.
     pub fn new(keys: impl IntoIterator<Item = (String, ApiKey)>) -> Self {
         Self(
             keys.into_iter()
-                .filter_map(|(hash, key)| Some((digest(hash.trim())?, key)))
+                .filter_map(|(hash, ApiKey { name, labels })| Some((digest(hash.trim())?, Client::ApiKey { name, labels })))
                 .collect(),
         )
     }
 
-    pub(super) fn find(&self, key: &str) -> Option<&ApiKey> {
+    pub(super) fn find(&self, key: &str) -> Option<&Client> {
         if self.0.is_empty() {
             return None;
         }

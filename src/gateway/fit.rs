@@ -75,10 +75,14 @@ pub(super) fn check(asked: &Asked, capabilities: &Capabilities) -> Result<(), Un
 }
 
 /// Whether one of `others` surely holds more than `model`, which found a request too long.
-pub(super) fn holds_more(model: &Backend, others: &[&Arc<Backend>]) -> bool {
-    let here = model.capabilities.context_tokens;
-    others.iter().any(|other| match (other.capabilities.context_tokens, here) {
+pub(super) fn one_holds_more(model: &Backend, others: &[&Arc<Backend>]) -> bool {
+    others.iter().any(|other| holds_more(other, model))
+}
+
+/// Whether `other` surely holds more than `model`.
+pub(super) fn holds_more(other: &Backend, model: &Backend) -> bool {
+    match (other.capabilities.context_tokens, model.capabilities.context_tokens) {
         (Some(there), Some(here)) => there > here,
         (Some(_) | None, _) => false,
-    })
+    }
 }

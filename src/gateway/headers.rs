@@ -1,6 +1,8 @@
 //! Which headers pass. A list of those that do, not of those that do not: credentials, cookies, fingerprints of SDKs, organisations and
 //! internal addresses need not be known by name to be kept back.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::bill::Charge;
@@ -9,6 +11,8 @@ use crate::protocol::Dialect;
 use crate::protocol::exchange::Exchange;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The same to clients of Anthropic, whose SDKs know it by this name.
+pub(super) const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// The model that answered, as `namespace/name`.
 pub(super) const MODEL: HeaderName = HeaderName::from_static("x-portfolio-model");
 /// How many attempts it took.
@@ -34,9 +38,9 @@ const BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 /// The version of Anthropic's protocol that is spoken where the client names none.
 const ANTHROPIC: HeaderValue = HeaderValue::from_static("2023-06-01");
 
-const TO_CLIENTS: [HeaderName; 5] = [
+/// No encoding: a compressed answer is refused, and what is written here is plain.
+const TO_CLIENTS: [HeaderName; 4] = [
     header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
     header::CACHE_CONTROL,
     header::RETRY_AFTER,
@@ -54,6 +58,11 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
+/// Whether a client speaks Anthropic's protocol: its SDKs always name the version of it, and by some paths there is no other.
+pub(super) fn is_anthropic(path: &str, headers: &HeaderMap) -> bool {
+    path.starts_with("/v1/messages") || headers.contains_key(VERSION)
+}
+
 /// The headers of a request to a model. Its length and host are the HTTP client's to set.
 pub(super) fn to_model(client: &HeaderMap, exchange: &Exchange) -> HeaderMap {
     let mut headers = passed(client, &TO_MODELS);
@@ -69,6 +78,8 @@ pub(super) fn to_model(client: &HeaderMap, exchange: &Exchange) -> HeaderMap {
         headers.remove(header::ACCEPT);
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    // Answers are read. Without this any encoding would do.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(
         header::USER_AGENT,
         HeaderValue::from_static(concat!("llm-portfolio/", env!("CARGO_PKG_VERSION"))),
@@ -76,13 +87,22 @@ pub(super) fn to_model(client: &HeaderMap, exchange: &Exchange) -> HeaderMap {
     headers
 }
 
-/// The headers of an answer to a client.
-pub(super) fn to_client(model: &HeaderMap, exchange: &Exchange, answered_by: &Key, attempts: usize) -> HeaderMap {
+/// The type of a body that is written here, in one piece.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The type of a stream that is written here.
+pub(super) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// The headers of an answer to a client, whose body is of type `written` if it is not the model's own.
+pub(super) fn to_client(
+    model: &HeaderMap,
+    exchange: &Exchange,
+    written: Option<HeaderValue>,
+    answered_by: &Key,
+    attempts: usize,
+) -> HeaderMap {
     let mut headers = passed(model, &TO_CLIENTS);
-    if !exchange.back.is_unchanged() {
-        let is_json = !exchange.is_streamed;
-        let kind = if is_json { "application/json" } else { "text/event-stream" };
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(kind) = written {
+        headers.insert(header::CONTENT_TYPE, kind);
     }
     if let Ok(lost) = HeaderValue::try_from(exchange.lost.fields().join(", "))
         && !lost.is_empty()
@@ -109,9 +129,12 @@ pub(super) fn add_cost(headers: &mut HeaderMap, charge: &Charge) {
 }
 
 /// The request's id as text, for protocols that name each answer.
-pub(super) fn printable_id(headers: &HeaderMap) -> String {
+pub(super) fn printable_id(headers: &HeaderMap) -> Cow<'_, str> {
     let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    id.chars().filter(char::is_ascii_alphanumeric).collect()
+    if id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Cow::Borrowed(id);
+    }
+    Cow::Owned(id.chars().filter(char::is_ascii_alphanumeric).collect())
 }
 
 fn passed(headers: &HeaderMap, allowed: &[HeaderName]) -> HeaderMap {

@@ -1,5 +1,6 @@
 //! Who sends a request: the holder of an API key, a Kubernetes service account, or anyone where that is allowed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
@@ -32,7 +33,7 @@ impl Identities {
 
     /// The client, as proved by `Authorization: Bearer`, or by `x-api-key` or `api-key`, as the SDKs of Anthropic and Azure send it. SDKs insist on sending some key: one that nobody knows makes its sender anonymous
     /// where anonymous clients are allowed. A service-account token that is refused never does.
-    pub(super) async fn of(&self, headers: &HeaderMap, api_keys: &ApiKeys) -> Result<Client, Refusal> {
+    pub(super) async fn of<'a>(&self, headers: &HeaderMap, api_keys: &'a ApiKeys) -> Result<Cow<'a, Client>, Refusal> {
         let token = match headers.get(header::AUTHORIZATION) {
             Some(header) => header.to_str().ok().and_then(bearer),
             None => match KEYS.iter().find_map(|name| headers.get(name)) {
@@ -46,15 +47,12 @@ impl Identities {
                 how_to()
             )));
         };
-        if let Some(key) = api_keys.find(token) {
-            return Ok(Client::ApiKey {
-                name: key.name.clone(),
-                labels: key.labels.clone(),
-            });
+        if let Some(client) = api_keys.find(token) {
+            return Ok(Cow::Borrowed(client));
         }
         match &self.tokens {
             Some(tokens) if looks_signed(token) => match tokens.client(token).await {
-                Ok(Some(client)) => Ok(client),
+                Ok(Some(client)) => Ok(Cow::Owned(client)),
                 Ok(None) => Err(Refusal::unauthenticated(format!(
                     "the token was refused: it is expired, or not a service account's token for the audience {TOKEN_AUDIENCE}"
                 ))),
@@ -64,9 +62,9 @@ impl Identities {
         }
     }
 
-    fn anonymous(&self, problem: &str) -> Result<Client, Refusal> {
+    fn anonymous<'a>(&self, problem: &str) -> Result<Cow<'a, Client>, Refusal> {
         if self.allow_anonymous {
-            Ok(Client::Anonymous)
+            Ok(Cow::Owned(Client::Anonymous))
         } else {
             Err(Refusal::unauthenticated(format!("{problem}: {}", how_to())))
         }

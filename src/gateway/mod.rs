@@ -7,6 +7,7 @@
 //!                                                     └── failure ─┘   (until the first content byte)
 //! ```
 
+mod access;
 mod answered;
 mod attempt;
 mod authorize;
@@ -15,6 +16,7 @@ mod bill;
 mod body;
 mod connect;
 mod connections;
+mod conventions;
 mod drain;
 mod failure;
 mod feed;
@@ -31,8 +33,11 @@ mod quiet;
 mod refusal;
 mod relay;
 mod request;
+mod tally;
 mod tokens;
+mod traces;
 mod trial;
+mod turns;
 mod upstream;
 
 #[cfg(test)]
@@ -41,6 +46,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -54,15 +60,18 @@ use k8s_openapi::jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+pub use access::TARGET as ACCESS;
 pub use drain::{Drain, run};
 pub use feed::{ApiKey, ApiKeys, Credentials, Feed, Source, feed};
 pub use tokens::{ReviewUnavailable, TokenReview};
+pub use traces::{BadTraces, Traces};
 
 use balance::{Balancer, Budgets};
 use identity::Identities;
 use metrics::Metrics;
 use quiet::Quiet;
 use refusal::Refusal;
+use turns::Turns;
 use upstream::Upstream;
 
 use crate::protocol::Operation;
@@ -75,8 +84,16 @@ pub struct Options {
     pub allow_anonymous: bool,
     /// Certificates of the authorities to trust instead of the system's, in PEM.
     pub ca_file: Option<PathBuf>,
-    /// The room for all requests that are being read or tried.
+    /// The room for all requests that are being read or tried, and for answers that are held until they are whole.
     pub max_body_bytes_together: usize,
+    /// Requests that are answered at once; one more is refused with 503.
+    pub max_requests: usize,
+    /// Connections of clients that are served at once; requests that come by others are refused with 503.
+    pub max_connections: usize,
+    /// Whether each request is told in the log, under the target [`ACCESS`].
+    pub access_log: bool,
+    /// Where spans of requests go, if anywhere.
+    pub traces: Option<Traces>,
     /// The clock, to know when tokens expire.
     pub now: fn() -> Timestamp,
 }
@@ -89,6 +106,10 @@ impl Options {
             allow_anonymous: false,
             ca_file: None,
             max_body_bytes_together: 512 << 20,
+            max_requests: 4096,
+            max_connections: 10_000,
+            access_log: false,
+            traces: None,
             now,
         }
     }
@@ -104,8 +125,12 @@ pub struct Gateway {
     budgets: Budgets,
     quiet: Quiet,
     metrics: Metrics,
+    access_log: bool,
+    traces: Option<Traces>,
     now: fn() -> Timestamp,
     bodies: body::Room,
+    turns: Turns,
+    max_connections: usize,
     draining: AtomicBool,
     /// Cancelled when streams that are still open must end.
     closing: CancellationToken,
@@ -127,8 +152,12 @@ impl Gateway {
             budgets: Budgets::default(),
             quiet: Quiet::default(),
             metrics: Metrics::new(),
+            access_log: options.access_log,
+            traces: options.traces.clone(),
             now: options.now,
             bodies: body::Room::new(options.max_body_bytes_together),
+            turns: Turns::new(options.max_requests),
+            max_connections: options.max_connections,
             draining: AtomicBool::new(false),
             closing: CancellationToken::new(),
         }))
@@ -168,8 +197,14 @@ pub fn app(gateway: Arc<Gateway>) -> Router {
         .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .fallback(async |request: Request| Refusal::no_such_path(request.uri().path()))
-        .method_not_allowed_fallback(async |request: Request| Refusal::wrong_method(request.method(), request.uri().path()))
+        .fallback(async |request: Request| {
+            let path = request.uri().path();
+            Refusal::no_such_path(path).for_path(path, request.headers())
+        })
+        .method_not_allowed_fallback(async |request: Request| {
+            let path = request.uri().path();
+            Refusal::wrong_method(request.method(), path).for_path(path, request.headers())
+        })
         .layer(middleware::from_fn_with_state(gateway.clone(), identified))
         .with_state(gateway)
 }
@@ -189,9 +224,16 @@ impl Front {
         }
     }
 
-    async fn answer(&self, request: http::Request<Incoming>) -> Response {
+    /// What comes by a connection too many (`is_spare`) gets no answer of a model; whoever watches over the gateway still does.
+    async fn answer(&self, request: http::Request<Incoming>, is_spare: bool) -> Response {
         let asked = OPERATIONS.iter().find(|(path, _)| request.uri().path() == *path);
         if let Some((_, operation)) = asked.filter(|_| request.method() == Method::POST) {
+            if is_spare {
+                let answer = async |asked| request::turn_away(*operation, &self.gateway, &asked);
+                let mut response = with_id(&self.gateway, request.map(Body::new), answer).await;
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                return response;
+            }
             let answer = |asked| request::serve(*operation, self.gateway.clone(), asked);
             return with_id(&self.gateway, request.map(Body::new), answer).await;
         }
@@ -208,7 +250,11 @@ async fn identified(State(gateway): State<Arc<Gateway>>, request: Request, next:
 async fn with_id<F: Future<Output = Response>>(gateway: &Gateway, mut request: Request, answer: impl FnOnce(Request) -> F) -> Response {
     let id = headers::request_id(request.headers());
     request.headers_mut().insert(headers::REQUEST_ID, id.clone());
+    let is_anthropic = headers::is_anthropic(request.uri().path(), request.headers());
     let mut response = answer(request).await;
+    if is_anthropic {
+        response.headers_mut().insert(headers::ANTHROPIC_REQUEST_ID, id.clone());
+    }
     response.headers_mut().insert(headers::REQUEST_ID, id);
     if gateway.draining.load(Ordering::Relaxed) {
         // The client's next request comes by another connection, which others take.
@@ -220,6 +266,9 @@ async fn with_id<F: Future<Output = Response>>(gateway: &Gateway, mut request: R
 async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
     let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     gateway.metrics.feed_is_current(gateway.feed.is_current());
+    if let Some(table) = gateway.feed.routes() {
+        gateway.metrics.forget(&table, Instant::now());
+    }
     ([(header::CONTENT_TYPE, HeaderValue::from_static(text))], gateway.metrics.text()).into_response()
 }
 

@@ -12,28 +12,42 @@ use crate::api::model_deployment::Capabilities;
 use crate::plan::routing::{Client, Route, RouteTable};
 use crate::protocol::models::{Abilities, Model, list as written_list, one as written_one};
 
-pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let (client, table) = asked(&gateway, &headers).await?;
+/// Where the list is.
+const PATH: &str = "/v1/models";
+
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    let listed = listed(&gateway, &headers).await;
+    listed.unwrap_or_else(|refusal| refusal.for_path(PATH, &headers))
+}
+
+pub(super) async fn one(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let found = found(&gateway, &name, &headers).await;
+    found.unwrap_or_else(|refusal| refusal.for_path(PATH, &headers))
+}
+
+async fn listed(gateway: &Gateway, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let (client, table) = asked(gateway, headers).await?;
     let mut models: Vec<Model<'_>> = callable(&table, &client).map(described).collect();
     models.sort_unstable_by_key(|model| model.name);
     Ok(json(written_list(&models)))
 }
 
-pub(super) async fn one(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Refusal> {
-    let (client, table) = asked(&gateway, &headers).await?;
+async fn found(gateway: &Gateway, name: &str, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let (client, table) = asked(gateway, headers).await?;
     let found = callable(&table, &client).find(|route| route.name == name).map(described);
     found.map(|model| json(written_one(&model))).ok_or_else(|| {
         let message = format!(
             "there is no model {:?} that you may call: GET /v1/models lists those there are",
-            shown(&name)
+            shown(name)
         );
         Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message).about("model")
     })
 }
 
 async fn asked(gateway: &Gateway, headers: &HeaderMap) -> Result<(Client, Arc<RouteTable>), Refusal> {
-    let client = gateway.identities.of(headers, &gateway.feed.api_keys()).await?;
-    Ok((client, gateway.feed.routes().ok_or_else(Refusal::not_ready)?))
+    let api_keys = gateway.feed.api_keys();
+    let client = gateway.identities.of(headers, &api_keys).await?;
+    Ok((client.into_owned(), gateway.feed.routes().ok_or_else(Refusal::not_ready)?))
 }
 
 fn callable<'a>(table: &'a RouteTable, client: &Client) -> impl Iterator<Item = &'a Route> {

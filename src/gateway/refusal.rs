@@ -2,7 +2,7 @@
 //! protocol. The words say what to do next, and no internal address.
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::headers;
 use crate::protocol::Operation;
@@ -30,6 +30,11 @@ impl Refusal {
             retry_after: None,
             attempts: 0,
         }
+    }
+
+    /// The error's code.
+    pub(super) fn code(&self) -> Option<&str> {
+        self.error.code.as_deref()
     }
 
     pub(super) fn kind(mut self, kind: Kind) -> Self {
@@ -66,6 +71,17 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
     }
 
+    /// For now: whoever comes back later may be served, and another replica may do it at once.
+    pub(super) fn overloaded(message: impl Into<String>) -> Self {
+        let soon = Some(HeaderValue::from_static("1"));
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(soon)
+    }
+
+    pub(super) fn closing() -> Self {
+        let message = "the gateway is shutting down, and the answer did not come in time: try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "closing", message).retry_after(Some(HeaderValue::from_static("1")))
+    }
+
     pub(super) fn not_ready() -> Self {
         let message = "the gateway has not read its routes yet: try again in a moment";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", message)
@@ -89,6 +105,15 @@ impl Refusal {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
+    /// The answer where no model was asked: in Anthropic's protocol to its clients, else in OpenAI's, which most clients read.
+    pub(super) fn for_path(self, path: &str, asked: &HeaderMap) -> Response {
+        let operation = match headers::is_anthropic(path, asked) {
+            true => Operation::Messages,
+            false => Operation::ChatCompletions,
+        };
+        self.in_protocol(operation, asked.get(headers::REQUEST_ID))
+    }
+
     /// The answer in the protocol of what was asked for.
     pub(super) fn in_protocol(self, operation: Operation, request_id: Option<&HeaderValue>) -> Response {
         let json = HeaderValue::from_static("application/json");
@@ -107,13 +132,6 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, retry_after);
         }
         response
-    }
-}
-
-/// Where no operation is known, OpenAI's shape, which most clients read.
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        self.in_protocol(Operation::ChatCompletions, None)
     }
 }
 

@@ -16,11 +16,14 @@ use super::attempt::Begun;
 use super::balance::Place;
 use super::bill::Bill;
 use super::http1::Incoming;
-use super::metrics::Tally;
+use super::tally::Tally;
+use super::turns::Turn;
 use crate::plan::names::Key;
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::stream::Stream;
 
+/// How often it is looked whether the time is over while pieces come without a pause: then nobody waits, and no timer wakes anybody.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long the other side may take to end a stream after its mark of the end.
 const AFTER_DONE: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,8 @@ const AFTER_DONE: Duration = Duration::from_secs(1);
 pub(super) struct Whose {
     pub(super) request_id: Option<HeaderValue>,
     pub(super) model: Key,
+    /// Its request is in flight until its end.
+    pub(super) _turn: Turn,
 }
 
 /// The body of an answer that is still being made. Dropping it, as when the client hangs up, closes the connection to the model.
@@ -125,7 +130,11 @@ impl Relay {
                 let broken = ready!(self.poll_broken(cx));
                 return Poll::Ready(self.break_off(broken));
             };
-            self.limits.moved();
+            if self.limits.moved()
+                && let Poll::Ready(broken) = self.poll_broken(cx)
+            {
+                return Poll::Ready(self.break_off(broken));
+            }
             let piece = match piece {
                 Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                 Some(Err(_)) => return Poll::Ready(self.break_off(Broken::Cut)),
@@ -184,7 +193,7 @@ impl Relay {
             self.place.failed();
         }
         self.tally.broke(broken.outcome());
-        let Whose { request_id, model } = &self.whose;
+        let Whose { request_id, model, .. } = &self.whose;
         let id = request_id.as_ref().and_then(|id| id.to_str().ok());
         let cause = self.stream.as_ref().and_then(|stream| stream.seen().error.as_ref());
         let cause = cause.map(|error| error.message.as_str());
@@ -203,7 +212,7 @@ impl Relay {
     }
 
     /// Of an answer that is not whole, the model's last report says too little, if there is one.
-    fn charge(&self) {
+    fn charge(&mut self) {
         let (tokens, text_bytes) = match &self.stream {
             Some(stream) => (stream.tokens(), stream.text_bytes()),
             None => (None, self.passed),
@@ -230,7 +239,12 @@ impl HttpBody for Relay {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.poll_next(cx).map(|next| next.map(|piece| piece.map(Frame::data)))
+        let next = ready!(self.poll_next(cx));
+        if let Some(Ok(piece)) = &next {
+            let bytes = piece.len();
+            self.tally.sends(bytes);
+        }
+        Poll::Ready(next.map(|piece| piece.map(Frame::data)))
     }
 }
 
@@ -239,6 +253,7 @@ struct Limits {
     idle: Duration,
     deadline: Instant,
     moved: Instant,
+    looked: Instant,
     timer: Pin<Box<Sleep>>,
     is_done: bool,
 }
@@ -250,13 +265,20 @@ impl Limits {
             idle,
             deadline,
             moved: now,
+            looked: now,
             timer: Box::pin(sleep_until((now + idle).min(deadline))),
             is_done: false,
         }
     }
 
-    fn moved(&mut self) {
+    /// A piece has come; whether it is time to look at what a timer would tell.
+    fn moved(&mut self) -> bool {
         self.moved = Instant::now();
+        let looks = self.moved - self.looked >= LOOK;
+        if looks {
+            self.looked = self.moved;
+        }
+        looks
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, is_done: bool) -> Poll<Broken> {

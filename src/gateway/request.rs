@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
+use hyper::body::Body as _;
 use tokio::time::Instant;
 
 use super::answered::Reply;
-use super::metrics::Tally;
 use super::refusal::{Refusal, shown};
+use super::tally::Tally;
 use super::trial::Trial;
 use super::{Gateway, headers, matching};
 use crate::plan::routing::{Client, Route, Rule};
@@ -19,13 +20,13 @@ use crate::protocol::exchange::Asked;
 pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: Request) -> Response {
     let began = Instant::now();
     let id = request.headers().get(headers::REQUEST_ID).cloned();
-    let mut tally = gateway.metrics.begin();
-    let response = match answer(operation, &gateway, request, &mut tally).await {
-        Ok(answered) => answered.into_response(&gateway, tally),
-        Err(refusal) => {
-            tally.end(refusal.status);
-            refusal.in_protocol(operation, id.as_ref())
-        }
+    let mut tally = Tally::new(&gateway, operation, request.headers());
+    let response = match gateway.turns.take() {
+        Some(turn) => match unless_closing(&gateway, answer(operation, &gateway, request, &mut tally)).await {
+            Ok(reply) => reply.into_response(&gateway, tally, turn),
+            Err(refusal) => refused(refusal, operation, id.as_ref(), tally),
+        },
+        None => refused(too_many(), operation, id.as_ref(), tally),
     };
     let head = response.headers();
     let (model, attempts) = (head.get(headers::MODEL), head.get(headers::ATTEMPTS));
@@ -33,12 +34,42 @@ pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: 
     response
 }
 
+fn refused(refusal: Refusal, operation: Operation, id: Option<&HeaderValue>, mut tally: Tally) -> Response {
+    tally.refused(refusal.status, refusal.code());
+    let response = refusal.in_protocol(operation, id);
+    tally.sends(response.body().size_hint().lower() as usize);
+    response
+}
+
+/// The answer, unless the gateway must end before there is one.
+async fn unless_closing(gateway: &Gateway, answer: impl Future<Output = Result<Reply, Refusal>>) -> Result<Reply, Refusal> {
+    tokio::select! {
+        biased;
+        reply = answer => reply,
+        () = gateway.closing.cancelled() => Err(Refusal::closing()),
+    }
+}
+
+fn too_many() -> Refusal {
+    Refusal::overloaded("the gateway answers as many requests at once as it may (--max-requests): try again in a moment")
+}
+
+/// Refuses a request that came by a connection too many.
+pub(super) fn turn_away(operation: Operation, gateway: &Gateway, request: &Request) -> Response {
+    let refusal = Refusal::overloaded("the gateway has as many connections as it may (--max-connections): try again in a moment");
+    let id = request.headers().get(headers::REQUEST_ID);
+    refused(refusal, operation, id, Tally::new(gateway, operation, request.headers()))
+}
+
 async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally: &mut Tally) -> Result<Reply, Refusal> {
     let (head, body) = request.into_parts();
-    let client = gateway.identities.of(&head.headers, &gateway.feed.api_keys()).await?;
+    let api_keys = gateway.feed.api_keys();
+    let client = gateway.identities.of(&head.headers, &api_keys).await?;
+    tally.from(&client);
     let table = gateway.feed.routes().ok_or_else(Refusal::not_ready)?;
     let body = gateway.bodies.read(&head.headers, body, table.largest_body()).await?;
     let asked = Asked::read(operation, body.bytes.clone()).map_err(Refusal::unreadable)?;
+    tally.received(asked.body.len(), asked.is_streamed());
 
     let route = match table.find(&asked.peek.model) {
         Some(route) if route.admits(&client) => route,

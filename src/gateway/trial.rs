@@ -1,5 +1,6 @@
 //! Asking one model after another until one answers. Until the first content of an answer a failure costs the client nothing but time.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use super::answered::{Answered, Reply};
 use super::attempt::{Answer, Attempt};
 use super::balance::Place;
 use super::failure::Failure;
-use super::metrics::{self, Tally};
+use super::metrics;
 use super::refusal::Refusal;
+use super::tally::Tally;
 use super::{Gateway, fit, headers, matching};
 use crate::plan::routing::{Backend, Route, operation};
 use crate::protocol::chat::{Unfit, Unsupported};
@@ -30,7 +32,7 @@ pub(super) struct Trial<'a> {
     route: &'a Route,
     asked: &'a Asked,
     headers: &'a HeaderMap,
-    id: String,
+    id: Cow<'a, str>,
     began: Instant,
     deadline: Instant,
 }
@@ -41,6 +43,14 @@ struct Tried<'a> {
     failures: Vec<(&'a Backend, Failure)>,
     /// Models that cannot do what is asked.
     unfit: Vec<(&'a Backend, Unsupported)>,
+}
+
+impl Tried<'_> {
+    /// Whether one that found the request too long holds as much as this one.
+    fn is_too_long_for(&self, model: &Backend) -> bool {
+        let mut found = self.failures.iter().filter(|(_, failure)| *failure == Failure::TooLong);
+        found.any(|(earlier, _)| !fit::holds_more(model, earlier))
+    }
 }
 
 impl<'a> Trial<'a> {
@@ -61,10 +71,13 @@ impl<'a> Trial<'a> {
     pub(super) async fn first_answer(&self, mut models: Vec<&Arc<Backend>>, tally: &mut Tally) -> Result<Reply, Refusal> {
         self.gateway.budgets.save(&self.route.name, self.route.retries.budget_percent);
         if models.len() > 1 {
-            models.sort_by_key(|model| !self.gateway.balancer.any_is_well(&model.bases));
+            models.sort_by_key(|model| !self.gateway.balancer.any_is_well(&model.bases, &[]));
         }
         let mut tried = Tried::default();
         for (at, model) in models.iter().enumerate() {
+            if tried.is_too_long_for(model) {
+                continue;
+            }
             let exchange = match self.put(model) {
                 Ok(Put::Send(exchange)) => exchange,
                 Ok(Put::Estimate(body)) => return Ok(Reply::Estimate(body, model.model.clone())),
@@ -77,8 +90,8 @@ impl<'a> Trial<'a> {
             if let Some((earlier, _)) = tried.failures.last() {
                 tally.fell_back(&earlier.model, &model.model);
             }
-            if let Some((answer, place)) = self.ask(model, &exchange, &models[at + 1..], &mut tried.failures).await {
-                tally.answered_by(&model.model);
+            if let Some((answer, place)) = self.ask(model, &exchange, &models[at + 1..], &mut tried.failures, tally).await {
+                tally.answered_by(model);
                 return Ok(Reply::Answered(Box::new(Answered {
                     answer,
                     exchange,
@@ -92,11 +105,17 @@ impl<'a> Trial<'a> {
                     place,
                 })));
             }
-            if tried.failures.len() >= ATTEMPTS || Instant::now() >= self.deadline {
+            if tried.failures.len() >= ATTEMPTS || Instant::now() >= self.deadline || self.must_end(&tried) {
                 break;
             }
         }
         Err(self.nobody_did(&tried))
+    }
+
+    /// Whether nobody else may be asked: what has effects must not be done twice, and where there is no room there is none for another.
+    fn must_end(&self, tried: &Tried<'_>) -> bool {
+        let last = tried.failures.last().map(|(_, failure)| failure);
+        last == Some(&Failure::NoRoom) || (last.is_some_and(Failure::may_have_begun) && !self.asked.is_repeatable())
     }
 
     fn put(&self, model: &Backend) -> Result<Put, Unfit> {
@@ -111,6 +130,7 @@ impl<'a> Trial<'a> {
         exchange: &Exchange,
         others: &[&Arc<Backend>],
         failures: &mut Vec<(&'b Backend, Failure)>,
+        tally: &mut Tally,
     ) -> Option<(Answer, Place)> {
         let Gateway {
             balancer, metrics: counts, ..
@@ -121,10 +141,11 @@ impl<'a> Trial<'a> {
         let mut tried: Vec<&Uri> = Vec::new();
         let mut repeated = 0;
         while failures.len() < ATTEMPTS
+            && !self.is_better_elsewhere(model, &tried, others)
             && let Some((base, place)) = balancer.pick(&model.bases, &tried, beginning)
         {
-            let failure = match self.attempt(model, base, exchange).await {
-                Ok(Answer::Refused(refused)) if refused.error.kind == Kind::ContextLength && fit::holds_more(model, others) => {
+            let failure = match self.attempt(model, base, exchange, tally).await {
+                Ok(Answer::Refused(refused)) if refused.error.kind == Kind::ContextLength && fit::one_holds_more(model, others) => {
                     place.answered();
                     Failure::TooLong
                 }
@@ -135,7 +156,8 @@ impl<'a> Trial<'a> {
                 }
                 Err(failure) => failure,
             };
-            failure.tell(&place);
+            tally.failed(&failure);
+            failure.tell(&place, self.gateway.now());
             drop(place);
             counts.attempted(&model.model, failure.outcome());
             self.note(model, base, &failure);
@@ -160,6 +182,14 @@ impl<'a> Trial<'a> {
         None
     }
 
+    /// Whether the model's other endpoints rest, while another model has one that is well.
+    fn is_better_elsewhere(&self, model: &Backend, tried: &[&Uri], others: &[&Arc<Backend>]) -> bool {
+        let balancer = &self.gateway.balancer;
+        !tried.is_empty()
+            && !balancer.any_is_well(&model.bases, tried)
+            && others.iter().any(|other| balancer.any_is_well(&other.bases, &[]))
+    }
+
     /// How long to wait before the only endpoint of the last model is asked again; `None`: it is not.
     fn pause(&self, model: &Backend, failure: &Failure, is_last: bool) -> Option<Duration> {
         let may_heal = matches!(failure, Failure::Status(status, None, _) if status.is_server_error());
@@ -177,10 +207,11 @@ impl<'a> Trial<'a> {
         tracing::warn!(id, %model, url = %base, cause, "an attempt failed, and more may have since: it {failure}");
     }
 
-    async fn attempt(&self, model: &Backend, base: &Uri, exchange: &Exchange) -> Result<Answer, Failure> {
+    async fn attempt(&self, model: &Backend, base: &Uri, exchange: &Exchange, tally: &mut Tally) -> Result<Answer, Failure> {
         let held = self.gateway.held_for(model)?;
         let url = operation(base, &exchange.path).ok_or_else(|| Failure::Unreachable("its address is no URL".to_owned()))?;
         let mut headers = headers::to_model(self.headers, exchange);
+        tally.attempts(model, base, &mut headers);
         if let Some(held) = &held {
             self.gateway.authorize(model, held, &url, &exchange.body, &mut headers).await?;
         }
@@ -190,6 +221,7 @@ impl<'a> Trial<'a> {
             exchange,
             is_streamed: self.asked.is_streamed(),
             may_be_lacking: model.may_be_lacking,
+            room: &self.gateway.bodies,
             timeouts: &self.route.timeouts,
             deadline: self.deadline,
         };
@@ -205,7 +237,10 @@ impl<'a> Trial<'a> {
             .map(|(model, failure)| format!("{} {failure}", model.model.name));
         let cannot = tried.unfit.iter().map(|(model, unfit)| format!("{}: {unfit}", model.model.name));
         let sentences: Vec<String> = failed.chain(cannot).collect();
-        let message = format!("no model of {called} answered: {}", sentences.join("; "));
+        let mut message = format!("no model of {called} answered: {}", sentences.join("; "));
+        if !tried.failures.is_empty() && self.must_end(tried) && !self.asked.is_repeatable() {
+            message.push_str("; no other was asked, because it may have begun what must not be done twice");
+        }
         let refusal = match (tried.failures.last(), tried.unfit.first()) {
             (None, Some((_, unfit))) => {
                 let message = format!("no model of {called} can do this: {}", sentences.join("; "));
@@ -217,6 +252,7 @@ impl<'a> Trial<'a> {
             (Some((_, Failure::Status(StatusCode::TOO_MANY_REQUESTS, advice, _))), _) => {
                 Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message).retry_after(advice.clone())
             }
+            (Some((_, Failure::NoRoom)), _) => Refusal::overloaded(message),
             (Some((_, Failure::Silent(_) | Failure::OutOfTime)), _) => {
                 Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message)
             }

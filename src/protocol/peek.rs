@@ -61,7 +61,12 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
     if body.get(start).is_some_and(|first| *first != b'{') {
         return Err(Unreadable::new(None, "the body is not a request: it must be one JSON object"));
     }
-    let fields: Fields<'_> = serde_json::from_slice(body).map_err(|e| {
+    // What is not read is not checked either, and would be passed on.
+    let text = std::str::from_utf8(body).map_err(|e| {
+        let message = format!("the body is not a request in JSON: it is not UTF-8 at byte {}", e.valid_up_to());
+        Unreadable::new(None, message)
+    })?;
+    let fields: Fields<'_> = serde_json::from_str(text).map_err(|e| {
         let message = e.to_string();
         let field = ["model", "stream", "stream_options"]
             .into_iter()

@@ -23,6 +23,7 @@ pub async fn python() -> Result<PathBuf> {
         &key(inputs),
         "fetching OpenAI's and Anthropic's SDKs for Python, once",
         async |out| {
+            packages::ensure_python().await?;
             let mut pip = pip(out);
             pip.args(PYTHON);
             step(&mut pip, "fetching the SDKs", &out.join("build.log"), DEADLINE).await

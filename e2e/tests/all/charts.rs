@@ -43,6 +43,8 @@ async fn a_wrong_value_is_refused_with_its_name() {
         ("settings.allowAnonymus=true", "'allowAnonymus' not allowed"),
         ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
         ("operator.replicas=9", "/operator/replicas"),
+        ("gateway.limits.requests=0", "/gateway/limits/requests"),
+        ("gateway.limits.bodyMemory=much", "/gateway/limits/bodyMemory"),
         ("settings.hubEndpoint=hub.example.com", "/settings/hubEndpoint"),
         ("settings.imageVolumes=Sometimes", "/settings/imageVolumes"),
     ] {

@@ -16,5 +16,6 @@ mod network;
 mod provider;
 mod reasons;
 mod rollout;
+mod sdks;
 mod settled;
 mod status;

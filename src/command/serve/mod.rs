@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use crate::cluster;
 use crate::gateway::{self, Drain, Gateway, Options};
@@ -23,6 +23,8 @@ use crate::manifest::GivenSecrets;
 use crate::plan::names::Key;
 
 use super::files::Files;
+use super::limits::Limits;
+use super::lines::Lines;
 use super::start;
 use follow::{Follower, Step};
 
@@ -48,15 +50,20 @@ pub struct Serve {
     /// Certificates of the authorities to trust instead of the system's, in PEM.
     #[arg(long, env = "SSL_CERT_FILE")]
     ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
+    /// Whether each request is told in the log, by a line without content whose target is `access`.
+    #[arg(long, env = "PORTFOLIO_ACCESS_LOG", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    access_log: bool,
 }
 
 impl Serve {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        start::logs();
-        start::runtime()?.block_on(self.serve())
+        let lines = start::logs_of_requests()?;
+        start::runtime_beside_lanes()?.block_on(self.serve(&lines))
     }
 
-    async fn serve(self) -> anyhow::Result<ExitCode> {
+    async fn serve(self, lines: &Lines) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(
             !self.files.paths.iter().any(|path| path == Path::new("-")),
             "standard input cannot be followed: name a file or a folder"
@@ -66,11 +73,15 @@ impl Serve {
         let settings = self.files.settings().map_err(|finding| anyhow::anyhow!("{finding}"))?;
         let allow_anonymous = self.allow_anonymous || settings.as_ref().is_some_and(|s| s.allow_anonymous);
         let (source, feed) = gateway::feed();
-        let options = Options {
+        let traces = start::traces(self.ca_file.as_deref())?;
+        let mut options = Options {
+            access_log: self.access_log,
+            traces: traces.clone(),
             allow_anonymous,
             ca_file: self.ca_file,
             ..Options::new(cluster::now)
         };
+        self.limits.set(&mut options);
         let gateway = Gateway::new(feed, None, &options)?;
         let mut follower = Follower::new(self.files, settings, secrets, allow_anonymous, source);
         if let Err(findings) = follower.begin() {
@@ -95,6 +106,7 @@ impl Serve {
             () = gateway::run(listener, gateway, stop, drain) => {}
             () = keep_following(follower) => {}
         }
+        start::finish(traces, lines).await;
         Ok(ExitCode::SUCCESS)
     }
 }

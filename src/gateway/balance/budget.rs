@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Repetitions that are always in reserve, for routes with little traffic; one comes back each second.
 const RESERVE: f64 = 10.0;

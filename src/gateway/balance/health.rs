@@ -7,7 +7,9 @@
 //! ```
 //! An endpoint that rests is asked only where there is no other: the circuit chooses, it does not refuse.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// So many failures in a row, and it rests. One is chance, as a pod that was just restarted.
 const FAILURES: u32 = 3;
@@ -25,7 +27,9 @@ pub(super) struct Health {
     /// Failures since the last answer.
     failures: u32,
     rests_until: Option<Instant>,
-    /// After a rest, one request finds out how it is.
+    /// When it last said that it has no capacity: an answer to an earlier request says nothing about that.
+    throttled_at: Option<Instant>,
+    /// After failures and a rest, one request finds out how it is.
     is_tried: bool,
 }
 
@@ -43,18 +47,26 @@ impl Health {
         self.rests_until
     }
 
-    /// A request goes to it.
-    pub(super) fn begins(&mut self, now: Instant) {
-        self.is_tried = self.rests_until.is_some_and(|until| until <= now);
+    /// A request goes to it; whether that is the one that finds out how it is.
+    pub(super) fn begins(&mut self, now: Instant) -> bool {
+        let rested = self.rests_until.is_some_and(|until| until <= now);
+        let tries = rested && self.failures >= FAILURES && !self.is_tried;
+        self.is_tried |= tries;
+        tries
     }
 
-    /// A request to it is over, however: the next may try.
+    /// The request that was to find out is over, however: the next may try.
     pub(super) fn ended(&mut self) {
         self.is_tried = false;
     }
 
-    pub(super) fn answered(&mut self) {
-        *self = Self::default();
+    /// It answered a request that `began` then.
+    pub(super) fn answered(&mut self, began: Instant) {
+        let before = std::mem::take(self);
+        if before.throttled_at.is_some_and(|at| at > began) {
+            self.rests_until = before.rests_until;
+            self.throttled_at = before.throttled_at;
+        }
     }
 
     pub(super) fn failed(&mut self, now: Instant) {
@@ -68,6 +80,7 @@ impl Health {
 
     pub(super) fn throttled(&mut self, now: Instant, advice: Option<Duration>) {
         self.is_tried = false;
+        self.throttled_at = Some(now);
         self.rest(now + advice.unwrap_or(THROTTLED).min(LONGEST_ADVICE));
     }
 
@@ -93,7 +106,7 @@ mod tests {
         let mut health = after_failures(FAILURES, now);
         assert!(!health.is_well(now) && !health.is_well(now + FIRST_REST / 2));
         assert!(health.is_well(now + FIRST_REST));
-        health.answered();
+        health.answered(now);
         assert!(health.is_well(now));
         health.failed(now);
         assert!(health.is_well(now), "counted anew");
@@ -104,7 +117,7 @@ mod tests {
         let now = Instant::now();
         let mut health = after_failures(FAILURES, now);
         let later = now + FIRST_REST;
-        health.begins(later);
+        assert!(health.begins(later) && !health.begins(later), "it is one that tries");
         assert!(!health.is_well(later));
         health.failed(later);
         assert!(
@@ -114,6 +127,20 @@ mod tests {
         health.begins(later + 2 * FIRST_REST);
         health.ended();
         assert!(health.is_well(later + 2 * FIRST_REST), "the one that tried was hung up on");
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_request_does_not_end_the_rest_that_was_asked_for() {
+        let now = Instant::now();
+        let mut health = Health::default();
+        health.throttled(now, Some(Duration::from_secs(7)));
+        health.answered(now - Duration::from_secs(1));
+        assert!(!health.is_well(now + Duration::from_secs(6)));
+        health.answered(now + Duration::from_secs(2));
+        assert!(
+            health.is_well(now + Duration::from_secs(2)),
+            "one that was asked all the same answers"
+        );
     }
 
     #[test]

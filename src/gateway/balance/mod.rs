@@ -6,11 +6,13 @@ mod budget;
 mod health;
 
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Uri;
+use tokio::time::Instant;
 
 pub(super) use budget::Budgets;
 use health::Health;
@@ -20,7 +22,33 @@ const REMEMBERED: usize = 4096;
 
 /// Every endpoint that requests went to.
 #[derive(Default)]
-pub(super) struct Balancer(Mutex<HashMap<Uri, Arc<Endpoint>>>);
+pub(super) struct Balancer(Mutex<HashMap<Address, Arc<Endpoint>>>);
+
+/// A URL, compared as it is written: regardless of case, as `Uri` does it, costs more than all the rest of a choice.
+#[derive(Clone)]
+struct Address(Uri);
+
+impl Address {
+    fn text(&self) -> (Option<&str>, &str, &str) {
+        let authority = self.0.authority().map_or("", |authority| authority.as_str());
+        (self.0.scheme_str(), authority, self.0.path())
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text() && self.0.query() == other.0.query()
+    }
+}
+
+impl Eq for Address {}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (_, authority, path) = self.text();
+        (authority, path).hash(state);
+    }
+}
 
 /// What is known of one endpoint.
 #[derive(Default)]
@@ -44,6 +72,10 @@ impl Balancer {
     /// refused unasked. `beginning` is a digest of how the conversation began.
     pub(super) fn pick<'a>(&self, urls: &'a [Uri], tried: &[&Uri], beginning: Option<u64>) -> Option<(&'a Uri, Place)> {
         let now = Instant::now();
+        if let [only] = urls {
+            let is_new = !tried.contains(&only);
+            return is_new.then(|| (only, Place::new(self.endpoint(only), now)));
+        }
         let all = self.endpoints(urls);
         let untried: Vec<usize> = (0..urls.len()).filter(|at| !tried.contains(&&urls[*at])).collect();
         let well: Vec<usize> = untried.iter().copied().filter(|at| all[*at].health(|h| h.is_well(now))).collect();
@@ -56,27 +88,33 @@ impl Balancer {
                 None => less_busy(&well, busy),
             }?
         };
-        all[chosen].health(|h| h.begins(now));
-        Some((&urls[chosen], Place::new(all[chosen].clone())))
+        Some((&urls[chosen], Place::new(all[chosen].clone(), now)))
     }
 
-    /// Whether any of them is well.
-    pub(super) fn any_is_well(&self, urls: &[Uri]) -> bool {
+    /// Whether any of them that is not in `tried` is well.
+    pub(super) fn any_is_well(&self, urls: &[Uri], tried: &[&Uri]) -> bool {
         let now = Instant::now();
-        self.endpoints(urls).iter().any(|endpoint| endpoint.health(|h| h.is_well(now)))
+        let all = self.endpoints(urls);
+        let mut untried = urls.iter().zip(&all).filter(|(url, _)| !tried.contains(url));
+        untried.any(|(_, endpoint)| endpoint.health(|h| h.is_well(now)))
     }
 
     fn endpoints(&self, urls: &[Uri]) -> Vec<Arc<Endpoint>> {
+        urls.iter().map(|url| self.endpoint(url)).collect()
+    }
+
+    fn endpoint(&self, url: &Uri) -> Arc<Endpoint> {
+        let address = Address(url.clone());
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() + urls.len() > REMEMBERED {
-            let now = Instant::now();
-            known.retain(|_, endpoint| endpoint.busy() > 0 || !endpoint.health(|h| h.is_well(now)));
+        if let Some(endpoint) = known.get(&address) {
+            return endpoint.clone();
         }
-        let known = urls.iter().map(|url| match known.get(url) {
-            Some(endpoint) => endpoint.clone(),
-            None => known.entry(url.clone()).or_default().clone(),
-        });
-        known.collect()
+        if known.len() >= REMEMBERED {
+            let now = Instant::now();
+            // Whoever has a place at one, or is choosing among some, holds them.
+            known.retain(|_, endpoint| Arc::strong_count(endpoint) > 1 || !endpoint.health(|h| h.is_well(now)));
+        }
+        known.entry(address).or_default().clone()
     }
 }
 
@@ -91,34 +129,42 @@ fn less_busy(among: &[usize], busy: impl Fn(&usize) -> usize) -> Option<usize> {
 }
 
 /// A request in flight at an endpoint, until dropped.
-pub(super) struct Place(Arc<Endpoint>);
+pub(super) struct Place {
+    endpoint: Arc<Endpoint>,
+    began: Instant,
+    /// Whether this request finds out how the endpoint is.
+    tries: bool,
+}
 
 impl Place {
-    fn new(endpoint: Arc<Endpoint>) -> Self {
+    fn new(endpoint: Arc<Endpoint>, began: Instant) -> Self {
         endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(endpoint)
+        let tries = endpoint.health(|h| h.begins(began));
+        Self { endpoint, began, tries }
     }
 
     /// The endpoint answered.
     pub(super) fn answered(&self) {
-        self.0.health(Health::answered);
+        self.endpoint.health(|h| h.answered(self.began));
     }
 
     /// It did not, or broke off.
     pub(super) fn failed(&self) {
-        self.0.health(|h| h.failed(Instant::now()));
+        self.endpoint.health(|h| h.failed(Instant::now()));
     }
 
     /// It has no capacity left for now; `advice` is when to come back, if it says so.
     pub(super) fn throttled(&self, advice: Option<Duration>) {
-        self.0.health(|h| h.throttled(Instant::now(), advice));
+        self.endpoint.health(|h| h.throttled(Instant::now(), advice));
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.0.health(Health::ended);
+        self.endpoint.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.tries {
+            self.endpoint.health(Health::ended);
+        }
     }
 }
 

@@ -45,7 +45,9 @@ enum Place {
     DataEnd,
     /// At the beginning of a line after the last chunk.
     Trailer,
-    /// Inside such a line.
+    /// Inside of the name of a trailer.
+    TrailerName,
+    /// After its colon.
     InTrailer,
     /// Before the line feed that ends the body.
     End,
@@ -135,8 +137,11 @@ impl Chunks {
             (Place::DataReturn, b'\r') => Place::DataEnd,
             (Place::DataEnd, b'\n') => Place::Start,
             (Place::Trailer, b'\r') => Place::End,
-            (Place::Trailer | Place::InTrailer, b'\n') if self.at == Place::InTrailer => Place::Trailer,
-            (Place::Trailer | Place::InTrailer, _) => self.extra(Place::InTrailer)?,
+            (Place::TrailerName, b':') => self.extra(Place::InTrailer)?,
+            // What is no name there is the rest of something else.
+            (Place::Trailer | Place::TrailerName, _) if is_of_a_name(byte) => self.extra(Place::TrailerName)?,
+            (Place::InTrailer, b'\n') => Place::Trailer,
+            (Place::InTrailer, _) => self.extra(Place::InTrailer)?,
             (Place::End, b'\n') => Place::Done,
             _ => return Err(WRONG),
         };
@@ -150,6 +155,11 @@ impl Chunks {
         }
         Ok(next)
     }
+}
+
+/// A token's byte (RFC 9110, section 5.6.2).
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn digit(byte: u8) -> Option<u64> {

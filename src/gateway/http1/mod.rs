@@ -10,6 +10,8 @@ mod exchange;
 mod framing;
 mod head;
 mod incoming;
+#[cfg(test)]
+mod judge;
 mod pool;
 #[cfg(test)]
 mod tests;

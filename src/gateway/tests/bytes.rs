@@ -1,7 +1,10 @@
 //! What passes to models and back, and what does not.
 
+use axum::body::Body;
+use http::Request;
+
 use super::engine::{Engine, answers, paris};
-use super::world::World;
+use super::world::{Answer, World};
 use super::{ASK, ONLY_A};
 use crate::gateway::Credentials;
 
@@ -50,6 +53,69 @@ async fn an_id_that_is_not_fit_to_be_one_is_replaced() {
 }
 
 #[tokio::test]
+async fn clients_of_anthropic_find_the_id_where_their_sdk_looks_and_errors_in_their_shape() {
+    let world = World::new();
+    for path in [
+        "/v1/models",
+        "/v1/models/nobody",
+        "/v1/messages",
+        "/v1/messages/batches",
+        "/v1/nothing",
+    ] {
+        let answer = world
+            .get(path, &[("anthropic-version", "2023-06-01"), ("x-request-id", "my-id-7")])
+            .await;
+        let error: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+        assert_eq!(
+            (answer.header("request-id"), answer.header("x-request-id")),
+            ("my-id-7", "my-id-7"),
+            "{path}"
+        );
+        assert_eq!(
+            (&error["type"], &error["request_id"]),
+            (&"error".into(), &"my-id-7".into()),
+            "{path}: {error}"
+        );
+    }
+    let answer = world.get("/v1/models", &[]).await;
+    assert_eq!(answer.header("request-id"), "");
+    assert_eq!(answer.error().0, "invalid_api_key");
+}
+
+#[tokio::test]
+async fn an_error_in_another_shape_than_the_protocols_is_put_into_it() {
+    let theirs = r#"{"error":{"code":400,"message":"9 tokens exceed the available context size","type":"exceed_context_size_error"}}"#;
+    let engine = Engine::start(answers(400, "", theirs)).await;
+    let world = World::new();
+    world.api("claude", "Anthropic", &engine.url);
+    let credentials = Credentials::new([world.credential("claude", "sk-1")], &Credentials::default());
+    world.source.credentials.send_replace(std::sync::Arc::new(credentials));
+    world.route("rules: [{targets: [{model: claude}]}]");
+    for stream in [true, false] {
+        let body = format!(r#"{{"model":"assistant","max_tokens":9,"messages":[],"stream":{stream}}}"#);
+        let request = Request::post("/v1/messages")
+            .header("x-api-key", "claims.x.web")
+            .header("x-request-id", "my-id-7");
+        let answer = Answer::read(world.call(request.body(Body::from(body)).unwrap()).await).await;
+        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (400, "application/json"));
+        assert_eq!(
+            answer.text,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens exceed the available context size"},"request_id":"my-id-7"}"#
+        );
+    }
+    let streamed = world
+        .ask(r#"{"model":"assistant","stream":true,"messages":[{"role":"user","content":"Hi"}]}"#)
+        .await;
+    assert_eq!(
+        (streamed.status.as_u16(), streamed.header("content-type")),
+        (400, "application/json")
+    );
+    assert_eq!(streamed.error().0, "context_length_exceeded");
+    // In the client's own protocol it passes as it is.
+    assert_eq!(World::over(&[&engine], ONLY_A).ask(ASK).await.text, theirs);
+}
+
+#[tokio::test]
 async fn what_identifies_the_client_stays_here() {
     let engine = Engine::start(paris()).await;
     let world = World::over(&[&engine], ONLY_A);
@@ -79,7 +145,7 @@ async fn what_identifies_the_client_stays_here() {
         "10.1.2.3",
         "hop",
         "te:",
-        "accept-encoding",
+        "gzip",
     ] {
         assert!(!head.contains(absent), "{absent} in {head}");
     }

@@ -16,13 +16,13 @@ use crate::gateway::Drain;
 use crate::gateway::connections::Patience;
 use crate::gateway::drain::serve as run;
 
-struct Served {
-    address: std::net::SocketAddr,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+pub(super) struct Served {
+    pub(super) address: std::net::SocketAddr,
+    pub(super) stop: CancellationToken,
+    pub(super) task: JoinHandle<()>,
 }
 
-async fn serve(world: &World, drain: Drain) -> Served {
+pub(super) async fn serve(world: &World, drain: Drain) -> Served {
     serve_with(world, drain, Patience::default()).await
 }
 
@@ -35,7 +35,7 @@ async fn serve_with(world: &World, drain: Drain, patience: Patience) -> Served {
 }
 
 impl Served {
-    async fn send(&self, body: &str) -> TcpStream {
+    pub(super) async fn send(&self, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer claims.x.web\r\n";
         stream
@@ -45,7 +45,7 @@ impl Served {
         stream
     }
 
-    async fn ended(self) {
+    pub(super) async fn ended(self) {
         tokio::time::timeout(Duration::from_secs(30), self.task)
             .await
             .expect("it ends in time")
@@ -53,7 +53,7 @@ impl Served {
     }
 }
 
-async fn until(stream: &mut TcpStream, wanted: &str) -> String {
+pub(super) async fn until(stream: &mut TcpStream, wanted: &str) -> String {
     let mut bytes = Vec::new();
     while !String::from_utf8_lossy(&bytes).contains(wanted) {
         let read = tokio::time::timeout(Duration::from_secs(30), stream.read_buf(&mut bytes)).await;
@@ -62,7 +62,7 @@ async fn until(stream: &mut TcpStream, wanted: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn drain(finish: Duration) -> Drain {
+pub(super) fn drain(finish: Duration) -> Drain {
     Drain {
         announce: Duration::from_millis(50),
         finish,
@@ -99,6 +99,70 @@ async fn a_stream_that_outlasts_the_stop_is_told_so() {
     served.stop.cancel();
     let end = until(&mut open, "0\r\n\r\n").await;
     assert!(end.contains("the gateway is shutting down") && !end.contains("[DONE]"), "{end}");
+    served.ended().await;
+    engine.until(|counts| counts.hung_up == 1).await;
+}
+
+#[tokio::test]
+async fn while_a_stop_is_announced_clients_are_served_and_told_to_come_by_another_connection() {
+    let engine = Engine::start(super::engine::paris()).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let long = Drain {
+        announce: Duration::from_secs(60),
+        finish: Duration::from_secs(60),
+    };
+    let served = serve(&world, long).await;
+    let mut before = served.send(ASK).await;
+    assert!(!until(&mut before, "completion_tokens\":1}}").await.contains("connection: close"));
+    served.stop.cancel();
+    while world.get("/readyz", &[]).await.status != 503 {
+        tokio::task::yield_now().await;
+    }
+    let after = served.send(ASK).await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer claims.x.web\r\n";
+    before
+        .write_all(format!("{head}content-length: {}\r\n\r\n{ASK}", ASK.len()).as_bytes())
+        .await
+        .unwrap();
+    for mut stream in [before, after] {
+        let mut answer = String::new();
+        tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer))
+            .await
+            .expect("the connection closes")
+            .unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"),
+            "{answer}"
+        );
+    }
+    served.task.abort();
+}
+
+#[tokio::test]
+async fn a_stop_closes_connections_that_are_idle() {
+    let engine = Engine::start(super::engine::paris()).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let served = serve(&world, drain(Duration::from_secs(60))).await;
+    let mut idle = served.send(ASK).await;
+    until(&mut idle, "completion_tokens\":1}}").await;
+    served.stop.cancel();
+    let end = tokio::time::timeout(Duration::from_secs(30), idle.read_u8())
+        .await
+        .expect("it closes");
+    assert!(end.is_err());
+    served.ended().await;
+}
+
+#[tokio::test]
+async fn a_plain_answer_that_outlasts_the_stop_is_told_so_too() {
+    let engine = Engine::start(vec![Do::Hang]).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let served = serve(&world, drain(Duration::from_millis(50))).await;
+    let mut open = served.send(ASK).await;
+    engine.until(|counts| counts.requests == 1).await;
+    served.stop.cancel();
+    let answer = until(&mut open, "shutting down").await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1"), "{answer}");
     served.ended().await;
     engine.until(|counts| counts.hung_up == 1).await;
 }

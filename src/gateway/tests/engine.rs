@@ -11,8 +11,12 @@ use tokio::sync::{Semaphore, watch};
 /// One thing to do with a connection after a request.
 #[derive(Clone, Debug)]
 pub(super) enum Do {
-    /// Send these bytes.
+    /// Send this text.
     Send(String),
+    /// Send these bytes.
+    Bytes(Vec<u8>),
+    /// Send these bytes again and again, for as long as they are taken.
+    Flood(String),
     /// Wait until the test adds a permit.
     Wait(Arc<Semaphore>),
     /// Wait until the other side closes.
@@ -35,6 +39,8 @@ pub(super) struct Counts {
     /// Connections that the other side closed while a request was open.
     pub(super) hung_up: usize,
     pub(super) connections: usize,
+    /// How often bytes of a flood were taken.
+    pub(super) floods: usize,
 }
 
 type Scripts = Arc<Mutex<VecDeque<Vec<Do>>>>;
@@ -88,6 +94,10 @@ impl Engine {
         self.counts.borrow().requests
     }
 
+    pub(super) fn floods(&self) -> usize {
+        self.counts.borrow().floods
+    }
+
     pub(super) fn connections(&self) -> usize {
         self.counts.borrow().connections
     }
@@ -123,6 +133,13 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, scripts: Scri
         for step in script {
             let is_open = match step {
                 Do::Send(bytes) => stream.write_all(bytes.as_bytes()).await.is_ok(),
+                Do::Flood(bytes) => loop {
+                    if stream.write_all(bytes.as_bytes()).await.is_err() {
+                        break false;
+                    }
+                    counts.send_modify(|counts| counts.floods += 1);
+                },
+                Do::Bytes(bytes) => stream.write_all(&bytes).await.is_ok(),
                 Do::Wait(permits) => tokio::select! {
                     permit = permits.acquire() => { permit.unwrap().forget(); true }
                     _ = stream.read_u8() => false,
@@ -191,6 +208,14 @@ pub(super) fn stream_head() -> Do {
 /// A piece of a streamed answer.
 pub(super) fn chunk(text: &str) -> Do {
     Do::Send(format!("{:x}\r\n{text}\r\n", text.len()))
+}
+
+/// A piece of a streamed answer that need not be text.
+pub(super) fn chunk_of(bytes: &[u8]) -> Do {
+    let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+    chunk.extend_from_slice(bytes);
+    chunk.extend_from_slice(b"\r\n");
+    Do::Bytes(chunk)
 }
 
 /// The clean end of a streamed answer.

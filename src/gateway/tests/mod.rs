@@ -1,12 +1,21 @@
 //! The gateway against engines that behave as each test needs.
 
 mod admission;
+mod bad_input;
 mod bytes;
+mod choice;
 mod drain;
 mod engine;
 mod fallback;
+mod limits;
+mod matrix;
+mod pitfalls;
+mod resilience;
+mod shapes;
 mod speed;
 mod stream;
+mod telemetry;
+mod traces;
 mod world;
 
 /// A request to the policy `assistant`.
@@ -17,6 +26,9 @@ const STREAM: &str = r#"{"model":"assistant","messages":[],"stream":true}"#;
 const A_THEN_B: &str = "rules: [{targets: [{model: a}], fallback: [{model: b}]}]";
 /// Model `a` alone.
 const ONLY_A: &str = "rules: [{targets: [{model: a}]}]";
+
+/// The service account that the policy admits.
+const WEB: [(&str, &str); 1] = [("authorization", "Bearer claims.x.web")];
 
 fn hash(key: &str) -> String {
     use sha2::Digest;

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use super::engine::Engine;
 use crate::api::ModelDeployment;
-use crate::gateway::{Gateway, Options, ReviewUnavailable, Source, TokenReview, app, feed};
+use crate::gateway::{Credentials, Gateway, Options, ReviewUnavailable, Source, TokenReview, app, feed};
 use crate::plan::backend::{self, Held};
 use crate::plan::names::Key;
 use crate::plan::price::Book;
@@ -63,6 +63,7 @@ pub(super) struct World {
     pub(super) reviewer: Arc<Reviewer>,
     endpoints: Mutex<BTreeMap<Key, Vec<String>>>,
     models: Mutex<Vec<Arc<ModelDeployment>>>,
+    keyed: Mutex<Vec<String>>,
     allow_anonymous: bool,
 }
 
@@ -84,6 +85,7 @@ impl World {
             reviewer,
             endpoints: Mutex::default(),
             models: Mutex::default(),
+            keyed: Mutex::default(),
             allow_anonymous: options.allow_anonymous,
         }
     }
@@ -105,6 +107,27 @@ impl World {
         self.endpoints.lock().unwrap().insert(Key::new("claims", name), urls);
     }
 
+    /// A self-hosted model in namespace `claims` with a pod at this address, which declares these capabilities.
+    pub(super) fn declared(&self, name: &str, url: &str, capabilities: &str) {
+        let spec = format!("{{selfHosted: {{engine: {{kind: VLLM}}}}, capabilities: {capabilities}}}");
+        self.model(name, &spec, "{}");
+        self.endpoints
+            .lock()
+            .unwrap()
+            .insert(Key::new("claims", name), vec![url.to_owned()]);
+    }
+
+    /// A provider's model in namespace `claims` at this address, with a key.
+    pub(super) fn api_with_key(&self, name: &str, provider: &str, url: &str) {
+        self.api(name, provider, url);
+        let keys: Vec<String> = self.keyed.lock().unwrap().iter().cloned().chain([name.to_owned()]).collect();
+        let held: Vec<Held> = keys.iter().map(|name| self.credential(name, "sk-x")).collect();
+        *self.keyed.lock().unwrap() = keys;
+        self.source
+            .credentials
+            .send_replace(Arc::new(Credentials::new(held, &Credentials::default())));
+    }
+
     /// A self-hosted model in namespace `claims` with one adapter, which is loaded, with pods at these addresses.
     pub(super) fn adapter(&self, name: &str, adapter: &str, urls: &[&str]) {
         let custom = format!("custom: {{baseModel: b, adapters: [{{name: {adapter}, source: {{uri: 'hf://b/a'}}}}]}}");
@@ -119,8 +142,13 @@ impl World {
         let spec = format!(
             "{{api: {{provider: {provider}, model: gpt-5-mini, endpoint: '{url}/v1', credentials: {{secretRef: {{name: s, key: k}}}}}}}}"
         );
+        self.provider(name, &spec);
+    }
+
+    /// A provider's model in namespace `claims` with this specification, which its provider has confirmed.
+    pub(super) fn provider(&self, name: &str, spec: &str) {
         let ready = "{type: Ready, status: 'True', reason: Ready, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}";
-        self.model(name, &spec, &format!("{{conditions: [{ready}]}}"));
+        self.model(name, spec, &format!("{{conditions: [{ready}]}}"));
     }
 
     /// A key for a model of `claims`, for where the model points now.
@@ -137,7 +165,8 @@ impl World {
         }
     }
 
-    fn model(&self, name: &str, spec: &str, status: &str) {
+    /// A model in namespace `claims` with this specification and status.
+    pub(super) fn model(&self, name: &str, spec: &str, status: &str) {
         let yaml = format!("metadata: {{name: {name}, namespace: claims}}\nspec: {spec}\nstatus: {status}");
         let mut models = self.models.lock().unwrap();
         models.retain(|md: &Arc<ModelDeployment>| md.metadata.name.as_deref() != Some(name));
@@ -150,6 +179,12 @@ impl World {
 
     /// Publishes the models and a policy `claims/assistant`.
     pub(super) fn route(&self, spec: &str) {
+        let table = self.build(spec).table;
+        self.source.routes.send_replace(Some(Arc::new(table)));
+    }
+
+    /// What is decided about a policy `claims/assistant`, before any request.
+    pub(super) fn build(&self, spec: &str) -> routing::Routing {
         let yaml = format!("metadata: {{name: assistant, namespace: claims}}\nspec: {{model: assistant, {spec}}}");
         let inputs = Inputs {
             models: &self.models.lock().unwrap(),
@@ -160,7 +195,7 @@ impl World {
             allow_anonymous: self.allow_anonymous,
             open_models: false,
         };
-        self.source.routes.send_replace(Some(Arc::new(routing::build(&inputs).table)));
+        routing::build(&inputs)
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Response<Body> {
@@ -170,6 +205,13 @@ impl World {
     /// Asks as service account `claims/web`.
     pub(super) async fn ask(&self, body: &str) -> Answer {
         self.ask_with(&[("authorization", "Bearer claims.x.web")], body).await
+    }
+
+    /// Asks as service account `claims/web`, at this path.
+    pub(super) async fn ask_at(&self, path: &str, body: &str) -> Answer {
+        let mut request = post(&[("authorization", "Bearer claims.x.web")], body);
+        *request.uri_mut() = path.parse().unwrap();
+        Answer::read(self.call(request).await).await
     }
 
     pub(super) async fn ask_with(&self, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -193,7 +235,11 @@ impl World {
 }
 
 pub(super) fn post(headers: &[(&str, &str)], body: &str) -> Request<Body> {
-    let mut request = Request::post("/v1/chat/completions");
+    post_to("/v1/chat/completions", headers, body)
+}
+
+pub(super) fn post_to(path: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
+    let mut request = Request::post(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

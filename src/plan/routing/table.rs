@@ -17,10 +17,16 @@ use crate::plan::price::Pricing;
 use crate::plan::quantity;
 
 /// Every name that clients may call.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct RouteTable {
     routes: HashMap<String, Arc<Route>>,
     largest_body: usize,
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self::new(HashMap::new())
+    }
 }
 
 impl RouteTable {
@@ -260,8 +266,10 @@ pub struct Backend {
 /// without a path is written with a slash by `Uri`: this knows.)
 #[must_use]
 pub fn operation(base: &Uri, path: &str) -> Option<Uri> {
-    let base = base.to_string();
-    format!("{}{path}", base.trim_end_matches('/')).parse().ok()
+    let before = base.path_and_query().map_or("", |before| before.as_str()).trim_end_matches('/');
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(format!("{before}{path}").try_into().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// How long each step of a request may take.

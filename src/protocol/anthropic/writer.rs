@@ -21,6 +21,7 @@ pub struct Writer {
     id: Option<String>,
     has_begun: bool,
     is_over: bool,
+    refused: Option<Error>,
     open: Option<Open>,
     /// The place of the block that is open, or of the next one.
     index: u32,
@@ -122,6 +123,7 @@ impl Writer {
             id: None,
             has_begun: false,
             is_over: false,
+            refused: None,
             open: None,
             index: 0,
             has_declined: false,
@@ -211,6 +213,7 @@ impl Writer {
         }
     }
 
+    /// Calls come one after the other here, and a block that was closed stays closed.
     fn call_on(&mut self, index: u32, json: &str, events: &mut Vec<u8>) {
         if self.open == Some(Open::Call(index)) {
             if !json.is_empty() {
@@ -220,7 +223,7 @@ impl Writer {
         }
         if !json.is_empty() {
             let message = "the model mixed up the calls of its tools, which cannot be told in this protocol";
-            self.fail(&Error::new(Kind::Server, message), events);
+            self.refused = Some(Error::new(Kind::Server, message));
         }
     }
 
@@ -289,5 +292,9 @@ impl WriteStream for Writer {
             | Delta::Arguments { .. }
             | Delta::Stop { .. } => {}
         }
+    }
+
+    fn refused(&self) -> Option<&Error> {
+        self.refused.as_ref()
     }
 }

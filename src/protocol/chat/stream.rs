@@ -129,4 +129,9 @@ pub struct Said {
 pub trait WriteStream: Send {
     /// Writes what the client is to see of one change, as whole server-sent events. After `Delta::End` or `Delta::Failed` it writes no more.
     fn write(&mut self, change: &Delta, events: &mut Vec<u8>);
+
+    /// What came that its protocol has no words for: the answer cannot be finished, and whoever holds it says so.
+    fn refused(&self) -> Option<&Error> {
+        None
+    }
 }

@@ -10,7 +10,7 @@ use crate::protocol::bedrock::frames::Frames;
 use crate::protocol::chat::{Answer, ReadStream, Said, WriteStream};
 use crate::protocol::error::Error;
 use crate::protocol::sse::Splitter;
-use crate::protocol::stream::{Framing, Passing, Stream, Translating};
+use crate::protocol::stream::{Framing, Passing, Stream, Translating, Words};
 use crate::protocol::usage::Tokens;
 use crate::protocol::watch::Watch;
 use crate::protocol::wire::{Dialect, Operation};
@@ -105,6 +105,9 @@ impl Back {
     pub fn whole(&self, body: Bytes) -> Result<Whole, Option<Error>> {
         match &self.way {
             Way::Unchanged { .. } => {
+                if let Some(tokens) = answered(self.operation, &body) {
+                    return Ok(Whole { body, tokens });
+                }
                 is_an_answer(&body).map_err(|is_error| is_error.then(|| self.error(500, None, &body)))?;
                 let tokens = tokens(self.operation, &body);
                 Ok(Whole { body, tokens })
@@ -156,13 +159,9 @@ impl Back {
     /// How a streamed answer comes back.
     #[must_use]
     pub fn stream(&self) -> Stream {
-        let error_event = match self.operation {
-            Operation::ChatCompletions | Operation::Completions | Operation::Embeddings => openai::error_event,
-            Operation::Responses => responses::error_event,
-            Operation::Messages | Operation::CountTokens => anthropic::error_event,
-        };
+        let words = words(self.operation);
         match &self.way {
-            Way::Unchanged { is_stripped } => Stream::Passing(Passing::new(watch(self.operation), *is_stripped, error_event)),
+            Way::Unchanged { is_stripped } => Stream::Passing(Passing::new(watch(self.operation), *is_stripped, words)),
             Way::Translated {
                 said,
                 usage_asked,
@@ -174,7 +173,7 @@ impl Back {
                 Stream::Translating(Translating::new(framing, reader, writer))
             }
             // Vectors are never streamed; if they are, nothing is understood of it.
-            Way::Embeddings { .. } => Stream::Passing(Passing::new(watch(self.operation), false, error_event)),
+            Way::Embeddings { .. } => Stream::Passing(Passing::new(watch(self.operation), false, words)),
         }
     }
 
@@ -220,10 +219,22 @@ fn is_an_answer(body: &[u8]) -> Result<(), bool> {
         #[serde(rename = "type")]
         _type: Option<IgnoredAny>,
     }
+    // A list of values would do for an object's fields.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(false);
+    }
     match serde_json::from_slice::<Answer<'_>>(body) {
         Ok(Answer { error: None, .. }) => Ok(()),
         Ok(_) => Err(true),
         Err(_) => Err(false),
+    }
+}
+
+/// What an answer took, where one look shows that it is an answer, and that: most are.
+fn answered(operation: Operation, body: &[u8]) -> Option<Option<Tokens>> {
+    match operation {
+        Operation::ChatCompletions | Operation::Completions | Operation::Embeddings => openai::chat::answered(body),
+        Operation::Responses | Operation::Messages | Operation::CountTokens => None,
     }
 }
 
@@ -236,6 +247,23 @@ fn tokens(operation: Operation, body: &[u8]) -> Option<Tokens> {
         Operation::Messages => anthropic::tokens(body),
         // Counting is not charged.
         Operation::CountTokens => None,
+    }
+}
+
+fn words(operation: Operation) -> Words {
+    match operation {
+        Operation::ChatCompletions | Operation::Completions | Operation::Embeddings => Words {
+            read: openai::read_error,
+            event: openai::error_event,
+        },
+        Operation::Responses => Words {
+            read: openai::read_error,
+            event: responses::error_event,
+        },
+        Operation::Messages | Operation::CountTokens => Words {
+            read: anthropic::read_error,
+            event: anthropic::error_event,
+        },
     }
 }
 

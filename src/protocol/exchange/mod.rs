@@ -10,6 +10,9 @@
 mod back;
 mod beginning;
 mod effects;
+mod foreign;
+#[cfg(test)]
+mod fuzz;
 mod needs;
 mod put;
 
@@ -17,6 +20,7 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use serde::Deserialize;
 
 use super::chat::{Lost, Request, Unfit, Unreadable};
 use super::peek::{Peek, Spliced, peek};
@@ -143,6 +147,30 @@ impl Operation {
         }
     }
 
+    /// Whether this is the body of an error in its protocol. Servers that speak a protocol do not always do so when something is wrong.
+    #[must_use]
+    pub fn is_error(self, body: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Body<'a> {
+            #[serde(borrow, default, rename = "type")]
+            kind: Option<Cow<'a, str>>,
+            #[serde(borrow, rename = "error")]
+            _error: Detail<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Detail<'a> {
+            #[serde(borrow, rename = "message")]
+            _message: Cow<'a, str>,
+        }
+        let Ok(body) = serde_json::from_slice::<Body<'_>>(body) else {
+            return false;
+        };
+        match self {
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses => true,
+            Self::Messages | Self::CountTokens => body.kind.as_deref() == Some("error"),
+        }
+    }
+
     /// The event that ends a stream of its protocol which cannot be finished.
     #[must_use]
     pub fn error_event(self, error: &super::error::Error) -> Vec<u8> {
@@ -153,3 +181,6 @@ impl Operation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

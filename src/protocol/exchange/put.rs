@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::foreign::without_seals;
 use super::{Asked, Back, Exchange, Put, Recipient};
 use crate::protocol::chat::{Lost, Request, Unfit, Unsupported, estimate};
 use crate::protocol::openai::chat::Flavor;
@@ -61,8 +62,11 @@ impl Asked {
 
     fn written(&self, to: &Recipient<'_>) -> Result<(Vec<u8>, Lost), Unfit> {
         let (request, left_out) = self.common()?;
-        let (body, lost) = write(request, to)?;
         let mut all = left_out.clone();
+        let (body, lost) = match to.dialect {
+            Dialect::Gemini => write(request, to)?,
+            _ => write(&without_seals(request, &mut all), to)?,
+        };
         all.extend(&lost);
         Ok((body, all))
     }

@@ -120,6 +120,12 @@ pub(super) fn mark(signature: &str) -> String {
     format!("{MARK}{signature}")
 }
 
+/// Whether a thought's signature is a seal of Gemini's, which no other provider can read.
+#[must_use]
+pub fn is_seal(signature: &str) -> bool {
+    signature.starts_with(MARK)
+}
+
 /// The seal as Gemini gave it, if it is one of Gemini's. Clients join seals that follow one another; the last stands for all before it.
 pub(super) fn unmark(signature: &str) -> Option<&str> {
     let signature = signature.strip_prefix(MARK)?;

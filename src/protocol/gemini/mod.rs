@@ -17,7 +17,7 @@ mod wire;
 
 pub use answer::read_answer;
 pub use error::{read_error, retry_after};
-pub use ids::short as short_id;
+pub use ids::{is_seal, short as short_id};
 pub use request::write_request;
 pub use stream::Reader;
 pub use usage::tokens;

@@ -63,7 +63,13 @@ pub(super) fn body<'a>(request: &'a Request, model: &str) -> Result<(Body<'a>, L
         return Err(Unsupported::new("response_format", "cannot be combined with tools by this model"));
     }
     let schema = match format {
-        Format::JsonSchema { description, schema, .. } => {
+        Format::JsonSchema {
+            name,
+            description,
+            schema,
+            strict: _,
+        } => {
+            lost.note_if(name.is_some(), "response_format.json_schema.name");
             lost.note_if(description.is_some(), "response_format.json_schema.description");
             Some(schema)
         }

@@ -117,6 +117,25 @@ pub fn tokens(answer: &[u8]) -> Option<Tokens> {
     serde_json::from_slice::<Answer>(answer).ok()?.usage.tokens()
 }
 
+/// The same where it is an answer; `None` when it is an error, or is none of these.
+#[must_use]
+pub fn answered(answer: &[u8]) -> Option<Option<Tokens>> {
+    #[derive(Derive)]
+    struct Answer {
+        error: Option<IgnoredAny>,
+        #[serde(rename = "type")]
+        _type: Option<IgnoredAny>,
+        #[serde(default, deserialize_with = "or_default")]
+        usage: Report,
+    }
+    // A list of values would do for an object's fields.
+    if !answer.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let answer = serde_json::from_slice::<Answer>(answer).ok()?;
+    answer.error.is_none().then(|| answer.usage.tokens())
+}
+
 /// A report as OpenAI writes it.
 #[derive(Serialize)]
 pub(super) struct Written {

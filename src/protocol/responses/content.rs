@@ -103,19 +103,19 @@ fn part(raw: &RawValue, at: &str, losses: &mut Losses, parts: &mut Vec<Part>) ->
     let (part, breakpoint) = match kind.as_str() {
         "input_text" | "output_text" => {
             let text: Text<'_> = value(raw, at, "a text")?;
-            text.unknown.refuse(at)?;
+            text.unknown.note(at, losses);
             losses.note_if(text.annotations.is_some_and(|list| !list.is_empty()), at, "annotations");
             losses.note_if(text.logprobs.is_some_and(|list| !list.is_empty()), at, "logprobs");
             (Part::Text(text.text), text.prompt_cache_breakpoint)
         }
         "refusal" => {
             let refusal: Refusal = value(raw, at, "a refusal")?;
-            refusal.unknown.refuse(at)?;
+            refusal.unknown.note(at, losses);
             (Part::Refusal(refusal.refusal), None)
         }
         "input_image" => {
             let image: Image = value(raw, at, "a picture")?;
-            image.unknown.refuse(at)?;
+            image.unknown.note(at, losses);
             no_file_id(image.file_id.as_deref(), at)?;
             let url = image.image_url.ok_or_else(|| missing(at, "image_url"))?;
             let media = media(url, &format!("{at}.image_url"))?;
@@ -124,7 +124,7 @@ fn part(raw: &RawValue, at: &str, losses: &mut Losses, parts: &mut Vec<Part>) ->
         }
         "input_file" => {
             let file: File = value(raw, at, "a file")?;
-            file.unknown.refuse(at)?;
+            file.unknown.note(at, losses);
             no_file_id(file.file_id.as_deref(), at)?;
             losses.note_if(file.detail.is_some(), at, "detail");
             let media = match (file.file_data, file.file_url) {
@@ -137,7 +137,7 @@ fn part(raw: &RawValue, at: &str, losses: &mut Losses, parts: &mut Vec<Part>) ->
         }
         "input_audio" => {
             let audio: Audio = value(raw, at, "sound")?;
-            audio.unknown.refuse(at)?;
+            audio.unknown.note(at, losses);
             let Sound { data, format } = audio.input_audio;
             (Part::Audio { data, format }, None)
         }

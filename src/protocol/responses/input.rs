@@ -123,7 +123,7 @@ fn item(raw: &RawValue, at: &str, losses: &mut Losses, messages: &mut Vec<Messag
     match kind.as_deref() {
         Some("message") => said(raw, at, losses, messages),
         None if role.is_some() => said(raw, at, losses, messages),
-        Some("function_call") => call(raw, at, messages),
+        Some("function_call") => call(raw, at, losses, messages),
         Some("function_call_output") => output(raw, at, losses, messages),
         Some("reasoning") => thought(raw, at, losses, messages),
         None if id.is_none() => {
@@ -143,7 +143,7 @@ fn item(raw: &RawValue, at: &str, losses: &mut Losses, messages: &mut Vec<Messag
 
 fn said(raw: &RawValue, at: &str, losses: &mut Losses, messages: &mut Vec<Message>) -> Result<(), Unfit> {
     let said: Said<'_> = value(raw, at, "a message")?;
-    said.unknown.refuse(at)?;
+    said.unknown.note(at, losses);
     let role = match said.role.as_str() {
         "user" => Role::User,
         "assistant" => Role::Assistant,
@@ -170,9 +170,9 @@ fn said(raw: &RawValue, at: &str, losses: &mut Losses, messages: &mut Vec<Messag
     Ok(())
 }
 
-fn call(raw: &RawValue, at: &str, messages: &mut Vec<Message>) -> Result<(), Unfit> {
+fn call(raw: &RawValue, at: &str, losses: &mut Losses, messages: &mut Vec<Message>) -> Result<(), Unfit> {
     let call: Call = value(raw, at, "a call of a function")?;
-    call.unknown.refuse(at)?;
+    call.unknown.note(at, losses);
     made_directly(call.caller.as_ref(), call.namespace.as_deref(), at)?;
     if call.is_async == Some(true) {
         return Err(refused(
@@ -192,7 +192,7 @@ fn call(raw: &RawValue, at: &str, messages: &mut Vec<Message>) -> Result<(), Unf
 
 fn output(raw: &RawValue, at: &str, losses: &mut Losses, messages: &mut Vec<Message>) -> Result<(), Unfit> {
     let output: Output<'_> = value(raw, at, "what a function returned")?;
-    output.unknown.refuse(at)?;
+    output.unknown.note(at, losses);
     made_directly(output.caller.as_ref(), output.namespace.as_deref(), at)?;
     let result = Part::ToolResult {
         id: output.call_id,
@@ -212,7 +212,7 @@ fn output(raw: &RawValue, at: &str, losses: &mut Losses, messages: &mut Vec<Mess
 
 fn thought(raw: &RawValue, at: &str, losses: &mut Losses, messages: &mut Vec<Message>) -> Result<(), Unfit> {
     let thought: Thought = value(raw, at, "an item of reasoning")?;
-    thought.unknown.refuse(at)?;
+    thought.unknown.note(at, losses);
     // Its own words if there are any; a summary stands in for them.
     let words = thought.content.filter(|content| !content.is_empty()).or(thought.summary);
     let words: Vec<String> = words.unwrap_or_default().into_iter().map(|words| words.text).collect();

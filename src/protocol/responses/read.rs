@@ -1,5 +1,6 @@
 //! What the readers of a request share: values of a type, fields that nobody knows, and what is left out, noted once for each kind.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -9,6 +10,8 @@ use crate::protocol::chat::{Lost, Unfit, Unreadable, Unsupported};
 
 /// Of a name or type that the client made up, so many characters are told.
 const TOLD: usize = 64;
+/// Kinds of losses that are kept apart: more than a request of known fields has, and than a list of losses names.
+const NOTED: usize = 64;
 
 /// Reads the value at `at`, which must be `what` for a person. The problem's words hold nothing of the value but names of fields.
 pub(super) fn value<'a, T: Deserialize<'a>>(raw: &'a RawValue, at: &str, what: &str) -> Result<T, Unreadable> {
@@ -45,20 +48,20 @@ pub(super) fn refused(at: impl Into<String>, problem: impl Into<String>) -> Unfi
     Unfit::Unsupported(Unsupported::new(at, problem))
 }
 
-/// The first field of an object that its reader does not know, if it has another value than null. OpenAI refuses such a request, and so does
-/// the translation: what the field changes cannot be known.
+/// So many unknown fields of one object are named: more than a list of what is left out has.
+const UNKNOWN: usize = 33;
+
+/// The fields of an object that its reader does not know, if they have another value than null. What is known to change the meaning of a
+/// request is read and refused; what nobody knows is left out by name, so that a new field that does no harm breaks no client.
 #[derive(Debug, Default)]
-pub(super) struct Unknown(Option<String>);
+pub(super) struct Unknown(Vec<String>);
 
 impl Unknown {
-    /// Refuses what is not known of the object at `at`; empty for the request itself.
-    pub(super) fn refuse(&self, at: &str) -> Result<(), Unfit> {
-        let Some(name) = &self.0 else { return Ok(()) };
-        let dot = if at.is_empty() { "" } else { "." };
-        Err(refused(
-            format!("{at}{dot}{}", told(name)),
-            "is not known to this gateway, so it cannot be put to a model that does not speak this protocol itself",
-        ))
+    /// Notes what is not known of the object at `at`; empty for the request itself.
+    pub(super) fn note(&self, at: &str, losses: &mut Losses) {
+        for name in &self.0 {
+            losses.note(at, told(name));
+        }
     }
 }
 
@@ -73,13 +76,13 @@ impl<'de> Deserialize<'de> for Unknown {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Unknown, M::Error> {
-                let mut first = None;
+                let mut names = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, Option<IgnoredAny>>()? {
-                    if value.is_some() {
-                        first.get_or_insert(name);
+                    if value.is_some() && names.len() < UNKNOWN {
+                        names.push(name);
                     }
                 }
-                Ok(Unknown(first))
+                Ok(Unknown(names))
             }
         }
         from.deserialize_map(Names)
@@ -90,18 +93,20 @@ impl<'de> Deserialize<'de> for Unknown {
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     lost: Lost,
-    noted: Vec<&'static str>,
+    noted: Vec<Cow<'static, str>>,
 }
 
 impl Losses {
     /// Notes that `field` of the object at `at` is left out; `at` is empty for the request itself.
-    pub(super) fn note(&mut self, at: &str, field: &'static str) {
-        if self.noted.contains(&field) {
+    pub(super) fn note(&mut self, at: &str, field: impl Into<Cow<'static, str>>) {
+        let field = field.into();
+        // A list that is full says so once; clients must not make it longer by making up names.
+        if self.noted.contains(&field) || self.noted.len() > NOTED {
             return;
         }
-        self.noted.push(field);
         let dot = if at.is_empty() { "" } else { "." };
         self.lost.note(format!("{at}{dot}{field}"));
+        self.noted.push(field);
     }
 
     /// Notes it if it was given.

@@ -99,7 +99,7 @@ impl<'a> Fields<'a> {
 pub fn read_request(body: &[u8]) -> Result<(Request, Lost), Unfit> {
     let fields = Fields::read(body)?;
     let mut losses = Losses::default();
-    fields.unknown.refuse("")?;
+    fields.unknown.note("", &mut losses);
     refuse(&fields)?;
     hints(&fields, &mut losses)?;
     let mut tools = match fields.tools {
@@ -287,11 +287,11 @@ fn format(raw: Option<&RawValue>, losses: &mut Losses) -> Result<Format, Unfit> 
     let Some(text) = option::<TextFields<'_>>(raw, "text", "an object")? else {
         return Ok(Format::Text);
     };
-    text.unknown.refuse("text")?;
+    text.unknown.note("text", losses);
     losses.note_if(text.verbosity.is_some(), "text", "verbosity");
     let Some(raw) = text.format else { return Ok(Format::Text) };
     let format: FormatFields<'_> = value(raw, "text.format", "an object with its type")?;
-    format.unknown.refuse("text.format")?;
+    format.unknown.note("text.format", losses);
     match format.kind.as_str() {
         "text" => Ok(Format::Text),
         "json_object" => Ok(Format::JsonObject),
@@ -330,7 +330,7 @@ fn reasoning(raw: Option<&RawValue>, losses: &mut Losses) -> Result<Option<Reaso
     let Some(fields) = option::<ReasoningFields<'_>>(raw, "reasoning", "an object")? else {
         return Ok(None);
     };
-    fields.unknown.refuse("reasoning")?;
+    fields.unknown.note("reasoning", losses);
     losses.note_if(fields.summary.is_some(), "reasoning", "summary");
     losses.note_if(fields.generate_summary.is_some(), "reasoning", "generate_summary");
     losses.note_if(fields.context.is_some_and(|context| context != "auto"), "reasoning", "context");

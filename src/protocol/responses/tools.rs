@@ -48,7 +48,7 @@ fn tool(raw: &RawValue, at: &str, losses: &mut Losses) -> Result<Tool, Unfit> {
         return Err(refused(at, problem));
     }
     let function: Function<'_> = value(raw, at, "a function")?;
-    function.unknown.refuse(at)?;
+    function.unknown.note(at, losses);
     if function.is_async == Some(true) {
         return Err(refused(
             format!("{at}.async"),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::error::Error;
 use super::usage::Tokens;
 
-pub use passing::Passing;
+pub use passing::{Passing, Words};
 pub use translating::{Framing, Translating};
 
 /// One streamed answer.

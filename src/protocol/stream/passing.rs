@@ -11,13 +11,22 @@ use crate::protocol::sse::{EVENT_LIMIT, Splitter};
 use crate::protocol::usage::Tokens;
 use crate::protocol::watch::{Piece, Watch};
 
+/// How errors are said in a protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// Reads what an event says went wrong, under this status.
+    pub read: fn(u16, &[u8]) -> Error,
+    /// Writes an event that says so.
+    pub event: fn(&Error) -> Vec<u8>,
+}
+
 /// A stream in the client's own protocol.
 pub struct Passing {
     splitter: Splitter,
     watch: Box<dyn Watch>,
     /// Whether events that only report tokens are left out.
     is_stripped: bool,
-    error_event: fn(&Error) -> Vec<u8>,
+    words: Words,
     /// The beginning of an event whose end has not come.
     tail: BytesMut,
     seen: Seen,
@@ -30,15 +39,15 @@ impl fmt::Debug for Passing {
 }
 
 impl Passing {
-    /// A stream that `watch` looks at, of a protocol whose errors `error_event` writes. With `is_stripped` the events that only report tokens
+    /// A stream that `watch` looks at, of a protocol whose errors are said in `words`. With `is_stripped` the events that only report tokens
     /// are left out.
     #[must_use]
-    pub fn new(watch: Box<dyn Watch>, is_stripped: bool, error_event: fn(&Error) -> Vec<u8>) -> Self {
+    pub fn new(watch: Box<dyn Watch>, is_stripped: bool, words: Words) -> Self {
         Self {
             splitter: Splitter::default(),
             watch,
             is_stripped,
-            error_event,
+            words,
             tail: BytesMut::new(),
             seen: Seen::default(),
         }
@@ -57,17 +66,17 @@ impl Passing {
     }
 
     pub(super) fn fail(&self, error: &Error) -> Bytes {
-        (self.error_event)(error).into()
+        (self.words.event)(error).into()
     }
 
     pub(super) fn pass(&mut self, mut piece: Bytes) -> Bytes {
         let held = self.tail.len();
         // Where the last event ended and which are left out, counted from the beginning of what is held.
         let (mut before, mut left_out) = (0, Vec::<Range<usize>>::new());
-        let (watch, seen, is_stripped) = (&mut self.watch, &mut self.seen, self.is_stripped);
+        let (watch, seen, is_stripped, words) = (&mut self.watch, &mut self.seen, self.is_stripped, self.words);
         let complete = self.splitter.feed(&piece, |data, end| {
             let what = watch.look(data);
-            see(seen, what);
+            see(seen, what, data, words);
             if what == Piece::Usage && is_stripped {
                 left_out.push(before..held + end);
             }
@@ -98,9 +107,9 @@ impl Passing {
     }
 
     pub(super) fn end(&mut self) -> Bytes {
-        let (watch, seen) = (&mut self.watch, &mut self.seen);
+        let (watch, seen, words) = (&mut self.watch, &mut self.seen, self.words);
         let was_done = seen.done;
-        self.splitter.finish(|data| see(seen, watch.look(data)));
+        self.splitter.finish(|data| see(seen, watch.look(data), data, words));
         let mut tail = std::mem::take(&mut self.tail);
         if self.seen.done && !was_done {
             // The mark came without its empty line, which readers wait for.
@@ -112,13 +121,16 @@ impl Passing {
     }
 }
 
-fn see(seen: &mut Seen, what: Piece) {
+fn see(seen: &mut Seen, what: Piece, data: &[u8], words: Words) {
     match what {
         Piece::Done => (seen.done, seen.content) = (true, true),
         Piece::Content => seen.content = true,
         // After the end nothing can go wrong any more.
-        Piece::Failed => seen.failed |= !seen.done,
-        Piece::Opening | Piece::Usage => {}
+        Piece::Failed if !seen.done && !seen.failed => {
+            seen.failed = true;
+            seen.error = Some((words.read)(500, data));
+        }
+        Piece::Failed | Piece::Opening | Piece::Usage => {}
     }
 }
 

@@ -10,7 +10,11 @@ use crate::protocol::openai;
 use crate::protocol::sse::{EVENT_LIMIT, Splitter};
 
 fn passing(is_stripped: bool) -> Passing {
-    Passing::new(Box::new(openai::chat::Watch::default()), is_stripped, openai::error_event)
+    let words = Words {
+        read: openai::read_error,
+        event: openai::error_event,
+    };
+    Passing::new(Box::new(openai::chat::Watch::default()), is_stripped, words)
 }
 
 fn whole(stream: &mut Stream, pieces: &[&str]) -> String {
@@ -39,6 +43,19 @@ fn the_mark_of_the_end_passes_without_its_empty_line() {
     assert_eq!(stream.pass("data: [DONE]\n".into()), "");
     assert_eq!(stream.end(), "data: [DONE]\n\n\n");
     assert!(stream.seen().done);
+}
+
+#[test]
+fn an_error_that_passes_is_read_for_what_it_means() {
+    let mut stream = Stream::Passing(passing(false));
+    stream.pass(Bytes::from_static(
+        b"data: {\"error\":{\"message\":\"m\",\"code\":\"content_filter\"}}\n\n",
+    ));
+    let error = stream.seen().error.as_ref().unwrap();
+    assert_eq!(
+        (stream.seen().failed, error.kind, error.message.as_str()),
+        (true, Kind::ContentFilter, "m")
+    );
 }
 
 #[test]

@@ -131,6 +131,10 @@ impl Translating {
                 Delta::Begin { .. } | Delta::ReasoningSignature { .. } | Delta::RedactedReasoning { .. } | Delta::ToolCall { .. } => {}
             }
             self.writer.write(&change, &mut events);
+            if let Some(error) = self.writer.refused() {
+                self.seen.failed = true;
+                self.seen.error = Some(error.clone());
+            }
         }
         events.into()
     }

@@ -2,13 +2,13 @@
 
 use proptest::prelude::*;
 
-use super::super::super::chat::{Delta, Stop};
+use super::super::super::chat::{Delta, Stop, WriteStream as _};
 use super::super::super::error::{Error, Kind};
 use super::super::super::sse::Splitter;
 use super::super::super::usage::Tokens;
 use super::super::super::watch::{Piece, Watch as _};
-use super::super::Watch;
-use super::{changes, written};
+use super::super::{Watch, Writer};
+use super::{changes, said, written};
 
 /// As Anthropic's reference has it, for a call of a tool after thoughts.
 const ANTHROPIC: &str = r#"event: message_start
@@ -359,14 +359,15 @@ fn an_answer_of_nothing_is_a_whole_message_and_a_failed_one_has_no_end() {
 
 #[test]
 fn calls_that_are_mixed_up_fail_rather_than_lose_a_part() {
-    let events = written(&[
-        call(0, "i", "n"),
-        call(1, "j", "m"),
-        arguments(0, ""),
-        arguments(0, "{"),
-        Delta::End,
-    ]);
-    assert_eq!(outline(&events).last().unwrap(), "error");
+    let (mut writer, mut events) = (Writer::new(said()), Vec::new());
+    for change in [call(0, "i", "n"), call(1, "j", "m"), arguments(0, "")] {
+        writer.write(&change, &mut events);
+        assert_eq!(writer.refused(), None);
+    }
+    writer.write(&arguments(0, "{"), &mut events);
+    let refused = writer.refused().cloned().expect("a block that was closed stays closed");
+    writer.write(&Delta::Failed(refused), &mut events);
+    assert_eq!(outline(&String::from_utf8(events).unwrap()).last().unwrap(), "error");
 }
 
 #[test]

@@ -75,7 +75,10 @@ fn schemas_and_numbers_go_as_they_came() {
         body.contains(r#""toolConfig":{"functionCallingConfig":{"mode":"ANY","allowedFunctionNames":["weather"]}}"#),
         "{body}"
     );
-    assert_eq!(lost.fields(), ["response_format.json_schema.description"]);
+    assert_eq!(
+        lost.fields(),
+        ["response_format.json_schema.name", "response_format.json_schema.description"]
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod said;
 mod write;
 mod writer;
 
-pub use super::report::tokens;
+pub use super::report::{answered, tokens};
 pub use super::watch::Watch;
 pub use answer::{read_answer, write_answer};
 pub use reader::Reader;

@@ -114,3 +114,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_look_finds_answers_and_their_reports_and_leaves_the_rest_to_others() {
+    let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":2}"#;
+    for (body, found) in [
+        (
+            format!(r#"{{"object":"chat.completion","error":null,{usage}}}"#),
+            Some(counted(3, 0, 2, 0)),
+        ),
+        (r#"{"choices":[]}"#.to_owned(), Some(None)),
+        (r#"{"usage":null}"#.to_owned(), Some(None)),
+        (format!(r#"{{"error":{{"message":"no"}},{usage}}}"#), None),
+        (format!(r#"{{{usage},{usage}}}"#), None),
+        (format!("{{{usage}}} and more"), None),
+        ("[]".to_owned(), None),
+        (String::new(), None),
+    ] {
+        assert_eq!(answered(body.as_bytes()), found, "{body}");
+    }
+}

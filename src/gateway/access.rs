@@ -1,0 +1,88 @@
+//! The log line of a request, at its end: who asked which model, which answered, and how it went. Nothing of what was asked or answered,
+//! and no header but the request's id.
+
+use std::time::Duration;
+
+use tracing::Level;
+
+use super::conventions;
+use super::tally::Record;
+use crate::plan::names::Key;
+use crate::plan::routing::Client;
+
+/// The target of these lines, by which `RUST_LOG` filters them.
+pub const TARGET: &str = "access";
+
+/// Whether anyone would read a line.
+pub(super) fn is_enabled() -> bool {
+    tracing::enabled!(target: TARGET, Level::INFO)
+}
+
+pub(super) fn write(record: &Record, elapsed: Duration) {
+    let Record {
+        operation,
+        id,
+        trace,
+        client,
+        route,
+        model,
+        attempts,
+        is_streamed,
+        first_content,
+        charge,
+        status,
+        refused,
+        broken,
+        bytes_in,
+        bytes_out,
+    } = record;
+    let (client, name) = client.as_ref().map(|(kind, name)| (*kind, name.as_deref())).unzip();
+    let (policy, called) = (
+        route.as_ref().and_then(|route| route.policy.as_ref()),
+        route.as_ref().map(|route| &*route.name),
+    );
+    let (end, why) = match (broken, status) {
+        (Some(how), _) => ("broken", Some(*how)),
+        (None, None) => ("gone", None),
+        (None, Some(status)) if status.is_success() => ("ok", None),
+        (None, Some(_)) => ("refused", refused.as_deref()),
+    };
+    tracing::info!(
+        target: TARGET,
+        id = id.as_ref().and_then(|id| id.to_str().ok()),
+        trace = trace.map(|trace| format!("{trace:032x}")),
+        client,
+        client_name = name.flatten(),
+        operation = conventions::operation(*operation),
+        policy = policy.map(Key::to_string),
+        model = called,
+        answered_by = model.as_ref().map(|model| model.model.to_string()),
+        status = status.map(|status| status.as_u16()),
+        end,
+        why,
+        attempts,
+        streamed = is_streamed,
+        input_tokens = charge.map(|charge| charge.tokens.prompt()),
+        output_tokens = charge.map(|charge| charge.tokens.answer()),
+        cost_usd = charge.map(|charge| charge.cost.usd().unwrap_or_else(|| "unknown".to_owned())),
+        estimated = charge.map(|charge| charge.is_estimated),
+        ms = millis(elapsed),
+        first_content_ms = first_content.map(millis),
+        bytes_in,
+        bytes_out,
+    );
+}
+
+/// What kind of client it is, and its name: of an API key, that of its Secret.
+pub(super) fn known_as(client: &Client) -> (&'static str, Option<String>) {
+    match client {
+        Client::ServiceAccount { namespace, name } => ("service_account", Some(format!("{namespace}/{name}"))),
+        Client::ApiKey { name, .. } => ("api_key", Some(name.clone())),
+        Client::Anonymous => ("anonymous", None),
+    }
+}
+
+/// With three digits after the point: what the gateway adds is less than one.
+fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
+}

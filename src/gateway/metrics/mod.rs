@@ -1,0 +1,175 @@
+//! What the gateway counts: how many requests, how long, how often a model failed. Labels are names of objects or words of ours; what
+//! clients make up is `_unknown`. Series of objects that are gone are forgotten an hour later.
+
+mod family;
+mod forget;
+mod gen_ai;
+mod known;
+mod labels;
+mod series;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+
+use crate::plan::names::Key;
+use crate::plan::routing::{Route, RouteTable};
+
+use super::tally::Record;
+use forget::Seen;
+use gen_ai::GenAi;
+use labels::OutcomeLabels;
+use series::Series;
+
+pub(super) struct Metrics {
+    registry: Registry,
+    series: Arc<Series>,
+    seen: Mutex<Seen>,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::default();
+        let series = Series::new(GenAi::new(&mut registry));
+        register(registry.sub_registry_with_prefix("portfolio_gateway"), &series);
+        Self {
+            registry,
+            series: Arc::new(series),
+            seen: Mutex::default(),
+        }
+    }
+
+    /// In Prometheus' text form.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string cannot fail.
+        encode(&mut text, &self.registry).map(|()| text).unwrap_or_default()
+    }
+
+    /// Forgets the series of policies and models that have not been in the table for an hour. What is in none is first seen now.
+    pub(super) fn forget(&self, table: &RouteTable, now: Instant) {
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .forget(&self.series, table, now);
+    }
+
+    /// Whether the routes follow what they are made from.
+    pub(super) fn feed_is_current(&self, is_current: bool) {
+        self.series.is_current.set(i64::from(is_current));
+    }
+
+    /// A request has come.
+    pub(super) fn begin(&self) -> Counting {
+        self.series.in_flight.inc();
+        Counting(self.series.clone())
+    }
+
+    /// What the price book is.
+    pub(super) fn tell_prices(&self, entries: usize, is_current: bool) {
+        self.series.price_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.series.prices_outdated.set(i64::from(!is_current));
+    }
+
+    pub(super) fn attempted(&self, model: &Key, outcome: &'static str) {
+        let count = || {
+            let model = model.to_string();
+            self.series.attempts.of(OutcomeLabels { model, outcome })
+        };
+        if outcome == ANSWERED {
+            self.series.answered.get_or_insert(model, |_| true, count).inc();
+        } else {
+            count().inc();
+        }
+    }
+}
+
+/// The outcome of an attempt that brought an answer.
+pub(super) const ANSWERED: &str = "answered";
+
+/// One request that has not ended: in flight until dropped.
+pub(super) struct Counting(Arc<Series>);
+
+impl Counting {
+    pub(super) fn fell_back(&self, route: Option<&Route>, from: &Key, to: &Key) {
+        self.0.fell_back(route, from, to);
+    }
+
+    /// It has ended.
+    pub(super) fn count(&self, record: &Record, elapsed: Duration) {
+        self.0.count(record, elapsed);
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+    }
+}
+
+fn register(registry: &mut Registry, series: &Series) {
+    registry.register(
+        "requests",
+        "Requests by policy, by the model that answered, and by how they ended",
+        series.requests.clone(),
+    );
+    registry.register(
+        "request_duration_seconds",
+        "From the request to the end of its answer",
+        series.duration.clone(),
+    );
+    registry.register(
+        "first_content_seconds",
+        "From the request to the first content of its answer",
+        series.first_content.clone(),
+    );
+    registry.register("requests_in_flight", "Requests that have not ended", series.in_flight.clone());
+    registry.register(
+        "routes_current",
+        "1 while the routes follow the cluster; 0 while the API server does not answer and they stay as they were",
+        series.is_current.clone(),
+    );
+    registry.register(
+        "upstream_attempts",
+        "Attempts at models, by how they ended",
+        series.attempts.clone(),
+    );
+    registry.register(
+        "broken_answers",
+        "Answers that broke after they had begun, by how",
+        series.broken.clone(),
+    );
+    registry.register(
+        "fallbacks",
+        "Requests that moved from one model to another",
+        series.fallbacks.clone(),
+    );
+    registry.register("tokens", "Tokens that answers reported", series.tokens.clone());
+    registry.register(
+        "cost_usd",
+        "What answers cost in US dollars, as far as it is known",
+        series.cost.clone(),
+    );
+    registry.register(
+        "unpriced_requests",
+        "Answers whose cost is unknown, by what is missing",
+        series.unpriced.clone(),
+    );
+    registry.register(
+        "estimated_requests",
+        "Answers whose tokens are an estimate, because no report of them came",
+        series.estimated.clone(),
+    );
+    registry.register(
+        "price_book_entries",
+        "Entries of the price book that costs are from",
+        series.price_entries.clone(),
+    );
+    registry.register(
+        "price_book_outdated",
+        "1 while the files of the price book have errors, so that an earlier one is used",
+        series.prices_outdated.clone(),
+    );
+}

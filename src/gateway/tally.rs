@@ -1,0 +1,181 @@
+//! One request's tally: what is known of it while it goes on. When it ends, three writers tell it: the metrics, the log and the trace. It
+//! holds nothing of what was asked or answered.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+
+use super::bill::Charge;
+use super::failure::Failure;
+use super::metrics::Counting;
+use super::traces::{Parent, Tracing};
+use super::{Gateway, access, headers};
+use crate::plan::names::Key;
+use crate::plan::routing::{Backend, Client, Route};
+use crate::protocol::Operation;
+
+/// What is known of a request.
+pub(super) struct Record {
+    pub(super) operation: Operation,
+    pub(super) id: Option<HeaderValue>,
+    /// The trace that it belongs to, by the client's word or ours.
+    pub(super) trace: Option<u128>,
+    /// Its kind, and its name: of an API key, that of its Secret. Only where it is told.
+    pub(super) client: Option<(&'static str, Option<String>)>,
+    /// None for names that clients make up.
+    pub(super) route: Option<Arc<Route>>,
+    /// None until a model has answered.
+    pub(super) model: Option<Arc<Backend>>,
+    pub(super) attempts: usize,
+    /// Whether a streamed answer was asked for.
+    pub(super) is_streamed: bool,
+    pub(super) first_content: Option<Duration>,
+    pub(super) charge: Option<Charge>,
+    /// None until it is known: the client hung up.
+    pub(super) status: Option<StatusCode>,
+    /// Why it was refused by us: the error's code.
+    pub(super) refused: Option<String>,
+    /// How its answer broke after it had begun.
+    pub(super) broken: Option<&'static str>,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Record {
+    /// What `error.type` is: how the answer broke, `gone`, or the status of an error.
+    pub(super) fn error_type(&self) -> Option<String> {
+        match (self.broken, self.status) {
+            (Some(how), _) => Some(how.to_owned()),
+            (None, None) => Some("gone".to_owned()),
+            (None, Some(status)) => (!status.is_success()).then(|| status.as_str().to_owned()),
+        }
+    }
+}
+
+/// One request: told when dropped, as `gone` if nothing ended it before.
+pub(super) struct Tally {
+    record: Record,
+    began: Instant,
+    counting: Counting,
+    is_logged: bool,
+    tracing: Option<Box<Tracing>>,
+}
+
+impl Tally {
+    /// A request has come.
+    pub(super) fn new(gateway: &Gateway, operation: Operation, headers: &HeaderMap) -> Self {
+        let is_logged = gateway.access_log && access::is_enabled();
+        // Whoever is told of no trace reads no context.
+        let parent = (is_logged || gateway.traces.is_some()).then(|| Parent::of(headers)).flatten();
+        let tracing = gateway
+            .traces
+            .as_ref()
+            .map(|traces| Box::new(traces.begin(operation, parent.as_ref())));
+        let trace = tracing
+            .as_ref()
+            .map(|tracing| tracing.trace())
+            .or(parent.map(|parent| parent.trace));
+        Self {
+            record: Record {
+                operation,
+                id: headers.get(headers::REQUEST_ID).filter(|_| is_logged).cloned(),
+                trace,
+                client: None,
+                route: None,
+                model: None,
+                attempts: 0,
+                is_streamed: false,
+                first_content: None,
+                charge: None,
+                status: None,
+                refused: None,
+                broken: None,
+                bytes_in: 0,
+                bytes_out: 0,
+            },
+            began: Instant::now(),
+            counting: gateway.metrics.begin(),
+            is_logged,
+            tracing,
+        }
+    }
+
+    pub(super) fn from(&mut self, client: &Client) {
+        if self.is_logged {
+            self.record.client = Some(access::known_as(client));
+        }
+    }
+
+    pub(super) fn received(&mut self, bytes: usize, is_streamed: bool) {
+        self.record.bytes_in = bytes as u64;
+        self.record.is_streamed = is_streamed;
+    }
+
+    pub(super) fn on(&mut self, route: &Arc<Route>) {
+        self.record.route = Some(route.clone());
+    }
+
+    /// An attempt begins. Its request tells the model which trace it belongs to.
+    pub(super) fn attempts(&mut self, model: &Backend, base: &Uri, headers: &mut HeaderMap) {
+        if let Some(tracing) = &mut self.tracing {
+            tracing.attempts(self.record.operation, model, base, headers);
+        }
+    }
+
+    /// An attempt, whether or not it began, brought no answer.
+    pub(super) fn failed(&mut self, failure: &Failure) {
+        self.record.attempts += 1;
+        if let Some(tracing) = &mut self.tracing {
+            tracing.failed(failure.outcome());
+        }
+    }
+
+    pub(super) fn fell_back(&self, from: &Key, to: &Key) {
+        self.counting.fell_back(self.record.route.as_deref(), from, to);
+    }
+
+    /// A model's answer is about to be shown.
+    pub(super) fn answered_by(&mut self, model: &Arc<Backend>) {
+        self.record.attempts += 1;
+        self.record.first_content = Some(self.began.elapsed());
+        self.record.model = Some(model.clone());
+    }
+
+    /// What the answer took.
+    pub(super) fn charge(&mut self, charge: &Charge) {
+        self.record.charge = Some(*charge);
+    }
+
+    /// So many bytes go to the client.
+    pub(super) fn sends(&mut self, bytes: usize) {
+        self.record.bytes_out += bytes as u64;
+    }
+
+    pub(super) fn broke(&mut self, outcome: &'static str) {
+        self.record.broken = Some(outcome);
+    }
+
+    /// The request is refused by us, for the reason that this code names.
+    pub(super) fn refused(&mut self, status: StatusCode, code: Option<&str>) {
+        self.record.refused = code.map(str::to_owned);
+        self.end(status);
+    }
+
+    pub(super) fn end(&mut self, status: StatusCode) {
+        self.record.status = Some(status);
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let elapsed = self.began.elapsed();
+        self.counting.count(&self.record, elapsed);
+        if self.is_logged {
+            access::write(&self.record, elapsed);
+        }
+        if let Some(tracing) = self.tracing.take() {
+            tracing.end(&self.record);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Nothing that comes from outside makes the gateway grow without bound: connections, requests, heads, answers, and clients that are slow.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::engine::{Do, Engine, WORD, answers, chunk, paris, stream_head};
+use super::world::{Answer, World, post};
+use super::{ASK, ONLY_A, STREAM, WEB};
+use crate::gateway::{Drain, run};
+
+struct Served {
+    address: std::net::SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(world: &World) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(run(listener, world.gateway.clone(), CancellationToken::new(), Drain::default()));
+    Served { address, task }
+}
+
+/// Everything up to the end of one plain answer.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let length = text
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        if let (Some((_, body)), Some(length)) = (text.split_once("\r\n\r\n"), length)
+            && body.len() >= length
+        {
+            return text;
+        }
+        let read = tokio::time::timeout(Duration::from_secs(30), stream.read_buf(&mut bytes)).await;
+        if read.expect("it comes in time").unwrap() == 0 {
+            return text;
+        }
+    }
+}
+
+fn asking(path: &str, body: &str) -> String {
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer claims.x.web\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn heads_are_bounded_in_size_and_count() {
+    let engine = Engine::start(paris()).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let served = serve(&world).await;
+    let cases = [
+        ("a usual one", "x-a: b\r\n".repeat(50), "200"),
+        ("too many headers", "x-a: b\r\n".repeat(200), "431"),
+        ("a header that is too long", format!("x-a: {}\r\n", "b".repeat(300_000)), "431"),
+        ("no header", "x-a\r\n".to_owned(), "400"),
+        ("two lengths", "content-length: 7\r\n".to_owned(), "400"),
+    ];
+    for (name, headers, status) in cases {
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        let request = asking("/v1/chat/completions", ASK).replacen("host: x\r\n", &format!("host: x\r\n{headers}"), 1);
+        // It may be refused before all of it is written.
+        stream.write_all(request.as_bytes()).await.ok();
+        let answer = answer(&mut stream).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {answer}");
+    }
+    assert_eq!(engine.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_told_so_and_closed_while_probes_go_on() {
+    let engine = Engine::start(paris()).await;
+    let world = World::with(|options| options.max_connections = 1);
+    world.pod("a", &[&engine.url]);
+    world.route(ONLY_A);
+    let served = serve(&world).await;
+    let mut first = TcpStream::connect(served.address).await.unwrap();
+    first.write_all(asking("/v1/chat/completions", ASK).as_bytes()).await.unwrap();
+    assert!(answer(&mut first).await.starts_with("HTTP/1.1 200 "));
+
+    for (path, shape) in [("/v1/chat/completions", "{\"error\":{"), ("/v1/messages", "{\"type\":\"error\"")] {
+        let mut second = TcpStream::connect(served.address).await.unwrap();
+        second.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert!(answer(&mut second).await.starts_with("HTTP/1.1 200 "));
+        second.write_all(asking(path, ASK).as_bytes()).await.unwrap();
+        let told = answer(&mut second).await;
+        assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+        for part in [
+            "retry-after: 1\r\n",
+            "connection: close\r\n",
+            "x-request-id: ",
+            shape,
+            "as many connections as it may",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert_eq!(second.read(&mut [0; 8]).await.unwrap(), 0);
+    }
+    // The one that is served goes on, and leaves its place to another.
+    first.write_all(asking("/v1/chat/completions", ASK).as_bytes()).await.unwrap();
+    assert!(answer(&mut first).await.starts_with("HTTP/1.1 200 "));
+    drop(first);
+    let served_again = async {
+        loop {
+            let mut next = TcpStream::connect(served.address).await.unwrap();
+            next.write_all(asking("/v1/chat/completions", ASK).as_bytes()).await.unwrap();
+            if answer(&mut next).await.starts_with("HTTP/1.1 200 ") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), served_again).await.unwrap();
+}
+
+/// The outcome of what waits for its time to be over, without the wait.
+async fn hurried<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let Poll::Ready(outcome) = futures::poll!(&mut future) {
+            return outcome;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_millis(100)).await;
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_held_take_room_and_give_it_back() {
+    let large = format!(
+        r#"{{"id":"c","choices":[{{"index":0,"message":{{"role":"assistant","content":"{}"}},"finish_reason":"stop"}}]}}"#,
+        "x".repeat(300_000)
+    );
+    let engine = Engine::start(answers(200, "", &large)).await;
+    let small = World::with(|options| options.max_body_bytes_together = 256 << 10);
+    small.pod("a", &[&engine.url]);
+    small.route(ONLY_A);
+    // It passes as it comes where it need not be held.
+    let answer = small.ask(ASK).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.text.len(), answer.is_whole),
+        (200, large.len(), true)
+    );
+    let message = r#"{"model":"assistant","max_tokens":9,"messages":[{"role":"user","content":"Hi"}]}"#;
+    let answer = hurried(small.ask_at("/v1/messages", message)).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("retry-after")),
+        (503, "1"),
+        "{}",
+        answer.text
+    );
+    assert!(
+        answer.text.contains("overloaded_error") && answer.text.contains("no room for"),
+        "{}",
+        answer.text
+    );
+
+    let world = World::with(|options| options.max_body_bytes_together = 512 << 10);
+    world.pod("a", &[&engine.url]);
+    world.route(ONLY_A);
+    for _ in 0..5 {
+        let answer = world.ask_at("/v1/messages", message).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(answer.text.len() > 300_000);
+    }
+    // While a client has not taken the end of its answer, the room is not free.
+    let mut request = post(&WEB, message);
+    *request.uri_mut() = "/v1/messages".parse().unwrap();
+    let waiting = world.call(request).await;
+    assert_eq!(hurried(world.ask_at("/v1/messages", message)).await.status, 503);
+    assert_eq!(Answer::read(waiting).await.status, 200);
+    assert_eq!(world.ask_at("/v1/messages", message).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_slow_client_slows_its_model() {
+    let event = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
+        "x".repeat(60_000)
+    );
+    let Do::Send(event) = chunk(&event) else { unreachable!() };
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Flood(event)]).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let served = serve(&world).await;
+    let mut client = TcpStream::connect(served.address).await.unwrap();
+    client.write_all(asking("/v1/chat/completions", STREAM).as_bytes()).await.unwrap();
+    let stands_still = async || {
+        let mut before = usize::MAX;
+        while before != engine.floods() || before == 0 {
+            before = engine.floods();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        before
+    };
+    let sent = stands_still().await;
+    // Two connections' buffers of the system, of up to some ten megabytes each, and what lies between.
+    assert!(sent < 700, "{sent} × 60 kB");
+    let mut taken = 0;
+    let mut bytes = vec![0; 1 << 16];
+    while taken < 2 * sent * 60_000 {
+        taken += client.read(&mut bytes).await.unwrap();
+    }
+    assert!(engine.floods() > sent, "it goes on with its client");
+    drop(client);
+    engine.until(|counts| counts.hung_up == 1).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_never_pauses_still_ends_in_time() {
+    let Do::Send(event) = chunk(WORD) else { unreachable!() };
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Flood(event.repeat(500))]).await;
+    let world = World::over(&[&engine], &format!("timeouts: {{total: 700ms}}, {ONLY_A}"));
+    let mut body = world.call(post(&WEB, STREAM)).await.into_body();
+    let mut last = Default::default();
+    let all = async {
+        while let Some(frame) = body.frame().await {
+            last = frame.unwrap().into_data().unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all).await.unwrap();
+    let last = String::from_utf8_lossy(&last);
+    assert!(last.contains("the time for the whole request is over"), "{last}");
+    drop(body);
+    engine.until(|counts| counts.hung_up == 1).await;
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_counted_to_the_end_of_their_answers() {
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Hang]).await;
+    let world = Arc::new(World::with(|options| options.max_requests = 3));
+    world.pod("a", &[&engine.url]);
+    world.route(ONLY_A);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let mut body = world.call(post(&WEB, STREAM)).await.into_body();
+        body.frame().await.unwrap().unwrap();
+        open.push(body);
+    }
+    assert_eq!(world.ask(ASK).await.status, 503);
+    open.pop();
+    let body = world.call(post(&WEB, STREAM)).await;
+    assert_eq!(body.status(), 200, "one has hung up");
+    assert_eq!(world.ask(ASK).await.error().0, "overloaded");
+    assert_eq!(engine.requests(), 4, "what is refused reaches no model");
+}
