@@ -199,12 +199,8 @@ fn an_earlier_file_wins_and_a_file_that_is_absent_is_named() {
 
 #[test]
 fn a_published_list_is_taken_as_it_is() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/prices.csv");
-    let file = if file.exists() {
-        file
-    } else {
-        PathBuf::from("/work/shared/data/prices.csv")
-    };
+    let folder = std::env::var("LLM_PORTFOLIO_DATA").unwrap_or_else(|_| "../shared/data".to_owned());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("prices.csv");
     if !file.exists() {
         println!("skipped: no data");
         return;

@@ -102,20 +102,6 @@ impl ErrorBody<'_> {
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(&serde_json::json!({ "error": self })).expect("strings are always JSON")
     }
-
-    /// The event that ends a streamed answer which cannot be finished.
-    #[must_use]
-    pub fn to_event(&self) -> Vec<u8> {
-        [b"data: ", self.to_json().as_slice(), b"\n\n"].concat()
-    }
-}
-
-/// The list of models, as `GET /v1/models` answers it.
-#[must_use]
-pub fn model_list(names: &[&str]) -> Vec<u8> {
-    let model = |name: &&str| serde_json::json!({ "id": name, "object": "model", "created": 0, "owned_by": "llm-portfolio" });
-    let list = serde_json::json!({ "object": "list", "data": names.iter().map(model).collect::<Vec<_>>() });
-    serde_json::to_vec(&list).expect("strings are always JSON")
 }
 
 #[cfg(test)]
