@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use axum::response::Response;
 use tracing::Level;
 
-use super::conventions;
 use super::tally::Record;
+use super::{conventions, headers};
 use crate::plan::names::Key;
 use crate::plan::routing::Client;
 
@@ -70,6 +71,19 @@ pub(super) fn write(record: &Record, elapsed: Duration) {
         first_content_ms = first_content.map(millis),
         bytes_in,
         bytes_out,
+    );
+}
+
+/// The line of a request that no model is asked for.
+pub(super) fn write_aside(operation: &'static str, response: &Response, elapsed: Duration) {
+    let status = response.status();
+    tracing::info!(
+        target: TARGET,
+        id = response.headers().get(headers::REQUEST_ID).and_then(|id| id.to_str().ok()),
+        operation,
+        status = status.as_u16(),
+        end = if status.is_success() { "ok" } else { "refused" },
+        ms = millis(elapsed),
     );
 }
 

@@ -1,20 +1,18 @@
 //! A model's answer, ready to be shown: its headers, its body, or its beginning.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use tokio::time::Instant;
 
 use super::attempt::{Answer, Refused};
 use super::balance::Place;
 use super::bill::Bill;
 use super::body::Kept;
-use super::relay::{Relay, Whose};
+use super::relay::{Relay, Terms, Whose};
 use super::tally::Tally;
 use super::turns::Turn;
 use super::{Gateway, headers};
@@ -53,8 +51,7 @@ pub(super) struct Answered {
     pub(super) model: Arc<Backend>,
     pub(super) attempts: usize,
     pub(super) request_bytes: usize,
-    pub(super) idle: Duration,
-    pub(super) deadline: Instant,
+    pub(super) terms: Terms,
     pub(super) place: Place,
 }
 
@@ -63,7 +60,6 @@ impl Answered {
         let Self {
             exchange, model, attempts, ..
         } = self;
-        let operation_is_charged = self.operation != Operation::CountTokens;
         let bill = Bill {
             model: model.clone(),
             request_bytes: self.request_bytes,
@@ -74,7 +70,7 @@ impl Answered {
         match self.answer {
             Answer::Whole(head, whole, room) => {
                 let mut headers = shown(&head, is_written.then_some(headers::JSON));
-                if operation_is_charged {
+                if self.operation.is_charged() {
                     let charge = match whole.tokens {
                         Some(tokens) => bill.reported(tokens),
                         None => bill.estimated(None, whole.body.len() as u64),
@@ -106,16 +102,11 @@ impl Answered {
                     model: model.model.clone(),
                     _turn: turn,
                 };
-                let headers = shown(&head, is_written.then_some(headers::EVENTS));
-                let relay = Relay::new(
-                    whose,
-                    *begun,
-                    (self.idle, self.deadline),
-                    gateway.closing.clone(),
-                    tally,
-                    bill,
-                    self.place,
-                );
+                let mut headers = shown(&head, is_written.then_some(headers::EVENTS));
+                if self.terms.takes_trailers {
+                    headers::announce_cost(&mut headers);
+                }
+                let relay = Relay::new(whose, *begun, &self.terms, gateway.closing.clone(), tally, bill, self.place);
                 with(head.status, headers, relay.into_body())
             }
         }

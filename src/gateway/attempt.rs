@@ -10,9 +10,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
 
+use super::bill::Bill;
 use super::body::{Room, Taken};
 use super::failure::Failure;
 use super::http1::Incoming;
+use super::tally::Tally;
 use super::upstream::Upstream;
 use crate::plan::routing::Timeouts;
 use crate::protocol::error::{Error, Kind};
@@ -46,6 +48,9 @@ pub(super) struct Attempt<'a> {
     pub(super) timeouts: &'a Timeouts,
     /// When the time for the whole request is over.
     pub(super) deadline: Instant,
+    /// What it costs, once it is sent.
+    pub(super) bill: Bill,
+    pub(super) tally: &'a mut Tally,
 }
 
 /// An answer that may be shown.
@@ -97,7 +102,8 @@ impl Attempt<'_> {
             first_by,
             deadline: self.deadline,
         };
-        let (head, body) = match timeout_at(first_by, upstream.send(request, self.timeouts.connect)).await {
+        let sent = || self.tally.sent(self.bill);
+        let (head, body) = match timeout_at(first_by, upstream.send(request, self.timeouts.connect, sent)).await {
             Ok(Ok(response)) => response.into_parts(),
             Ok(Err(error)) if error.is_connect() => return Err(Failure::Unreachable(root_cause(&error))),
             Ok(Err(error)) if error.is_dropped() => return Err(Failure::Dropped),
@@ -108,7 +114,7 @@ impl Attempt<'_> {
             return Err(Failure::Lacking);
         }
         if !head.status.is_success() {
-            return waiting.for_error(head, body).await;
+            return Box::pin(waiting.for_error(head, body)).await;
         }
         if is_compressed(&head.headers) {
             return Err(Failure::Compressed);

@@ -133,12 +133,7 @@ impl Connections {
         let Some(seat) = self.seat() else {
             return;
         };
-        let socket = SockRef::from(&stream);
-        let ready = socket
-            .set_tcp_nodelay(true)
-            .and_then(|()| socket.set_tcp_user_timeout(Some(self.patience.take)))
-            .and_then(|()| stream.into_std());
-        match ready {
+        match prepared(stream, self.patience.take) {
             Ok(stream) => self.lanes.serve((stream, self.open.watcher(), seat)),
             Err(error) => tracing::debug!(%error, "a connection is gone already"),
         }
@@ -150,6 +145,14 @@ impl Connections {
         open.shutdown().await;
         drop(lanes);
     }
+}
+
+/// A client's connection that sends small pieces at once, and breaks when nothing of what is sent is taken for so long.
+pub(super) fn prepared(stream: TcpStream, take: Duration) -> io::Result<net::TcpStream> {
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(take))?;
+    stream.into_std()
 }
 
 fn is_of_the_client(error: &io::Error) -> bool {

@@ -80,6 +80,20 @@ impl Failure {
         }
     }
 
+    /// Whether the model worked for it, once it was sent: it will be paid for what nobody got.
+    pub(super) fn has_cost(&self) -> bool {
+        match self {
+            Self::Silent(_) | Self::Cut(_) | Self::Failed(_) | Self::Garbled | Self::Compressed | Self::NoRoom | Self::OutOfTime => true,
+            Self::Unreachable(_)
+            | Self::Dropped
+            | Self::Status(..)
+            | Self::TooLong
+            | Self::Lacking
+            | Self::NoCredentials
+            | Self::NoToken(_) => false,
+        }
+    }
+
     /// Whether the endpoint had no work with it, so that another one may be asked without counting: a request that breaks the engine must not
     /// visit every pod.
     pub(super) fn is_free(&self) -> bool {

@@ -59,7 +59,10 @@ async fn post(upstream: &Upstream, address: Uri, form: String) -> Result<(u16, B
     *request.uri_mut() = address;
     let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
     request.headers_mut().insert(header::CONTENT_TYPE, kind);
-    let answer = upstream.send(request, CONNECT_TIME).await.map_err(|error| root_cause(&error))?;
+    let answer = upstream
+        .send(request, CONNECT_TIME, || ())
+        .await
+        .map_err(|error| root_cause(&error))?;
     let status = answer.status().as_u16();
     let body = Limited::new(answer.into_body(), ANSWER_LIMIT).collect().await;
     let body = body.map_err(|error| root_cause(error.as_ref()))?;

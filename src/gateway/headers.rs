@@ -20,7 +20,7 @@ pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-portfolio-att
 
 /// What was left out of the request because the model's protocol has no place for it, by the client's names.
 pub(super) const LOST: HeaderName = HeaderName::from_static("x-portfolio-lost");
-/// What an answer in one piece cost, in US dollars; `unknown` where that is not known.
+/// What an answer cost, in US dollars; `unknown` where that is not known. Of a stream that is known at its end only, so that it is a trailer.
 pub(super) const COST: HeaderName = HeaderName::from_static("x-portfolio-cost-usd");
 /// `true` where the answer, or what it cost, is an estimate.
 pub(super) const ESTIMATED: HeaderName = HeaderName::from_static("x-portfolio-estimated");
@@ -114,6 +114,19 @@ pub(super) fn to_client(
     }
     headers.insert(ATTEMPTS, HeaderValue::from(attempts));
     headers
+}
+
+/// Whether a client takes fields after the body (RFC 9110, section 6.5.1).
+pub(super) fn takes_trailers(client: &HeaderMap) -> bool {
+    let accepted = client.get_all(header::TE).iter().filter_map(|value| value.to_str().ok());
+    let mut accepted = accepted.flat_map(|value| value.split(','));
+    accepted.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// Announces what follows the body.
+pub(super) fn announce_cost(headers: &mut HeaderMap) {
+    headers.append(header::TRAILER, HeaderValue::from_name(COST));
+    headers.append(header::TRAILER, HeaderValue::from_name(ESTIMATED));
 }
 
 /// What the answer cost: in US dollars, or that this is unknown, which is not zero.

@@ -51,7 +51,7 @@ impl Identities {
             return Ok(Cow::Borrowed(client));
         }
         match &self.tokens {
-            Some(tokens) if looks_signed(token) => match tokens.client(token).await {
+            Some(tokens) if looks_signed(token) => match Box::pin(tokens.client(token)).await {
                 Ok(Some(client)) => Ok(Cow::Owned(client)),
                 Ok(None) => Err(Refusal::unauthenticated(format!(
                     "the token was refused: it is expired, or not a service account's token for the audience {TOKEN_AUDIENCE}"

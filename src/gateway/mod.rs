@@ -192,7 +192,7 @@ pub fn app(gateway: Arc<Gateway>) -> Router {
         router.route(path, post(serve))
     });
     asking
-        .route("/v1/models", get(models::list))
+        .route(models::PATH, get(models::list))
         .route("/v1/models/{*name}", get(models::one))
         .route("/metrics", get(scrape))
         .route("/healthz", get(async || "ok\n"))
@@ -244,7 +244,23 @@ impl Front {
 
 /// Gives every request an id, the client's own if it is fit to be one, and every answer the same.
 async fn identified(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
-    with_id(&gateway, request, |request| next.run(request)).await
+    let began = Instant::now();
+    let aside = gateway.access_log.then(|| aside(&request)).flatten();
+    let response = with_id(&gateway, request, |request| next.run(request)).await;
+    if let Some(operation) = aside {
+        access::write_aside(operation, &response, began.elapsed());
+    }
+    response
+}
+
+/// What a client asks for beside a model's answer, in a word; none for what is told as a request for one, and for whoever watches over us.
+fn aside(request: &Request) -> Option<&'static str> {
+    let path = request.uri().path();
+    if path == models::PATH || path.starts_with(models::BELOW) {
+        return Some("list_models");
+    }
+    let is_told = request.method() == Method::POST && OPERATIONS.iter().any(|(known, _)| path == *known);
+    (path.starts_with("/v1/") && !is_told).then_some("unknown")
 }
 
 async fn with_id<F: Future<Output = Response>>(gateway: &Gateway, mut request: Request, answer: impl FnOnce(Request) -> F) -> Response {

@@ -13,7 +13,9 @@ use crate::plan::routing::{Client, Route, RouteTable};
 use crate::protocol::models::{Abilities, Model, list as written_list, one as written_one};
 
 /// Where the list is.
-const PATH: &str = "/v1/models";
+pub(super) const PATH: &str = "/v1/models";
+/// And where each of them is.
+pub(super) const BELOW: &str = "/v1/models/";
 
 pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     let listed = listed(&gateway, &headers).await;

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::attempt::Begun;
 use super::balance::Place;
-use super::bill::Bill;
+use super::bill::{Bill, Charge};
+use super::headers;
 use super::http1::Incoming;
 use super::tally::Tally;
 use super::turns::Turn;
@@ -35,6 +36,16 @@ pub(super) struct Whose {
     pub(super) _turn: Turn,
 }
 
+/// What holds for the rest of an answer.
+pub(super) struct Terms {
+    /// How long its next piece may take.
+    pub(super) idle: Duration,
+    /// When the time for the whole request is over.
+    pub(super) deadline: Instant,
+    /// Whether the client takes fields after the body.
+    pub(super) takes_trailers: bool,
+}
+
 /// The body of an answer that is still being made. Dropping it, as when the client hangs up, closes the connection to the model.
 pub(super) struct Relay {
     whose: Whose,
@@ -44,11 +55,39 @@ pub(super) struct Relay {
     limits: Limits,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
+    /// What follows the answer, for a client that takes it.
+    trailers: Trailers,
     /// Bytes of an answer without events.
     passed: u64,
     tally: Tally,
     bill: Bill,
     place: Place,
+}
+
+/// What is said of an answer only when it has ended: what it cost.
+enum Trailers {
+    /// The client does not take any.
+    Unwanted,
+    /// The answer goes on.
+    Awaited,
+    Due(HeaderMap),
+}
+
+impl Trailers {
+    fn of(&mut self, charge: &Charge) {
+        if matches!(self, Self::Awaited) {
+            let mut trailers = HeaderMap::new();
+            headers::add_cost(&mut trailers, charge);
+            *self = Self::Due(trailers);
+        }
+    }
+
+    fn take(&mut self) -> Option<HeaderMap> {
+        match std::mem::replace(self, Self::Unwanted) {
+            Self::Due(trailers) => Some(trailers),
+            Self::Unwanted | Self::Awaited => None,
+        }
+    }
 }
 
 /// What ends an answer too early.
@@ -94,7 +133,7 @@ impl Relay {
     pub(super) fn new(
         whose: Whose,
         begun: Begun,
-        (idle, deadline): (Duration, Instant),
+        terms: &Terms,
         closing: CancellationToken,
         tally: Tally,
         bill: Bill,
@@ -106,9 +145,14 @@ impl Relay {
             held: Some(held),
             rest,
             stream,
-            limits: Limits::new(idle, deadline),
+            limits: Limits::new(terms.idle, terms.deadline),
             closing: Box::pin(closing.cancelled_owned()),
             is_over: false,
+            trailers: if terms.takes_trailers {
+                Trailers::Awaited
+            } else {
+                Trailers::Unwanted
+            },
             passed: 0,
             tally,
             bill,
@@ -221,6 +265,7 @@ impl Relay {
             Some(tokens) if self.is_done() => self.bill.reported(tokens),
             known => self.bill.estimated(known, text_bytes),
         };
+        self.trailers.of(&charge);
         self.tally.charge(&charge);
     }
 }
@@ -239,12 +284,14 @@ impl HttpBody for Relay {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let next = ready!(self.poll_next(cx));
-        if let Some(Ok(piece)) = &next {
-            let bytes = piece.len();
-            self.tally.sends(bytes);
-        }
-        Poll::Ready(next.map(|piece| piece.map(Frame::data)))
+        Poll::Ready(match ready!(self.poll_next(cx)) {
+            Some(Ok(piece)) => {
+                self.tally.sends(piece.len());
+                Some(Ok(Frame::data(piece)))
+            }
+            Some(Err(broken)) => Some(Err(broken)),
+            None => self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))),
+        })
     }
 }
 

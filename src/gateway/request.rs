@@ -22,7 +22,8 @@ pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: 
     let id = request.headers().get(headers::REQUEST_ID).cloned();
     let mut tally = Tally::new(&gateway, operation, request.headers());
     let response = match gateway.turns.take() {
-        Some(turn) => match unless_closing(&gateway, answer(operation, &gateway, request, &mut tally)).await {
+        // Boxed, because whatever waits for it would have room for it once more, and is moved a few times.
+        Some(turn) => match unless_closing(&gateway, Box::pin(answer(operation, &gateway, request, &mut tally))).await {
             Ok(reply) => reply.into_response(&gateway, tally, turn),
             Err(refusal) => refused(refusal, operation, id.as_ref(), tally),
         },

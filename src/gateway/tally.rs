@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
-use super::bill::Charge;
+use super::bill::{Bill, Charge};
 use super::failure::Failure;
 use super::metrics::Counting;
 use super::traces::{Parent, Tracing};
@@ -58,6 +58,8 @@ pub(super) struct Tally {
     record: Record,
     began: Instant,
     counting: Counting,
+    /// What an attempt costs that a model has been sent and that has come to nothing yet.
+    open: Option<Bill>,
     is_logged: bool,
     tracing: Option<Box<Tracing>>,
 }
@@ -96,6 +98,7 @@ impl Tally {
             },
             began: Instant::now(),
             counting: gateway.metrics.begin(),
+            open: None,
             is_logged,
             tracing,
         }
@@ -123,9 +126,21 @@ impl Tally {
         }
     }
 
+    /// A model has the request: it works, whatever becomes of the answer.
+    pub(super) fn sent(&mut self, bill: Bill) {
+        if self.record.operation.is_charged() {
+            self.open = Some(bill);
+        }
+    }
+
     /// An attempt, whether or not it began, brought no answer.
     pub(super) fn failed(&mut self, failure: &Failure) {
         self.record.attempts += 1;
+        if let Some(bill) = self.open.take().filter(|_| failure.has_cost())
+            && let Some(route) = &self.record.route
+        {
+            self.counting.lost(route, &bill.model, &bill.estimated(None, 0));
+        }
         if let Some(tracing) = &mut self.tracing {
             tracing.failed(failure.outcome());
         }
@@ -138,6 +153,7 @@ impl Tally {
     /// A model's answer is about to be shown.
     pub(super) fn answered_by(&mut self, model: &Arc<Backend>) {
         self.record.attempts += 1;
+        self.open = None;
         self.record.first_content = Some(self.began.elapsed());
         self.record.model = Some(model.clone());
     }
@@ -170,6 +186,11 @@ impl Tally {
 impl Drop for Tally {
     fn drop(&mut self) {
         let elapsed = self.began.elapsed();
+        // The client did not wait.
+        if let Some(bill) = self.open.take() {
+            self.record.charge = Some(bill.estimated(None, 0));
+            self.record.model = Some(bill.model);
+        }
         self.counting.count(&self.record, elapsed);
         if self.is_logged {
             access::write(&self.record, elapsed);

@@ -11,9 +11,11 @@ use tokio::time::{Instant, sleep_until};
 use super::answered::{Answered, Reply};
 use super::attempt::{Answer, Attempt};
 use super::balance::Place;
+use super::bill::Bill;
 use super::failure::Failure;
 use super::metrics;
 use super::refusal::Refusal;
+use super::relay::Terms;
 use super::tally::Tally;
 use super::{Gateway, fit, headers, matching};
 use crate::plan::routing::{Backend, Route, operation};
@@ -100,8 +102,11 @@ impl<'a> Trial<'a> {
                     model: (*model).clone(),
                     attempts: tried.failures.len() + 1,
                     request_bytes: self.asked.body.len(),
-                    idle: self.route.timeouts.idle,
-                    deadline: self.deadline,
+                    terms: Terms {
+                        idle: self.route.timeouts.idle,
+                        deadline: self.deadline,
+                        takes_trailers: headers::takes_trailers(self.headers),
+                    },
                     place,
                 })));
             }
@@ -126,7 +131,7 @@ impl<'a> Trial<'a> {
     /// Asks one model, at one of its endpoints; at another one, or again, when that may help.
     async fn ask<'b>(
         &self,
-        model: &'b Backend,
+        model: &'b Arc<Backend>,
         exchange: &Exchange,
         others: &[&Arc<Backend>],
         failures: &mut Vec<(&'b Backend, Failure)>,
@@ -144,7 +149,8 @@ impl<'a> Trial<'a> {
             && !self.is_better_elsewhere(model, &tried, others)
             && let Some((base, place)) = balancer.pick(&model.bases, &tried, beginning)
         {
-            let failure = match self.attempt(model, base, exchange, tally).await {
+            // Boxed here, where the most is: what is around it is moved when it begins.
+            let failure = match Box::pin(self.attempt(model, base, exchange, tally)).await {
                 Ok(Answer::Refused(refused)) if refused.error.kind == Kind::ContextLength && fit::one_holds_more(model, others) => {
                     place.answered();
                     Failure::TooLong
@@ -207,7 +213,7 @@ impl<'a> Trial<'a> {
         tracing::warn!(id, %model, url = %base, cause, "an attempt failed, and more may have since: it {failure}");
     }
 
-    async fn attempt(&self, model: &Backend, base: &Uri, exchange: &Exchange, tally: &mut Tally) -> Result<Answer, Failure> {
+    async fn attempt(&self, model: &Arc<Backend>, base: &Uri, exchange: &Exchange, tally: &mut Tally) -> Result<Answer, Failure> {
         let held = self.gateway.held_for(model)?;
         let url = operation(base, &exchange.path).ok_or_else(|| Failure::Unreachable("its address is no URL".to_owned()))?;
         let mut headers = headers::to_model(self.headers, exchange);
@@ -224,6 +230,12 @@ impl<'a> Trial<'a> {
             room: &self.gateway.bodies,
             timeouts: &self.route.timeouts,
             deadline: self.deadline,
+            bill: Bill {
+                model: model.clone(),
+                request_bytes: self.asked.body.len(),
+                now: self.gateway.now,
+            },
+            tally,
         };
         attempt.make(self.gateway.way_to(held.as_deref())).await
     }

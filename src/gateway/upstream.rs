@@ -41,14 +41,20 @@ impl Upstream {
         }
     }
 
-    /// Sends a request; waits for the head of the answer.
+    /// Sends a request; waits for the head of the answer. Calls `sent` when there is a connection for it.
     ///
     /// Dropping the answer before its end, or what waits for it, closes its connection.
-    pub(super) async fn send(&self, request: Request<Full<Spliced>>, connect_time: Duration) -> Result<Response<Incoming>, Error> {
+    pub(super) async fn send(
+        &self,
+        request: Request<Full<Spliced>>,
+        connect_time: Duration,
+        sent: impl FnOnce(),
+    ) -> Result<Response<Incoming>, Error> {
         let request = request.map(|body| body.into_inner().unwrap_or_default());
         let origin = Origin::of(request.uri()).ok_or_else(|| Error::Connect("its URL names no host".into()))?;
         let pool = if origin.is_https() { &self.providers } else { &self.pods };
         if let Some(idle) = pool.take(&origin).await {
+            sent();
             let answer = exchange(idle, request).await;
             if answer.as_ref().is_err_and(Error::is_dropped) {
                 // The others are as old; whoever tries again is to get a fresh one.
@@ -56,7 +62,10 @@ impl Upstream {
             }
             return answer;
         }
-        let stream = self.connector.connect(request.uri(), connect_time).await.map_err(Error::Connect)?;
+        // Boxed, as all that few requests wait for: the future of every request would have the room for it, and is moved a few times.
+        let connecting = Box::pin(self.connector.connect(request.uri(), connect_time));
+        let stream = connecting.await.map_err(Error::Connect)?;
+        sent();
         exchange(Connection::new(stream, pool.home(origin)), request).await
     }
 }

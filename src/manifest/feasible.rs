@@ -17,7 +17,7 @@ use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::Invalid;
 use crate::plan::evaluation::check;
-use crate::plan::names::{ENDPOINT_ANNOTATION, Key};
+use crate::plan::names::{ENDPOINT_ANNOTATION, Key, endpoints};
 use crate::plan::price::Book;
 use crate::plan::serving::{self, Installation};
 use crate::plan::{cache, quantity};
@@ -85,10 +85,11 @@ impl Portfolio {
                 self.findings
                     .extend(unusable.map(|invalid| model.origin.finding(Severity::Error, invalid)));
             }
-            if let Some(url) = model.object.annotations().get(ENDPOINT_ANNOTATION)
-                && let Some(problem) = no_endpoint(url)
+            if let Some(urls) = model.object.annotations().get(ENDPOINT_ANNOTATION)
+                && let Some(problem) = endpoints(urls).find_map(no_endpoint)
             {
-                let remedy = "write where the engine answers, without a path, such as \"http://127.0.0.1:8081\"";
+                let remedy =
+                    "write where the engine answers, without a path, such as \"http://127.0.0.1:8081\", and several with commas between";
                 let invalid = Invalid::new(format!("metadata.annotations[{ENDPOINT_ANNOTATION}]"), problem, remedy);
                 self.findings.push(model.origin.finding(Severity::Error, invalid));
             }

@@ -14,7 +14,7 @@ use crate::api::condition::{Claim, Kind};
 use crate::api::model_deployment::{ApiSource, KeyRef, ModelDeploymentStatus};
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::backend::{self, Held, Material};
-use crate::plan::names::{API_KEY_LABEL, ENDPOINT_ANNOTATION, Key};
+use crate::plan::names::{API_KEY_LABEL, ENDPOINT_ANNOTATION, Key, endpoints};
 use crate::plan::{Invalid, model, serving};
 
 /// Values of Secrets from elsewhere than the files, by Secret and key.
@@ -51,8 +51,8 @@ impl Portfolio {
             let key = Key::of(&md);
             let claim = match (&md.spec.api, md.annotations().get(ENDPOINT_ANNOTATION)) {
                 (Some(api), _) => self.held(api, &key, given).map(|held| seen.held.extend(held)),
-                (None, Some(url)) => {
-                    seen.endpoints.insert(key, vec![url.clone()]);
+                (None, Some(urls)) => {
+                    seen.endpoints.insert(key, endpoints(urls).map(str::to_owned).collect());
                     Ok(())
                 }
                 (None, None) => Err(Claim::new(

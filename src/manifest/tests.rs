@@ -155,6 +155,8 @@ fn an_endpoint_is_a_url_without_a_path() {
     for (url, problem) in [
         ("http://127.0.0.1:8081", None),
         ("https://engine.example/", None),
+        ("http://127.0.0.1:8081, http://127.0.0.1:8082", None),
+        ("http://127.0.0.1:8081,", Some("\"\" is not a URL")),
         (
             "127.0.0.1:8081",
             Some("\"127.0.0.1:8081\" does not begin with http:// or https:// and a host"),

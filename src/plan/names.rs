@@ -32,7 +32,7 @@ pub const BYTES_ANNOTATION: &str = "llmportfolio.dev/bytes";
 pub const BACKEND_LABEL: &str = "llmportfolio.dev/backend";
 /// Label of Secrets that hold the hash of a client's API key; its value is `true`.
 pub const API_KEY_LABEL: &str = "llmportfolio.dev/api-key";
-/// Annotation of a ModelDeployment: where its engine already runs, for running without a cluster.
+/// Annotation of a ModelDeployment: where its engine already runs, for running without a cluster; several replicas with commas between.
 pub const ENDPOINT_ANNOTATION: &str = "llmportfolio.dev/endpoint";
 /// Annotation of a backend Secret: the digest of where its credential may be sent.
 pub const DESTINATION_ANNOTATION: &str = "llmportfolio.dev/destination";
@@ -70,6 +70,11 @@ pub const COPIER: &str = "copy";
 
 /// How the names of volumes begin that hold adapters by claim.
 pub const ADAPTER_CLAIM: &str = "claim-";
+
+/// The addresses in the value of `ENDPOINT_ANNOTATION`.
+pub fn endpoints(annotation: &str) -> impl Iterator<Item = &str> {
+    annotation.split(',').map(str::trim)
+}
 
 /// The name of the init container that fetches an adapter.
 #[must_use]

@@ -8,6 +8,8 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::payload::FIRST_WORD;
+
 /// Nothing that is measured takes this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -23,7 +25,7 @@ pub(super) struct Load {
 pub(super) struct Measured {
     /// Until an answer was whole, of each, in nanoseconds.
     pub(super) whole: Vec<u64>,
-    /// Until the first byte of its body.
+    /// Until its first content.
     pub(super) first: Vec<u64>,
     pub(super) elapsed: Duration,
     /// By the clock that was given.
@@ -86,7 +88,7 @@ impl Client {
         })
     }
 
-    /// Asks once; the nanoseconds to the first byte of the body and to its end.
+    /// Asks once; the nanoseconds to the first content of the answer and to its end.
     pub(super) async fn ask(&mut self, request: &[u8]) -> Result<(u64, u64)> {
         let began = Instant::now();
         self.stream.write_all(request).await?;
@@ -95,7 +97,7 @@ impl Client {
         let mut first = None;
         loop {
             let body = &self.bytes[start..];
-            if first.is_none() && !body.is_empty() {
+            if first.is_none() && has_content(body, length.is_none()) {
                 first = Some(began.elapsed());
             }
             let is_whole = match length {
@@ -164,6 +166,16 @@ impl Client {
             String::from_utf8_lossy(&self.bytes)
         );
         Ok(())
+    }
+}
+
+/// Whether content has come: of a stream its first word, since what opens it says nothing.
+fn has_content(body: &[u8], is_streamed: bool) -> bool {
+    let word = FIRST_WORD.as_bytes();
+    if is_streamed {
+        body.windows(word.len()).any(|at| at == word)
+    } else {
+        !body.is_empty()
     }
 }
 

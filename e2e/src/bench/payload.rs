@@ -9,6 +9,8 @@ pub(super) const EVENTS: usize = 104;
 /// The client's key, and what it asks for.
 pub(super) const KEY: &str = "sk-bench-0123456789abcdef0123456789abcdef";
 pub(super) const MODEL: &str = "assistant";
+/// The first content of a stream.
+pub(super) const FIRST_WORD: &str = "word0";
 
 const REQUEST_BYTES: usize = 1024;
 const ANSWER_BYTES: usize = 1400;
@@ -138,6 +140,7 @@ mod tests {
             assert_eq!(Mode::of(body.as_bytes()), mode);
         }
         assert_eq!(chat().len(), ANSWER_BYTES);
+        assert!(events()[1].contains(FIRST_WORD) && !events()[0].contains(FIRST_WORD));
         serde_json::from_str::<serde_json::Value>(&chat()).unwrap();
         let events = events();
         assert_eq!(events.len(), EVENTS);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::asker::Asker;
+use e2e::http_client::HttpClient;
 use e2e::images::Profile;
 use e2e::namespace::Namespace;
 use e2e::portfolio::{self, Portfolio};
@@ -59,7 +60,22 @@ async fn kill_pod(cluster: &Cluster, ns: &str, selector: &str) -> Result<()> {
         .map(drop)
 }
 
-async fn setup(cluster: &Cluster, ns: &Namespace, provider: &Provider) -> Result<Arc<Asker>> {
+/// Waits until the gateway says whether its routes follow the cluster: `1`, or `0` while the API server is away. It is ready all the same.
+async fn says_routes_current(gateway: &str, current: &str) -> Result<()> {
+    let client = HttpClient::new(None)?;
+    let line = format!("portfolio_gateway_routes_current {current}");
+    until(&line, Duration::from_secs(60), async || {
+        let metrics = client.get(&format!("{gateway}/metrics"), &[]).await?;
+        let told = metrics.body.as_str().is_some_and(|text| text.lines().any(|told| told == line));
+        let ready = client.get(&format!("{gateway}/readyz"), &[]).await?;
+        ensure!(ready.status.is_success(), "{} {}", ready.status, ready.body);
+        let is_away = ready.body.as_str().is_some_and(|text| text.contains("API server"));
+        Ok((told && is_away == (current == "0")).then_some(()))
+    })
+    .await
+}
+
+async fn setup(cluster: &Cluster, ns: &Namespace, provider: &Provider) -> Result<(Portfolio, Arc<Asker>)> {
     let installed = Portfolio::install(cluster, Profile::Debug, "").await?;
     ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-any"])
         .await?;
@@ -74,7 +90,8 @@ async fn setup(cluster: &Cluster, ns: &Namespace, provider: &Provider) -> Result
         "--timeout=120s",
     ])
     .await?;
-    Asker::new(&installed, ns, &format!("faults-{}", ns.name())).await
+    let asker = Asker::new(&installed, ns, &format!("faults-{}", ns.name())).await?;
+    Ok((installed, asker))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,11 +110,14 @@ async fn a_dead_part_costs_at_most_what_was_in_flight_on_it() -> Result<()> {
         },
     )
     .await?;
-    let asker = setup(&cluster, &ns, &provider).await?;
+    let (installed, asker) = setup(&cluster, &ns, &provider).await?;
     asker.is_served().await?;
     let parts = local.parts();
     let restarted = async |part: &str| -> Result<()> {
         parts.kill(part)?;
+        if part.starts_with("kube-apiserver") {
+            says_routes_current(installed.gateway(), "0").await?;
+        }
         tokio::time::sleep(Duration::from_secs(4)).await;
         parts.start(part)?;
         until("the API server is ready and the node too", Duration::from_secs(60), async || {
@@ -108,7 +128,8 @@ async fn a_dead_part_costs_at_most_what_was_in_flight_on_it() -> Result<()> {
                 .await?;
             Ok((ready.trim() == "ok").then_some(()))
         })
-        .await
+        .await?;
+        says_routes_current(installed.gateway(), "1").await
     };
 
     println!("killed        asked  attempts failed  lost after an SDK's retries  slowest");

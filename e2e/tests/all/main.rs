@@ -2,6 +2,7 @@
 //! it or measure it whole ([`e2e::Cluster::alone`]) wait for the others. One of them: `cargo test -p e2e --test all settled`.
 
 mod adapters;
+mod affinity;
 mod bad_input;
 mod cache;
 mod charts;

@@ -15,8 +15,9 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
 use crate::plan::names::Key;
-use crate::plan::routing::{Route, RouteTable};
+use crate::plan::routing::{Backend, Route, RouteTable};
 
+use super::bill::Charge;
 use super::tally::Record;
 use forget::Seen;
 use gen_ai::GenAi;
@@ -95,6 +96,11 @@ pub(super) struct Counting(Arc<Series>);
 impl Counting {
     pub(super) fn fell_back(&self, route: Option<&Route>, from: &Key, to: &Key) {
         self.0.fell_back(route, from, to);
+    }
+
+    /// What a model was asked in vain.
+    pub(super) fn lost(&self, route: &Route, model: &Backend, charge: &Charge) {
+        self.0.lost(route, model, charge);
     }
 
     /// It has ended.

@@ -166,6 +166,12 @@ impl Series {
         self.fallbacks.of(FallbackLabels { policy, from, to }).inc();
     }
 
+    /// An attempt that brought no answer, and costs all the same.
+    pub(super) fn lost(&self, route: &Route, model: &Backend, charge: &Charge) {
+        let route = self.of_route(route);
+        self.charge(&route, &self.of_model(&route, model), charge);
+    }
+
     fn of_route(&self, route: &Route) -> Arc<OfRoute> {
         let holds = |known: &OfRoute| known.policy == route.policy;
         self.routes.get_or_insert(&route.name, holds, || {

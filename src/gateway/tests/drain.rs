@@ -36,10 +36,15 @@ async fn serve_with(world: &World, drain: Drain, patience: Patience) -> Served {
 
 impl Served {
     pub(super) async fn send(&self, body: &str) -> TcpStream {
+        self.send_with("", body).await
+    }
+
+    /// With more lines of the head.
+    pub(super) async fn send_with(&self, lines: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer claims.x.web\r\n";
         stream
-            .write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes())
+            .write_all(format!("{head}{lines}content-length: {}\r\n\r\n{body}", body.len()).as_bytes())
             .await
             .unwrap();
         stream

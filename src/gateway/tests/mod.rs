@@ -12,7 +12,7 @@ mod matrix;
 mod pitfalls;
 mod resilience;
 mod shapes;
-mod speed;
+mod sizes;
 mod stream;
 mod telemetry;
 mod traces;

@@ -1,11 +1,13 @@
 //! Streamed answers: bytes as they come, and an honest end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
-use super::engine::{DONE, Do, Engine, OPENING, WORD, chunk, paris, stream_end, stream_head, streams};
+use super::drain::{drain, serve, until};
+use super::engine::{DONE, Do, Engine, OPENING, WORD, answers, chunk, paris, stream_end, stream_head, streams};
 use super::world::{Answer, World, post};
 use super::{A_THEN_B, ASK, ONLY_A, STREAM};
 
@@ -171,4 +173,65 @@ async fn a_read_answer_leaves_its_connection_for_the_next() {
         assert!(answer.is_whole);
     }
     assert_eq!(engine.connections(), 1);
+}
+
+#[tokio::test]
+async fn what_a_model_was_asked_in_vain_is_charged_as_an_estimate() {
+    let price = "price: {inputPer1M: '1000000', outputPer1M: '1000000'}";
+    let silent = Engine::start(vec![Do::Hang]).await;
+    let failing = Engine::start(answers(500, "", "{}")).await;
+    let b = Engine::start(paris()).await;
+    let cost = |model: &str| format!("portfolio_gateway_cost_usd_total{{policy=\"claims/assistant\",model=\"claims/{model}\"}}");
+    let world_with = |engine: &Engine| {
+        let world = World::new();
+        world.pod_with("a", &engine.url, price);
+        world.pod_with("b", &b.url, price);
+        world.route(&format!("timeouts: {{firstToken: 300ms}}, {A_THEN_B}"));
+        world
+    };
+    // One that is not waited for by us.
+    let world = world_with(&silent);
+    let asked = STREAM.len() as f64 / 4.0;
+    assert_eq!(world.ask(STREAM).await.header("x-portfolio-model"), "claims/b");
+    let charged = world.metric(&cost("a")).await;
+    assert!((charged - asked).abs() < asked / 2.0, "{charged} for about {asked} tokens");
+    // One that is not waited for by the client.
+    let world = world_with(&silent);
+    let asking = world.ask(STREAM);
+    tokio::select! {
+        biased;
+        _ = asking => panic!("nobody answers"),
+        () = silent.until(|counts| counts.requests == 2) => {}
+    }
+    assert!((world.metric(&cost("a")).await - charged).abs() < f64::EPSILON, "the same");
+    let gone = "portfolio_gateway_requests_total{policy=\"claims/assistant\",model=\"claims/a\",class=\"gone\"}";
+    assert_eq!(world.metric(gone).await as u32, 1);
+    // What is refused costs nothing.
+    let world = world_with(&failing);
+    assert_eq!(world.ask(STREAM).await.header("x-portfolio-model"), "claims/b");
+    assert!(world.metric(&cost("a")).await == 0.0);
+}
+
+#[tokio::test]
+async fn what_a_stream_cost_follows_it_for_a_client_that_takes_trailers() {
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1000,\"completion_tokens\":1000}}\n\n";
+    let engine = Engine::start(streams(&[WORD, usage, DONE])).await;
+    let broken = Engine::start(vec![stream_head(), chunk(WORD), Do::Close]).await;
+    let price = "price: {inputPer1M: '2', outputPer1M: '3'}";
+    for (engine, price, expected) in [
+        (&engine, price, "x-portfolio-cost-usd: 0.005\r\n\r\n"),
+        (&engine, "", "x-portfolio-cost-usd: unknown\r\n\r\n"),
+        (&broken, price, "x-portfolio-estimated: true\r\n\r\n"),
+    ] {
+        let world = World::new();
+        world.pod_with("a", &engine.url, price);
+        world.route(ONLY_A);
+        let served = serve(&world, drain(Duration::from_secs(30))).await;
+        let mut taking = served.send_with("te: trailers\r\n", STREAM).await;
+        let answer = until(&mut taking, expected).await;
+        assert!(answer.contains("trailer: x-portfolio-cost-usd"), "{answer}");
+        let mut other = served.send(STREAM).await;
+        let answer = until(&mut other, "0\r\n\r\n").await;
+        assert!(!answer.contains("trailer") && !answer.contains("cost-usd"), "{answer}");
+    }
 }

@@ -350,6 +350,34 @@ async fn the_line_says_how_a_request_ended() {
 }
 
 #[tokio::test]
+async fn what_no_model_is_asked_for_has_its_line_too_and_probes_have_none() {
+    let log = Log::default();
+    let _guard = log.listen();
+    let world = logged();
+    world.route(ONLY_A);
+    let web = [("authorization", "Bearer claims.x.web")];
+    for path in [
+        "/v1/models",
+        "/v1/models/nobody",
+        "/v1/chat/completions",
+        "/v1/files",
+        "/healthz",
+        "/metrics",
+    ] {
+        world.get(path, &web).await;
+    }
+    let lines = log.requests();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (line["operation"].as_str().unwrap(), line["status"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [("list_models", 200), ("list_models", 404), ("unknown", 405), ("unknown", 404)]
+    );
+}
+
+#[tokio::test]
 async fn nothing_is_told_where_the_log_is_off() {
     let log = Log::default();
     let _guard = log.listen();

@@ -109,12 +109,14 @@ impl World {
 
     /// A self-hosted model in namespace `claims` with a pod at this address, which declares these capabilities.
     pub(super) fn declared(&self, name: &str, url: &str, capabilities: &str) {
-        let spec = format!("{{selfHosted: {{engine: {{kind: VLLM}}}}, capabilities: {capabilities}}}");
-        self.model(name, &spec, "{}");
-        self.endpoints
-            .lock()
-            .unwrap()
-            .insert(Key::new("claims", name), vec![url.to_owned()]);
+        self.pod_with(name, url, &format!("capabilities: {capabilities}"));
+    }
+
+    /// A self-hosted model in namespace `claims` with a pod at this address, and these fields in its specification.
+    pub(super) fn pod_with(&self, name: &str, url: &str, fields: &str) {
+        self.model(name, &format!("{{selfHosted: {{engine: {{kind: VLLM}}}}, {fields}}}"), "{}");
+        let mut endpoints = self.endpoints.lock().unwrap();
+        endpoints.insert(Key::new("claims", name), vec![url.to_owned()]);
     }
 
     /// A provider's model in namespace `claims` at this address, with a key.

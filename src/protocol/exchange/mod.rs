@@ -137,6 +137,12 @@ impl Operation {
         }
     }
 
+    /// Whether models are paid for it.
+    #[must_use]
+    pub fn is_charged(self) -> bool {
+        self != Self::CountTokens
+    }
+
     /// The body of an error in its protocol.
     #[must_use]
     pub fn write_error(self, error: &super::error::Error) -> Vec<u8> {

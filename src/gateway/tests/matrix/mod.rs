@@ -20,6 +20,7 @@ mod mistral;
 mod openai;
 mod parts;
 mod responses;
+mod same;
 
 use cell::Cell;
 use parts::{CASES, Case, Client, PNG, Provider, SCHEMA, Say, Sent, Talk, Vectors, Wire};

@@ -15,6 +15,8 @@ use super::super::engine::{DONE, Do, Engine, OPENING, WORD, chunk, paris, stream
 use super::super::world::{World, post};
 use super::super::{ASK, ONLY_A, STREAM};
 use crate::gateway::Drain;
+use crate::gateway::connect::{Connector, Stream};
+use crate::gateway::connections::prepared;
 
 const WEB: [(&str, &str); 1] = [("authorization", "Bearer claims.x.web")];
 
@@ -177,26 +179,17 @@ async fn pitfall_13_connections_that_are_shared_or_slow() {
         assert!(world.ask(STREAM).await.is_whole);
     }
     assert_eq!(engine.connections(), STREAMS);
-    // Without TCP_NODELAY small pieces wait for the other side's late acknowledgement, 40 ms each, on either leg.
-    let words = Arc::new(Semaphore::new(0));
-    let mut script = vec![stream_head()];
-    for _ in 0..50 {
-        script.extend([chunk(WORD), Do::Wait(words.clone())]);
-    }
-    script.extend([chunk(DONE), stream_end()]);
-    engine.now_does(script);
-    let served = serve(&world, Drain::default()).await;
-    let mut fastest = Duration::MAX;
-    for _ in 0..3 {
-        let began = Instant::now();
-        let mut client: TcpStream = served.send(STREAM).await;
-        for _ in 0..50 {
-            until(&mut client, "Paris").await;
-            words.add_permits(1);
-        }
-        until(&mut client, "[DONE]").await;
-        fastest = fastest.min(began.elapsed());
-    }
-    assert!(fastest < Duration::from_secs(1), "{fastest:?} for fifty words");
-    served.task.abort();
+    // Small pieces go at once, to models and to clients.
+    let connector = Connector::trusting(rustls::RootCertStore::empty());
+    let connected = connector.connect(&engine.url.parse().unwrap(), Duration::from_secs(5)).await;
+    let Ok(Stream::Plain(tcp)) = connected else {
+        panic!("the engine speaks no TLS");
+    };
+    assert!(tcp.nodelay().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    let (accepted, _) = accepted.unwrap();
+    assert!(!accepted.nodelay().unwrap(), "the system's default");
+    assert!(prepared(accepted, Duration::from_secs(60)).unwrap().nodelay().unwrap());
+    drop(client);
 }
