@@ -1,8 +1,8 @@
-//! One test for each pitfall of gateways that is known from others, numbered as in the list of them. Not built yet, and so not here: the
-//! budget that is checked again for a fallback (6), a score of what a switch of models loses of prompt caches (11), classification before
-//! any fallback (17), and windows of budgets (19).
+//! One test for each pitfall of gateways that is known from others, numbered as in the list of them. Not here, because there are no budgets
+//! yet: the check that is made again for a fallback (6), and windows (19).
 
 mod answers;
+mod choices;
 mod limits;
 mod tokens;
 mod words;
