@@ -262,12 +262,13 @@ fn joined(held: Bytes, passed: Bytes) -> Bytes {
     all.freeze()
 }
 
-/// Whether an error is the client's fault. Our key, our bill, their conflict or their load is not: another model may do better.
+/// Whether an error is the client's fault. Our key, our bill, a model or a path that is not there, their conflict or their load is not:
+/// another model may do better.
 fn is_the_clients(status: StatusCode, kind: Kind) -> bool {
     match kind {
         Kind::ContentFilter | Kind::ContextLength => true,
         Kind::InvalidRequest | Kind::NotFound | Kind::TooLarge => {
-            status.is_client_error() && !matches!(status.as_u16(), 401..=403 | 407..=409 | 425 | 429)
+            status.is_client_error() && !matches!(status.as_u16(), 401..=404 | 407..=409 | 425 | 429)
         }
         Kind::Authentication | Kind::Permission | Kind::RateLimit | Kind::Overloaded | Kind::Timeout | Kind::Server => false,
     }

@@ -119,9 +119,32 @@ impl Failure {
         }
     }
 
+    /// Whether the model has no capacity now, which time heals: too many requests, or too much to do (529 is Anthropic's).
+    pub(super) fn is_no_capacity(&self) -> bool {
+        matches!(self, Self::Status(status, ..) if matches!(status.as_u16(), 429 | 503 | 529))
+    }
+
+    /// When the model says to come back, rounded up to seconds.
+    pub(super) fn advice_seconds(&self, now: Timestamp) -> Option<u64> {
+        let Self::Status(_, advice, _) = self else { return None };
+        advised(advice.as_ref(), now).map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+    }
+
     /// Whether it is no fault but a limit.
     pub(super) fn is_limit(&self) -> bool {
         matches!(self, Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) | Self::TooLong)
+    }
+
+    /// The same without `secret`, where the other side repeats what it was shown.
+    pub(super) fn without(mut self, secret: &str) -> Self {
+        if let Self::Unreachable(cause) | Self::Cut(cause) | Self::Failed(Some(cause)) | Self::NoToken(cause) | Self::Status(.., cause) =
+            &mut self
+            && !secret.is_empty()
+            && cause.contains(secret)
+        {
+            *cause = cause.replace(secret, "[credential]");
+        }
+        self
     }
 
     /// What the error behind it says: for our logs only, as it may name addresses.

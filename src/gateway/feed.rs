@@ -103,6 +103,15 @@ pub(super) enum Shown {
     Keys(bedrock::Credential),
 }
 
+impl Held {
+    /// The key that a header shows.
+    pub(super) fn secret(&self) -> Option<&str> {
+        let Some(Shown::Header(_, value)) = &self.shown else { return None };
+        let value = value.to_str().ok()?;
+        Some(value.strip_prefix("Bearer ").unwrap_or(value))
+    }
+}
+
 impl Credentials {
     /// From what is held for each model. What cannot be used is left out, and the model gets no requests: a key that is no header, keys that
     /// cannot be read, a bundle without certificates. Connections of bundles that `before` had too are kept.

@@ -188,6 +188,7 @@ impl Drop for Tally {
         let elapsed = self.began.elapsed();
         // The client did not wait.
         if let Some(bill) = self.open.take() {
+            self.record.attempts += 1;
             self.record.charge = Some(bill.estimated(None, 0));
             self.record.model = Some(bill.model);
         }

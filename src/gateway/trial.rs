@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use tokio::time::{Instant, sleep_until};
 
 use super::answered::{Answered, Reply};
@@ -13,6 +13,7 @@ use super::attempt::{Answer, Attempt};
 use super::balance::Place;
 use super::bill::Bill;
 use super::failure::Failure;
+use super::feed::Held;
 use super::metrics;
 use super::refusal::Refusal;
 use super::relay::Terms;
@@ -237,7 +238,11 @@ impl<'a> Trial<'a> {
             },
             tally,
         };
-        attempt.make(self.gateway.way_to(held.as_deref())).await
+        let answer = attempt.make(self.gateway.way_to(held.as_deref())).await;
+        answer.map_err(|failure| match held.as_deref().and_then(Held::secret) {
+            Some(secret) => failure.without(secret),
+            None => failure,
+        })
     }
 
     /// Every attempt failed, or no model can do it. A last model without capacity is told as such, with its own advice when to come back.
@@ -261,9 +266,7 @@ impl<'a> Trial<'a> {
             (Some((_, Failure::TooLong)), _) => {
                 Refusal::new(StatusCode::BAD_REQUEST, "context_length_exceeded", message).kind(Kind::ContextLength)
             }
-            (Some((_, Failure::Status(StatusCode::TOO_MANY_REQUESTS, advice, _))), _) => {
-                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message).retry_after(advice.clone())
-            }
+            (Some((_, last)), _) if last.is_no_capacity() => self.no_capacity(last, tried, message),
             (Some((_, Failure::NoRoom)), _) => Refusal::overloaded(message),
             (Some((_, Failure::Silent(_) | Failure::OutOfTime)), _) => {
                 Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message)
@@ -272,5 +275,18 @@ impl<'a> Trial<'a> {
         };
         tracing::debug!(after = ?self.began.elapsed(), "nobody answered");
         refusal.after_attempts(tried.failures.len())
+    }
+
+    /// The last model has no capacity: the client may come back when the first of them says so.
+    fn no_capacity(&self, last: &Failure, tried: &Tried<'_>, message: String) -> Refusal {
+        let now = self.gateway.now();
+        let advice = tried.failures.iter().filter_map(|(_, failure)| failure.advice_seconds(now)).min();
+        let refusal = match last {
+            Failure::Status(StatusCode::TOO_MANY_REQUESTS, ..) => {
+                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)
+            }
+            _ => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message),
+        };
+        refusal.retry_after(advice.map(HeaderValue::from))
     }
 }

@@ -162,6 +162,9 @@ impl Portfolio {
 
 /// Why the paths of the API cannot be put behind `url`.
 fn no_endpoint(url: &str) -> Option<String> {
+    if url.is_empty() {
+        return Some("an address between two commas is missing".to_owned());
+    }
     let Ok(uri) = url.parse::<Uri>() else {
         return Some(format!("{url:?} is not a URL"));
     };

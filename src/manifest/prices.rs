@@ -17,7 +17,7 @@ use crate::plan::price::book::{self, Book};
 const FILE_LIMIT: u64 = 16 << 20;
 
 /// What some files say about prices.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Prices {
     /// The book of those files that nothing is wrong with; what an earlier one says wins.
     pub book: Book,

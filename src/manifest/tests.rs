@@ -156,7 +156,7 @@ fn an_endpoint_is_a_url_without_a_path() {
         ("http://127.0.0.1:8081", None),
         ("https://engine.example/", None),
         ("http://127.0.0.1:8081, http://127.0.0.1:8082", None),
-        ("http://127.0.0.1:8081,", Some("\"\" is not a URL")),
+        ("http://127.0.0.1:8081,", Some("an address between two commas is missing")),
         (
             "127.0.0.1:8081",
             Some("\"127.0.0.1:8081\" does not begin with http:// or https:// and a host"),

@@ -1,5 +1,6 @@
 //! Looking on while an answer passes unchanged: what each event is, and what the answer took.
 
+use super::sse::EVENT_LIMIT;
 use super::usage::Tokens;
 
 /// What one event of a streamed answer is.
@@ -15,6 +16,23 @@ pub enum Piece {
     Done,
     /// An error, or an answer that the engine gave up: what follows does not make it whole.
     Failed,
+    /// No event of any protocol: clients cannot read it, and what it should have said is missing.
+    Garbled,
+}
+
+/// What an event is that has no known form: content to be on the safe side, unless it is no JSON at all. Of a monstrous one too little is
+/// here to say so.
+pub(crate) fn unread(data: &[u8]) -> Piece {
+    let text = data.trim_ascii();
+    if text.is_empty() {
+        return Piece::Opening;
+    }
+    // OpenAI's mark of the end is sent in other protocols too.
+    let is_judged = data.len() < EVENT_LIMIT && text != b"[DONE]";
+    if is_judged && serde_json::from_slice::<serde::de::IgnoredAny>(data).is_err() {
+        return Piece::Garbled;
+    }
+    Piece::Content
 }
 
 /// Looks at the events of one stream, without copying them.

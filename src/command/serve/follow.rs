@@ -9,7 +9,7 @@ use crate::api::{RoutingPolicy, Settings};
 use crate::cluster;
 use crate::command::files::Files;
 use crate::gateway::{ApiKey, ApiKeys, Credentials, Source};
-use crate::manifest::{Finding, GivenSecrets, Portfolio, Standalone};
+use crate::manifest::{Finding, GivenSecrets, Portfolio, Prices, Standalone};
 use crate::plan::names::Key;
 use crate::plan::routing::{self, Inputs, Routing};
 
@@ -36,6 +36,10 @@ pub(super) struct Follower {
     /// The digest of the texts at the last look, and of those that were last taken over or refused.
     seen: String,
     judged: String,
+    /// The prices of files that nothing was wrong with.
+    prices: Option<Prices>,
+    /// Whether the files of the prices say the same now.
+    prices_are_current: bool,
 }
 
 impl Follower {
@@ -52,6 +56,8 @@ impl Follower {
             source,
             seen: String::new(),
             judged: String::new(),
+            prices: None,
+            prices_are_current: true,
         }
     }
 
@@ -84,9 +90,31 @@ impl Follower {
         Portfolio::digest(&[self.files.paths.as_slice(), &self.files.prices].concat())
     }
 
+    /// How many entries the prices have that are used, and whether the files say the same now.
+    pub(super) fn prices(&self) -> (usize, bool) {
+        let entries = self.prices.as_ref().map_or(0, |prices| prices.book.entries());
+        (entries, self.prices_are_current)
+    }
+
+    /// The prices as the files have them, or as they were before something was wrong with them: what they are for goes on.
+    fn read_prices(&mut self) -> Prices {
+        let read = self.files.prices();
+        self.prices_are_current = !read.have_errors();
+        match &self.prices {
+            Some(before) if read.have_errors() => {
+                for finding in read.findings.iter().filter(|finding| finding.is_error()) {
+                    tracing::error!("{finding}");
+                }
+                tracing::warn!("the price book has errors: prices stay as they were until they are corrected");
+                before.clone()
+            }
+            _ => read,
+        }
+    }
+
     fn judge(&mut self) -> Result<(), Vec<Finding>> {
         self.judged.clone_from(&self.seen);
-        let prices = self.files.prices();
+        let prices = self.read_prices();
         let portfolio = self.files.read(self.settings.as_ref(), &prices);
         if portfolio.errors() > 0 {
             return Err(portfolio.findings.into_iter().filter(Finding::is_error).collect());
@@ -107,6 +135,7 @@ impl Follower {
         });
         report(&standalone, &decided);
         self.publish(standalone, decided);
+        self.prices = Some(prices);
         Ok(())
     }
 

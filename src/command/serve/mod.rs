@@ -88,6 +88,8 @@ impl Serve {
             findings.iter().for_each(|finding| eprintln!("{finding}"));
             return Ok(ExitCode::FAILURE);
         }
+        let (entries, are_current) = follower.prices();
+        gateway.tell_prices(entries, are_current);
 
         let stop = start::stop_on_signals()?;
         let listener = tokio::net::TcpListener::bind(&self.listen).await.with_context(|| {
@@ -103,8 +105,8 @@ impl Serve {
             finish: FINISH,
         };
         tokio::select! {
-            () = gateway::run(listener, gateway, stop, drain) => {}
-            () = keep_following(follower) => {}
+            () = gateway::run(listener, gateway.clone(), stop, drain) => {}
+            () = keep_following(follower, &gateway) => {}
         }
         start::finish(traces, lines).await;
         Ok(ExitCode::SUCCESS)
@@ -112,7 +114,7 @@ impl Serve {
 }
 
 /// Looks at the files again and again.
-async fn keep_following(mut follower: Follower) {
+async fn keep_following(mut follower: Follower, gateway: &Gateway) {
     loop {
         tokio::time::sleep(LOOK).await;
         // Reading and checking hold a thread for some milliseconds; requests must not wait for them.
@@ -122,6 +124,8 @@ async fn keep_following(mut follower: Follower) {
         });
         let Ok((same, step)) = looked.await else { return };
         follower = same;
+        let (entries, are_current) = follower.prices();
+        gateway.tell_prices(entries, are_current);
         if let Step::Kept(findings) = step {
             for finding in findings {
                 tracing::error!("{finding}");

@@ -161,6 +161,30 @@ async fn a_broken_edit_leaves_everything_as_it_was_and_is_said_once() {
 }
 
 #[tokio::test]
+async fn a_broken_price_book_keeps_the_prices_and_nothing_else() {
+    let folder = Folder::new("book", &(served("a", "http://127.0.0.1:1") + &policy("chat", "a", ANYONE)));
+    let book = folder.0.with_extension("prices.yaml");
+    let entry = "prices: [{provider: OpenAI, model: m, inputPer1M: '1', outputPer1M: '2'}]\n";
+    fs::write(&book, entry).unwrap();
+    let (path, prices) = (folder.0.display().to_string(), book.display().to_string());
+    let Arguments { serve } = Arguments::parse_from(["serve", "-f", &path, "--prices", &prices]);
+    let (source, _feed) = gateway::feed();
+    let routes = source.routes.subscribe();
+    let mut follower = Follower::new(serve.files, None, GivenSecrets::new(), true, source);
+    follower.begin().unwrap();
+    assert_eq!(follower.prices(), (1, true));
+    fs::write(&book, entry.replace("'2'", "twelve")).unwrap();
+    folder.write(&(served("a", "http://127.0.0.1:1") + &policy("talk", "a", ANYONE)));
+    assert_eq!((follower.look(), follower.look()), (Step::Changing, Step::Swapped));
+    assert_eq!(follower.prices(), (1, false));
+    assert!(routes.borrow().as_ref().unwrap().find("talk").is_some());
+    fs::write(&book, entry).unwrap();
+    assert_eq!((follower.look(), follower.look()), (Step::Changing, Step::Swapped));
+    assert_eq!(follower.prices(), (1, true));
+    fs::remove_file(book).unwrap();
+}
+
+#[tokio::test]
 async fn files_that_were_emptied_or_removed_leave_everything_as_it_was() {
     let a = engine("a").await;
     let folder = Folder::new("emptied", &(served("a", &a) + &policy("chat", "a", ANYONE)));

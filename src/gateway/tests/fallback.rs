@@ -33,6 +33,11 @@ async fn every_failure_before_the_first_content_moves_the_request_on() {
             "an error as the first event",
             streams(&["data: {\"error\":{\"message\":\"oom\"}}\n\n", DONE]),
         ),
+        ("garbage as the first event", streams(&["data: {not json\n\n", DONE])),
+        (
+            "404",
+            answers(404, "", "{\"error\":{\"message\":\"no such model\",\"code\":\"model_not_found\"}}"),
+        ),
         ("not HTTP", vec![Do::Send("hello\r\n\r\n".to_owned()), Do::Close]),
         ("an empty answer", answers(200, "", "")),
     ];

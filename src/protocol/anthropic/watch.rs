@@ -70,7 +70,7 @@ struct Message {
 impl watch::Watch for Watch {
     fn look(&mut self, data: &[u8]) -> Piece {
         let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
-            return serde_json::from_slice(data).map_or(Piece::Content, |Bare { kind }| kind.piece(false));
+            return serde_json::from_slice(data).map_or_else(|_| watch::unread(data), |Bare { kind }| kind.piece(false));
         };
         let said = event.delta.iter().chain(&event.content_block);
         self.text_bytes = said.fold(self.text_bytes, |sum, said| sum.saturating_add(said.bytes()));

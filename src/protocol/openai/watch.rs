@@ -5,7 +5,7 @@ mod scan;
 
 use super::report::Report;
 use crate::protocol::usage::Tokens;
-use crate::protocol::watch::Piece;
+use crate::protocol::watch::{Piece, unread};
 use scan::{Scan, Value};
 
 /// Looks at the events of one stream of chat completions or completions, of OpenAI or whoever imitates it.
@@ -23,7 +23,7 @@ impl crate::protocol::Watch for Watch {
         }
         let mut seen = Seen::default();
         let Some(()) = seen.read_chunk(data) else {
-            return Piece::Content;
+            return unread(data);
         };
         self.text_bytes = self.text_bytes.saturating_add(seen.text_bytes);
         if let Some(usage) = seen.usage

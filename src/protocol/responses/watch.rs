@@ -127,7 +127,7 @@ impl Watch {
                 kind: Some(Kind(kind)), ..
             }) => self.piece(kind.as_bytes(), data),
             Ok(Event { error: Some(_), .. }) => Piece::Failed,
-            Ok(_) | Err(_) => Piece::Content,
+            Ok(_) | Err(_) => watch::unread(data),
         }
     }
 }

@@ -8,7 +8,7 @@ mod translating;
 
 use bytes::Bytes;
 
-use super::error::Error;
+use super::error::{Error, Kind};
 use super::usage::Tokens;
 
 pub use passing::{Passing, Words};
@@ -33,6 +33,11 @@ pub struct Seen {
     pub failed: bool,
     /// What the error says, where that is read.
     pub error: Option<Error>,
+}
+
+/// What is said of a stream with an event that nobody can read.
+fn garbled() -> Error {
+    Error::new(Kind::Server, "the model sent an event that is no JSON")
 }
 
 impl Stream {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::Seen;
+use super::{Seen, garbled};
 use crate::protocol::error::Error;
 use crate::protocol::sse::{EVENT_LIMIT, Splitter};
 use crate::protocol::usage::Tokens;
@@ -130,7 +130,11 @@ fn see(seen: &mut Seen, what: Piece, data: &[u8], words: Words) {
             seen.failed = true;
             seen.error = Some((words.read)(500, data));
         }
-        Piece::Failed | Piece::Opening | Piece::Usage => {}
+        Piece::Garbled if !seen.done && !seen.failed => {
+            seen.failed = true;
+            seen.error = Some(garbled());
+        }
+        Piece::Failed | Piece::Garbled | Piece::Opening | Piece::Usage => {}
     }
 }
 

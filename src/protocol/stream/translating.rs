@@ -4,12 +4,13 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::Seen;
+use super::{Seen, garbled};
 use crate::protocol::bedrock::frames::Frames;
 use crate::protocol::chat::{Delta, ReadStream, WriteStream};
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::sse::Splitter;
 use crate::protocol::usage::Tokens;
+use crate::protocol::watch::{self, Piece};
 
 /// How a stream is cut into events.
 pub enum Framing {
@@ -34,6 +35,14 @@ pub struct Translating {
 impl fmt::Debug for Translating {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Translating").field("seen", &self.seen).finish_non_exhaustive()
+    }
+}
+
+/// Reads an event. One that is no JSON says something that nobody would get.
+fn read(reader: &mut dyn ReadStream, data: &[u8], changes: &mut Vec<Delta>) {
+    match watch::unread(data) {
+        Piece::Garbled => changes.push(Delta::Failed(garbled())),
+        _ => reader.read(data, changes),
     }
 }
 
@@ -75,7 +84,7 @@ impl Translating {
         let (reader, changes) = (&mut self.reader, &mut self.changes);
         match &mut self.framing {
             Framing::Events(splitter) => {
-                splitter.feed(piece, |data, _| reader.read(data, changes));
+                splitter.feed(piece, |data, _| read(reader.as_mut(), data, changes));
             }
             Framing::Frames(frames) => {
                 if frames.feed(piece, |data| reader.read(data, changes)).is_err() {
@@ -90,7 +99,7 @@ impl Translating {
     pub(super) fn end(&mut self) -> Bytes {
         let (reader, changes) = (&mut self.reader, &mut self.changes);
         match &mut self.framing {
-            Framing::Events(splitter) => splitter.finish(|data| reader.read(data, changes)),
+            Framing::Events(splitter) => splitter.finish(|data| read(reader.as_mut(), data, changes)),
             // Half a frame is a stream that was cut: it says nothing of an end.
             Framing::Frames(frames) if frames.finish().is_err() => return Bytes::new(),
             Framing::Frames(_) => {}

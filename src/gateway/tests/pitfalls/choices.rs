@@ -8,7 +8,11 @@ use super::super::{A_THEN_B, ASK, ONLY_A};
 
 #[tokio::test]
 async fn pitfall_11_conversations_that_lose_their_cache() {
-    let engines = [Engine::start(paris()).await, Engine::start(paris()).await, Engine::start(paris()).await];
+    let engines = [
+        Engine::start(paris()).await,
+        Engine::start(paris()).await,
+        Engine::start(paris()).await,
+    ];
     let world = World::new();
     world.pod("a", &[&engines[0].url, &engines[1].url, &engines[2].url]);
     world.route(ONLY_A);
@@ -20,7 +24,9 @@ async fn pitfall_11_conversations_that_lose_their_cache() {
         for turn in 0..3 {
             let body = format!(r#"{{"model":"assistant","messages":[{messages}]}}"#);
             assert_eq!(world.ask(&body).await.status, 200);
-            messages.push_str(&format!(r#",{{"role":"assistant","content":"Paris"}},{{"role":"user","content":"and {turn}?"}}"#));
+            messages.push_str(&format!(
+                r#",{{"role":"assistant","content":"Paris"}},{{"role":"user","content":"and {turn}?"}}"#
+            ));
         }
         let turns: Vec<usize> = asked().iter().zip(before).map(|(after, before)| after - before).collect();
         let home = turns.iter().position(|turns| *turns == 3);

@@ -456,7 +456,8 @@ fn only_what_says_nothing_is_opening() {
             Piece::Opening,
         ),
         (r#"{"type":"news"}"#, Piece::Content),
-        ("not json", Piece::Content),
+        ("not json", Piece::Garbled),
+        ("", Piece::Opening),
         ("{}", Piece::Content),
     ] {
         assert_eq!(Watch::default().look(data.as_bytes()), piece, "{data}");

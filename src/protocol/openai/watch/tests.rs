@@ -34,11 +34,10 @@ fn events_are_told_apart_as_they_were_recorded() {
                 r#"{"choices":[{"text":" Paris","index":0,"logprobs":null,"finish_reason":null}],"created":1795566313,"object":"text_completion"}"#,
                 r#"{"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"usage":{"completion_tokens":6,"prompt_tokens":5,"total_tokens":11}}"#,
                 r#"{"type":"ping"}"#,
-                "not json",
-                "{\"choices\":[",
-                "",
             ],
         ),
+        (Piece::Opening, &[""]),
+        (Piece::Garbled, &["not json", "{\"choices\":["]),
         (
             Piece::Usage,
             &[

@@ -77,7 +77,8 @@ fn every_event_is_what_it_says() {
         (r#"{"sequence_number":0,"type":"response.created","response":{}}"#, Piece::Opening),
         (r#"{ "response":{}, "type":"response.completed"}"#, Piece::Done),
         (r#"{"type":"response.completed","response":{"output":["cut off he"#, Piece::Done),
-        ("not json", Piece::Content),
+        ("not json", Piece::Garbled),
+        ("", Piece::Opening),
         ("[DONE]", Piece::Content),
     ] {
         assert_eq!(Watch::default().look(data.as_bytes()), expected, "{data}");
