@@ -292,3 +292,25 @@ async fn a_stream_goes_on_when_its_policy_is_deleted() {
     gate.add_permits(1);
     assert_eq!(body.collect().await.unwrap().to_bytes(), done);
 }
+
+#[tokio::test]
+async fn a_lack_of_capacity_is_told_as_such_with_the_soonest_advice() {
+    for (first, last, expected) in [
+        ((429, "retry-after: 7\r\n"), (503, "retry-after: 3\r\n"), (503, "3")),
+        ((503, "retry-after: 2\r\n"), (429, "retry-after: 7\r\n"), (429, "2")),
+        ((500, ""), (529, "retry-after: 1.5\r\n"), (503, "2")),
+        ((500, ""), (529, ""), (503, "")),
+        ((429, "retry-after: 7\r\n"), (500, ""), (502, "")),
+    ] {
+        let engines = [
+            Engine::start(answers(first.0, first.1, "{}")).await,
+            Engine::start(answers(last.0, last.1, "{}")).await,
+        ];
+        let answer = World::over(&[&engines[0], &engines[1]], A_THEN_B).ask(ASK).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("retry-after")),
+            expected,
+            "{first:?} {last:?}"
+        );
+    }
+}

@@ -12,7 +12,7 @@ use super::engine::{self, Do, Engine, answers, chunk, paris, stream_head, stream
 use super::world::{World, post};
 use super::{A_THEN_B, ASK, ONLY_A, STREAM, hash};
 use crate::api::model_deployment::Provider;
-use crate::gateway::{ACCESS, ApiKey, ApiKeys, conventions};
+use crate::gateway::{ACCESS, ApiKey, ApiKeys, Credentials, conventions};
 use crate::plan::routing::Backend;
 
 const REPORT: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\n\n";
@@ -384,4 +384,20 @@ async fn nothing_is_told_where_the_log_is_off() {
     let engine = Engine::start(paris()).await;
     World::over(&[&engine], ONLY_A).ask(ASK).await;
     assert_eq!(log.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_key_that_its_provider_repeats_is_not_in_our_log() {
+    let engine = Engine::start(answers(401, "", r#"{"error":{"message":"bad key sk-very-secret"}}"#)).await;
+    let world = World::new();
+    world.api("m", "OpenAI", &engine.url);
+    let credentials = Credentials::new([world.credential("m", "sk-very-secret")], &Credentials::default());
+    world.source.credentials.send_replace(credentials.into());
+    world.route("rules: [{targets: [{model: m}]}]");
+    let log = Log::default();
+    let _guard = log.listen();
+    assert_eq!(world.ask(ASK).await.status, 502);
+    let text = log.text();
+    assert!(text.contains("bad key [credential]"), "{text}");
+    assert!(!text.contains("sk-very-secret"), "{text}");
 }
