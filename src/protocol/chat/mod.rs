@@ -146,6 +146,14 @@ pub enum Part {
     CachePoint(CachePoint),
 }
 
+/// The parts of a message with their places as the client counts them: a cache point is a field of the part before it.
+pub(in crate::protocol) fn placed(parts: &[Part]) -> impl Iterator<Item = (usize, &Part)> {
+    parts.iter().scan(0, |next, part| {
+        *next += usize::from(!matches!(part, Part::CachePoint(_)));
+        Some((next.saturating_sub(1), part))
+    })
+}
+
 /// A hint for prompt caches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CachePoint {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
-use super::super::chat::{Lost, Media, Message, Part as Said, Role, Unsupported};
+use super::super::chat::{Lost, Media, Message, Part as Said, Role, Unsupported, placed};
 use super::ids;
 use super::model::Model;
 use super::wire::{Blob, Content, FileData, FunctionCall, FunctionResponse, Part};
@@ -83,7 +83,7 @@ impl<'a> Writer<'a, '_> {
         // Instructions stand before all else; that one came later cannot be said.
         self.lost
             .note_if(message.role == Role::System && !self.turns.is_empty(), &format!("{path}.role"));
-        for (index, part) in message.parts.iter().enumerate() {
+        for (index, part) in placed(&message.parts) {
             let path = format!("{path}.content[{index}]");
             match message.role {
                 Role::System => self.instruction(part, &path)?,
@@ -190,7 +190,7 @@ impl<'a> Writer<'a, '_> {
             ));
         };
         let (mut texts, mut media) = (Vec::new(), Vec::new());
-        for (index, part) in parts.iter().enumerate() {
+        for (index, part) in placed(parts) {
             let path = format!("{path}.content[{index}]");
             match part {
                 Said::Text(text) => texts.push(text.as_str()),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::super::block::{CacheControl, Written, WrittenSource, input};
 use super::super::model::Model;
-use crate::protocol::chat::{CachePoint, Lost, Media, Message, Part, Role, Unsupported};
+use crate::protocol::chat::{CachePoint, Lost, Media, Message, Part, Role, Unsupported, placed};
 
 /// How many points for caches Anthropic takes in one request.
 const CACHE_POINTS: usize = 4;
@@ -125,7 +125,7 @@ impl<'a, 'l> Conversation<'a, 'l> {
 
     fn blocks(&mut self, parts: &'a [Part], role: Role, at: &str) -> Result<Vec<Written<'a>>, Unsupported> {
         let mut blocks = Vec::new();
-        for (j, part) in parts.iter().enumerate() {
+        for (j, part) in placed(parts) {
             let at = format!("{at}[{j}]");
             match part {
                 Part::CachePoint(point) => self.keep(point, &mut blocks, &at),
@@ -137,6 +137,7 @@ impl<'a, 'l> Conversation<'a, 'l> {
 
     /// Marks the last block there is for caches.
     fn keep(&mut self, point: &CachePoint, blocks: &mut [Written<'a>], at: &str) {
+        let at = &format!("{at}.cache_control");
         let control = self.control(point, at);
         let before = self
             .messages

@@ -177,7 +177,7 @@ fn tools<'a>(tools: &'a [Tool], model: &Model, conversation: &mut Conversation<'
         cache_control: tool
             .cache
             .as_ref()
-            .and_then(|point| conversation.control(point, &format!("tools[{i}]"))),
+            .and_then(|point| conversation.control(point, &format!("tools[{i}].cache_control"))),
     });
     let is_unstrict = |tool: &Tool| tool.strict == Some(true) && !model.takes_schemas;
     Tools {

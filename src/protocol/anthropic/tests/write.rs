@@ -603,7 +603,7 @@ fn points_for_caches_are_four_at_most() {
     assert_eq!(marked.count(), 4);
     assert_eq!(
         lost,
-        ["messages[0].content[0]", "messages[0].content[2]", "messages[0].content[10]"]
+        ["messages[0].content[0].cache_control", "messages[0].content[4].cache_control"]
     );
 }
 

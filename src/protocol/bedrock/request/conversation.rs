@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::super::document::{self, Names};
 use super::super::model::Model;
 use super::super::written::{self, Block, Formatted, Reasoning, Source, Turn};
-use crate::protocol::chat::{CachePoint, Lost, Media, Message, Part, Role, Unsupported};
+use crate::protocol::chat::{CachePoint, Lost, Media, Message, Part, Role, Unsupported, placed};
 
 /// The longest ID of a call of a tool that Bedrock takes.
 const ID_LIMIT: usize = 64;
@@ -93,7 +93,7 @@ impl<'a> Conversation<'a> {
 
 impl Writer<'_> {
     fn write<'a>(&mut self, message: &'a Message, index: usize, blocks: &mut Vec<Block<'a>>) -> Result<(), Unsupported> {
-        for (part, at) in message.parts.iter().zip(0..) {
+        for (at, part) in placed(&message.parts) {
             let field = || format!("messages[{index}].content[{at}]");
             match (message.role, part) {
                 // Bedrock refuses texts that are empty, and Claude those of white space alone: there is nothing to lose.

@@ -288,8 +288,8 @@ fn what_is_left_out_is_named() {
     let mut fields = lost.fields().to_vec();
     fields.sort();
     let expected = [
-        "messages[0].content[1].cache_control",
-        "messages[0].content[2].image_url.detail",
+        "messages[0].content[0].cache_control",
+        "messages[0].content[1].image_url.detail",
         "messages[1].role",
         "messages[2].content[0]",
         "parallel_tool_calls",

@@ -51,7 +51,7 @@ fn what_a_model_does_not_take_is_named_and_not_sent() {
         ..Request::default()
     };
     let all = ["presence_penalty", "frequency_penalty", "seed", "parallel_tool_calls", "user"];
-    let cache = "messages[0].content[1].cache_control";
+    let cache = "messages[0].content[0].cache_control";
     let before = |fields: &[&'static str]| [fields, &["messages[0].content[0].image_url.detail"]].concat();
     for (request, model, expected) in [
         (&sampled, "anthropic.claude-3-haiku-20240307-v1:0", vec![]),
@@ -70,7 +70,7 @@ fn what_a_model_does_not_take_is_named_and_not_sent() {
             NOVA,
             [
                 before(&["tools[0].cache_control"]),
-                vec!["messages[0].content[1].cache_control.ttl", "messages[0].reasoning_content"],
+                vec!["messages[0].content[0].cache_control.ttl", "messages[0].reasoning_content"],
                 all.to_vec(),
             ]
             .concat(),

@@ -54,7 +54,7 @@ pub(super) fn write_all<'a>(messages: &'a [chat::Message], flavor: Flavor, lost:
 
 fn write_system<'a>(message: &'a chat::Message, at: &str, flavor: Flavor, lost: &mut Lost) -> Result<Message<'a>, Unsupported> {
     let mut items = Vec::with_capacity(message.parts.len());
-    for (index, part) in message.parts.iter().enumerate() {
+    for (index, part) in chat::placed(&message.parts) {
         let place = format!("{at}.content[{index}]");
         if !matches!(part, Part::Text(_) | Part::CachePoint(_)) {
             return Err(Unsupported::new(
@@ -81,7 +81,7 @@ fn write_user<'a>(
     written: &mut Vec<Message<'a>>,
 ) -> Result<(), Unsupported> {
     let (mut shown, mut said) = (Vec::new(), Vec::new());
-    for (index, part) in message.parts.iter().enumerate() {
+    for (index, part) in chat::placed(&message.parts) {
         let place = format!("{at}.content[{index}]");
         let Part::ToolResult { id, parts, is_error } = part else {
             said.extend(content::write_part(part, &place, flavor, lost)?);
@@ -122,7 +122,7 @@ fn write_user<'a>(
 
 fn write_assistant<'a>(message: &'a chat::Message, at: &str, flavor: Flavor, lost: &mut Lost) -> Result<Message<'a>, Unsupported> {
     let (mut items, mut thoughts, mut calls) = (Vec::new(), String::new(), Vec::new());
-    for (index, part) in message.parts.iter().enumerate() {
+    for (index, part) in chat::placed(&message.parts) {
         let place = format!("{at}.content[{index}]");
         match part {
             Part::Reasoning { text, signature } => {
