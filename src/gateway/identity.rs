@@ -31,8 +31,9 @@ impl Identities {
         }
     }
 
-    /// The client, as proved by `Authorization: Bearer`, or by `x-api-key` or `api-key`, as the SDKs of Anthropic and Azure send it. SDKs insist on sending some key: one that nobody knows makes its sender anonymous
-    /// where anonymous clients are allowed. A service-account token that is refused never does.
+    /// The client, as proved by `Authorization: Bearer`, or by `x-api-key` or `api-key`, as the SDKs of Anthropic and Azure send it. SDKs insist
+    /// on sending some key: one that nobody knows makes its sender anonymous where anonymous clients are allowed. A service-account token that
+    /// is refused never does.
     pub(super) async fn of<'a>(&self, headers: &HeaderMap, api_keys: &'a ApiKeys) -> Result<Cow<'a, Client>, Refusal> {
         let token = match headers.get(header::AUTHORIZATION) {
             Some(header) => header.to_str().ok().and_then(bearer),

@@ -34,6 +34,34 @@ impl Tokens {
             .saturating_add(self.audio_input)
     }
 
+    /// How many kinds there are.
+    pub const KINDS: usize = 8;
+
+    /// Each kind by its name, always in this order.
+    #[must_use]
+    pub fn by_kind(self) -> [(&'static str, u64); Self::KINDS] {
+        let Self {
+            input,
+            cache_read,
+            cache_write,
+            cache_write_1h,
+            audio_input,
+            output,
+            reasoning,
+            audio_output,
+        } = self;
+        [
+            ("input", input),
+            ("cache_read", cache_read),
+            ("cache_write", cache_write),
+            ("cache_write_1h", cache_write_1h),
+            ("audio_input", audio_input),
+            ("output", output),
+            ("reasoning", reasoning),
+            ("audio_output", audio_output),
+        ]
+    }
+
     /// All of the answer.
     #[must_use]
     pub fn answer(&self) -> u64 {

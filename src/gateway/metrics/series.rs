@@ -26,18 +26,6 @@ const SECONDS: [f64; 16] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
 
-/// The kinds of tokens: see `Tokens`.
-const KINDS: [&str; 8] = [
-    "input",
-    "cache_read",
-    "cache_write",
-    "cache_write_1h",
-    "audio_input",
-    "output",
-    "reasoning",
-    "audio_output",
-];
-
 /// The class of answers that are what was asked for.
 const GOOD: &str = "2xx";
 /// The policy of names that clients make up.
@@ -83,8 +71,8 @@ pub(super) struct OfModel {
     provider: &'static str,
     /// Answered well.
     good: Counter,
-    /// By kind, in the order of `KINDS`; each is made when there is something to count.
-    tokens: [OnceLock<Counter>; KINDS.len()],
+    /// By kind, in the order of `Tokens::by_kind`; each is made when there is something to count.
+    tokens: [OnceLock<Counter>; Tokens::KINDS],
     cost: OnceLock<Counter<f64, AtomicU64>>,
     /// By operation.
     gen_ai: ByOperation,
@@ -227,27 +215,7 @@ impl Series {
     }
 
     fn count_tokens(&self, route: &OfRoute, model: &OfModel, tokens: Tokens) {
-        let Tokens {
-            input,
-            cache_read,
-            cache_write,
-            cache_write_1h,
-            audio_input,
-            output,
-            reasoning,
-            audio_output,
-        } = tokens;
-        let counts = [
-            input,
-            cache_read,
-            cache_write,
-            cache_write_1h,
-            audio_input,
-            output,
-            reasoning,
-            audio_output,
-        ];
-        for ((kind, count), series) in KINDS.iter().zip(counts).zip(&model.tokens).filter(|((_, count), _)| *count > 0) {
+        for ((kind, count), series) in tokens.by_kind().into_iter().zip(&model.tokens).filter(|((_, count), _)| *count > 0) {
             let make = || {
                 self.tokens.of(TokenLabels {
                     policy: route.label.clone(),

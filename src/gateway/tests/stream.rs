@@ -9,9 +9,8 @@ use tokio::sync::Semaphore;
 use super::drain::{drain, serve, until};
 use super::engine::{DONE, Do, Engine, OPENING, WORD, answers, chunk, paris, stream_end, stream_head, streams};
 use super::world::{Answer, World, post};
-use super::{A_THEN_B, ASK, ONLY_A, STREAM};
+use super::{A_THEN_B, ASK, ONLY_A, STREAM, WEB};
 
-const WEB: [(&str, &str); 1] = [("authorization", "Bearer claims.x.web")];
 const IN_BAND: &str = "data: {\"error\":{";
 
 #[tokio::test]

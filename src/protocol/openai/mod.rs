@@ -4,13 +4,12 @@ pub mod chat;
 mod chunk;
 pub mod completions;
 mod error;
+#[cfg(test)]
+mod judge;
 mod report;
 mod watch;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-use super::watch::Piece;
 
 pub use error::{error_event, read_error, write_error};
 pub use watch::Watch;
@@ -34,52 +33,6 @@ pub fn usage(answer: &[u8]) -> Option<Usage> {
         usage: Option<Usage>,
     }
     serde_json::from_slice::<Answer>(answer).ok()?.usage
-}
-
-/// Reads one event of a streamed answer: what it is, and the tokens it reports. What is not understood counts as content.
-#[must_use]
-pub fn event(data: &[u8]) -> (Piece, Option<Usage>) {
-    if data.trim_ascii() == b"[DONE]" {
-        return (Piece::Done, None);
-    }
-    match serde_json::from_slice::<Chunk<'_>>(data) {
-        Ok(chunk) => (piece(&chunk), chunk.usage),
-        Err(_) => (Piece::Content, None),
-    }
-}
-
-fn piece(chunk: &Chunk<'_>) -> Piece {
-    let is_aborted = |choice: &Choice<'_>| choice.finish_reason.is_some_and(|reason| reason.get() == "\"abort\"");
-    match (chunk.error, &chunk.choices) {
-        (Some(_), _) => Piece::Failed,
-        (None, Some(choices)) if choices.iter().any(is_aborted) => Piece::Failed,
-        (None, Some(choices)) if chunk.usage.is_none() && choices.iter().all(Choice::is_opening) => Piece::Opening,
-        (None, _) => Piece::Content,
-    }
-}
-
-#[derive(Deserialize)]
-struct Chunk<'a> {
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-    usage: Option<Usage>,
-    #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow)]
-    finish_reason: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    delta: std::collections::BTreeMap<std::borrow::Cow<'a, str>, Option<&'a RawValue>>,
-}
-
-impl Choice<'_> {
-    fn is_opening(&self) -> bool {
-        let says_nothing = |value: &Option<&RawValue>| value.is_none_or(|v| matches!(v.get(), "\"\"" | "[]" | "{}"));
-        self.finish_reason.is_none() && self.delta.iter().all(|(key, value)| key == "role" || says_nothing(value))
-    }
 }
 
 /// An error as OpenAI writes it; its SDKs turn it into their exceptions.

@@ -1,6 +1,8 @@
 //! What is read of answers, and how errors are written.
 
+use super::judge::event;
 use super::*;
+use crate::protocol::watch::Piece;
 use proptest::prelude::*;
 
 #[test]

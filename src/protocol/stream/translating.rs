@@ -38,11 +38,12 @@ impl fmt::Debug for Translating {
     }
 }
 
-/// Reads an event. One that is no JSON says something that nobody would get.
+/// Reads an event. One that says nothing to the reader may be one that nobody can read; only then is it looked at once more.
 fn read(reader: &mut dyn ReadStream, data: &[u8], changes: &mut Vec<Delta>) {
-    match watch::unread(data) {
-        Piece::Garbled => changes.push(Delta::Failed(garbled())),
-        _ => reader.read(data, changes),
+    let before = changes.len();
+    reader.read(data, changes);
+    if changes.len() == before && watch::unread(data) == Piece::Garbled {
+        changes.push(Delta::Failed(garbled()));
     }
 }
 

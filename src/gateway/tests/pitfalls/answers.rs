@@ -2,10 +2,8 @@
 
 use super::super::engine::{DONE, Do, Engine, OPENING, WORD, answers, chunk, paris, stream_head, streams};
 use super::super::world::{Answer, World, post_to};
-use super::super::{A_THEN_B, ASK, STREAM};
+use super::super::{A_THEN_B, ASK, STREAM, WEB};
 use super::{ONLY_M, provider};
-
-const WEB: [(&str, &str); 1] = [("authorization", "Bearer claims.x.web")];
 
 #[tokio::test]
 async fn pitfall_05_retries_after_the_first_word() {

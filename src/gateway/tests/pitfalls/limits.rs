@@ -13,12 +13,10 @@ use tokio::time::sleep;
 use super::super::drain::{drain, serve, until};
 use super::super::engine::{DONE, Do, Engine, OPENING, WORD, chunk, paris, stream_end, stream_head, streams};
 use super::super::world::{World, post};
-use super::super::{ASK, ONLY_A, STREAM};
+use super::super::{ASK, ONLY_A, STREAM, WEB};
 use crate::gateway::Drain;
 use crate::gateway::connect::{Connector, Stream};
 use crate::gateway::connections::prepared;
-
-const WEB: [(&str, &str); 1] = [("authorization", "Bearer claims.x.web")];
 
 #[tokio::test]
 async fn pitfall_04_timeouts_of_each_step() {

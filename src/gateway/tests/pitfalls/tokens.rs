@@ -4,11 +4,9 @@ use http_body_util::BodyExt;
 
 use super::super::engine::{DONE, Do, Engine, WORD, answers, chunk, stream_head, streams};
 use super::super::world::{World, post, post_to};
-use super::super::{ASK, ONLY_A, STREAM};
+use super::super::{ASK, ONLY_A, STREAM, WEB};
 use super::{ONLY_M, provider, tokens};
 use crate::gateway::{ApiKey, ApiKeys};
-
-const WEB: [(&str, &str); 1] = [("authorization", "Bearer claims.x.web")];
 
 #[tokio::test]
 async fn pitfall_01_usage_on_streams() {

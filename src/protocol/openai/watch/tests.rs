@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::protocol::Watch as _;
-use crate::protocol::openai::event;
+use crate::protocol::openai::judge::event;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
