@@ -207,7 +207,12 @@ pub(super) fn stream_head() -> Do {
 
 /// A piece of a streamed answer.
 pub(super) fn chunk(text: &str) -> Do {
-    Do::Send(format!("{:x}\r\n{text}\r\n", text.len()))
+    Do::Send(chunked(text))
+}
+
+/// Its bytes.
+pub(super) fn chunked(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
 }
 
 /// A piece of a streamed answer that need not be text.

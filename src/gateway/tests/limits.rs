@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Do, Engine, WORD, answers, chunk, paris, stream_head};
+use super::engine::{Do, Engine, WORD, answers, chunk, chunked, paris, stream_head};
 use super::world::{Answer, World, post};
 use super::{ASK, ONLY_A, STREAM, WEB};
 use crate::gateway::{Drain, run};
@@ -193,8 +193,7 @@ async fn a_slow_client_slows_its_model() {
         "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
         "x".repeat(60_000)
     );
-    let Do::Send(event) = chunk(&event) else { unreachable!() };
-    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Flood(event)]).await;
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Flood(chunked(&event))]).await;
     let world = World::over(&[&engine], ONLY_A);
     let served = serve(&world).await;
     let mut client = TcpStream::connect(served.address).await.unwrap();
@@ -222,8 +221,7 @@ async fn a_slow_client_slows_its_model() {
 
 #[tokio::test]
 async fn a_stream_that_never_pauses_still_ends_in_time() {
-    let Do::Send(event) = chunk(WORD) else { unreachable!() };
-    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Flood(event.repeat(500))]).await;
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Flood(chunked(WORD).repeat(500))]).await;
     let world = World::over(&[&engine], &format!("timeouts: {{total: 700ms}}, {ONLY_A}"));
     let mut body = world.call(post(&WEB, STREAM)).await.into_body();
     let mut last = Default::default();

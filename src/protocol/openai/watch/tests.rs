@@ -162,32 +162,3 @@ proptest! {
         prop_assert_eq!(watch.text_bytes(), text.len() as u64);
     }
 }
-
-/// Not a test of anything: `cargo test --release -- --ignored --nocapture watch` prints what one event costs.
-#[test]
-#[ignore = "prints how long one event takes"]
-fn one_event_costs() {
-    let events = [
-        r#"{"id":"chatcmpl-b7cb83b5d228a43f","object":"chat.completion.chunk","created":1795566538,"model":"smollm2-135m","choices":[{"index":0,"delta":{"content":" Paris"},"logprobs":null,"finish_reason":null,"token_ids":null}]}"#,
-        r#"{"choices":[{"finish_reason":null,"index":0,"delta":{"content":"É\n"}}],"created":1795566305,"id":"chatcmpl-iDYtHGbsnicpIe09c9ciS8c1KhzdyQr0","model":"smollm2-135m","system_fingerprint":"b0-unknown","object":"chat.completion.chunk"}"#,
-        r#"{"id":"chatcmpl-a52886fa9b9bb5fd","object":"chat.completion.chunk","created":1795566540,"model":"smollm2-135m","choices":[{"index":0,"delta":{"content":"The"},"logprobs":null,"finish_reason":null,"token_ids":null}],"usage":{"prompt_tokens":37,"total_tokens":38,"completion_tokens":1,"completion_tokens_details":null}}"#,
-    ];
-    for data in events {
-        const ROUNDS: u32 = 1_000_000;
-        let mut watch = Watch::default();
-        let mut begun = std::time::Instant::now();
-        for _ in 0..ROUNDS {
-            std::hint::black_box(watch.look(std::hint::black_box(data.as_bytes())));
-        }
-        let here = begun.elapsed() / ROUNDS;
-        begun = std::time::Instant::now();
-        for _ in 0..ROUNDS {
-            std::hint::black_box(event(std::hint::black_box(data.as_bytes())));
-        }
-        println!(
-            "{} bytes: {here:?} here, {:?} by a full reading",
-            data.len(),
-            begun.elapsed() / ROUNDS
-        );
-    }
-}

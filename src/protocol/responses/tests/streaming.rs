@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::super::*;
-use super::said;
 use super::writing::{TOKENS, arguments, call, reasoning, signature, stream, text, whole};
-use crate::protocol::chat::{Answer, Choice, Delta, Part, Stop, WriteStream};
+use crate::protocol::chat::{Delta, Part, Stop};
 use crate::protocol::error::{Error, Kind};
 
 /// Reads a stream as a strict client does: numbers without gaps, what is added is done once and with the same words, and the end repeats it all.
@@ -166,76 +164,4 @@ proptest! {
         check(&events);
         prop_assert_eq!(&events.last().unwrap().1["response"], &whole(parts, stop, None));
     }
-}
-
-/// Run by hand: writes streams and answers into the folder that `RESPONSES_OUT` names, for the checks with OpenAI's own SDKs.
-#[test]
-#[ignore = "writes files"]
-fn examples_for_the_sdks() {
-    let folder = std::path::PathBuf::from(std::env::var("RESPONSES_OUT").unwrap());
-    let body = json!({
-        "model": "m", "input": "hi", "instructions": "Be kind.", "max_output_tokens": 5, "metadata": { "a": "b" }, "temperature": 0.5, "top_p": 1,
-        "reasoning": { "effort": "low", "summary": "auto" }, "user": "u", "parallel_tool_calls": false,
-        "text": { "format": { "type": "json_schema", "name": "n", "schema": { "type": "object" }, "strict": true } },
-        "tool_choice": { "type": "allowed_tools", "mode": "auto", "tools": [{ "type": "function", "name": "f" }] },
-        "tools": [{ "type": "function", "name": "f", "parameters": { "type": "object", "properties": {} }, "strict": true }, { "type": "function", "name": "g" }],
-    });
-    let reply = |part: &[Part], stop: Stop| (part.to_vec(), stop);
-    let thought = Part::Reasoning {
-        text: "Hm.".to_owned(),
-        signature: Some("c2ln".to_owned()),
-    };
-    let call = |id: &str| Part::ToolCall {
-        id: id.to_owned(),
-        name: "f".to_owned(),
-        arguments: "{\"a\":1}".to_owned(),
-    };
-    let cases = [
-        ("text", reply(&[Part::Text("{\"a\": 1}".to_owned())], Stop::End)),
-        (
-            "thought",
-            reply(
-                &[
-                    thought.clone(),
-                    Part::RedactedReasoning("eA==".to_owned()),
-                    Part::Text("Yes".to_owned()),
-                ],
-                Stop::End,
-            ),
-        ),
-        (
-            "calls",
-            reply(
-                &[thought, Part::Text("Look.".to_owned()), call("call_1"), call("")],
-                Stop::ToolCalls,
-            ),
-        ),
-        ("refusal", reply(&[Part::Refusal("No.".to_owned())], Stop::End)),
-        ("cut", reply(&[Part::Text("It is".to_owned())], Stop::Length)),
-        ("filtered", reply(&[Part::Text("It".to_owned()), call("call_1")], Stop::Filtered)),
-        ("empty", reply(&[], Stop::End)),
-    ];
-    for (name, (parts, stop)) in cases {
-        for (kind, echo) in [("plain", Echo::default()), ("full", read_echo(body.to_string().as_bytes()))] {
-            let answer = Answer {
-                id: None,
-                choices: vec![Choice {
-                    parts: parts.clone(),
-                    stop: stop.clone(),
-                }],
-                usage: Some(TOKENS),
-            };
-            std::fs::write(folder.join(format!("{name}-{kind}.json")), write_answer(&answer, &said(), &echo)).unwrap();
-            let (mut writer, mut bytes) = (Writer::new(said(), echo), Vec::new());
-            let mut all = changes(&parts, &stop);
-            all.insert(0, Delta::Usage(TOKENS));
-            all.iter().for_each(|change| writer.write(change, &mut bytes));
-            std::fs::write(folder.join(format!("{name}-{kind}.sse")), bytes).unwrap();
-        }
-    }
-    let (mut writer, mut bytes) = (Writer::new(said(), Echo::default()), Vec::new());
-    writer.write(&text("It is"), &mut bytes);
-    writer.write(&Delta::Failed(Error::new(Kind::RateLimit, "slow down")), &mut bytes);
-    std::fs::write(folder.join("failed.sse"), bytes).unwrap();
-    std::fs::write(folder.join("error-event.sse"), error_event(&Error::new(Kind::Server, "broken"))).unwrap();
 }

@@ -151,27 +151,3 @@ proptest! {
         let _ = tokens(&data);
     }
 }
-
-/// Run by hand, in release: what looking costs.
-#[test]
-#[ignore = "a measurement"]
-fn what_looking_costs() {
-    let mut datas = Vec::new();
-    Splitter::default().feed(STREAM.as_bytes(), |data, _| datas.push(data.to_vec()));
-    let long = r#"{"type":"response.completed","sequence_number":8,"response":{"output":[{"type":"message","content":[{"text":"WORDS"}]}],"usage":{"input_tokens":1,"output_tokens":2}}}"#;
-    datas.push(long.replace("WORDS", &"some words of it ".repeat(600)).into_bytes());
-    for data in datas {
-        let mut watch = Watch::default();
-        let start = std::time::Instant::now();
-        const TIMES: u32 = 200_000;
-        for _ in 0..TIMES {
-            std::hint::black_box(watch.look(std::hint::black_box(&data)));
-        }
-        println!(
-            "{:>5} bytes {:>6} ns  {}",
-            data.len(),
-            start.elapsed().as_nanos() / u128::from(TIMES),
-            String::from_utf8_lossy(&data[..40])
-        );
-    }
-}
