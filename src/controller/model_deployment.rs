@@ -250,6 +250,9 @@ async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Act
         cx.cluster.prune::<NetworkPolicy>(&own).await?;
     }
     prune_claims(md, None, &pods(md, cx), cx).await?;
+    if let Some(invalid) = backend::misplaced(api) {
+        return cx.refuse(md, &invalid, cx.now()).await;
+    }
 
     let key = Key::of(md);
     let secret = match &api.credentials {

@@ -1,9 +1,9 @@
 //! What the operator would refuse although the API server takes it: the same plans, made and thrown away.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::Uri;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -20,7 +20,7 @@ use crate::plan::evaluation::check;
 use crate::plan::names::{ENDPOINT_ANNOTATION, Key, endpoints};
 use crate::plan::price::Book;
 use crate::plan::serving::{self, Installation};
-use crate::plan::{cache, quantity};
+use crate::plan::{backend, cache, quantity};
 
 /// The installer's settings from a file.
 ///
@@ -82,16 +82,19 @@ impl Portfolio {
             if let Some(api) = &model.object.spec.api {
                 // Where a value is missing, the reference to it has a finding of its own.
                 let unusable = self.unusable(api, &Key::of(&model.object)).into_iter();
+                let errors = unusable.chain(backend::misplaced(api));
+                let doubt = backend::doubtful(api).map(|invalid| model.origin.finding(Severity::Warning, invalid));
                 self.findings
-                    .extend(unusable.map(|invalid| model.origin.finding(Severity::Error, invalid)));
+                    .extend(errors.map(|invalid| model.origin.finding(Severity::Error, invalid)).chain(doubt));
             }
             if let Some(urls) = model.object.annotations().get(ENDPOINT_ANNOTATION)
-                && let Some(problem) = endpoints(urls).find_map(no_endpoint)
+                && model.object.spec.self_hosted.is_some()
             {
-                let remedy =
-                    "write where the engine answers, without a path, such as \"http://127.0.0.1:8081\", and several with commas between";
-                let invalid = Invalid::new(format!("metadata.annotations[{ENDPOINT_ANNOTATION}]"), problem, remedy);
-                self.findings.push(model.origin.finding(Severity::Error, invalid));
+                self.findings.extend(
+                    unfit_addresses(urls)
+                        .into_iter()
+                        .map(|(severity, invalid)| model.origin.finding(severity, invalid)),
+                );
             }
         }
         for written in &self.evaluations {
@@ -160,17 +163,29 @@ impl Portfolio {
     }
 }
 
+/// What is wrong with the addresses that an annotation lists.
+fn unfit_addresses(urls: &str) -> Option<(Severity, Invalid)> {
+    let field = format!("metadata.annotations[{ENDPOINT_ANNOTATION}]");
+    if let Some(problem) = endpoints(urls).find_map(no_endpoint) {
+        let remedy = "write where the engine answers, without a path, such as \"http://127.0.0.1:8081\", and several with commas between";
+        return Some((Severity::Error, Invalid::new(field, problem, remedy)));
+    }
+    let mut seen = BTreeSet::new();
+    let twice = endpoints(urls).find(|url| !seen.insert(url.trim_end_matches('/').to_lowercase()))?;
+    let problem = format!("{twice:?} is there twice, and would get the requests of two");
+    Some((Severity::Warning, Invalid::new(field, problem, "remove one of them")))
+}
+
 /// Why the paths of the API cannot be put behind `url`.
 fn no_endpoint(url: &str) -> Option<String> {
     if url.is_empty() {
         return Some("an address between two commas is missing".to_owned());
     }
-    let Ok(uri) = url.parse::<Uri>() else {
-        return Some(format!("{url:?} is not a URL"));
-    };
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
-        return Some(format!("{url:?} does not begin with http:// or https:// and a host"));
+    match backend::server(url) {
+        Err(why) => Some(format!("{url:?} {why}")),
+        Ok(uri) => {
+            let more = uri.path_and_query().is_some_and(|rest| rest.as_str() != "/");
+            more.then(|| format!("{url:?} has a path, and the gateway adds /v1/chat/completions itself"))
+        }
     }
-    let more = uri.path_and_query().is_some_and(|rest| rest.as_str() != "/");
-    more.then(|| format!("{url:?} has a path, and the gateway adds /v1/chat/completions itself"))
 }

@@ -5,6 +5,7 @@
 //!   files ── texts ──► document ── values, lines ──► object ── schema, rules ──► Portfolio ──► references, feasible
 //! ```
 
+mod annotations;
 mod document;
 mod feasible;
 mod files;
@@ -135,6 +136,7 @@ impl Portfolio {
 
     fn finish(mut self) -> Self {
         references::check(&mut self);
+        annotations::check(&mut self);
         self.findings.sort();
         self.findings.dedup();
         self

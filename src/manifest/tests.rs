@@ -166,6 +166,10 @@ fn an_endpoint_is_a_url_without_a_path() {
             Some("\"http://h:1/v1\" has a path, and the gateway adds /v1/chat/completions itself"),
         ),
         ("http://a b", Some("\"http://a b\" is not a URL")),
+        (
+            "http://h:99999",
+            Some("\"http://h:99999\" has the port \"99999\": ports are from 1 to 65535"),
+        ),
     ] {
         let annotated = format!("namespace: ns, annotations: {{llmportfolio.dev/endpoint: \"{url}\"}}");
         let text = model("selfHosted: {engine: {kind: VLLM}}").replace("namespace: ns", &annotated);
@@ -175,6 +179,80 @@ fn an_endpoint_is_a_url_without_a_path() {
         assert_eq!(problems, Vec::from_iter(problem), "{url}");
         assert_eq!(portfolio.good(&portfolio.models), usize::from(problem.is_none()), "{url}");
     }
+}
+
+fn feasible(text: &str) -> Vec<String> {
+    let mut portfolio = Portfolio::from_text("x", text);
+    portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
+    portfolio.findings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_endpoint_of_an_api_is_a_base_url() {
+    let api = |endpoint: &str| model(&format!("api: {{provider: OpenAICompatible, model: x, endpoint: \"{endpoint}\"}}"));
+    for (endpoint, said) in [
+        ("https://h/v1", None),
+        (
+            "https://h/v1/chat/completions",
+            Some("x:5: ModelDeployment ns/m: spec.api.endpoint: \"/chat/completions\" is a part of the address of one operation"),
+        ),
+        (
+            "https://h:99999/v1",
+            Some(
+                "x:5: ModelDeployment ns/m: spec.api.endpoint: endpoint must be a URL that starts with http:// or https:// and a host, and has no port or one from 1 to 65535",
+            ),
+        ),
+        (
+            "https://h",
+            Some("x:5: warning: ModelDeployment ns/m: spec.api.endpoint: has no path, so requests go to https://h/chat/completions"),
+        ),
+    ] {
+        let found = feasible(&api(endpoint));
+        assert_eq!(found.len(), usize::from(said.is_some()), "{found:?}");
+        assert!(found.iter().all(|found| found.starts_with(said.unwrap_or_default())), "{found:?}");
+    }
+}
+
+#[test]
+fn an_annotation_that_nobody_reads_is_named_with_the_one_that_was_meant() {
+    let annotated = |spec: &str, annotation: &str| {
+        let with = format!("namespace: ns, annotations: {{{annotation}}}");
+        feasible(&model(spec).replace("namespace: ns", &with))
+    };
+    let own = "selfHosted: {engine: {kind: VLLM}}";
+    let m = "x:3: warning: ModelDeployment ns/m: metadata.annotations";
+    assert_eq!(
+        annotated(own, "llmportfolio.dev/endpont: \"http://h:1\""),
+        [format!(
+            "{m}[llmportfolio.dev/endpont]: nobody reads it; did you mean llmportfolio.dev/endpoint?"
+        )]
+    );
+    assert_eq!(
+        annotated(own, "llmportfolio.dev/colour: red, example.com/endpont: x"),
+        [format!(
+            "{m}[llmportfolio.dev/colour]: nobody reads it; remove it: a ModelDeployment may have llmportfolio.dev/endpoint"
+        )]
+    );
+    assert_eq!(
+        annotated(MODEL, "llmportfolio.dev/endpoint: \"http://h:1\""),
+        [format!(
+            "{m}[llmportfolio.dev/endpoint]: is for self-hosted models, and not read here; write the address in spec.api.endpoint"
+        )]
+    );
+    assert_eq!(
+        annotated(own, "llmportfolio.dev/endpoint: \"http://h:1,http://g:1,http://h:1/\""),
+        [format!(
+            "{m}[llmportfolio.dev/endpoint]: \"http://h:1/\" is there twice, and would get the requests of two; remove one of them"
+        )]
+    );
+    let secret =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: web, namespace: ns, labels: {llmportfolio.dev/api-keys: \"true\", team: x}}\n";
+    assert_eq!(
+        feasible(&together(&[&model(MODEL), secret])),
+        [
+            "x:9: warning: Secret ns/web: metadata.labels[llmportfolio.dev/api-keys]: nobody reads it; did you mean llmportfolio.dev/api-key?"
+        ]
+    );
 }
 
 #[test]

@@ -51,6 +51,26 @@ pub const ADAPTERS_ANNOTATION: &str = "llmportfolio.dev/adapters";
 /// Annotation of a child: the hash of what was last applied to it.
 pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
 
+/// Every annotation of ours.
+pub const ANNOTATIONS: [&str; 14] = [
+    ENDPOINT_ANNOTATION,
+    EVALUATED_ANNOTATION,
+    CACHE_ANNOTATION,
+    SOURCE_ANNOTATION,
+    REVISION_ANNOTATION,
+    BYTES_ANNOTATION,
+    DESTINATION_ANNOTATION,
+    PROVIDER_ANNOTATION,
+    INPUTS_ANNOTATION,
+    RELEASE_ANNOTATION,
+    TEMPLATE_ANNOTATION,
+    ROLLOUT_ANNOTATION,
+    ADAPTERS_ANNOTATION,
+    APPLIED_ANNOTATION,
+];
+/// Every label of ours.
+pub const LABELS: [&str; 5] = [MODEL_LABEL, EVAL_JOB_LABEL, CACHE_LABEL, BACKEND_LABEL, API_KEY_LABEL];
+
 /// Label of what a thing is within its application.
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// The component of pods that answer requests to a model.

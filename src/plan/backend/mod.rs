@@ -7,6 +7,7 @@
 
 mod address;
 mod authorization;
+mod endpoint;
 mod material;
 mod probe;
 mod secret;
@@ -23,6 +24,7 @@ use super::model;
 
 pub use address::{base_url, destination, is_confirmed};
 pub use authorization::{Authorization, authorization};
+pub use endpoint::{doubtful, misplaced, server};
 pub use material::{Material, Materials, authorities, credential};
 pub use probe::{Answer, Probe, judge, probe, segment};
 pub use secret::{AUTHORITIES, CREDENTIAL, Held, empty, held, model_of, orphans, secret};
@@ -39,7 +41,11 @@ pub fn status(
     answer: Option<&Answer>,
     now: Timestamp,
 ) -> ModelDeploymentStatus {
-    let mut claims = vec![Claim::new(Kind::Accepted, true, "Valid", "the specification can be carried out")];
+    let accepted = match doubtful(api) {
+        None => "the specification can be carried out".to_owned(),
+        Some(doubt) => format!("the specification can be carried out; but {doubt}"),
+    };
+    let mut claims = vec![Claim::new(Kind::Accepted, true, "Valid", accepted)];
     let provider = api.provider;
     let confirmed = is_confirmed(md, api) && !materials.are_unusable();
     let mut both = |status: Status, reason: &'static str, message: String, aside: Kind| {
