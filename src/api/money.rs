@@ -7,7 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The accepted form: up to nine digits before and nine after the point.
-const PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
+pub const PATTERN: &str = r"^[0-9]{1,9}(\.[0-9]{1,9})?$";
 
 /// An amount of US dollars, written as a decimal string such as `"0.0085"`. Never negative; up to nine decimals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -46,7 +46,12 @@ impl Check {
                 portfolio.findings.iter().for_each(|finding| println!("{finding}"));
                 println!("{}", summary(&portfolio));
                 if !self.files.prices.is_empty() {
-                    println!("{} entries of price books are good", prices.book.entries());
+                    let entries = prices.book.entries();
+                    println!(
+                        "{entries} {} of price books {} good",
+                        if entries == 1 { "entry" } else { "entries" },
+                        if entries == 1 { "is" } else { "are" }
+                    );
                 }
                 if self.files.without_settings() && portfolio.profiles_named() > 0 {
                     println!("accelerator profiles were not checked: give the installer's settings with --settings FILE");

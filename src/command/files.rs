@@ -40,9 +40,9 @@ impl Files {
         self.settings.is_none()
     }
 
-    /// What the price books say.
+    /// What the price books say; one that says nothing is doubted, because a person has named it.
     pub(super) fn prices(&self) -> Prices {
-        manifest::prices(&self.prices)
+        manifest::prices(&self.prices).doubting_empty()
     }
 
     /// The objects, with everything that is wrong with them under `settings`, and with the price books themselves.

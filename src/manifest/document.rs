@@ -38,7 +38,8 @@ pub(super) struct Unreadable {
 
 /// The documents of a file, in order; empty ones are left out.
 pub(super) fn parse(text: &str) -> Vec<Result<Document, Unreadable>> {
-    split(text)
+    // Some editors begin a file with a byte order mark.
+    split(text.trim_start_matches('\u{feff}'))
         .into_iter()
         .filter_map(|(first_line, part)| one(&part, first_line).transpose())
         .collect()

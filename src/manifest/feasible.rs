@@ -10,6 +10,7 @@ use kube::ResourceExt;
 
 use super::Portfolio;
 use super::document::without_place;
+use super::files;
 use super::finding::{Finding, Severity};
 use crate::api::condition::Kind;
 use crate::api::eval_job::Scorer;
@@ -22,14 +23,16 @@ use crate::plan::price::Book;
 use crate::plan::serving::{self, Installation};
 use crate::plan::{backend, cache, quantity};
 
+/// Far more than settings have.
+const FILE_LIMIT: u64 = 16 << 20;
+
 /// The installer's settings from a file.
 ///
 /// # Errors
 /// A finding with file, line and field, when the file cannot be read or says something that is not a setting.
 pub fn settings(path: &Path) -> Result<Settings, Box<Finding>> {
     let file = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Box::new(Finding::of_file(&file, error.to_string(), "name the settings file")))?;
+    let text = files::text_of(path, FILE_LIMIT, "settings", "name the settings file")?;
     // An empty file decides nothing.
     if text
         .lines()

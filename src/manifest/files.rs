@@ -9,6 +9,8 @@ use super::finding::Finding;
 /// The largest file that is read. Kubernetes keeps no object above 1.5 MiB, so a larger file holds something else.
 const FILE_LIMIT: u64 = 64 << 20;
 
+const REMEDY: &str = "name a file, a folder or -";
+
 /// The text of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Source {
@@ -22,51 +24,71 @@ pub(super) struct Source {
 pub(super) fn read(paths: &[PathBuf]) -> (Vec<Source>, Vec<Finding>) {
     let mut sources = Vec::new();
     let mut findings = Vec::new();
-    let mut failed = |path: &Path, error: &io::Error| {
-        findings.push(Finding::of_file(
-            &path.display().to_string(),
-            error.to_string(),
-            "name a file, a folder or -",
-        ));
-    };
+    let of_file = |path: &Path, error: &io::Error| Finding::of_file(&path.display().to_string(), error.to_string(), REMEDY);
     for path in paths {
         if path.as_os_str() == "-" {
-            let mut text = String::new();
-            match io::stdin().take(FILE_LIMIT).read_to_string(&mut text) {
-                Ok(_) => sources.push(Source {
+            let mut bytes = Vec::new();
+            let read = io::stdin().take(FILE_LIMIT).read_to_end(&mut bytes);
+            let text = read.map_err(|error| Box::new(of_file(Path::new("stdin"), &error)));
+            match text.and_then(|_| decoded("stdin", bytes)) {
+                Ok(text) => sources.push(Source {
                     name: "stdin".to_owned(),
                     text,
                     named: true,
                 }),
-                Err(error) => failed(Path::new("stdin"), &error),
+                Err(finding) => findings.push(*finding),
             }
             continue;
         }
         let named = !path.is_dir();
         let mut files = Vec::new();
         if let Err(error) = find(path, named, &mut files) {
-            failed(path, &error);
+            findings.push(of_file(path, &error));
         }
         for file in files {
-            match text_of(&file) {
+            match text_of(&file, FILE_LIMIT, "objects", REMEDY) {
                 Ok(text) => sources.push(Source {
                     name: file.display().to_string(),
                     text,
                     named,
                 }),
-                Err(error) => failed(&file, &error),
+                Err(finding) => findings.push(*finding),
             }
         }
     }
     (sources, findings)
 }
 
-fn text_of(file: &Path) -> io::Result<String> {
-    let size = fs::metadata(file)?.len();
-    if size > FILE_LIMIT {
-        return Err(io::Error::other(format!("is too large to hold objects ({} MiB)", size >> 20)));
+/// The text of a file of at most `limit` bytes, which `holds` something such as objects.
+///
+/// # Errors
+/// Why it cannot be read, with the `remedy` where it is another file that was meant.
+pub(super) fn text_of(file: &Path, limit: u64, holds: &str, remedy: &str) -> Result<String, Box<Finding>> {
+    let name = file.display().to_string();
+    let failed = |error: io::Error| Box::new(Finding::of_file(&name, error.to_string(), remedy));
+    let size = fs::metadata(file).map_err(failed)?.len();
+    if size > limit {
+        let problem = format!("is too large to hold {holds} ({} MiB)", size >> 20);
+        return Err(Box::new(Finding::of_file(&name, problem, remedy)));
     }
-    fs::read_to_string(file)
+    decoded(&name, fs::read(file).map_err(failed)?)
+}
+
+fn decoded(name: &str, bytes: Vec<u8>) -> Result<String, Box<Finding>> {
+    const REMEDY: &str = "save it as UTF-8";
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Box::new(Finding::of_file(name, "is in UTF-16", REMEDY)));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let (before, rest) = error.as_bytes().split_at(at);
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let byte = rest.first().copied().unwrap_or_default();
+        Box::new(Finding {
+            line: Some(line),
+            ..Finding::of_file(name, format!("has the byte 0x{byte:02X}, which is not UTF-8"), REMEDY)
+        })
+    })
 }
 
 fn find(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> io::Result<()> {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::document::{self, Document};
+use super::finding::Finding;
 use super::prices::Found;
 use super::words::{closest, one_of};
 
@@ -77,6 +78,13 @@ pub(super) fn read(text: &str, found: &mut Found<'_>) -> Option<Document> {
         value: json!({ "prices": prices }),
         lines,
     })
+}
+
+/// Names the column of a row in place of the field of the entry that it became.
+pub(super) fn by_column(finding: &mut Finding) {
+    let field = finding.field.rsplit('.').next().unwrap_or_default();
+    let column = COLUMNS.iter().find(|(_, of)| *of == field).map(|(name, _)| *name);
+    finding.field = column.unwrap_or_default().to_owned();
 }
 
 /// The fields that the columns of a header are.

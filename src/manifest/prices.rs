@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use serde_json::Value;
 
 use super::document::{self, Document};
 use super::finding::{Finding, Severity};
-use super::{price_list, schema};
+use super::{files, price_list, schema};
 use crate::api::price::PriceBook;
 use crate::plan::Invalid;
 use crate::plan::price::book::{self, Book};
@@ -23,9 +24,22 @@ pub struct Prices {
     pub book: Book,
     /// What is wrong with them.
     pub findings: Vec<Finding>,
+    /// Those that say nothing: as an installer's may, but hardly one that a person names.
+    empty: Vec<String>,
 }
 
 impl Prices {
+    /// The same, with a warning for each file that says nothing.
+    #[must_use]
+    pub fn doubting_empty(mut self) -> Self {
+        let warnings = self.empty.iter().map(|file| Finding {
+            severity: Severity::Warning,
+            ..Finding::of_file(file, "has no prices, so it changes nothing", "add entries, or leave the file out")
+        });
+        self.findings.extend(warnings);
+        self
+    }
+
     /// Whether the files cannot be used as they are.
     #[must_use]
     pub fn have_errors(&self) -> bool {
@@ -38,28 +52,20 @@ impl Prices {
 pub fn prices(paths: &[PathBuf]) -> Prices {
     let mut all = Prices::default();
     for path in paths {
-        let Prices { book, findings } = match text_of(path) {
+        let Prices { book, findings, .. } = match files::text_of(path, FILE_LIMIT, "prices", "name a price book, YAML or CSV") {
             Ok(text) => prices_from_text(&path.display().to_string(), &text),
             Err(finding) => Prices {
                 findings: vec![*finding],
                 ..Prices::default()
             },
         };
+        if book.entries() == 0 && !findings.iter().any(Finding::is_error) {
+            all.empty.push(path.display().to_string());
+        }
         all.book = all.book.or(book);
         all.findings.extend(findings);
     }
     all
-}
-
-fn text_of(path: &Path) -> Result<String, Box<Finding>> {
-    let file = path.display().to_string();
-    let refused = |problem: String| Box::new(Finding::of_file(&file, problem, "name a price book, YAML or CSV"));
-    let failed = |error: std::io::Error| refused(error.to_string());
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > FILE_LIMIT {
-        return Err(refused(format!("is too large for a price book ({} MiB)", size >> 20)));
-    }
-    std::fs::read_to_string(path).map_err(failed)
 }
 
 /// What [`prices`] makes of one text: of a name that ends with `.csv` as CSV, of any other as YAML.
@@ -77,8 +83,15 @@ pub fn prices_from_text(name: &str, text: &str) -> Prices {
     };
     let book = document.and_then(|document| understood(&document, &mut found)).unwrap_or_default();
     let mut findings = found.findings;
+    if is_csv {
+        findings.iter_mut().for_each(price_list::by_column);
+    }
     findings.sort();
-    Prices { book, findings }
+    Prices {
+        book,
+        findings,
+        ..Prices::default()
+    }
 }
 
 /// What was found wrong with one file.
@@ -125,17 +138,12 @@ fn understood(document: &Document, found: &mut Found<'_>) -> Option<Book> {
     } else {
         Err(wrong)
     };
-    let made = book.and_then(|book| {
-        let unused = book::unused(&book);
-        Ok((Book::of(&book)?, unused))
-    });
-    match made {
-        Ok((book, unused)) => {
-            for invalid in unused {
-                found.add(Severity::Warning, document.line(&invalid.field), invalid);
-            }
-            Some(book)
-        }
+    // Also of a book with errors, so that nobody corrects it twice.
+    for invalid in book::unused(providers(&document.value)) {
+        found.add(Severity::Warning, document.line(&invalid.field), invalid);
+    }
+    match book.and_then(|book| Book::of(&book)) {
+        Ok(book) => Some(book),
         Err(wrong) => {
             for invalid in wrong {
                 found.add(Severity::Error, document.line(&invalid.field), invalid);
@@ -143,6 +151,13 @@ fn understood(document: &Document, found: &mut Found<'_>) -> Option<Book> {
             None
         }
     }
+}
+
+/// The provider of each entry, as far as it says one.
+fn providers(document: &Value) -> impl Iterator<Item = (usize, &str)> {
+    let entries = document.get("prices").and_then(Value::as_array);
+    let named = entries.into_iter().flatten().enumerate();
+    named.filter_map(|(at, entry)| Some((at, entry.get("provider")?.as_str()?)))
 }
 
 /// A YAML file; an empty one is an empty book.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::document::{item, member};
 use super::words::{closest, first_sentence, kind_of, one_of, shown};
+use crate::api::money;
 use crate::api::routing_policy::DURATION;
 use crate::plan::Invalid;
 
@@ -78,6 +79,9 @@ fn wrong_type(schema: &JSONSchemaProps, path: &str, wanted: &str, value: &Value)
         ("string", Value::Bool(_)) => "put it in quotes: y, n, yes, no, on, off, true and false are no texts without them".to_owned(),
         ("integer" | "number" | "boolean", Value::String(_)) => "write it without quotes, or correct it".to_owned(),
         ("array", _) => "write a list: each item on a line of its own that begins with `- `".to_owned(),
+        ("object", _) if has_no_fields(schema) => {
+            format!("write {}: {{}}, for nothing is set in it", path.rsplit('.').next().unwrap_or(path))
+        }
         ("object", _) if schema.properties.is_some() => format!("write a map of these fields: {}", one_of(&names(schema), "and")),
         _ => format!("write {}", kind_of(wanted)),
     };
@@ -90,6 +94,16 @@ fn wrong_type(schema: &JSONSchemaProps, path: &str, wanted: &str, value: &Value)
     Invalid::new(path, format!("must be {}, is {is}", kind_of(wanted)), remedy)
 }
 
+/// Whether the map is there or not, and says no more.
+fn has_no_fields(schema: &JSONSchemaProps) -> bool {
+    schema.properties.as_ref().is_none_or(|fields| fields.is_empty())
+        && !matches!(
+            schema.additional_properties,
+            Some(JSONSchemaPropsOrBool::Schema(_) | JSONSchemaPropsOrBool::Bool(true))
+        )
+        && schema.x_kubernetes_preserve_unknown_fields != Some(true)
+}
+
 fn has_form(schema: &JSONSchemaProps, text: &str) -> bool {
     let Some(pattern) = schema.pattern.as_deref() else { return true };
     // What cannot be judged here is left to the API server.
@@ -99,6 +113,10 @@ fn has_form(schema: &JSONSchemaProps, text: &str) -> bool {
 /// What a text must look like, for a person.
 fn form_of(schema: &JSONSchemaProps) -> String {
     match (schema.pattern.as_deref(), schema.description.as_deref()) {
+        (Some(money::PATTERN), _) => {
+            "write US dollars as a decimal number of 0 or more, without a sign or unit and with up to nine decimals, such as \"1.25\""
+                .to_owned()
+        }
         (Some(DURATION), _) => "write a number and its unit, such as 90s, 1h30m or 500ms".to_owned(),
         (_, Some(meaning)) => meaning.replace('\n', " "),
         (_, None) => "correct it".to_owned(),
@@ -195,7 +213,7 @@ fn string(schema: &JSONSchemaProps, path: &str, text: &str, found: &mut Vec<Inva
         && !has_form(schema, text)
     {
         // The pattern itself helps only where nothing says it in words.
-        let form = if pattern == DURATION || schema.description.is_some() {
+        let form = if [DURATION, money::PATTERN].contains(&pattern) || schema.description.is_some() {
             "right form"
         } else {
             pattern

@@ -59,7 +59,12 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         (model("selfHosted: {replicas: -1, engine: {kind: VLLM}}"), format!("5: {m}: spec.selfHosted.replicas: must be at least 0, is -1; use a number from 0 to 1000")),
         (model("selfHosted: {engine: {kind: VLLM}, resources: {limits: {cpu: 0.5}}}"), format!("5: {m}: spec.selfHosted.resources.limits.cpu: must be a whole number or a text, is 0.5; put it in quotes: \"0.5\"")),
         (model("selfHosted: {engine: {kind: VLLM, env: [{name: A}, {name: A}]}}"), format!("5: {m}: spec.selfHosted.engine.env[1].name: \"A\" is in the list twice; name it differently or remove one")),
-        (model(&format!("{MODEL}\n  price: {{inputPer1M: \"1,25\", outputPer1M: \"1\"}}")), format!("6: {m}: spec.price.inputPer1M: \"1,25\" does not have the right form; What a million prompt tokens cost that are neither read from a cache nor written to one, such as `\"1.25\"`.")),
+        (model(&format!("{MODEL}\n  price: {{inputPer1M: \"1,25\", outputPer1M: \"1\"}}")), format!("6: {m}: spec.price.inputPer1M: \"1,25\" does not have the right form; write US dollars as a decimal number of 0 or more, without a sign or unit and with up to nine decimals, such as \"1.25\"")),
+        (model(&format!("{MODEL}\n  price: {{inputPer1M: \"-1\", outputPer1M: \"1\"}}")), format!("6: {m}: spec.price.inputPer1M: \"-1\" does not have the right form; write US dollars as a decimal number of 0 or more, without a sign or unit and with up to nine decimals, such as \"1.25\"")),
+        (
+            policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  clients: [{anonymous: true}]"),
+            "7: RoutingPolicy ns/p: spec.clients[0].anonymous: must be a map, is true; write anonymous: {}, for nothing is set in it".to_owned(),
+        ),
         (model(&MODEL.replace('x', "\"\"")), format!("5: {m}: spec.api.model: is empty; write it")),
         (model(MODEL).replace("name: m", "name: 0m"), "3: ModelDeployment ns/0m: metadata.name: must be at most 52 characters, begin with a letter and hold only a-z, 0-9 and '-', so that its Service can be named after it".to_owned()),
         (model(MODEL).replace("name: m", "label: m"), "3: ModelDeployment ns/(no name): metadata.label: unknown field; did you mean labels?".to_owned()),
@@ -624,4 +629,23 @@ fn without_a_cluster_certificates_come_from_the_files() {
         "{}",
         ready.message
     );
+}
+
+#[test]
+fn a_file_that_is_not_utf8_is_told_with_its_line_and_the_remedy() {
+    let folder = std::env::temp_dir().join(format!("llm-portfolio-encoding-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("a.yaml"), [model(MODEL).as_bytes(), b"# caf\xe9\n"].concat()).unwrap();
+    std::fs::write(folder.join("b.yaml"), b"\xff\xfek\0").unwrap();
+    std::fs::write(folder.join("c.yaml"), format!("\u{feff}{}", model(MODEL))).unwrap();
+    let read = Portfolio::read(std::slice::from_ref(&folder));
+    std::fs::remove_dir_all(&folder).unwrap();
+    let said: Vec<String> = read.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].ends_with("a.yaml:6: has the byte 0xE9, which is not UTF-8; save it as UTF-8"),
+        "{said:?}"
+    );
+    assert!(said[1].ends_with("b.yaml: is in UTF-16; save it as UTF-8"), "{said:?}");
+    assert_eq!(read.models.len(), 1);
 }

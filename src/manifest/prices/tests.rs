@@ -45,7 +45,7 @@ prices:
     let found = said("prices.yaml", text);
     let expected = [
         "prices.yaml:3: prices[0].inputPer1M: must be a text, is 1.25; put it in quotes: \"1.25\"",
-        "prices.yaml:6: prices[1].inputPer1M: \"0,25\" does not have the right form; What a million prompt tokens cost",
+        "prices.yaml:6: prices[1].inputPer1M: \"0,25\" does not have the right form; write US dollars as a decimal number of 0 or more",
         "prices.yaml:7: prices[1].outputPer1m: unknown field; did you mean outputPer1M?",
         "prices.yaml:8: prices[2].provider: is required; add it: Whose API it is, as `spec.api.provider` of a ModelDeployment says it",
         "prices.yaml:9: prices[3].from: \"tomorrow\" does not have the right form; The first day on which it holds, in UTC, such as `2026-08-01`",
@@ -110,14 +110,14 @@ fn csv_says_what_is_wrong_with_its_line() {
         ),
         (
             format!("{header}\nopenai,,1,2\n"),
-            "p.csv:2: prices[0].model: is required; add it: What the provider calls the model, such as `gpt-5-mini`; with a `*` at its end, every model whose name begins so",
+            "p.csv:2: model: is required; add it: What the provider calls the model, such as `gpt-5-mini`; with a `*` at its end, every model whose name begins so",
         ),
     ] {
         assert_eq!(said("p.csv", &text), expected);
     }
     let wrong = said("p.csv", &format!("{header}\nopenai,a,$1,2\n"));
     assert!(
-        wrong.starts_with("p.csv:2: prices[0].inputPer1M: \"$1\" does not have the right form"),
+        wrong.starts_with("p.csv:2: input_usd_per_1m: \"$1\" does not have the right form"),
         "{wrong}"
     );
     assert_eq!(prices_from_text("p.csv", "").book.entries(), 0);
@@ -127,6 +127,48 @@ fn csv_says_what_is_wrong_with_its_line() {
             .entries(),
         1
     );
+}
+
+#[test]
+fn an_unknown_provider_is_told_beside_errors() {
+    let text = "provider,model,input_usd_per_1m\ngroq,a,1\nopenai,b,-1\n";
+    let found = said("p.csv", text);
+    let lines: Vec<&str> = found.lines().collect();
+    assert_eq!(lines.len(), 2, "{found}");
+    assert!(
+        lines[0].starts_with("p.csv:2: warning: provider: no ModelDeployment has the provider \"groq\""),
+        "{found}"
+    );
+    assert!(
+        lines[1].starts_with("p.csv:3: input_usd_per_1m: \"-1\" does not have the right form; write US dollars"),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_book_that_a_person_names_and_that_says_nothing_is_doubted() {
+    let folder = std::env::temp_dir().join(format!("llm-portfolio-empty-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let files: Vec<PathBuf> = ["empty.yaml", "empty.csv", "good.yaml", "latin.csv"]
+        .map(|name| folder.join(name))
+        .into();
+    std::fs::write(&files[0], "prices: []\n").unwrap();
+    std::fs::write(&files[1], "provider,model\n").unwrap();
+    std::fs::write(&files[2], "prices: [{provider: OpenAI, model: a, inputPer1M: '7'}]").unwrap();
+    std::fs::write(&files[3], b"provider,model\nopenai,caf\xe9\n").unwrap();
+    let read = prices(&files);
+    assert_eq!(read.findings.len(), 1, "an installer's may be empty: {:?}", read.findings);
+    let said: Vec<String> = read.doubting_empty().findings.iter().map(ToString::to_string).collect();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(
+        said[0].ends_with("latin.csv:2: has the byte 0xE9, which is not UTF-8; save it as UTF-8"),
+        "{said:?}"
+    );
+    for (said, name) in said[1..].iter().zip(["empty.yaml", "empty.csv"]) {
+        let rest = ": warning: has no prices, so it changes nothing; add entries, or leave the file out";
+        assert!(said.ends_with(&format!("{name}{rest}")), "{said}");
+    }
 }
 
 #[test]
@@ -189,7 +231,7 @@ fn an_earlier_file_wins_and_a_file_that_is_absent_is_named() {
     let files: Vec<PathBuf> = ["mine.yaml", "list.csv", "absent.yaml"].map(|name| folder.join(name)).into();
     std::fs::write(&files[0], "prices: [{provider: OpenAI, model: a, inputPer1M: '7'}]").unwrap();
     std::fs::write(&files[1], "provider,model,input_usd_per_1m\nopenai,a,1\nopenai,b,2\n").unwrap();
-    let Prices { book, findings } = prices(&files);
+    let Prices { book, findings, .. } = prices(&files);
     std::fs::remove_dir_all(&folder).unwrap();
     assert_eq!(cost(&book, "OpenAI", "a", count(1, 0, 0)), Cost::Known(7000));
     assert_eq!(cost(&book, "OpenAI", "b", count(1, 0, 0)), Cost::Known(2000));
@@ -205,7 +247,7 @@ fn a_published_list_is_taken_as_it_is() {
         println!("skipped: no data");
         return;
     }
-    let Prices { book, findings } = prices(&[file]);
+    let Prices { book, findings, .. } = prices(&[file]);
     assert_eq!(findings, []);
     assert!(book.entries() > 700, "{}", book.entries());
     assert_eq!(

@@ -175,14 +175,13 @@ impl Book {
     }
 }
 
-/// The entries whose provider no ModelDeployment can name: of no use, and perhaps misspelt.
-#[must_use]
-pub fn unused(book: &PriceBook) -> Vec<Invalid> {
-    let of = |(at, entry): (usize, &Entry)| {
-        let is_ours = PROVIDERS.contains(&word(&entry.provider).as_str());
+/// What is said of the entries, given by place and provider, whose provider no ModelDeployment can name: of no use, and perhaps misspelt.
+pub fn unused<'a>(providers: impl Iterator<Item = (usize, &'a str)>) -> Vec<Invalid> {
+    let of = |(at, provider): (usize, &str)| {
+        let is_ours = PROVIDERS.contains(&word(provider).as_str());
         let names = "OpenAI, Anthropic, AzureOpenAI, Gemini, VertexAI, Bedrock, Mistral or OpenAICompatible";
-        (!is_ours).then(|| {
-            let problem = format!("no ModelDeployment has the provider {:?}, so the entry is not used", entry.provider);
+        (!is_ours && !provider.is_empty()).then(|| {
+            let problem = format!("no ModelDeployment has the provider {provider:?}, so the entry is not used");
             Invalid::new(
                 format!("prices[{at}].provider"),
                 problem,
@@ -190,7 +189,7 @@ pub fn unused(book: &PriceBook) -> Vec<Invalid> {
             )
         })
     };
-    book.prices.iter().enumerate().filter_map(of).collect()
+    providers.filter_map(of).collect()
 }
 
 /// What an entry says.
