@@ -275,7 +275,7 @@ fn is_the_clients(status: StatusCode, kind: Kind) -> bool {
 }
 
 /// Whether the body would have to be unpacked to be read, which was not asked for.
-fn is_compressed(headers: &HeaderMap) -> bool {
+pub(super) fn is_compressed(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     encodings.any(|encoding| !encoding.is_empty() && !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }

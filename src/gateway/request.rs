@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::Response;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use hyper::body::Body as _;
 use tokio::time::Instant;
 
 use super::answered::Reply;
+use super::attempt::is_compressed;
 use super::refusal::{Refusal, shown};
 use super::tally::Tally;
 use super::trial::Trial;
@@ -68,6 +69,9 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     let client = gateway.identities.of(&head.headers, &api_keys).await?;
     tally.from(&client);
     let table = gateway.feed.routes().ok_or_else(Refusal::not_ready)?;
+    if is_compressed(&head.headers) {
+        return Err(compressed(&head.headers));
+    }
     let body = gateway.bodies.read(&head.headers, body, table.largest_body()).await?;
     let asked = Asked::read(operation, body.bytes.clone()).map_err(Refusal::unreadable)?;
     tally.received(asked.body.len(), asked.is_streamed());
@@ -105,6 +109,15 @@ fn unknown(model: &str, callable: Vec<&str>) -> Refusal {
     }
     let message = format!("there is no model {:?} here: {names}", shown(model));
     Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message).about("model")
+}
+
+fn compressed(headers: &HeaderMap) -> Refusal {
+    let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
+    let message = format!(
+        "the body is compressed (Content-Encoding: {}), which is not unpacked here: send it uncompressed",
+        shown(&String::from_utf8_lossy(encoding))
+    );
+    Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed_request", message)
 }
 
 fn forbidden(client: &Client, route: &Route) -> Refusal {

@@ -8,6 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::chat::{Lost, Unreadable};
+use super::misread::shown;
 
 /// More fields than any protocol gives an object; bounds the work that an object of nothing but fields makes.
 const MOST: usize = 128;
@@ -44,7 +45,7 @@ impl<'a> Fields<'a> {
     pub(super) fn of_object(raw: &'a RawValue, path: String) -> Result<Self, Unreadable> {
         match serde_json::from_str(raw.get()) {
             Ok(Read { fields, twice }) => Self::checked(path, fields, twice),
-            Err(_) => Err(Unreadable::new(Some(&path), format!("{path} must be an object"))),
+            Err(_) => Err(Unreadable::new(Some(&path), format!("{path} must be an object, is {}", shown(raw)))),
         }
     }
 
@@ -83,7 +84,9 @@ impl<'a> Fields<'a> {
     /// When it is of another type.
     pub(super) fn take<T: Deserialize<'a>>(&mut self, name: &str, what: &str) -> Result<Option<T>, Unreadable> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
-        serde_json::from_str(raw.get()).map(Some).map_err(|_| self.wrong(name, what))
+        serde_json::from_str(raw.get())
+            .map(Some)
+            .map_err(|_| self.wrong(name, &format!("{what}, is {}", shown(raw))))
     }
 
     /// Takes a field that must be there.
@@ -206,7 +209,7 @@ mod tests {
         let wrong = inner.take::<u64>("b", "a whole number").unwrap_err();
         assert_eq!(
             (wrong.field.as_deref(), wrong.message.as_str()),
-            (Some("a[0].b"), "a[0].b must be a whole number")
+            (Some("a[0].b"), "a[0].b must be a whole number, is a string")
         );
         for (body, field) in [
             ("", None),

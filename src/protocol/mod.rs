@@ -12,6 +12,7 @@ pub mod exchange;
 mod fields;
 pub mod gemini;
 pub mod google;
+mod misread;
 pub mod models;
 pub mod openai;
 mod peek;

@@ -57,6 +57,9 @@ fn given<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawVal
 /// # Errors
 /// When the body is not such an object, names a field twice, has no model, or one of the fields has another type.
 pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
+    if let Some(message) = no_text(body) {
+        return Err(Unreadable::new(None, message));
+    }
     let start = body.len() - body.trim_ascii_start().len();
     if body.get(start).is_some_and(|first| *first != b'{') {
         return Err(Unreadable::new(None, "the body is not a request: it must be one JSON object"));
@@ -71,7 +74,10 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
         let field = ["model", "stream", "stream_options"]
             .into_iter()
             .find(|f| message.starts_with(&format!("duplicate field `{f}`")));
-        Unreadable::new(field, format!("the body is not a request in JSON: {message}"))
+        match field {
+            Some(field) => Unreadable::new(Some(field), format!("{field} is given twice")),
+            None => Unreadable::new(None, format!("the body is not a request in JSON: {message}")),
+        }
     })?;
     let raw = fields
         .model
@@ -90,6 +96,18 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
         model_at: place(body, raw),
         asking,
     })
+}
+
+/// What a body that is no text of JSON is, and what to send instead.
+fn no_text(body: &[u8]) -> Option<&'static str> {
+    match body {
+        [] => Some("the body is empty: send a request in JSON"),
+        [0x1f, 0x8b, ..] => Some("the body is compressed with gzip: send it uncompressed"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("the body is compressed with zstd: send it uncompressed"),
+        [0xef, 0xbb, 0xbf, ..] => Some("the body begins with a byte order mark (EF BB BF), which JSON must not have: send it without"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("the body is in UTF-16: send it in UTF-8"),
+        _ => None,
+    }
 }
 
 /// Whether tokens are to be reported at the end of a stream, and how the body is made to say so.

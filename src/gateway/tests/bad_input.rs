@@ -96,6 +96,27 @@ async fn a_body_that_is_no_request_is_refused_in_every_protocol() {
 }
 
 #[tokio::test]
+async fn a_compressed_body_is_told_to_be_sent_uncompressed_in_every_protocol() {
+    let engine = Engine::start(paris()).await;
+    let world = World::over(&[&engine], ONLY_A);
+    for (path, begun) in OPERATIONS {
+        let answer = ask(&world, path, b"\x1f\x8b\x08\0\0".to_vec()).await;
+        assert_eq!(answer.status, 400, "{path}");
+        assert_eq!(told(path, &answer).0, "the body is compressed with gzip: send it uncompressed");
+
+        let mut request = post_to(path, &WEB, &format!("{begun}}}"));
+        request.headers_mut().insert("content-encoding", "br".parse().unwrap());
+        let answer = Answer::read(world.call(request).await).await;
+        assert_eq!(answer.status, 415, "{path}");
+        assert_eq!(
+            told(path, &answer).0,
+            "the body is compressed (Content-Encoding: br), which is not unpacked here: send it uncompressed"
+        );
+    }
+    assert_eq!(engine.requests(), 0);
+}
+
+#[tokio::test]
 async fn a_field_of_a_wrong_type_is_named_before_another_protocols_model_is_asked() {
     let engine = Engine::start(paris()).await;
     let world = World::new();
@@ -115,7 +136,8 @@ async fn a_field_of_a_wrong_type_is_named_before_another_protocols_model_is_aske
         let answer = ask(&world, path, format!(r#"{{"model":"assistant","max_tokens":9,"{field}":7}}"#)).await;
         assert_eq!(answer.status, 400, "{path}: {}", answer.text);
         let (words, param) = told(path, &answer);
-        assert!(words.contains(field), "{path}: {words}");
+        assert!(words.starts_with(&format!("{field} must be a ")), "{path}: {words}");
+        assert!(words.ends_with(", is 7"), "{path}: {words}");
         assert!(
             path.starts_with("/v1/messages") || param.as_deref() == Some(field),
             "{path}: {param:?}"

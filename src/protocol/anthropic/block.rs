@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::protocol::chat::{CachePoint, Json, Lost, Media, Part, Unfit, Unreadable, Unsupported};
+use crate::protocol::misread::{misread, shown};
 
 /// The key under which a tool's arguments are put that are no JSON object, as Anthropic documents for its fine-grained streaming.
 const INVALID: &str = "INVALID_JSON";
@@ -78,7 +79,7 @@ impl From<CachePoint> for CacheControl {
 
 /// Reads `raw`, which is the field named `at`.
 pub(super) fn field<'a, T: Deserialize<'a>>(raw: &'a RawValue, at: &str) -> Result<T, Unreadable> {
-    serde_json::from_str(raw.get()).map_err(|e| Unreadable::new(Some(at), format!("{at}: {e}")))
+    serde_json::from_str(raw.get()).map_err(|error| misread(raw, at, &error))
 }
 
 /// Reads the content of a message, of a tool's result, or `system`: a text, or blocks.
@@ -97,7 +98,10 @@ fn content(raw: &RawValue, at: &str, lost: &mut Lost, is_outer: bool) -> Result<
             }
             Ok(parts)
         }
-        _ => Err(Unreadable::new(Some(at), format!("{at} must be a text or a list of content blocks")).into()),
+        _ => {
+            let message = format!("{at} must be a text or a list of content blocks, is {}", shown(raw));
+            Err(Unreadable::new(Some(at), message).into())
+        }
     }
 }
 

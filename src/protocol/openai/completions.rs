@@ -8,6 +8,7 @@ use super::chunk::Frame;
 use super::report::Written;
 use crate::protocol::chat::{Answer, Choice, Delta, Lost, Message, Request, Role, Said, Stop, Unfit, Unsupported, WriteStream};
 use crate::protocol::fields::Fields;
+use crate::protocol::misread::shown;
 
 pub use super::report::tokens;
 pub use super::watch::Watch;
@@ -63,7 +64,7 @@ fn read_prompt(fields: &mut Fields<'_>) -> Result<String, Unfit> {
     if let Ok(prompts) = serde_json::from_str::<Vec<String>>(raw.get()) {
         return match <[String; 1]>::try_from(prompts) {
             Ok([prompt]) => Ok(prompt),
-            Err(prompts) if prompts.is_empty() => Err(fields.wrong("prompt", what).into()),
+            Err(prompts) if prompts.is_empty() => Err(fields.wrong("prompt", &format!("{what}, is a list of none")).into()),
             Err(_) => Err(Unsupported::new("prompt", "is several prompts, and a chat answers one: send them one by one").into()),
         };
     }
@@ -71,7 +72,7 @@ fn read_prompt(fields: &mut Fields<'_>) -> Result<String, Unfit> {
     if is_ids {
         return Err(Unsupported::new("prompt", "is token ids, which mean nothing to this model: send the text").into());
     }
-    Err(fields.wrong("prompt", what).into())
+    Err(fields.wrong("prompt", &format!("{what}, is {}", shown(raw))).into())
 }
 
 /// An answer, or one change of it.

@@ -68,6 +68,22 @@ fn what_is_not_a_request_is_refused_with_its_field() {
 }
 
 #[test]
+fn a_body_that_is_no_text_is_told_what_it_is_and_how_to_send_it() {
+    for (body, words) in [
+        (&b"\x1f\x8b\x08\0"[..], "compressed with gzip: send it uncompressed"),
+        (b"\x28\xb5\x2f\xfd", "compressed with zstd: send it uncompressed"),
+        (b"\xef\xbb\xbf{\"model\":\"m\"}", "byte order mark (EF BB BF)"),
+        (b"\xff\xfe{\0", "in UTF-16: send it in UTF-8"),
+        (b"", "the body is empty: send a request in JSON"),
+        (b"{\"model\":\"m\",\"x\":\"\xff\"}", "not UTF-8 at byte 18"),
+        (b"{\"model\":\"m\",\"model\":\"m\"}", "model is given twice"),
+    ] {
+        let message = peek(body).unwrap_err().message;
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
 fn a_deeply_nested_body_costs_no_stack() {
     let body = format!(r#"{{"x":{}{},"model":"m"}}"#, "[".repeat(200_000), "]".repeat(200_000));
     assert_eq!(peek(body.as_bytes()).unwrap().model, "m");

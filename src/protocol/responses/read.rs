@@ -7,24 +7,18 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::protocol::chat::{Lost, Unfit, Unreadable, Unsupported};
+use crate::protocol::misread::{misread, shown};
 
 /// Of a name or type that the client made up, so many characters are told.
 const TOLD: usize = 64;
 /// Kinds of losses that are kept apart: more than a request of known fields has, and than a list of losses names.
 const NOTED: usize = 64;
 
-/// Reads the value at `at`, which must be `what` for a person. The problem's words hold nothing of the value but names of fields.
+/// Reads the value at `at`, which must be `what` for a person. The problem's words hold nothing of the value but names of fields, and numbers.
 pub(super) fn value<'a, T: Deserialize<'a>>(raw: &'a RawValue, at: &str, what: &str) -> Result<T, Unreadable> {
-    serde_json::from_str(raw.get()).map_err(|e| {
-        let said = e.to_string();
-        let about_a_field = ["missing field", "duplicate field"].iter().any(|start| said.starts_with(start));
-        let said = said.split(" at line ").next().unwrap_or_default();
-        let message = if about_a_field {
-            format!("{at} must be {what}: {said}")
-        } else {
-            format!("{at} must be {what}")
-        };
-        Unreadable::new(Some(at), message)
+    serde_json::from_str(raw.get()).map_err(|error| match misread(raw, at, &error) {
+        within if within.field.as_deref() != Some(at) => within,
+        _ => Unreadable::new(Some(at), format!("{at} must be {what}, is {}", shown(raw))),
     })
 }
 

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::read::{Losses, Unknown, option, refused, told, value};
 use super::{input, tools};
 use crate::protocol::chat::{Format, Json, Lost, Message, Reasoning, Request, Role, Unfit, Unreadable};
+use crate::protocol::misread::misread_body;
 
 /// The fields of a request, unread. One that is null counts as not given.
 #[derive(Deserialize)]
@@ -78,16 +79,7 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn read(body: &'a [u8]) -> Result<Self, Unreadable> {
-        serde_json::from_slice(body).map_err(|e| {
-            let message = e.to_string();
-            // serde names a type that is wrong by its value.
-            let message = if message.starts_with("invalid type") {
-                "it must be one JSON object"
-            } else {
-                &message
-            };
-            Unreadable::new(None, format!("the body is not a request in JSON: {message}"))
-        })
+        serde_json::from_slice(body).map_err(|error| misread_body(&error))
     }
 }
 

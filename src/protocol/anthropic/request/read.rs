@@ -11,6 +11,7 @@ use super::super::block::{CacheControl, field, read_content};
 use crate::protocol::chat::{
     CachePoint, Format, Json, Lost, Message, Part, Reasoning, Request, Role, Tool, ToolChoice, Unfit, Unreadable, Unsupported,
 };
+use crate::protocol::misread::misread_body;
 
 /// What a request is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,8 +81,7 @@ pub fn read_request(body: &[u8]) -> Result<(Request, Lost), Unfit> {
 }
 
 pub(in super::super) fn read(body: &[u8], purpose: Purpose) -> Result<(Request, Lost), Unfit> {
-    let unreadable = |e: serde_json::Error| Unreadable::new(None, format!("the body is not a request in JSON: {e}"));
-    let body: Body<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+    let body: Body<'_> = serde_json::from_slice(body).map_err(|error| misread_body(&error))?;
     refuse_servers(&body)?;
     let mut lost = Lost::default();
     let mut messages = Vec::new();

@@ -328,7 +328,7 @@ fn what_is_no_request_is_told_with_its_field() {
             r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":7}]}"#.to_owned(),
             Some("messages[0].content"),
         ),
-        (saying("user", r#"{"text":"a"}"#), Some("messages[0].content[0]")),
+        (saying("user", r#"{"text":"a"}"#), Some("messages[0].content[0].type")),
         (saying("user", r#"{"type":"text"}"#), Some("messages[0].content[0].text")),
         (
             saying("user", r#"{"type":"image","source":{"type":"base64","data":"a"}}"#),

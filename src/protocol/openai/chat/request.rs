@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::message;
 use crate::protocol::chat::{Format, Json, Lost, Reasoning, Request, Tool, ToolChoice, Unfit, Unsupported};
 use crate::protocol::fields::Fields;
+use crate::protocol::misread::shown;
 
 /// What only some servers have, and why a request that asks for it cannot go to another.
 const REFUSED: &[(&str, &str)] = &[
@@ -92,7 +93,8 @@ fn read_stop_texts(fields: &mut Fields<'_>) -> Result<Vec<String>, Unfit> {
     if let Ok(text) = serde_json::from_str(raw.get()) {
         return Ok(vec![text]);
     }
-    serde_json::from_str(raw.get()).map_err(|_| fields.wrong("stop", "a string, or a list of strings").into())
+    let wrong = |_| fields.wrong("stop", &format!("a string, or a list of strings, is {}", shown(raw)));
+    serde_json::from_str(raw.get()).map_err(|error| wrong(error).into())
 }
 
 fn refuse_bias(fields: &mut Fields<'_>) -> Result<(), Unfit> {

@@ -148,18 +148,18 @@ fn what_is_wrong_in_itself_is_named_by_its_place() {
         ("stream", json!("yes")),
         ("parallel_tool_calls", json!(1)),
         ("tools", json!({})),
-        ("metadata", json!({ "a": 1 })),
         ("text", json!("json")),
         ("reasoning", json!("high")),
         ("store", json!("no")),
     ] {
         assert_eq!(refused(&with(field, value.clone())), field, "{field}: {value}");
     }
+    assert_eq!(refused(&with("metadata", json!({ "a": 1 }))), "metadata.a");
     for (item, expected) in [
         (json!({}), "input[1]"),
         (json!(1), "input[1]"),
         (json!({ "role": "tool", "content": "x" }), "input[1].role"),
-        (json!({ "role": "user" }), "input[1]"),
+        (json!({ "role": "user" }), "input[1].content"),
         (json!({ "role": "user", "content": 1 }), "input[1].content"),
         (
             json!({ "role": "user", "content": [{ "type": "refusal", "refusal": "x" }] }),
@@ -177,14 +177,14 @@ fn what_is_wrong_in_itself_is_named_by_its_place() {
             json!({ "role": "user", "content": [{ "type": "input_file", "file_data": "aGk=" }] }),
             "input[1].content[0].file_data",
         ),
-        (json!({ "type": "function_call", "name": "n", "arguments": "" }), "input[1]"),
-        (json!({ "type": "function_call_output", "call_id": "c" }), "input[1]"),
+        (json!({ "type": "function_call", "name": "n", "arguments": "" }), "input[1].call_id"),
+        (json!({ "type": "function_call_output", "call_id": "c" }), "input[1].output"),
     ] {
         assert_eq!(refused(&with_item(&item)), expected, "{item}");
     }
     let unnamed = json!({ "type": "function_call", "name": "n", "arguments": "" });
     let said = read(&with_item(&unnamed)).unwrap_err().to_string();
-    assert_eq!(said, "input[1] must be a call of a function: missing field `call_id`");
+    assert_eq!(said, "input[1].call_id is required");
     for body in ["", "[]", "null", "{", r#"{"input":"a","input":"b"}"#, "{\"input\":\"\u{1}\"}"] {
         assert!(matches!(read_request(body.as_bytes()), Err(Unfit::Unreadable(_))), "{body}");
     }
