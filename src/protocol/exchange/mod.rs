@@ -14,6 +14,7 @@ mod foreign;
 #[cfg(test)]
 mod fuzz;
 mod needs;
+mod places;
 mod put;
 
 use std::borrow::Cow;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::foreign::without_seals;
+use super::places::Places;
 use super::{Asked, Back, Exchange, Put, Recipient};
 use crate::protocol::chat::{Lost, Request, Unfit, Unsupported, estimate};
 use crate::protocol::openai::chat::Flavor;
@@ -62,12 +63,18 @@ impl Asked {
 
     fn written(&self, to: &Recipient<'_>) -> Result<(Vec<u8>, Lost), Unfit> {
         let (request, left_out) = self.common()?;
-        let mut all = left_out.clone();
-        let (body, lost) = match to.dialect {
-            Dialect::Gemini => write(request, to)?,
-            _ => write(&without_seals(request, &mut all), to)?,
+        let mut sealed = Lost::default();
+        let written = match to.dialect {
+            Dialect::Gemini => write(request, to),
+            _ => write(&without_seals(request, &mut sealed), to),
         };
-        all.extend(&lost);
+        let places = || Places::of(self.operation, &self.body);
+        let (body, lost) = written.map_err(|unsupported| places().unsupported(unsupported))?;
+        let mut all = left_out.clone();
+        if !(sealed.is_empty() && lost.is_empty()) {
+            sealed.extend(&lost);
+            all.extend(&places().lost(&sealed));
+        }
         Ok((body, all))
     }
 }

@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 use serde_json::{Value, json};
 
-use super::{Asked, Put, Recipient};
+use super::{Asked, Put, Recipient, Unfit};
 use crate::protocol::{Dialect, Operation, gemini};
 
 fn put(operation: Operation, body: &Value, dialect: Dialect) -> (Value, Vec<String>) {
@@ -97,4 +97,41 @@ fn an_error_is_known_by_the_shape_that_clients_read() {
     ] {
         assert!(!ChatCompletions.is_error(nothing) && !Messages.is_error(nothing), "{nothing:?}");
     }
+}
+
+#[test]
+fn what_is_left_out_is_named_by_the_place_that_the_client_gave_it() {
+    let cached = json!({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}});
+    let plain = json!({"type": "text", "text": "a"});
+    let messages = |system: &Value| {
+        json!({"model": "x", "max_tokens": 9, "system": system, "messages": [
+            {"role": "user", "content": [plain, cached]}]})
+    };
+    for (system, lost) in [
+        (json!(null), &["messages[0].content[1].cache_control"][..]),
+        (json!("Be brief."), &["messages[0].content[1].cache_control"]),
+        (
+            json!([plain, cached]),
+            &["system[1].cache_control", "messages[0].content[1].cache_control"],
+        ),
+    ] {
+        assert_eq!(put(Operation::Messages, &messages(&system), Dialect::OpenAI).1, lost, "{system}");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_named_by_the_place_that_the_client_gave_it() {
+    let asked = json!({"model": "x", "max_tokens": 9, "system": "Be brief.", "messages": [
+        {"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": "https://h/a.png"}}]}]});
+    let asked = Asked::read(Operation::Messages, Bytes::from(asked.to_string())).unwrap();
+    let to = Recipient {
+        dialect: Dialect::Bedrock,
+        model: "anthropic.claude-sonnet-4-5",
+        max_output_tokens: None,
+        google: gemini::Api::AiStudio,
+    };
+    let Err(Unfit::Unsupported(unsupported)) = asked.put(&to, "1", 0) else {
+        panic!("Bedrock fetches no pictures");
+    };
+    assert_eq!(unsupported.field, "messages[0].content[0]");
 }
