@@ -43,6 +43,11 @@ pub trait Watch: Send {
     /// What the answer took, by the latest reports: of each figure the last that was given counts, and figures are never added up.
     fn tokens(&self) -> Option<Tokens>;
 
+    /// The mark of the end that is missing where all of the answer has come without it: the answer is whole.
+    fn missing_end(&self) -> Option<&'static [u8]> {
+        None
+    }
+
     /// Bytes of text in the answer so far, to estimate what it took when no report comes.
     fn text_bytes(&self) -> u64;
 }

@@ -113,6 +113,17 @@ async fn a_stream_that_is_done_is_whole_however_it_ends() {
 }
 
 #[tokio::test]
+async fn a_stream_that_says_why_it_ended_is_whole_without_its_mark() {
+    let stop = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let engine = Engine::start(streams(&[WORD, stop])).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let answer = world.ask(STREAM).await;
+    assert_eq!((answer.text, answer.is_whole), (format!("{WORD}{stop}{DONE}"), true));
+    let broken = "portfolio_gateway_broken_answers_total{model=\"claims/a\",outcome=\"cut\"}";
+    assert_eq!(world.metric(broken).await as u32, 0);
+}
+
+#[tokio::test]
 async fn a_large_plain_answer_that_breaks_is_visibly_incomplete() {
     let body = "x".repeat(2 << 20);
     let head = |length| {
@@ -217,9 +228,12 @@ async fn what_a_stream_cost_follows_it_for_a_client_that_takes_trailers() {
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1000,\"completion_tokens\":1000}}\n\n";
     let engine = Engine::start(streams(&[WORD, usage, DONE])).await;
     let broken = Engine::start(vec![stream_head(), chunk(WORD), Do::Close]).await;
+    let stop = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let unmarked = Engine::start(streams(&[WORD, stop, usage])).await;
     let price = "price: {inputPer1M: '2', outputPer1M: '3'}";
     for (engine, price, expected) in [
         (&engine, price, "x-portfolio-cost-usd: 0.005\r\n\r\n"),
+        (&unmarked, price, "x-portfolio-cost-usd: 0.005\r\n\r\n"),
         (&engine, "", "x-portfolio-cost-usd: unknown\r\n\r\n"),
         (&broken, price, "x-portfolio-estimated: true\r\n\r\n"),
     ] {

@@ -13,6 +13,31 @@ use scan::{Scan, Value};
 pub struct Watch {
     report: Report,
     text_bytes: u64,
+    choices: Choices,
+}
+
+/// Which answers of a stream have begun, and which said why they ended: a bit for each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Choices {
+    begun: u64,
+    ended: u64,
+}
+
+impl Choices {
+    fn note(&mut self, index: u32, has_ended: bool) {
+        match 1_u64.checked_shl(index) {
+            Some(bit) => {
+                self.begun |= bit;
+                self.ended |= if has_ended { bit } else { 0 };
+            }
+            // More than anybody asks for: these are whole with the mark of the end only.
+            None => self.begun = u64::MAX,
+        }
+    }
+
+    fn have_ended(self) -> bool {
+        self.begun != 0 && self.begun == self.ended
+    }
 }
 
 impl crate::protocol::Watch for Watch {
@@ -21,10 +46,14 @@ impl crate::protocol::Watch for Watch {
         if data == b"[DONE]" {
             return Piece::Done;
         }
-        let mut seen = Seen::default();
+        let mut seen = Seen {
+            choices: self.choices,
+            ..Seen::default()
+        };
         let Some(()) = seen.read_chunk(data) else {
             return unread(data);
         };
+        self.choices = seen.choices;
         self.text_bytes = self.text_bytes.saturating_add(seen.text_bytes);
         if let Some(usage) = seen.usage
             && let Ok(report) = serde_json::from_slice::<Report>(usage)
@@ -41,6 +70,10 @@ impl crate::protocol::Watch for Watch {
     fn text_bytes(&self) -> u64 {
         self.text_bytes
     }
+
+    fn missing_end(&self) -> Option<&'static [u8]> {
+        self.choices.have_ended().then_some(b"data: [DONE]\n\n")
+    }
 }
 
 /// What one chunk has.
@@ -55,6 +88,7 @@ struct Seen<'a> {
     has_failed: bool,
     usage: Option<&'a [u8]>,
     text_bytes: u64,
+    choices: Choices,
 }
 
 impl<'a> Seen<'a> {
@@ -94,18 +128,30 @@ impl<'a> Seen<'a> {
         if !scan.is_at(b'{') {
             return scan.skip();
         }
+        let (mut index, mut has_ended) = (Some(0), false);
         scan.object(|scan, key| {
             match key {
+                b"index" => {
+                    if let Value::Word(word) = scan.value()? {
+                        index = std::str::from_utf8(word).ok().and_then(|word| word.parse().ok());
+                    }
+                }
                 b"delta" if scan.is_at(b'{') => return self.read_delta(scan),
                 b"text" => self.read_part(scan.value()?),
                 b"finish_reason" => match scan.value()? {
                     Value::Text(b"abort" | b"error" | b"insufficient_system_resource") => self.has_failed = true,
-                    value => self.has_content |= !value.is_null(),
+                    value => {
+                        // Some servers write an empty one until there is one.
+                        has_ended = !value.says_nothing();
+                        self.has_content |= !value.is_null();
+                    }
                 },
                 _ => scan.skip()?,
             }
             Some(())
-        })
+        })?;
+        self.choices.note(index.unwrap_or(u32::MAX), has_ended);
+        Some(())
     }
 
     fn read_delta(&mut self, scan: &mut Scan<'a>) -> Option<()> {

@@ -109,14 +109,32 @@ impl Passing {
     pub(super) fn end(&mut self) -> Bytes {
         let (watch, seen, words) = (&mut self.watch, &mut self.seen, self.words);
         let was_done = seen.done;
-        self.splitter.finish(|data| see(seen, watch.look(data), data, words));
+        let mut is_left_out = false;
+        self.splitter.finish(|data| {
+            let what = watch.look(data);
+            is_left_out = self.is_stripped && what == Piece::Usage;
+            see(seen, what, data, words);
+        });
         let mut tail = std::mem::take(&mut self.tail);
-        if self.seen.done && !was_done {
-            // The mark came without its empty line, which readers wait for.
+        if was_done || seen.failed {
+            return Bytes::new();
+        }
+        let missing = if seen.done { None } else { watch.missing_end() };
+        if is_left_out {
+            tail.clear();
+        }
+        if !tail.is_empty() && (seen.done || missing.is_some()) {
+            // The last event came without its empty line, which readers wait for.
             tail.extend_from_slice(b"\n\n");
-            tail.freeze()
-        } else {
-            Bytes::new()
+        }
+        match missing {
+            Some(mark) => {
+                seen.done = true;
+                tail.extend_from_slice(mark);
+                tail.freeze()
+            }
+            None if seen.done => tail.freeze(),
+            None => Bytes::new(),
         }
     }
 }

@@ -85,6 +85,37 @@ fn usage_that_the_client_did_not_ask_for_is_read_and_left_out_wherever_it_is_cut
 }
 
 #[test]
+fn a_stream_that_says_of_each_choice_why_it_ended_is_whole_without_its_mark() {
+    let ends = |index: u32| format!("data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"stop\",\"index\":{index}}}]}}\n\n");
+    let says = |index: u32| WORD.replace("\"index\":0", &format!("\"index\":{index}"));
+    for (pieces, is_whole) in [
+        (vec![says(0), ends(0), USAGE.to_owned()], true),
+        (vec![says(0), ends(0)], true),
+        (vec![says(0), says(1), ends(1), ends(0), USAGE.to_owned()], true),
+        (vec![says(0), says(1), ends(1), USAGE.to_owned()], false),
+        (vec![says(0), USAGE.to_owned()], false),
+        (vec![WORD.replace("\"index\"", "\"finish_reason\":\"\",\"index\"")], false),
+        (vec![USAGE.to_owned()], false),
+        (vec![says(0), says(64), ends(64), ends(0)], false),
+    ] {
+        let sent = pieces.concat();
+        let mut stream = Stream::Passing(passing(false));
+        let got = whole(&mut stream, &[&sent]);
+        assert_eq!(stream.seen().done, is_whole, "{sent}");
+        assert_eq!(got, if is_whole { sent + DONE } else { sent });
+    }
+    // The last event may lack its empty line, and be one that the client does not get.
+    let sent = [&says(0), &ends(0), USAGE.trim_end()].map(ToString::to_string).concat();
+    let mut stream = Stream::Passing(passing(true));
+    assert_eq!(whole(&mut stream, &[&sent]), says(0) + &ends(0) + DONE);
+    assert_eq!(stream.tokens().unwrap().input, 3);
+    let sent = [&says(0), &ends(0), "data: {\"choices\":[],\"us"].map(ToString::to_string).concat();
+    let mut stream = Stream::Passing(passing(true));
+    whole(&mut stream, &[&sent]);
+    assert!(!stream.seen().done);
+}
+
+#[test]
 fn usage_beside_content_stays() {
     let both = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
     let mut stream = Stream::Passing(passing(true));
