@@ -18,7 +18,7 @@ use super::tally::Tally;
 use super::upstream::Upstream;
 use crate::plan::routing::Timeouts;
 use crate::protocol::error::{Error, Kind};
-use crate::protocol::exchange::{Back, Exchange, Whole};
+use crate::protocol::exchange::{Asked, Back, Exchange, Whole};
 use crate::protocol::root_cause;
 use crate::protocol::stream::Stream;
 
@@ -38,9 +38,9 @@ const ERROR_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Attempt<'a> {
     pub(super) url: &'a Uri,
     pub(super) headers: HeaderMap,
+    /// What the client asked.
+    pub(super) asked: &'a Asked,
     pub(super) exchange: &'a Exchange,
-    /// Whether a streamed answer was asked for. The first byte of any other comes only when all of it is made.
-    pub(super) is_streamed: bool,
     /// Whether 404 says that this endpoint does not have the model yet, rather than that the request asks for what is nowhere.
     pub(super) may_be_lacking: bool,
     /// Where answers that are held are counted.
@@ -85,7 +85,8 @@ pub(super) struct Refused {
 impl Attempt<'_> {
     /// Makes the attempt.
     pub(super) async fn make(self, upstream: &Upstream) -> Result<Answer, Failure> {
-        let first_by = if self.is_streamed {
+        // The first byte of an answer that is not streamed comes only when all of it is made.
+        let first_by = if self.asked.is_streamed() {
             (Instant::now() + self.timeouts.first_token).min(self.deadline)
         } else {
             self.deadline
@@ -95,6 +96,7 @@ impl Attempt<'_> {
         *request.uri_mut() = self.url.clone();
         *request.headers_mut() = self.headers;
         let waiting = Waiting {
+            asked: self.asked,
             back: &self.exchange.back,
             opening_limit: OPENING_LIMIT + 3 * self.exchange.body.remaining(),
             room: self.room,
@@ -128,6 +130,7 @@ impl Attempt<'_> {
 }
 
 struct Waiting<'a> {
+    asked: &'a Asked,
     back: &'a Back,
     opening_limit: usize,
     room: &'a Room,
@@ -155,7 +158,8 @@ impl Waiting<'_> {
         };
         let kind = head.headers.get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
         let error = self.back.error(head.status.as_u16(), kind, &body);
-        if is_the_clients(head.status, error.kind) {
+        let is_gone = head.status == StatusCode::NOT_FOUND && self.asked.goes_on_with_nothing(&error);
+        if is_gone || is_the_clients(head.status, error.kind) {
             return Ok(Answer::Refused(Box::new(Refused { head, body, error })));
         }
         let advice = head.headers.get(header::RETRY_AFTER).cloned();

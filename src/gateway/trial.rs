@@ -226,7 +226,7 @@ impl<'a> Trial<'a> {
             url: &url,
             headers,
             exchange,
-            is_streamed: self.asked.is_streamed(),
+            asked: self.asked,
             may_be_lacking: model.may_be_lacking,
             room: &self.gateway.bodies,
             timeouts: &self.route.timeouts,

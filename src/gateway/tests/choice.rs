@@ -154,6 +154,35 @@ async fn what_has_effects_is_not_asked_twice_once_it_may_have_begun() {
     }
 }
 
+#[tokio::test]
+async fn an_earlier_response_that_is_nowhere_is_the_clients_error_and_an_absent_model_is_not() {
+    let ask = r#"{"model":"assistant","input":"Go on","previous_response_id":"resp_0"}"#;
+    let gone = r#"{"error":{"message":"Previous response with id 'resp_0' not found.","type":"invalid_request_error","param":"previous_response_id","code":"previous_response_not_found"}}"#;
+    let absent =
+        r#"{"error":{"message":"The model does not exist.","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#;
+    for (body, ask, status, asked_b) in [
+        (gone, ask, 404, 0),
+        (absent, ask, 200, 1),
+        (gone, r#"{"model":"assistant","input":"Hello"}"#, 200, 1),
+    ] {
+        let (a, b) = (
+            Engine::start(answers(404, "", body)).await,
+            Engine::start(answers(200, "", RESPONSE)).await,
+        );
+        let world = World::new();
+        world.api_with_key("a", "OpenAI", &a.url);
+        world.api_with_key("b", "OpenAI", &b.url);
+        world.route(A_THEN_B);
+        let answer = world.ask_at("/v1/responses", ask).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        assert_eq!((a.requests(), b.requests()), (1, asked_b), "{body}");
+        if status == 404 {
+            assert_eq!(answer.error().0, "previous_response_not_found");
+            assert!(answer.text.contains("resp_0"), "{}", answer.text);
+        }
+    }
+}
+
 /// The turns of one conversation.
 fn turn(conversation: usize, turn: usize) -> String {
     let said = format!(r#"{{"role":"user","content":"Tell me about {conversation}"}}"#);

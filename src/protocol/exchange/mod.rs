@@ -24,6 +24,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::chat::{Lost, Request, Unfit, Unreadable};
+use super::error::Error;
 use super::peek::{Peek, Spliced, peek};
 use super::wire::{Dialect, Operation};
 use super::{anthropic, gemini, openai, responses};
@@ -112,6 +113,12 @@ impl Asked {
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.operation != Operation::Responses || !effects::has_effects(&self.body)
+    }
+
+    /// Whether `error` is the client's own: the response or conversation that it goes on with is nowhere, which no other model changes.
+    #[must_use]
+    pub fn goes_on_with_nothing(&self, error: &Error) -> bool {
+        self.operation == Operation::Responses && effects::is_about_the_past(error) && effects::goes_on(&self.body)
     }
 
     /// The request in the common form; read when it is first needed.

@@ -4,6 +4,7 @@ use bytes::{Buf, Bytes};
 use serde_json::{Value, json};
 
 use super::{Asked, Put, Recipient, Unfit};
+use crate::protocol::error::{Error, Kind};
 use crate::protocol::{Dialect, Operation, gemini};
 
 fn put(operation: Operation, body: &Value, dialect: Dialect) -> (Value, Vec<String>) {
@@ -134,4 +135,24 @@ fn what_cannot_be_done_is_named_by_the_place_that_the_client_gave_it() {
         panic!("Bedrock fetches no pictures");
     };
     assert_eq!(unsupported.field, "messages[0].content[0]");
+}
+
+#[test]
+fn an_error_about_an_earlier_response_is_the_clients_where_it_named_one() {
+    let error = |code: &str, param: &str| Error {
+        code: Some(code.to_owned()),
+        param: Some(param.to_owned()),
+        ..Error::new(Kind::NotFound, "not found")
+    };
+    let goes_on = json!({"model": "x", "input": "hi", "previous_response_id": "resp_1"}).to_string();
+    let fresh = json!({"model": "x", "input": "hi"}).to_string();
+    for (body, code, param, is_clients) in [
+        (&goes_on, "previous_response_not_found", "previous_response_id", true),
+        (&goes_on, "", "previous_response_id", true),
+        (&goes_on, "model_not_found", "model", false),
+        (&fresh, "previous_response_not_found", "previous_response_id", false),
+    ] {
+        let asked = Asked::read(Operation::Responses, Bytes::from(body.clone())).unwrap();
+        assert_eq!(asked.goes_on_with_nothing(&error(code, param)), is_clients, "{body} {code}");
+    }
 }
