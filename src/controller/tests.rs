@@ -706,6 +706,31 @@ async fn a_claim_in_a_cluster_without_claims_is_refused_with_its_remedy() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_cannot_work_is_a_condition_before_anybody_is_asked() {
+    let server = Server::default();
+    server.put(
+        "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: own, namespace: claims}
+spec: {api: {provider: OpenAICompatible, model: m, endpoint: 'https://127.0.0.1:1/v1/chat/completions'}}
+",
+    );
+    model(server.clone(), "own", started(&server)).await.unwrap();
+    let md: ModelDeployment = server.get(&format!("{MODELS}/own")).unwrap();
+    for kind in ["Accepted", "Ready"] {
+        let conditions = &md.status.as_ref().unwrap().conditions;
+        let said = conditions.iter().find(|c| c.type_ == kind).unwrap();
+        assert_eq!((said.status.as_str(), said.reason.as_str()), ("False", "Invalid"), "{kind}");
+        assert!(
+            said.message.starts_with("spec.api.endpoint: \"/chat/completions\"") && said.message.ends_with("write https://127.0.0.1:1/v1"),
+            "{}",
+            said.message
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_model_that_moves_to_an_api_leaves_no_pods_behind() {
     let server = server();
     model(server.clone(), "triage", started(&server)).await.unwrap();

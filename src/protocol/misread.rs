@@ -1,14 +1,17 @@
 //! Why a part of a request cannot be read, in the words of JSON and of its protocol instead of those of the library that read it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::chat::Unreadable;
 
 /// How deep a place is looked for; below it the object around it is named.
 const DEEPEST: usize = 16;
+/// Of the name of a field that the client made up, so many bytes are told.
+const NAME_LIMIT: usize = 64;
 /// The longest number that is repeated.
 const DIGITS: usize = 24;
 
@@ -85,12 +88,9 @@ fn located<'a>(raw: &'a RawValue, error: &serde_json::Error) -> (String, &'a Raw
     let (mut place, mut found) = (String::new(), raw);
     // The reader stands before a list or object that it does not want, and behind everything else.
     for _ in 0..DEEPEST {
-        let inner = match members(found).into_iter().find(|(_, member)| has(member, target)) {
-            Some(inner) => inner,
-            None => break,
-        };
-        place.push_str(&inner.0);
-        found = inner.1;
+        let Some((name, member)) = member(found, target) else { break };
+        place.push_str(&name);
+        found = member;
     }
     (place, found)
 }
@@ -100,26 +100,45 @@ fn has(raw: &RawValue, target: usize) -> bool {
     (start..=start + raw.get().len()).contains(&target)
 }
 
-/// The values right within a value, by their places.
-fn members(raw: &RawValue) -> Vec<(String, &RawValue)> {
-    match raw.get().as_bytes().first() {
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
-            items
-                .into_iter()
-                .enumerate()
-                .map(|(index, item)| (format!("[{index}]"), item))
-                .collect()
+/// The value right within `raw` that has the place in memory, and its own place in `raw`.
+fn member(raw: &RawValue, target: usize) -> Option<(String, &RawValue)> {
+    serde_json::Deserializer::from_str(raw.get())
+        .deserialize_any(Member { target })
+        .ok()?
+}
+
+/// Looks for one of many values, and keeps no other.
+struct Member {
+    target: usize,
+}
+
+impl<'de> Visitor<'de> for Member {
+    type Value = Option<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list or an object")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Self::Value, S::Error> {
+        let (mut found, mut index) = (None, 0_usize);
+        while let Some(item) = list.next_element::<&'de RawValue>()? {
+            if has(item, self.target) {
+                found = Some((format!("[{index}]"), item));
+            }
+            index += 1;
         }
-        Some(b'{') => {
-            let fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
-            let printable = |name: &str| name.escape_default().take(64).collect::<String>();
-            fields
-                .into_iter()
-                .map(|(name, value)| (format!(".{}", printable(&name)), value))
-                .collect()
+        Ok(found)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut found = None;
+        while let Some((name, value)) = map.next_entry::<Cow<'de, str>, &'de RawValue>()? {
+            if has(value, self.target) {
+                let printable: String = name.escape_default().take(NAME_LIMIT).collect();
+                found = Some((format!(".{printable}"), value));
+            }
         }
-        _ => Vec::new(),
+        Ok(found)
     }
 }
 
