@@ -110,7 +110,7 @@ impl Asked {
     /// Whether it may be asked again when it is not known whether it was begun: what does something beside answering may not.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        self.operation != Operation::Responses || !effects::has_effects(&self.body)
+        !effects::has_effects(self.operation, &self.body)
     }
 
     /// The request in the common form; read when it is first needed.
