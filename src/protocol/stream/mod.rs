@@ -41,7 +41,8 @@ fn garbled() -> Error {
 }
 
 impl Stream {
-    /// Takes the next bytes; returns those that the client gets now, all of them whole events.
+    /// Takes the next bytes; returns those that the client gets now, all of them whole events. Of a stream that fails with them, those that
+    /// came before the event that says so.
     pub fn pass(&mut self, piece: Bytes) -> Bytes {
         match self {
             Self::Passing(passing) => passing.pass(piece),

@@ -29,6 +29,8 @@ pub struct Passing {
     words: Words,
     /// The beginning of an event whose end has not come.
     tail: BytesMut,
+    /// Whether the client has the beginning of an event whose end has not come: one that outgrew its limit.
+    is_within: bool,
     seen: Seen,
 }
 
@@ -49,6 +51,7 @@ impl Passing {
             is_stripped,
             words,
             tail: BytesMut::new(),
+            is_within: false,
             seen: Seen::default(),
         }
     }
@@ -65,19 +68,28 @@ impl Passing {
         self.watch.text_bytes()
     }
 
+    /// Half an event that the client has ends first, so that it is not taken for a part of this one.
     pub(super) fn fail(&self, error: &Error) -> Bytes {
-        (self.words.event)(error).into()
+        let event = (self.words.event)(error);
+        if self.is_within {
+            return [b"\n\n", event.as_slice()].concat().into();
+        }
+        event.into()
     }
 
     pub(super) fn pass(&mut self, mut piece: Bytes) -> Bytes {
         let held = self.tail.len();
         // Where the last event ended and which are left out, counted from the beginning of what is held.
         let (mut before, mut left_out) = (0, Vec::<Range<usize>>::new());
+        // Where the event begins that says that the answer failed: the client gets what came before.
+        let mut failed_at = None;
         let (watch, seen, is_stripped, words) = (&mut self.watch, &mut self.seen, self.is_stripped, self.words);
         let complete = self.splitter.feed(&piece, |data, end| {
             let what = watch.look(data);
             see(seen, what, data, words);
-            if what == Piece::Usage && is_stripped {
+            if seen.failed {
+                failed_at.get_or_insert(before);
+            } else if what == Piece::Usage && is_stripped {
                 left_out.push(before..held + end);
             }
             before = held + end;
@@ -86,8 +98,9 @@ impl Passing {
             self.tail.extend_from_slice(&piece);
             return self.or_monstrous();
         }
+        self.is_within = false;
         let rest = piece.split_off(complete);
-        let whole = if held == 0 {
+        let mut whole = if held == 0 {
             piece
         } else {
             let mut whole = std::mem::take(&mut self.tail);
@@ -95,6 +108,7 @@ impl Passing {
             whole.freeze()
         };
         self.tail.extend_from_slice(&rest);
+        whole.truncate(failed_at.unwrap_or(whole.len()));
         without(whole, &left_out)
     }
 
@@ -103,6 +117,7 @@ impl Passing {
         if self.tail.len() <= EVENT_LIMIT {
             return Bytes::new();
         }
+        self.is_within = true;
         std::mem::take(&mut self.tail).freeze()
     }
 

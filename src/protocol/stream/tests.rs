@@ -66,6 +66,29 @@ fn a_monstrous_event_does_not_fill_memory() {
     assert!(passed >= 36 * piece.len());
 }
 
+#[test]
+fn an_error_after_half_an_event_is_an_event_of_its_own() {
+    let mut stream = Stream::Passing(passing(false));
+    let error = Error::new(Kind::Server, "gone");
+    assert!(stream.fail(&error).starts_with(b"data: "), "nothing is before it");
+    stream.pass(Bytes::from([b"data: ".as_slice(), &vec![b'x'; EVENT_LIMIT]].concat()));
+    assert!(stream.fail(&error).starts_with(b"\n\ndata: "));
+    stream.pass(Bytes::from_static(b"\n\ndata: [DO"));
+    assert!(stream.fail(&error).starts_with(b"data: "), "what passed is whole again");
+}
+
+#[test]
+fn what_came_before_an_error_in_the_same_piece_passes() {
+    let error = "data: {\"error\":{\"message\":\"m\"}}\n\n";
+    let mut stream = Stream::Passing(passing(true));
+    let passed = stream.pass(Bytes::from([WORD, USAGE, WORD, error, WORD].concat()));
+    assert_eq!((passed.as_ref(), stream.seen().failed), ([WORD, WORD].concat().as_bytes(), true));
+    let mut stream = Stream::Passing(passing(true));
+    stream.pass(Bytes::from_static(b"data: {\"err"));
+    let passed = stream.pass(Bytes::from_static(b"or\":{\"message\":\"m\"}}\n\n"));
+    assert_eq!((passed.as_ref(), stream.seen().failed), (b"".as_slice(), true));
+}
+
 const WORD: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n";
 const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
@@ -139,10 +162,30 @@ fn an_error_within_a_stream_is_seen_and_told_by_whoever_holds_it() {
     assert!(told.starts_with(b"data: {") && !String::from_utf8_lossy(&told).contains("[DONE]"));
 }
 
+#[test]
+fn an_event_too_long_to_be_translated_is_an_error_and_not_left_out() {
+    let text = "x".repeat(EVENT_LIMIT);
+    let long = format!("data: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n");
+    let (before, after) = ANTHROPIC.split_at(ANTHROPIC.find("event: content_block_stop").unwrap());
+    for size in [long.len(), 16 << 10] {
+        let mut stream = translating();
+        let mut passed = stream.pass(Bytes::copy_from_slice(before.as_bytes())).to_vec();
+        for piece in long.as_bytes().chunks(size) {
+            passed.extend_from_slice(&stream.pass(Bytes::copy_from_slice(piece)));
+        }
+        passed.extend_from_slice(&stream.pass(Bytes::copy_from_slice(after.as_bytes())));
+        let passed = String::from_utf8(passed).unwrap();
+        assert!(passed.contains("Hi") && !passed.contains("xxx") && !passed.contains("[DONE]"));
+        let seen = stream.seen();
+        assert!(seen.failed && !seen.done, "{size}");
+        assert!(seen.error.as_ref().unwrap().message.contains("too long to be translated"));
+    }
+}
+
 proptest! {
     #[test]
-    fn every_byte_of_a_whole_stream_passes(texts in prop::collection::vec("[a-z\\n ]{0,20}", 0..8), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
-        let stream: String = texts.iter().map(|t| format!("data: {}\r\n\r\n", t.replace('\n', "\ndata: "))).collect();
+    fn every_byte_of_a_whole_stream_passes(texts in prop::collection::vec("[0-9](,\\n?[0-9]){0,9}", 0..8), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
+        let stream: String = texts.iter().map(|t| format!("data: [{}]\r\n\r\n", t.replace('\n', "\ndata: "))).collect();
         let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).chain([0, stream.len()]).collect();
         at.sort_unstable();
         let pieces: Vec<&str> = at.windows(2).map(|w| &stream[w[0]..w[1]]).collect();
