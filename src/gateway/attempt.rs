@@ -159,7 +159,7 @@ impl Waiting<'_> {
             return Ok(Answer::Refused(Box::new(Refused { head, body, error })));
         }
         let advice = head.headers.get(header::RETRY_AFTER).cloned();
-        Err(Failure::Status(head.status, advice, error.message))
+        Err(Failure::Status(head.status, advice, error.label()))
     }
 
     /// Waits for the first content of a streamed answer.
@@ -199,7 +199,7 @@ impl Waiting<'_> {
                 let body = Bytes::new();
                 Ok(Answer::Refused(Box::new(Refused { head, body, error })))
             }
-            error => Err(Failure::Failed(error.map(|error| error.message))),
+            error => Err(Failure::Failed(error.map(|error| error.label()))),
         }
     }
 

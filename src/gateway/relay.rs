@@ -240,7 +240,7 @@ impl Relay {
         let Whose { request_id, model, .. } = &self.whose;
         let id = request_id.as_ref().and_then(|id| id.to_str().ok());
         let cause = self.stream.as_ref().and_then(|stream| stream.seen().error.as_ref());
-        let cause = cause.map(|error| error.message.as_str());
+        let cause = cause.map(Error::label);
         tracing::warn!(id, %model, cause, "an answer is not whole: {broken}");
         // Only whole events have passed, so this one stands by itself.
         Some(match &mut self.stream {

@@ -239,8 +239,8 @@ impl<'a> Trial<'a> {
             tally,
         };
         let answer = attempt.make(self.gateway.way_to(held.as_deref())).await;
-        answer.map_err(|failure| match held.as_deref().and_then(Held::secret) {
-            Some(secret) => failure.without(secret),
+        answer.map_err(|failure| match held.as_deref().map(Held::secrets) {
+            Some(secrets) => failure.without(&secrets),
             None => failure,
         })
     }
