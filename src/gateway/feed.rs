@@ -115,7 +115,11 @@ impl Held {
             Some(Shown::Keys(bedrock::Credential::Bearer(key))) => vec![key],
             Some(Shown::Keys(bedrock::Credential::Keys(keys))) => {
                 let token = keys.session_token.as_deref();
-                [&keys.access_key_id, &keys.secret_access_key].map(String::as_str).into_iter().chain(token).collect()
+                [&keys.access_key_id, &keys.secret_access_key]
+                    .map(String::as_str)
+                    .into_iter()
+                    .chain(token)
+                    .collect()
             }
         }
     }

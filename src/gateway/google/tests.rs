@@ -190,7 +190,11 @@ async fn whom_only_a_bundle_vouches_for_gives_tokens_over_its_own_connections() 
     let given = tokens.bearer(&key_file, Some(&endpoint), Some(&own)).await;
     assert_eq!(given.unwrap(), "Bearer ya29.local");
     let given = tokens.bearer(&key_file, Some(&endpoint), None).await;
-    assert_eq!(given.unwrap_err().to_string(), "over the connections of all", "and they are not mixed up");
+    assert_eq!(
+        given.unwrap_err().to_string(),
+        "over the connections of all",
+        "and they are not mixed up"
+    );
     server.abort();
 }
 
@@ -202,7 +206,11 @@ fn whoever_vouches_for_a_model_vouches_for_its_tokens_where_both_are_the_same() 
         (GOOGLE, "https://vertex.acme.example/v1", false),
         ("https://vertex.acme.example:8443/token", "https://vertex.acme.example/v1", false),
     ] {
-        assert_eq!(is_of(&address.parse().unwrap(), &endpoint.parse().unwrap()), is, "{address} {endpoint}");
+        assert_eq!(
+            is_of(&address.parse().unwrap(), &endpoint.parse().unwrap()),
+            is,
+            "{address} {endpoint}"
+        );
     }
 }
 
@@ -220,7 +228,10 @@ async fn tokens_come_over_the_gateways_own_connections() {
     let app = Router::new().route("/token", on_post(answer)).route("/large", on_post(large));
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let tokens = Tokens::new(over(Arc::new(Upstream::new(None).unwrap())), || Timestamp::UNIX_EPOCH);
-    assert_eq!(tokens.bearer(&key_file(&token_uri), Some(&own), None).await.unwrap(), "Bearer ya29.local");
+    assert_eq!(
+        tokens.bearer(&key_file(&token_uri), Some(&own), None).await.unwrap(),
+        "Bearer ya29.local"
+    );
     let too_large = key_file(&token_uri.replace("/token", "/large"));
     assert!(
         tokens

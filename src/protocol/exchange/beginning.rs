@@ -184,7 +184,10 @@ mod tests {
             (ChatCompletions, r#""messages":[{"role":"user","content":"LONG WORDS"}]"#),
             (ChatCompletions, r#""messages":[{"role":"user","content":"WORDS LONG"}]"#),
             (Messages, r#""system":"LONG","messages":[{"role":"user","content":"WORDS"}]"#),
-            (Messages, r#""system":"LONG","messages":[{"role":"user","content":[{"type":"text","text":"LONG WORDS"}]}]"#),
+            (
+                Messages,
+                r#""system":"LONG","messages":[{"role":"user","content":[{"type":"text","text":"LONG WORDS"}]}]"#,
+            ),
             (Responses, r#""instructions":"LONG","input":"WORDS""#),
             (Responses, r#""instructions":"LONG","input":[{"role":"user","content":"WORDS"}]"#),
             (Completions, r#""prompt":"WORDS LONG""#),

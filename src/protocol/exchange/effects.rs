@@ -51,7 +51,10 @@ const RUN_BY_CLIENTS: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory
 pub(super) fn has_effects(operation: Operation, body: &[u8]) -> bool {
     match operation {
         Operation::Responses => serde_json::from_slice(body).map_or(true, |asked: Response<'_>| {
-            asked.background == Some(true) || asked.conversation.is_some() || asked.prompt.is_some() || any_runs(asked.tools, is_run_by_openai)
+            asked.background == Some(true)
+                || asked.conversation.is_some()
+                || asked.prompt.is_some()
+                || any_runs(asked.tools, is_run_by_openai)
         }),
         Operation::Messages => serde_json::from_slice(body).map_or(true, |asked: Message<'_>| {
             asked.mcp_servers.is_some_and(|servers| !servers.is_empty())
@@ -99,7 +102,11 @@ mod tests {
             (Responses, r#"{"tools":[{"type":"function"},{"type":"web_search"}]}"#, true),
             (Responses, r#"{"tools":7}"#, true),
             (Messages, r#"{"messages":[]}"#, false),
-            (Messages, r#"{"tools":[{"name":"f"},{"type":"custom","name":"g"},{"type":null,"name":"h"}]}"#, false),
+            (
+                Messages,
+                r#"{"tools":[{"name":"f"},{"type":"custom","name":"g"},{"type":null,"name":"h"}]}"#,
+                false,
+            ),
             (
                 Messages,
                 r#"{"tools":[{"type":"bash_20250124"},{"type":"text_editor_20250728"},{"type":"computer_20250124"},{"type":"memory_20250818"}]}"#,
@@ -115,7 +122,11 @@ mod tests {
             (Messages, r#"{"container":"container_1"}"#, true),
             (Messages, r#"{"mcp_servers":{}}"#, true),
             (ChatCompletions, r#"{"messages":[]}"#, false),
-            (ChatCompletions, r#"{"tools":[{"type":"function"},{"type":"custom"}],"web_search_options":null}"#, false),
+            (
+                ChatCompletions,
+                r#"{"tools":[{"type":"function"},{"type":"custom"}],"web_search_options":null}"#,
+                false,
+            ),
             (ChatCompletions, r#"{"web_search_options":{}}"#, true),
             (ChatCompletions, r#"{"tools":[{"type":"function"},{"type":"mcp"}]}"#, true),
             (ChatCompletions, r#"{"tools":7}"#, true),

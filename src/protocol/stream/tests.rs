@@ -165,7 +165,8 @@ fn an_error_within_a_stream_is_seen_and_told_by_whoever_holds_it() {
 #[test]
 fn an_event_too_long_to_be_translated_is_an_error_and_not_left_out() {
     let text = "x".repeat(EVENT_LIMIT);
-    let long = format!("data: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n");
+    let long =
+        format!("data: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n");
     let (before, after) = ANTHROPIC.split_at(ANTHROPIC.find("event: content_block_stop").unwrap());
     for size in [long.len(), 16 << 10] {
         let mut stream = translating();
