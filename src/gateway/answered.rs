@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::attempt::{Answer, Refused};
 use super::balance::Place;
 use super::bill::Bill;
-use super::body::Kept;
+use super::body::{Kept, Taken};
 use super::relay::{Relay, Terms, Whose};
 use super::tally::Tally;
 use super::turns::Turn;
@@ -80,8 +80,7 @@ impl Answered {
                 }
                 tally.sends(whole.body.len());
                 tally.end(head.status);
-                let kept = Kept { bytes: whole.body, room };
-                with(head.status, headers, kept.into_body())
+                with(head.status, headers, sent(whole.body, room, turn))
             }
             // The provider's own words where they are of the client's protocol, else the same in that.
             Answer::Refused(refused) => {
@@ -89,18 +88,19 @@ impl Answered {
                 let Refused { head, body, mut error } = *refused;
                 if exchange.back.is_unchanged() && self.operation.is_error(&body) {
                     tally.sends(body.len());
-                    return with(head.status, shown(&head, None), Body::from(body));
+                    return with(head.status, shown(&head, None), sent(body, Taken::default(), turn));
                 }
                 error.request_id = self.request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
                 let body = self.operation.write_error(&error);
                 tally.sends(body.len());
-                with(head.status, shown(&head, Some(headers::JSON)), Body::from(body))
+                let headers = shown(&head, Some(headers::JSON));
+                with(head.status, headers, sent(body.into(), Taken::default(), turn))
             }
             Answer::Begun(head, begun) => {
                 let whose = Whose {
                     request_id: self.request_id,
                     model: model.model.clone(),
-                    _turn: turn,
+                    turn,
                 };
                 let mut headers = shown(&head, is_written.then_some(headers::EVENTS));
                 if self.terms.takes_trailers {
@@ -111,6 +111,12 @@ impl Answered {
             }
         }
     }
+}
+
+/// A body in one piece; its request is in flight until it is sent.
+fn sent(bytes: Bytes, room: Taken, turn: Turn) -> Body {
+    let turn = Some(turn);
+    Body::from(Bytes::from(Kept { bytes, room, turn }))
 }
 
 fn with(status: StatusCode, headers: HeaderMap, body: Body) -> Response {

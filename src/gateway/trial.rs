@@ -12,6 +12,7 @@ use super::answered::{Answered, Reply};
 use super::attempt::{Answer, Attempt};
 use super::balance::Place;
 use super::bill::Bill;
+use super::body::Taken;
 use super::failure::Failure;
 use super::feed::Held;
 use super::metrics;
@@ -77,10 +78,12 @@ impl<'a> Trial<'a> {
             models.sort_by_key(|model| !self.gateway.balancer.any_is_well(&model.bases, &[]));
         }
         let mut tried = Tried::default();
+        let mut room = Taken::default();
         for (at, model) in models.iter().enumerate() {
             if tried.is_too_long_for(model) {
                 continue;
             }
+            self.take_room(&mut room, model).await?;
             let exchange = match self.put(model) {
                 Ok(Put::Send(exchange)) => exchange,
                 Ok(Put::Estimate(body)) => return Ok(Reply::Estimate(body, model.model.clone())),
@@ -122,6 +125,22 @@ impl<'a> Trial<'a> {
     fn must_end(&self, tried: &Tried<'_>) -> bool {
         let last = tried.failures.last().map(|(_, failure)| failure);
         last == Some(&Failure::NoRoom) || (last.is_some_and(Failure::may_have_begun) && !self.asked.is_repeatable())
+    }
+
+    /// Takes the room for what is made of the request when it is put to `model`; it is kept for those after it.
+    async fn take_room(&self, room: &mut Taken, model: &Backend) -> Result<(), Refusal> {
+        let (bodies, takes) = (&self.gateway.bodies, fit::takes(self.asked, model));
+        if !bodies.could_hold(self.asked.body.len() + takes) {
+            let message = format!(
+                "the request is too large to be written in the protocol of {}: the gateway has less memory for all requests (--max-body-memory)",
+                model.model.name
+            );
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message));
+        }
+        match room.grow(bodies, takes).await {
+            true => Ok(()),
+            false => Err(Refusal::overloaded("the gateway holds as many requests as it can: try again later")),
+        }
     }
 
     fn put(&self, model: &Backend) -> Result<Put, Unfit> {

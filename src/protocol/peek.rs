@@ -4,7 +4,7 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -206,6 +206,20 @@ impl Buf for Spliced {
         }
         self.skip_empty();
         assert!(count == 0, "not advanced past the end");
+    }
+
+    /// What is in one part is shared, not copied.
+    fn copy_to_bytes(&mut self, count: usize) -> Bytes {
+        if let Some(part) = self.parts.get_mut(self.at)
+            && part.len() >= count
+        {
+            let taken = part.split_to(count);
+            self.skip_empty();
+            return taken;
+        }
+        let mut taken = BytesMut::with_capacity(count);
+        taken.put(self.take(count));
+        taken.freeze()
     }
 }
 
