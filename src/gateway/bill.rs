@@ -2,18 +2,37 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::plan::price::{self, Cost, Count};
+use crate::plan::price::{Cost, Count};
 use crate::plan::routing::Backend;
 use crate::protocol::usage::Tokens;
+use crate::protocol::{Operation, estimate};
 
 /// What is needed to make out a bill.
 pub(super) struct Bill {
     pub(super) model: Arc<Backend>,
-    /// Bytes of the request, for estimates.
-    pub(super) request_bytes: usize,
+    pub(super) operation: Operation,
+    pub(super) prompt: Prompt,
     pub(super) now: fn() -> Timestamp,
+}
+
+/// What the tokens of a prompt are estimated from. Most answers report them, so that nothing is reckoned before it must be.
+pub(super) enum Prompt {
+    /// The request.
+    Unread(Bytes),
+    /// So many, by an estimate.
+    Estimated(u64),
+}
+
+impl Prompt {
+    fn tokens(&self) -> u64 {
+        match self {
+            Self::Unread(request) => estimate::of_json(request),
+            Self::Estimated(tokens) => *tokens,
+        }
+    }
 }
 
 /// What an answer took.
@@ -30,15 +49,27 @@ impl Bill {
         self.charge(tokens, false)
     }
 
-    /// For an answer of which `text_bytes` have come, and whose final report has not: what is `known` of it counts.
-    pub(super) fn estimated(&self, known: Option<Tokens>, text_bytes: u64) -> Charge {
+    /// For an answer of which so many tokens have come, by an estimate, and whose final report has not: what is `known` of it counts.
+    pub(super) fn estimated(&self, known: Option<Tokens>, answer: u64) -> Charge {
         let mut tokens = known.unwrap_or_default();
         if tokens.prompt() == 0 {
-            tokens.input = price::estimate(self.request_bytes as u64);
+            tokens.input = self.prompt.tokens();
         }
-        let missing = price::estimate(text_bytes).saturating_sub(tokens.answer());
-        tokens.output = tokens.output.saturating_add(missing);
+        // Vectors are not billed.
+        if self.operation != Operation::Embeddings {
+            let missing = answer.saturating_sub(tokens.answer());
+            tokens.output = tokens.output.saturating_add(missing);
+        }
         self.charge(tokens, true)
+    }
+
+    /// The bill of an answer that has begun: its request is not to be held for as long as that takes, beyond the room for requests.
+    pub(super) fn settled(self, known: Option<Tokens>) -> Self {
+        let is_known = known.is_some_and(|tokens| tokens.prompt() > 0);
+        Self {
+            prompt: Prompt::Estimated(if is_known { 0 } else { self.prompt.tokens() }),
+            ..self
+        }
     }
 
     fn charge(&self, tokens: Tokens, is_estimated: bool) -> Charge {

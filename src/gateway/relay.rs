@@ -21,6 +21,7 @@ use super::tally::Tally;
 use super::turns::Turn;
 use crate::plan::names::Key;
 use crate::protocol::error::{Error, Kind};
+use crate::protocol::estimate;
 use crate::protocol::stream::Stream;
 
 /// How often it is looked whether the time is over while pieces come without a pause: then nobody waits, and no timer wakes anybody.
@@ -263,7 +264,7 @@ impl Relay {
         };
         let charge = match tokens {
             Some(tokens) if self.is_done() => self.bill.reported(tokens),
-            known => self.bill.estimated(known, text_bytes),
+            known => self.bill.estimated(known, estimate::of_text(text_bytes)),
         };
         self.trailers.of(&charge);
         self.tally.charge(&charge);

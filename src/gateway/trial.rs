@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::answered::{Answered, Reply};
 use super::attempt::{Answer, Attempt};
 use super::balance::Place;
-use super::bill::Bill;
+use super::bill::{Bill, Prompt};
 use super::failure::Failure;
 use super::feed::Held;
 use super::metrics;
@@ -98,11 +98,9 @@ impl<'a> Trial<'a> {
                 return Ok(Reply::Answered(Box::new(Answered {
                     answer,
                     exchange,
-                    operation: self.asked.operation,
+                    bill: self.bill(model),
                     request_id: self.headers.get(headers::REQUEST_ID).cloned(),
-                    model: (*model).clone(),
                     attempts: tried.failures.len() + 1,
-                    request_bytes: self.asked.body.len(),
                     terms: Terms {
                         idle: self.route.timeouts.idle,
                         deadline: self.deadline,
@@ -231,11 +229,7 @@ impl<'a> Trial<'a> {
             room: &self.gateway.bodies,
             timeouts: &self.route.timeouts,
             deadline: self.deadline,
-            bill: Bill {
-                model: model.clone(),
-                request_bytes: self.asked.body.len(),
-                now: self.gateway.now,
-            },
+            bill: self.bill(model),
             tally,
         };
         let answer = attempt.make(self.gateway.way_to(held.as_deref())).await;
@@ -243,6 +237,15 @@ impl<'a> Trial<'a> {
             Some(secret) => failure.without(secret),
             None => failure,
         })
+    }
+
+    fn bill(&self, model: &Arc<Backend>) -> Bill {
+        Bill {
+            model: model.clone(),
+            operation: self.asked.operation,
+            prompt: Prompt::Unread(self.asked.body.clone()),
+            now: self.gateway.now,
+        }
     }
 
     /// Every attempt failed, or no model can do it. A last model without capacity is told as such, with its own advice when to come back.

@@ -22,9 +22,6 @@ pub use pricing::{Pricing, summary};
 /// Rates are per so many tokens.
 const PER: u128 = 1_000_000;
 
-/// Bytes of text to a token, over the languages and tokenizers of the common models.
-const BYTES_PER_TOKEN: u64 = 4;
-
 /// Tokens of one request and its answer; each is counted once, in the kind whose rate it has. A cached token is no `input`, one of reasoning
 /// no `output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,13 +52,6 @@ impl Count {
             .into_iter()
             .fold(self.input, u64::saturating_add)
     }
-}
-
-/// How many tokens so many bytes of text may be, rounded up: for an answer that broke off before it said what it used. A guess, about right
-/// for English and too low for scripts with more bytes to a letter; what is computed from it must be marked as estimated.
-#[must_use]
-pub fn estimate(text_bytes: u64) -> u64 {
-    text_bytes.div_ceil(BYTES_PER_TOKEN)
 }
 
 /// What a model's tokens cost at a moment.

@@ -136,12 +136,6 @@ fn a_cost_is_rounded_half_up_once() {
 }
 
 #[test]
-fn what_is_not_counted_is_estimated_from_its_length() {
-    assert_eq!([0, 1, 4, 5, 400].map(estimate), [0, 1, 1, 2, 100]);
-    assert_eq!(estimate(u64::MAX), 1 << 62);
-}
-
-#[test]
 fn an_entry_holds_from_its_first_day_until_the_day_it_ends() {
     let book = book(
         "- {provider: OpenAI, model: gpt-5, until: 2026-08-01, inputPer1M: '1', outputPer1M: '1'}

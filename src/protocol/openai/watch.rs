@@ -1,12 +1,10 @@
 //! Looking on while a stream of chat completions or completions passes: called for every event of every stream, so it allocates nothing and
 //! reads each byte once.
 
-mod scan;
-
 use super::report::Report;
+use crate::protocol::scan::{Scan, Value};
 use crate::protocol::usage::Tokens;
 use crate::protocol::watch::{Piece, unread};
-use scan::{Scan, Value};
 
 /// Looks at the events of one stream of chat completions or completions, of OpenAI or whoever imitates it.
 #[derive(Clone, Debug, Default)]
