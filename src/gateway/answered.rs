@@ -17,7 +17,6 @@ use super::{Gateway, headers};
 use crate::plan::names::Key;
 use crate::protocol::estimate;
 use crate::protocol::exchange::Exchange;
-use crate::protocol::stream::Stream;
 
 /// What a request comes to.
 pub(super) enum Reply {
@@ -98,8 +97,7 @@ impl Answered {
                 if self.terms.takes_trailers {
                     headers::announce_cost(&mut headers);
                 }
-                let known = begun.stream.as_ref().and_then(Stream::tokens);
-                let bill = bill.settled(known);
+                let bill = bill.settled(begun.course.tokens());
                 let relay = Relay::new(whose, *begun, &self.terms, gateway.closing.clone(), tally, bill, self.place);
                 with(head.status, headers, relay.into_body())
             }

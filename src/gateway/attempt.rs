@@ -20,7 +20,8 @@ use crate::plan::routing::Timeouts;
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::exchange::{Back, Exchange, Whole};
 use crate::protocol::root_cause;
-use crate::protocol::stream::Stream;
+use crate::protocol::stream::{Plain, Stream};
+use crate::protocol::usage::Tokens;
 
 /// A plain answer up to this size needs no room: as many are held as there are requests in flight, and most are smaller.
 const SMALL: usize = 64 << 10;
@@ -69,8 +70,41 @@ pub(super) struct Begun {
     pub(super) held: Bytes,
     /// What is to come.
     pub(super) rest: Incoming,
-    /// How its events are read, if it has any.
-    pub(super) stream: Option<Stream>,
+    pub(super) course: Course,
+}
+
+/// How an answer is looked at while it passes.
+pub(super) enum Course {
+    /// By its events.
+    Events(Stream),
+    /// As one document, too large to be held.
+    Plain(Plain),
+}
+
+impl Course {
+    /// Whether the mark of the end has come, if it has one.
+    pub(super) fn is_done(&self) -> bool {
+        match self {
+            Self::Events(stream) => stream.seen().done,
+            Self::Plain(_) => false,
+        }
+    }
+
+    /// What the answer took, by the latest report.
+    pub(super) fn tokens(&self) -> Option<Tokens> {
+        match self {
+            Self::Events(stream) => stream.tokens(),
+            Self::Plain(plain) => plain.tokens(),
+        }
+    }
+
+    /// Bytes of text so far.
+    pub(super) fn text_bytes(&self) -> u64 {
+        match self {
+            Self::Events(stream) => stream.text_bytes(),
+            Self::Plain(plain) => plain.bytes(),
+        }
+    }
 }
 
 /// A provider's word that the request is at fault.
@@ -185,8 +219,8 @@ impl Waiting<'_> {
                 return self.failed(head, seen.error.clone());
             }
             if seen.content || held.len() > self.opening_limit {
-                let stream = Some(stream);
-                return Ok(Answer::Begun(head, Box::new(Begun { held, rest, stream })));
+                let course = Course::Events(stream);
+                return Ok(Answer::Begun(head, Box::new(Begun { held, rest, course })));
             }
         }
     }
@@ -232,7 +266,10 @@ impl Waiting<'_> {
                     return Err(if has_room { Failure::Garbled } else { Failure::NoRoom });
                 }
                 let held = held.freeze();
-                return Ok(Answer::Begun(head, Box::new(Begun { held, rest, stream: None })));
+                let mut plain = self.back.plain();
+                plain.look(&held);
+                let course = Course::Plain(plain);
+                return Ok(Answer::Begun(head, Box::new(Begun { held, rest, course })));
             }
             until = (Instant::now() + self.timeouts.idle).min(self.deadline);
         }

@@ -12,7 +12,7 @@ use hyper::body::{Body as HttpBody, Frame};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::attempt::Begun;
+use super::attempt::{Begun, Course};
 use super::balance::Place;
 use super::bill::{Bill, Charge};
 use super::headers;
@@ -22,7 +22,6 @@ use super::turns::Turn;
 use crate::plan::names::Key;
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::estimate;
-use crate::protocol::stream::Stream;
 
 /// How often it is looked whether the time is over while pieces come without a pause: then nobody waits, and no timer wakes anybody.
 const LOOK: Duration = Duration::from_millis(500);
@@ -52,14 +51,12 @@ pub(super) struct Relay {
     whose: Whose,
     held: Option<Bytes>,
     rest: Incoming,
-    stream: Option<Stream>,
+    course: Course,
     limits: Limits,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
     /// What follows the answer, for a client that takes it.
     trailers: Trailers,
-    /// Bytes of an answer without events.
-    passed: u64,
     tally: Tally,
     bill: Bill,
     place: Place,
@@ -140,12 +137,12 @@ impl Relay {
         bill: Bill,
         place: Place,
     ) -> Self {
-        let Begun { held, rest, stream } = begun;
+        let Begun { held, rest, course } = begun;
         Self {
             whose,
             held: Some(held),
             rest,
-            stream,
+            course,
             limits: Limits::new(terms.idle, terms.deadline),
             closing: Box::pin(closing.cancelled_owned()),
             is_over: false,
@@ -154,7 +151,6 @@ impl Relay {
             } else {
                 Trailers::Unwanted
             },
-            passed: 0,
             tally,
             bill,
             place,
@@ -185,14 +181,19 @@ impl Relay {
                 Some(Err(_)) => return Poll::Ready(self.break_off(Broken::Cut)),
                 None => return Poll::Ready(self.end()),
             };
-            let Some(stream) = &mut self.stream else {
-                self.passed += piece.len() as u64;
-                return Poll::Ready(Some(Ok(piece)));
+            let passing = match &mut self.course {
+                Course::Events(stream) => {
+                    let passing = stream.pass(piece);
+                    if stream.seen().failed {
+                        return Poll::Ready(self.break_off(Broken::Failed));
+                    }
+                    passing
+                }
+                Course::Plain(plain) => {
+                    plain.look(&piece);
+                    piece
+                }
             };
-            let passing = stream.pass(piece);
-            if stream.seen().failed {
-                return Poll::Ready(self.break_off(Broken::Failed));
-            }
             if !passing.is_empty() {
                 return Poll::Ready(Some(Ok(passing)));
             }
@@ -209,27 +210,27 @@ impl Relay {
     }
 
     fn is_done(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.seen().done)
+        self.course.is_done()
     }
 
     fn end(&mut self) -> Option<Result<Bytes, Broken>> {
-        let last = match &mut self.stream {
-            Some(stream) => {
+        let last = match &mut self.course {
+            Course::Events(stream) => {
                 let last = stream.end();
                 if !stream.seen().done {
                     return self.break_off(Broken::Cut);
                 }
                 last
             }
-            None => Bytes::new(),
+            Course::Plain(_) => Bytes::new(),
         };
-        self.finish();
+        self.finish(true);
         (!last.is_empty()).then_some(Ok(last))
     }
 
     fn break_off(&mut self, broken: Broken) -> Option<Result<Bytes, Broken>> {
         let is_done = self.is_done();
-        self.finish();
+        self.finish(is_done);
         // An error counts only before the mark of the end; both may have come at once.
         if is_done && broken != Broken::Failed {
             return None;
@@ -240,31 +241,29 @@ impl Relay {
         self.tally.broke(broken.outcome());
         let Whose { request_id, model, .. } = &self.whose;
         let id = request_id.as_ref().and_then(|id| id.to_str().ok());
-        let cause = self.stream.as_ref().and_then(|stream| stream.seen().error.as_ref());
-        let cause = cause.map(|error| error.message.as_str());
+        let cause = match &self.course {
+            Course::Events(stream) => stream.seen().error.as_ref().map(|error| error.message.as_str()),
+            Course::Plain(_) => None,
+        };
         tracing::warn!(id, %model, cause, "an answer is not whole: {broken}");
         // Only whole events have passed, so this one stands by itself.
-        Some(match &mut self.stream {
-            Some(stream) => Ok(stream.fail(&broken.error())),
-            None => Err(broken),
+        Some(match &mut self.course {
+            Course::Events(stream) => Ok(stream.fail(&broken.error())),
+            Course::Plain(_) => Err(broken),
         })
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, is_whole: bool) {
         self.is_over = true;
-        self.charge();
+        self.charge(is_whole);
         self.tally.end(StatusCode::OK);
     }
 
     /// Of an answer that is not whole, the model's last report says too little, if there is one.
-    fn charge(&mut self) {
-        let (tokens, text_bytes) = match &self.stream {
-            Some(stream) => (stream.tokens(), stream.text_bytes()),
-            None => (None, self.passed),
-        };
-        let charge = match tokens {
-            Some(tokens) if self.is_done() => self.bill.reported(tokens),
-            known => self.bill.estimated(known, estimate::of_text(text_bytes)),
+    fn charge(&mut self, is_whole: bool) {
+        let charge = match self.course.tokens() {
+            Some(tokens) if is_whole => self.bill.reported(tokens),
+            known => self.bill.estimated(known, estimate::of_text(self.course.text_bytes())),
         };
         self.trailers.of(&charge);
         self.tally.charge(&charge);
@@ -275,7 +274,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         if !self.is_over {
-            self.charge();
+            self.charge(self.is_done());
         }
     }
 }

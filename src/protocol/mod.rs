@@ -18,6 +18,7 @@ pub mod openai;
 mod peek;
 pub mod responses;
 mod scan;
+mod sieve;
 pub mod sigv4;
 pub mod sse;
 pub mod stream;

@@ -6,6 +6,9 @@ use std::borrow::Cow;
 /// The longest event kept for reading. A longer one still counts as an event, with its data cut off here; its bytes pass on whole.
 pub const EVENT_LIMIT: usize = 1 << 20;
 
+/// The longest line: with the name of its field, so that an event that is cut off is known by its length.
+const LINE_LIMIT: usize = EVENT_LIMIT + b"data: ".len();
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Splits a stream into events.
@@ -54,7 +57,7 @@ impl Splitter {
                 complete = at;
             }
         }
-        keep(&mut self.line, &piece[at..]);
+        keep(&mut self.line, &piece[at..], LINE_LIMIT);
         complete
     }
 
@@ -71,7 +74,7 @@ impl Splitter {
         let line: Cow<'_, [u8]> = if self.line.is_empty() {
             Cow::Borrowed(rest)
         } else {
-            keep(&mut self.line, rest);
+            keep(&mut self.line, rest, LINE_LIMIT);
             Cow::Owned(std::mem::take(&mut self.line))
         };
         let line: &[u8] = if self.begun {
@@ -96,16 +99,16 @@ impl Splitter {
         if &line[..colon] == b"data" {
             let value = line.get(colon + 1..).unwrap_or_default();
             if self.has_data {
-                keep(&mut self.data, b"\n");
+                keep(&mut self.data, b"\n", EVENT_LIMIT);
             }
-            keep(&mut self.data, value.strip_prefix(b" ").unwrap_or(value));
+            keep(&mut self.data, value.strip_prefix(b" ").unwrap_or(value), EVENT_LIMIT);
             self.has_data = true;
         }
     }
 }
 
-fn keep(buffer: &mut Vec<u8>, bytes: &[u8]) {
-    let room = EVENT_LIMIT.saturating_sub(buffer.len());
+fn keep(buffer: &mut Vec<u8>, bytes: &[u8], limit: usize) {
+    let room = limit.saturating_sub(buffer.len());
     buffer.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }
 
@@ -175,7 +178,7 @@ mod tests {
         let stream = format!("data: {}\n\ndata: b\n\n", "x".repeat(3 * EVENT_LIMIT));
         let (events, complete) = split(&stream.as_bytes().chunks(65_536).collect::<Vec<_>>());
         assert_eq!((events.len(), events[1].as_str(), complete), (2, "b", stream.len()));
-        assert!(events[0].len() <= EVENT_LIMIT);
+        assert_eq!(events[0].len(), EVENT_LIMIT, "that it is cut off can be told");
     }
 
     proptest! {

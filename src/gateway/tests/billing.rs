@@ -59,3 +59,50 @@ async fn vectors_that_come_without_a_report_are_no_tokens_of_an_answer() {
     assert_eq!(tokens(&world, "a", "output").await, 0);
     assert!((5..20).contains(&tokens(&world, "a", "input").await));
 }
+
+/// A plain answer of 3 MiB with these fields, before and after what makes it so large.
+fn large(before: &str, after: &str) -> String {
+    let text = r#"\",\"usage\":{\"prompt_tokens\":999,\"input_tokens\":999}, "#;
+    let text = text.repeat((3 << 20) / text.len());
+    format!(r#"{{{before}"object":"x","data":[{{"usage":{{"prompt_tokens":999}},"text":"{text}","embedding":[0.25,1]}}]{after}}}"#)
+}
+
+#[tokio::test]
+async fn an_answer_too_large_to_be_held_is_charged_by_its_own_report() {
+    let openai = r#""usage":{"prompt_tokens":7,"completion_tokens":5}"#;
+    let others = r#""usage":{"input_tokens":7,"output_tokens":5}"#;
+    for (path, provider, usage) in [
+        ("/v1/chat/completions", "OpenAI", openai),
+        ("/v1/completions", "OpenAI", openai),
+        ("/v1/responses", "OpenAI", others),
+        ("/v1/messages", "Anthropic", others),
+        ("/v1/embeddings", "OpenAI", r#""usage":{"prompt_tokens":7,"total_tokens":7}"#),
+    ] {
+        for answer in [large("", &format!(",{usage}")), large(&format!("{usage},"), "")] {
+            let engine = Engine::start(answers(200, "", &answer)).await;
+            let world = World::new();
+            world.api_with_key("a", provider, &engine.url);
+            world.route(ONLY_A);
+            let asked = r#"{"model":"assistant","max_tokens":9,"messages":[],"input":"x"}"#;
+            let headers = [WEB[0], ("te", "trailers")];
+            let shown = world.call(post_to(path, &headers, asked)).await;
+            let shown = Answer::read(shown).await;
+            assert_eq!(shown.text.len(), answer.len(), "{path}");
+            let counted = (tokens(&world, "a", "input").await, tokens(&world, "a", "output").await);
+            assert_eq!(counted, (7, if path.ends_with("embeddings") { 0 } else { 5 }), "{path}");
+            let estimated = "portfolio_gateway_estimated_requests_total{policy=\"claims/assistant\",model=\"claims/a\"}";
+            assert_eq!(world.metric(estimated).await as u32, 0, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_that_came_of_a_large_answer_is_estimated_when_it_has_no_report() {
+    let answer = format!(
+        r#"{{"choices":[{{"message":{{"content":"{}"}}}}]}}"#,
+        "a word or so ".repeat(200_000)
+    );
+    let world = World::over(&[&Engine::start(answers(200, "", &answer)).await], ONLY_A);
+    world.ask(super::ASK).await;
+    assert_eq!(tokens(&world, "a", "output").await as usize, answer.len().div_ceil(4));
+}

@@ -24,6 +24,10 @@ impl watch::Watch for Watch {
         }
     }
 
+    fn report(&mut self, kept: &[u8]) {
+        self.tokens = tokens(kept).or(self.tokens);
+    }
+
     fn tokens(&self) -> Option<Tokens> {
         self.tokens
     }
@@ -80,11 +84,11 @@ impl Watch {
             | b"response.reasoning_summary_part.added"
             | b"keepalive" => Piece::Opening,
             b"response.completed" | b"response.incomplete" => {
-                self.report(data);
+                self.last(data);
                 Piece::Done
             }
             b"response.failed" => {
-                self.report(data);
+                self.last(data);
                 Piece::Failed
             }
             b"error" => Piece::Failed,
@@ -101,7 +105,7 @@ impl Watch {
         if bytes == 0 { Piece::Opening } else { Piece::Content }
     }
 
-    fn report(&mut self, data: &[u8]) {
+    fn last(&mut self, data: &[u8]) {
         #[derive(Deserialize)]
         struct Last {
             response: Option<Reporting>,

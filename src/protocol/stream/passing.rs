@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Seen, garbled};
+use super::{FIELDS, Seen, garbled};
 use crate::protocol::error::Error;
+use crate::protocol::sieve::Sieve;
 use crate::protocol::sse::{EVENT_LIMIT, Splitter};
 use crate::protocol::usage::Tokens;
 use crate::protocol::watch::{Piece, Watch};
@@ -29,7 +30,14 @@ pub struct Passing {
     words: Words,
     /// The beginning of an event whose end has not come.
     tail: BytesMut,
+    /// What is kept of an event that outgrew its limit.
+    sieve: Option<Box<Sieve>>,
     seen: Seen,
+}
+
+/// Of an event that may be the last of OpenAI's Responses, which repeats the whole answer.
+fn sieve() -> Box<Sieve> {
+    Box::new(Sieve::new(Some("response"), FIELDS))
 }
 
 impl fmt::Debug for Passing {
@@ -49,6 +57,7 @@ impl Passing {
             is_stripped,
             words,
             tail: BytesMut::new(),
+            sieve: None,
             seen: Seen::default(),
         }
     }
@@ -74,8 +83,15 @@ impl Passing {
         // Where the last event ended and which are left out, counted from the beginning of what is held.
         let (mut before, mut left_out) = (0, Vec::<Range<usize>>::new());
         let (watch, seen, is_stripped, words) = (&mut self.watch, &mut self.seen, self.is_stripped, self.words);
+        let (large, tail) = (&mut self.sieve, &self.tail);
         let complete = self.splitter.feed(&piece, |data, end| {
             let what = watch.look(data);
+            if large.is_some() || held + end - before >= EVENT_LIMIT {
+                let mut sieve = large.take().unwrap_or_else(sieve);
+                sieve.feed(&tail[before.min(held)..]);
+                sieve.feed(&piece[before.saturating_sub(held)..end]);
+                watch.report(&sieve.kept());
+            }
             see(seen, what, data, words);
             if what == Piece::Usage && is_stripped {
                 left_out.push(before..held + end);
@@ -103,7 +119,9 @@ impl Passing {
         if self.tail.len() <= EVENT_LIMIT {
             return Bytes::new();
         }
-        std::mem::take(&mut self.tail).freeze()
+        let part = std::mem::take(&mut self.tail).freeze();
+        self.sieve.get_or_insert_with(sieve).feed(&part);
+        part
     }
 
     pub(super) fn end(&mut self) -> Bytes {

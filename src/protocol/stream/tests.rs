@@ -38,6 +38,35 @@ fn half_an_event_waits_for_its_end() {
 }
 
 #[test]
+fn the_last_event_of_a_response_reports_however_large_it_is_and_wherever_it_is_cut() {
+    let text = r#"\",\"usage\":{\"input_tokens\":999},"#;
+    for (size, piece) in [(EVENT_LIMIT + 99, 50_000), (3 * EVENT_LIMIT, 70_001), (2 * EVENT_LIMIT, usize::MAX)] {
+        let text = text.repeat(size / text.len());
+        let last = format!(
+            "event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{{\"output\":[{{\"usage\":{{\"input_tokens\":998}},\"text\":\"{text}\"}}],\"usage\":{{\"input_tokens\":7,\"output_tokens\":5}}}}}}\n\n"
+        );
+        for after in ["", "data: [DONE]\n\n"] {
+            let stream = format!("data: {{\"type\":\"response.created\"}}\n\n{last}{after}");
+            let mut passing = Passing::new(
+                Box::new(crate::protocol::responses::Watch::default()),
+                false,
+                Words {
+                    read: openai::read_error,
+                    event: openai::error_event,
+                },
+            );
+            let mut passed = 0;
+            for piece in stream.as_bytes().chunks(piece) {
+                passed += passing.pass(Bytes::copy_from_slice(piece)).len();
+            }
+            let tokens = passing.tokens().unwrap();
+            assert_eq!((tokens.input, tokens.output), (7, 5), "{size} {piece}");
+            assert_eq!((passed, passing.seen().done), (stream.len(), true));
+        }
+    }
+}
+
+#[test]
 fn the_mark_of_the_end_passes_without_its_empty_line() {
     let mut stream = passing(false);
     assert_eq!(stream.pass("data: [DONE]\n".into()), "");
