@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::plan::price::{Cost, Count};
+use crate::plan::price::Cost;
 use crate::plan::routing::Backend;
-use crate::protocol::usage::Tokens;
+use crate::protocol::usage::{Terms, Tokens};
 use crate::protocol::{Operation, estimate};
 
 /// What is needed to make out a bill.
@@ -15,6 +15,8 @@ pub(super) struct Bill {
     pub(super) model: Arc<Backend>,
     pub(super) operation: Operation,
     pub(super) prompt: Prompt,
+    /// The terms that the model was asked for, which hold where the answer does not tell its own.
+    pub(super) asked_terms: Terms,
     pub(super) now: fn() -> Timestamp,
 }
 
@@ -72,35 +74,18 @@ impl Bill {
         }
     }
 
-    fn charge(&self, tokens: Tokens, is_estimated: bool) -> Charge {
-        let cost = self.model.pricing.cost(Some(&count(tokens)), (self.now)());
+    fn charge(&self, mut tokens: Tokens, is_estimated: bool) -> Charge {
+        tokens.terms = match tokens.terms {
+            // Engines of our own repeat what they are asked for: what they cost, they cost.
+            _ if self.model.provider.is_none() => Terms::Standard,
+            Terms::Unsaid => self.asked_terms,
+            told => told,
+        };
+        let cost = self.model.pricing.cost(Some(&tokens), (self.now)());
         Charge {
             tokens,
             cost,
             is_estimated,
         }
-    }
-}
-
-fn count(tokens: Tokens) -> Count {
-    let Tokens {
-        input,
-        cache_read,
-        cache_write,
-        cache_write_1h,
-        audio_input,
-        output,
-        reasoning,
-        audio_output,
-    } = tokens;
-    Count {
-        input,
-        cache_read,
-        cache_write,
-        cache_write_1h,
-        audio_input,
-        output,
-        reasoning,
-        audio_output,
     }
 }

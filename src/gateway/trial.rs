@@ -23,6 +23,7 @@ use crate::plan::routing::{Backend, Route, operation};
 use crate::protocol::chat::{Unfit, Unsupported};
 use crate::protocol::error::Kind;
 use crate::protocol::exchange::{Asked, Exchange, Put};
+use crate::protocol::usage;
 
 /// Attempts for one request at most, however many endpoints there are.
 const ATTEMPTS: usize = 10;
@@ -97,8 +98,8 @@ impl<'a> Trial<'a> {
                 tally.answered_by(model);
                 return Ok(Reply::Answered(Box::new(Answered {
                     answer,
+                    bill: self.bill(model, &exchange),
                     exchange,
-                    bill: self.bill(model),
                     request_id: self.headers.get(headers::REQUEST_ID).cloned(),
                     attempts: tried.failures.len() + 1,
                     terms: Terms {
@@ -229,7 +230,7 @@ impl<'a> Trial<'a> {
             room: &self.gateway.bodies,
             timeouts: &self.route.timeouts,
             deadline: self.deadline,
-            bill: self.bill(model),
+            bill: self.bill(model, exchange),
             tally,
         };
         let answer = attempt.make(self.gateway.way_to(held.as_deref())).await;
@@ -239,11 +240,18 @@ impl<'a> Trial<'a> {
         })
     }
 
-    fn bill(&self, model: &Arc<Backend>) -> Bill {
+    fn bill(&self, model: &Arc<Backend>, exchange: &Exchange) -> Bill {
+        // No tier is written in another protocol.
+        let is_unchanged = exchange.back.is_unchanged();
         Bill {
             model: model.clone(),
             operation: self.asked.operation,
             prompt: Prompt::Unread(self.asked.body.clone()),
+            asked_terms: if is_unchanged {
+                self.asked.peek.terms
+            } else {
+                usage::Terms::Unsaid
+            },
             now: self.gateway.now,
         }
     }

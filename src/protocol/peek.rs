@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::chat::Unreadable;
+use super::usage::Terms;
 
 /// What a gateway must know of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Peek {
     pub stream: bool,
     /// Whether a stream is to end with a report of tokens (OpenAI's `stream_options.include_usage`).
     pub usage_asked: bool,
+    /// The terms that it asks for (`service_tier`).
+    pub terms: Terms,
     /// Where the body has the model's name, quotes included.
     model_at: Range<usize>,
     /// What makes the other side report tokens: a place in the body, and the text to put there.
@@ -39,6 +42,8 @@ struct Fields<'a> {
     stream: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "given")]
     stream_options: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    service_tier: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +57,7 @@ fn given<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawVal
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// Reads the top-level `model`, `stream` and `stream_options`, and checks that the whole body is one JSON object. Nothing else is interpreted.
+/// Reads the top-level `model`, `stream`, `stream_options` and `service_tier`, and checks that the whole body is one JSON object. Nothing else is interpreted.
 ///
 /// # Errors
 /// When the body is not such an object, names a field twice, has no model, or one of the fields has another type.
@@ -68,7 +73,7 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
     })?;
     let fields: Fields<'_> = serde_json::from_str(text).map_err(|e| {
         let message = e.to_string();
-        let field = ["model", "stream", "stream_options"]
+        let field = ["model", "stream", "stream_options", "service_tier"]
             .into_iter()
             .find(|f| message.starts_with(&format!("duplicate field `{f}`")));
         Unreadable::new(field, format!("the body is not a request in JSON: {message}"))
@@ -87,6 +92,7 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
         model,
         stream,
         usage_asked,
+        terms: fields.service_tier.map(Terms::of_value).unwrap_or_default(),
         model_at: place(body, raw),
         asking,
     })

@@ -3,13 +3,14 @@
 
 use super::report::Report;
 use crate::protocol::scan::{Scan, Value};
-use crate::protocol::usage::Tokens;
+use crate::protocol::usage::{Terms, Tokens};
 use crate::protocol::watch::{Piece, unread};
 
 /// Looks at the events of one stream of chat completions or completions, of OpenAI or whoever imitates it.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     report: Report,
+    terms: Terms,
     text_bytes: u64,
 }
 
@@ -24,6 +25,7 @@ impl crate::protocol::Watch for Watch {
             return unread(data);
         };
         self.text_bytes = self.text_bytes.saturating_add(seen.text_bytes);
+        self.terms = self.terms.and(seen.terms);
         if let Some(usage) = seen.usage
             && let Ok(report) = serde_json::from_slice::<Report>(usage)
         {
@@ -33,7 +35,8 @@ impl crate::protocol::Watch for Watch {
     }
 
     fn tokens(&self) -> Option<Tokens> {
-        self.report.tokens()
+        let terms = self.terms;
+        self.report.tokens().map(|tokens| Tokens { terms, ..tokens })
     }
 
     fn text_bytes(&self) -> u64 {
@@ -52,6 +55,7 @@ struct Seen<'a> {
     has_content: bool,
     has_failed: bool,
     usage: Option<&'a [u8]>,
+    terms: Terms,
     text_bytes: u64,
 }
 
@@ -79,6 +83,11 @@ impl<'a> Seen<'a> {
                 b"usage" => {
                     if let Value::Object(usage) = scan.value()? {
                         self.usage = Some(usage);
+                    }
+                }
+                b"service_tier" => {
+                    if let Value::Text(tier) = scan.value()? {
+                        self.terms = Terms::of_tier(tier);
                     }
                 }
                 b"error" => self.has_failed |= !scan.value()?.is_null(),

@@ -17,7 +17,7 @@ pub use plain::Plain;
 pub use translating::{Framing, Translating};
 
 /// The fields of an answer that tell what it took, in any protocol.
-const FIELDS: &[&str] = &["usage"];
+const FIELDS: &[&str] = &["usage", "service_tier", "tools"];
 
 /// One streamed answer.
 pub enum Stream {

@@ -8,6 +8,7 @@ use crate::protocol::chat::Said;
 use crate::protocol::error::Kind;
 use crate::protocol::openai;
 use crate::protocol::sse::{EVENT_LIMIT, Splitter};
+use crate::protocol::usage::Terms;
 
 fn passing(is_stripped: bool) -> Passing {
     let words = Words {
@@ -63,6 +64,63 @@ fn the_last_event_of_a_response_reports_however_large_it_is_and_wherever_it_is_c
             assert_eq!((tokens.input, tokens.output), (7, 5), "{size} {piece}");
             assert_eq!((passed, passing.seen().done), (stream.len(), true));
         }
+    }
+}
+
+#[test]
+fn an_event_beyond_the_limit_is_no_garbage() {
+    let chunk = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
+        "x".repeat(EVENT_LIMIT)
+    );
+    let mut stream = passing(false);
+    chunk.as_bytes().chunks(100_000).for_each(|piece| {
+        stream.pass(Bytes::copy_from_slice(piece));
+    });
+    assert!(stream.seen().content && !stream.seen().failed);
+}
+
+#[test]
+fn a_stream_tells_its_terms() {
+    let chat = |more: &str| {
+        format!("data: {{\"choices\":[],{more}\"usage\":{{\"prompt_tokens\":1}}}}\n\ndata: {{\"choices\":[],\"service_tier\":null}}\n\n")
+    };
+    let response = |before: &str, tier: &str| {
+        format!(
+            "{before}data: {{\"type\":\"response.completed\",\"response\":{{\"service_tier\":\"{tier}\",\"usage\":{{\"input_tokens\":1}}}}}}\n\n"
+        )
+    };
+    let search = "data: {\"type\":\"response.web_search_call.completed\"}\n\n";
+    let claude = |first: &str, last: &str| {
+        format!(
+            "data: {{\"type\":\"message_start\",\"message\":{{\"usage\":{{\"input_tokens\":1{first}}}}}}}\n\ndata: {{\"type\":\"message_delta\",\"usage\":{{\"output_tokens\":1{last}}}}}\n\n"
+        )
+    };
+    let watch = |watch: usize| -> Box<dyn crate::protocol::Watch> {
+        match watch {
+            0 => Box::new(openai::chat::Watch::default()),
+            1 => Box::new(crate::protocol::responses::Watch::default()),
+            _ => Box::new(anthropic::Watch::default()),
+        }
+    };
+    for (which, events, terms) in [
+        (0, chat(""), Terms::Unsaid),
+        (0, chat("\"service_tier\":\"default\","), Terms::Standard),
+        (0, chat("\"service_tier\":\"flex\","), Terms::Special),
+        (1, response("", "default"), Terms::Standard),
+        (1, response("", "priority"), Terms::Special),
+        (1, response(search, "default"), Terms::Special),
+        (2, claude(",\"service_tier\":\"standard\"", ""), Terms::Standard),
+        (2, claude(",\"service_tier\":\"priority\"", ""), Terms::Special),
+        (2, claude("", ",\"server_tool_use\":{\"web_search_requests\":2}"), Terms::Special),
+    ] {
+        let words = Words {
+            read: openai::read_error,
+            event: openai::error_event,
+        };
+        let mut stream = Passing::new(watch(which), false, words);
+        stream.pass(Bytes::from(events.clone()));
+        assert_eq!(stream.tokens().unwrap().terms, terms, "{events}");
     }
 }
 
