@@ -310,6 +310,23 @@ async fn a_request_is_told_in_one_line_without_a_word_of_it() {
 }
 
 #[tokio::test]
+async fn the_line_says_what_attempts_in_vain_cost() {
+    let log = Log::default();
+    let _guard = log.listen();
+    let (a, b) = (Engine::start(vec![Do::Hang]).await, Engine::start(paris()).await);
+    let world = logged();
+    world.pod_with("a", &a.url, "price: {inputPer1M: '1', outputPer1M: '1'}");
+    world.pod_with("b", &b.url, "price: {inputPer1M: '1', outputPer1M: '1'}");
+    world.route(&format!("timeouts: {{firstToken: 300ms}}, {A_THEN_B}"));
+    world.ask(STREAM).await;
+    let lines = log.requests();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    let told = |name: &str| line.get(name).map(ToString::to_string).unwrap_or_default();
+    let expected = format!("\"0.{:06}\"", STREAM.len().div_ceil(4));
+    assert_eq!((told("lost_cost_usd"), told("answered_by")), (expected, r#""claims/b""#.to_owned()));
+}
+
+#[tokio::test]
 async fn the_line_says_how_a_request_ended() {
     let log = Log::default();
     let _guard = log.listen();
