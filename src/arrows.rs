@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("protocol", &[]),
-    // Of `fetch` only `Location`, and of `tls` only `authorities`, which are pure: a URI has one reader, and so has a bundle of certificates.
-    ("plan", &["api", "fetch", "tls"]),
+    // Of `fetch` only `Location`, of `tls` only `authorities` and of `protocol` only `usage`, which are pure: a URI has one reader, a bundle of
+    // certificates too, and tokens are counted once.
+    ("plan", &["api", "fetch", "protocol", "tls"]),
     ("manifest", &["api", "plan"]),
     ("cluster", &["api", "plan"]),
     ("controller", &["api", "plan", "cluster", "protocol", "tls"]),

@@ -276,18 +276,20 @@ pub struct Timeouts {
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 2s"))]
     pub connect: Option<Duration>,
-    /// To the first content of a streamed answer (`stream: true`); after it the next model is tried. An answer in one piece begins
-    /// only when it is finished: until then only `connect` and `total` count. Default: 60s, or half of `total` where that is less.
+    /// To the first content of a streamed answer (`stream: true`), which pings are not; after it the next model is tried. An answer in
+    /// one piece begins only when it is finished: until then only `connect` and `total` count. Default: 60s, or half of `total` where that
+    /// is less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 20s"))]
     pub first_token: Option<Duration>,
-    /// Between two pieces of an answer; after it a stream that has begun ends with an error. Default: 60s.
+    /// Between two pieces of an answer, pings included, while the model is waited for: a client that reads slowly does not count. After
+    /// it a stream that has begun ends with an error. Default: 60s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 15s"))]
     pub idle: Option<Duration>,
-    /// For the whole request, all attempts together. Default: 10m.
+    /// For the whole request, all attempts together, also while its client reads slowly. Default: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 10m"))]

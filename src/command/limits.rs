@@ -12,8 +12,13 @@ const OTHER_FILES: u64 = 128;
 /// Flags that bound what a gateway takes at once.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Memory for requests that are being read or tried and for answers that are held until they are whole, together, such as 512Mi; who
-    /// finds no room within 5 s is refused with 503.
+    /// Memory for requests that are being read or tried, what is made of them, and answers that are held until they are whole, together,
+    /// such as 512Mi; who finds no room within 5 s is refused with 503, who never could with 413.
+    ///
+    /// A request counts once where its bytes pass; 4 times, and 256 bytes for each of its values, where it is written in another protocol;
+    /// twice, and as much for its values, where it is read for a model that declares capabilities. An answer counts once, 4 times while
+    /// it is written in another protocol. Not counted: answers up to 64 KiB, buffers of connections (some 64 KiB each), and what a
+    /// stream keeps of an event that is not complete, up to 3 MiB where its model sends such.
     #[arg(long, value_name = "QUANTITY", default_value = "512Mi", value_parser = bytes)]
     max_body_memory: usize,
     /// Requests answered at once; one more is refused with 503.

@@ -19,8 +19,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::dataset::Message;
-use crate::protocol::openai::{self, Usage};
+use crate::protocol::openai;
 use crate::protocol::root_cause;
+use crate::protocol::usage::Tokens;
 
 /// The longest answer asked for; the benchmark's own limit.
 const MOST_TOKENS: u32 = 2048;
@@ -60,7 +61,7 @@ pub struct Answer {
     /// Its text; empty when it said nothing.
     pub text: String,
     /// What it used, when the gateway says so.
-    pub usage: Option<Usage>,
+    pub tokens: Option<Tokens>,
 }
 
 /// Why there is no answer.
@@ -245,7 +246,7 @@ fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
                     .next()
                     .and_then(|choice| choice.message.content)
                     .unwrap_or_default(),
-                usage: openai::usage(body),
+                tokens: openai::chat::tokens(body),
             }),
             _ => Attempt::Refused("the answer is not a chat completion".to_owned(), None),
         };

@@ -9,6 +9,8 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::usage::Tokens;
+
 /// How one question to one model ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -24,9 +26,9 @@ pub struct Entry {
     /// How it ended.
     #[serde(rename = "e")]
     pub end: End,
-    /// Tokens of prompt and answer, when known.
+    /// What it used, when known.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<[u64; 2]>,
+    pub tokens: Option<Tokens>,
 }
 
 /// The ends that a question can come to.
@@ -122,7 +124,11 @@ mod tests {
             suite: 1,
             question,
             end: End::Right,
-            tokens: Some([12, 3]),
+            tokens: Some(Tokens {
+                input: 12,
+                output: 3,
+                ..Tokens::default()
+            }),
         }
     }
 

@@ -113,8 +113,8 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, mut watch: 
         };
         let (end, tokens) = match asked {
             Ok(answer) => {
-                let usage = answer.usage.map(|usage| [usage.prompt_tokens, usage.completion_tokens]);
-                if usage.is_none() && (run.limits.tokens.is_some() || run.limits.cost.is_some()) {
+                let tokens = answer.tokens;
+                if tokens.is_none() && (run.limits.tokens.is_some() || run.limits.cost.is_some()) {
                     tally.failed(
                         &run.targets[target].model,
                         "the answer does not say what it used, so spec.limits cannot be kept",
@@ -123,7 +123,7 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, mut watch: 
                 } else {
                     (
                         end_of(scorers[suite].score(&datasets[suite].exemplars[question], &answer.text)),
-                        usage,
+                        tokens,
                     )
                 }
             }

@@ -5,7 +5,8 @@ use super::progress::{End, Entry};
 use super::run::Standing;
 use crate::plan::evaluation::report::{Counts, Limit, Report, Suite, Target};
 use crate::plan::evaluation::run::{self, Evaluation};
-use crate::plan::price::{Count, Exact, Unpriced};
+use crate::plan::price::Exact;
+use crate::protocol::usage::Tokens;
 
 /// After so many failures in a row a model is given up: the rest would fail likewise, each after its own wait.
 const GIVE_UP: u32 = 3;
@@ -79,17 +80,15 @@ impl Tally {
         }
         target.failures = if entry.end == End::Error { target.failures + 1 } else { 0 };
         match entry.tokens {
-            Some([input, output]) => {
-                target.tokens[0] += input;
-                target.tokens[1] += output;
-                self.largest.tokens = self.largest.tokens.max(input + output);
-                match cost(asked, input, output) {
-                    Ok(cost) => {
-                        target.cost = target.cost.plus(cost);
-                        self.largest.cost = self.largest.cost.max(cost);
-                    }
-                    Err(_) => target.unknown = true,
-                }
+            Some(tokens) => {
+                let (prompt, answer) = (tokens.prompt(), tokens.answer());
+                target.tokens[0] = target.tokens[0].saturating_add(prompt);
+                target.tokens[1] = target.tokens[1].saturating_add(answer);
+                self.largest.tokens = self.largest.tokens.max(prompt.saturating_add(answer));
+                let (cost, is_known) = cost(asked, &tokens);
+                target.cost = target.cost.plus(cost);
+                target.unknown |= !is_known;
+                self.largest.cost = self.largest.cost.max(cost);
             }
             None => target.unknown |= entry.end != End::Error,
         }
@@ -189,12 +188,18 @@ impl Tally {
     }
 }
 
-/// What one question cost. Cached tokens, which providers charge less for, are not told apart here: they count at the full rate.
-fn cost(target: &run::Target, input: u64, output: u64) -> Result<Exact, Unpriced> {
-    let count = Count {
-        input,
-        output,
-        ..Count::default()
+/// What one question cost, and whether that is known. Where it is not, all of it counts as plain text, for the sake of the limits.
+fn cost(target: &run::Target, tokens: &Tokens) -> (Exact, bool) {
+    let Some(price) = &target.price else {
+        return (Exact::default(), false);
     };
-    target.price.as_ref().ok_or(Unpriced::NoPrice)?.exact(&count)
+    let text = Tokens {
+        input: tokens.prompt(),
+        output: tokens.answer(),
+        ..Tokens::default()
+    };
+    match price.exact(tokens) {
+        Ok(cost) => (cost, true),
+        Err(_) => (price.exact(&text).unwrap_or_default(), false),
+    }
 }

@@ -27,6 +27,8 @@ type Says = dyn Fn(usize, &str, &str) -> Reply + Send + Sync;
 enum Reply {
     Text(String),
     WithoutUsage,
+    /// And this report.
+    Using(Value),
     Busy(&'static str),
     Error(u16),
     /// A right answer, to a request without these parameters; else the provider's refusal of the first.
@@ -53,6 +55,11 @@ async fn answer(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Json(bo
     let says = |text: &str| json!({"choices": [{"message": {"role": "assistant", "content": text}}]});
     match (gateway.says)(nth, &model, &question) {
         Reply::Text(text) => with_usage(says(&text)),
+        Reply::Using(usage) => {
+            let mut body = says("right");
+            body["usage"] = usage;
+            Json(body).into_response()
+        }
         Reply::Without(refused) => match refused.iter().find(|parameter| body.get(**parameter).is_some()) {
             Some(parameter) => {
                 let error = json!({"error": {"message": "unsupported", "code": "unsupported_value", "param": parameter}});
@@ -290,6 +297,27 @@ async fn each_question_costs_what_the_tier_of_its_prompt_says() {
         world.run.targets[0].price = serde_json::from_value(price.clone()).unwrap();
         assert_eq!(world.report().await.cost, cost, "{price}");
     }
+}
+
+#[tokio::test]
+async fn a_question_costs_what_the_gateway_would_charge_for_it() {
+    let using = || Reply::Using(json!({"prompt_tokens": 90, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 40}}));
+    let text = json!({"input": 1_000_000_000, "output": 10_000_000_000_u64});
+    let mut with_cache = text.clone();
+    with_cache["cacheRead"] = 100_000_000.into();
+    for (price, cost) in [(with_cache, Some(154_000 * 12)), (text.clone(), None)] {
+        let mut world = World::new(move |_, _, _| using()).await;
+        world.run.targets[0].price = serde_json::from_value(price.clone()).unwrap();
+        assert_eq!(world.report().await.cost, cost, "{price}: 50 + 40 / 10 + 10 × 10");
+    }
+    let mut world = World::new(move |_, _, _| using()).await;
+    world.run.targets[0].price = serde_json::from_value(text).unwrap();
+    world.run.limits = serde_json::from_value(json!({"cost": 190_000 * 7})).unwrap();
+    assert_eq!(
+        world.report().await.stopped,
+        Some(Limit::Cost),
+        "a rate that is not known is no way around a limit"
+    );
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tracing::Level;
 use super::tally::Record;
 use super::{conventions, headers};
 use crate::plan::names::Key;
+use crate::plan::price::Cost;
 use crate::plan::routing::Client;
 
 /// The target of these lines, by which `RUST_LOG` filters them.
@@ -31,6 +32,7 @@ pub(super) fn write(record: &Record, elapsed: Duration) {
         is_streamed,
         first_content,
         charge,
+        lost,
         status,
         refused,
         broken,
@@ -65,7 +67,8 @@ pub(super) fn write(record: &Record, elapsed: Duration) {
         streamed = is_streamed,
         input_tokens = charge.map(|charge| charge.tokens.prompt()),
         output_tokens = charge.map(|charge| charge.tokens.answer()),
-        cost_usd = charge.map(|charge| charge.cost.usd().unwrap_or_else(|| "unknown".to_owned())),
+        cost_usd = charge.map(|charge| amount(charge.cost)),
+        lost_cost_usd = lost.map(amount),
         estimated = charge.map(|charge| charge.is_estimated),
         ms = millis(elapsed),
         first_content_ms = first_content.map(millis),
@@ -94,6 +97,11 @@ pub(super) fn known_as(client: &Client) -> (&'static str, Option<String>) {
         Client::ApiKey { name, .. } => ("api_key", Some(name.clone())),
         Client::Anonymous => ("anonymous", None),
     }
+}
+
+/// In US dollars; what is unknown is not zero.
+fn amount(cost: Cost) -> String {
+    cost.usd().unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// With three digits after the point: what the gateway adds is less than one.

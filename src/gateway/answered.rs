@@ -1,7 +1,5 @@
 //! A model's answer, ready to be shown: its headers, its body, or its beginning.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -11,14 +9,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::attempt::{Answer, Refused};
 use super::balance::Place;
 use super::bill::Bill;
-use super::body::Kept;
+use super::body::{Kept, Taken};
 use super::relay::{Relay, Terms, Whose};
 use super::tally::Tally;
 use super::turns::Turn;
 use super::{Gateway, headers};
 use crate::plan::names::Key;
-use crate::plan::routing::Backend;
-use crate::protocol::Operation;
+use crate::protocol::estimate;
 use crate::protocol::exchange::Exchange;
 
 /// What a request comes to.
@@ -36,7 +33,7 @@ impl Reply {
             Self::Estimate(body, model) => {
                 tally.sends(body.len());
                 tally.end(StatusCode::OK);
-                estimate(body, &model)
+                counted(body, &model)
             }
         }
     }
@@ -46,11 +43,9 @@ impl Reply {
 pub(super) struct Answered {
     pub(super) answer: Answer,
     pub(super) exchange: Box<Exchange>,
-    pub(super) operation: Operation,
+    pub(super) bill: Bill,
     pub(super) request_id: Option<HeaderValue>,
-    pub(super) model: Arc<Backend>,
     pub(super) attempts: usize,
-    pub(super) request_bytes: usize,
     pub(super) terms: Terms,
     pub(super) place: Place,
 }
@@ -58,59 +53,62 @@ pub(super) struct Answered {
 impl Answered {
     fn into_response(self, gateway: &Gateway, mut tally: Tally, turn: Turn) -> Response {
         let Self {
-            exchange, model, attempts, ..
+            exchange, bill, attempts, ..
         } = self;
-        let bill = Bill {
-            model: model.clone(),
-            request_bytes: self.request_bytes,
-            now: gateway.now,
-        };
+        let (model, operation) = (bill.model.clone(), bill.operation);
         let shown = |head: &Parts, written| headers::to_client(&head.headers, &exchange, written, &model.model, attempts);
         let is_written = !exchange.back.is_unchanged();
         match self.answer {
             Answer::Whole(head, whole, room) => {
                 let mut headers = shown(&head, is_written.then_some(headers::JSON));
-                if self.operation.is_charged() {
+                if operation.is_charged() {
                     let charge = match whole.tokens {
                         Some(tokens) => bill.reported(tokens),
-                        None => bill.estimated(None, whole.body.len() as u64),
+                        None => bill.estimated(None, estimate::of_json(&whole.body)),
                     };
                     tally.charge(&charge);
                     headers::add_cost(&mut headers, &charge);
                 }
                 tally.sends(whole.body.len());
                 tally.end(head.status);
-                let kept = Kept { bytes: whole.body, room };
-                with(head.status, headers, kept.into_body())
+                with(head.status, headers, sent(whole.body, room, turn))
             }
             // The provider's own words where they are of the client's protocol, else the same in that.
             Answer::Refused(refused) => {
                 tally.end(refused.head.status);
                 let Refused { head, body, mut error } = *refused;
-                if exchange.back.is_unchanged() && self.operation.is_error(&body) {
+                if exchange.back.is_unchanged() && operation.is_error(&body) {
                     tally.sends(body.len());
-                    return with(head.status, shown(&head, None), Body::from(body));
+                    return with(head.status, shown(&head, None), sent(body, Taken::default(), turn));
                 }
                 error.request_id = self.request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
-                let body = self.operation.write_error(&error);
+                let body = operation.write_error(&error);
                 tally.sends(body.len());
-                with(head.status, shown(&head, Some(headers::JSON)), Body::from(body))
+                let headers = shown(&head, Some(headers::JSON));
+                with(head.status, headers, sent(body.into(), Taken::default(), turn))
             }
             Answer::Begun(head, begun) => {
                 let whose = Whose {
                     request_id: self.request_id,
                     model: model.model.clone(),
-                    _turn: turn,
+                    turn,
                 };
                 let mut headers = shown(&head, is_written.then_some(headers::EVENTS));
                 if self.terms.takes_trailers {
                     headers::announce_cost(&mut headers);
                 }
+                let bill = bill.settled(begun.course.tokens());
                 let relay = Relay::new(whose, *begun, &self.terms, gateway.closing.clone(), tally, bill, self.place);
                 with(head.status, headers, relay.into_body())
             }
         }
     }
+}
+
+/// A body in one piece; its request is in flight until it is sent.
+fn sent(bytes: Bytes, room: Taken, turn: Turn) -> Body {
+    let turn = Some(turn);
+    Body::from(Bytes::from(Kept { bytes, room, turn }))
 }
 
 fn with(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
@@ -121,7 +119,7 @@ fn with(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
 }
 
 /// An answer that no model was asked for.
-fn estimate(body: Bytes, model: &Key) -> Response {
+fn counted(body: Bytes, model: &Key) -> Response {
     let json = HeaderValue::from_static("application/json");
     let mut response = (StatusCode::OK, [(header::CONTENT_TYPE, json)], body).into_response();
     let headers = response.headers_mut();

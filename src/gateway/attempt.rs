@@ -20,7 +20,8 @@ use crate::plan::routing::Timeouts;
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::exchange::{Asked, Back, Exchange, Whole};
 use crate::protocol::root_cause;
-use crate::protocol::stream::Stream;
+use crate::protocol::stream::{Plain, Stream};
+use crate::protocol::usage::Tokens;
 
 /// A plain answer up to this size needs no room: as many are held as there are requests in flight, and most are smaller.
 const SMALL: usize = 64 << 10;
@@ -28,6 +29,8 @@ const SMALL: usize = 64 << 10;
 const WHOLE_LIMIT: usize = 1 << 20;
 /// The largest plain answer that is read to be written in another protocol.
 const TRANSLATED_LIMIT: usize = 32 << 20;
+/// So many times its bytes such an answer takes: as it came, as it is read, and as it is written.
+const TRANSLATED_TAKES: usize = 4;
 /// The opening of a stream that is held back until content comes, beside what repeats the request: OpenAI's Responses do, twice.
 const OPENING_LIMIT: usize = 64 << 10;
 /// What is read of an error, and for how long.
@@ -69,8 +72,44 @@ pub(super) struct Begun {
     pub(super) held: Bytes,
     /// What is to come.
     pub(super) rest: Incoming,
-    /// How its events are read, if it has any.
-    pub(super) stream: Option<Stream>,
+    /// How it is looked at.
+    pub(super) course: Course,
+    /// The room that what has come takes.
+    pub(super) room: Taken,
+}
+
+/// How an answer is looked at while it passes.
+pub(super) enum Course {
+    /// By its events.
+    Events(Stream),
+    /// As one document, too large to be held.
+    Plain(Plain),
+}
+
+impl Course {
+    /// Whether the mark of the end has come, if it has one.
+    pub(super) fn is_done(&self) -> bool {
+        match self {
+            Self::Events(stream) => stream.seen().done,
+            Self::Plain(_) => false,
+        }
+    }
+
+    /// What the answer took, by the latest report.
+    pub(super) fn tokens(&self) -> Option<Tokens> {
+        match self {
+            Self::Events(stream) => stream.tokens(),
+            Self::Plain(plain) => plain.tokens(),
+        }
+    }
+
+    /// Bytes of text so far.
+    pub(super) fn text_bytes(&self) -> u64 {
+        match self {
+            Self::Events(stream) => stream.text_bytes(),
+            Self::Plain(plain) => plain.bytes(),
+        }
+    }
 }
 
 /// A provider's word that the request is at fault.
@@ -163,13 +202,14 @@ impl Waiting<'_> {
             return Ok(Answer::Refused(Box::new(Refused { head, body, error })));
         }
         let advice = head.headers.get(header::RETRY_AFTER).cloned();
-        Err(Failure::Status(head.status, advice, error.message))
+        Err(Failure::Status(head.status, advice, error.label()))
     }
 
     /// Waits for the first content of a streamed answer.
     async fn for_content(&self, head: Parts, mut rest: Incoming) -> Result<Answer, Failure> {
         let mut stream = self.back.stream();
         let mut held = Bytes::new();
+        let mut room = Taken::default();
         loop {
             let passed = match timeout_at(self.first_by, rest.frame()).await {
                 Ok(Some(Ok(frame))) => frame.into_data().map(|piece| stream.pass(piece)).unwrap_or_default(),
@@ -188,9 +228,10 @@ impl Waiting<'_> {
             if seen.failed {
                 return self.failed(head, seen.error.clone());
             }
-            if seen.content || held.len() > self.opening_limit {
-                let stream = Some(stream);
-                return Ok(Answer::Begun(head, Box::new(Begun { held, rest, stream })));
+            let has_room = held.len() <= SMALL || room.grow_at_once(self.room, held.len());
+            if seen.content || held.len() > self.opening_limit || !has_room {
+                let course = Course::Events(stream);
+                return Ok(Answer::Begun(head, Box::new(Begun { held, rest, course, room })));
             }
         }
     }
@@ -203,7 +244,7 @@ impl Waiting<'_> {
                 let body = Bytes::new();
                 Ok(Answer::Refused(Box::new(Refused { head, body, error })))
             }
-            error => Err(Failure::Failed(error.map(|error| error.message))),
+            error => Err(Failure::Failed(error.map(|error| error.label()))),
         }
     }
 
@@ -230,26 +271,37 @@ impl Waiting<'_> {
                 Err(_) if held.is_empty() => return Err(self.silent()),
                 Err(_) => return Err(Failure::Cut(format!("nothing more came within {:?}", self.timeouts.idle))),
             }
-            let has_room = held.len() <= SMALL || self.has_room(&mut taken, held.len()).await;
+            let has_room = held.len() <= SMALL || self.has_room(&mut taken, &held).await;
             if held.len() > limit || !has_room {
                 if !self.back.is_unchanged() {
                     return Err(if has_room { Failure::Garbled } else { Failure::NoRoom });
                 }
-                let held = held.freeze();
-                return Ok(Answer::Begun(head, Box::new(Begun { held, rest, stream: None })));
+                let (held, room) = (held.freeze(), taken);
+                let mut plain = self.back.plain();
+                plain.look(&held);
+                let course = Course::Plain(plain);
+                return Ok(Answer::Begun(head, Box::new(Begun { held, rest, course, room })));
             }
             until = (Instant::now() + self.timeouts.idle).min(self.deadline);
         }
     }
 
     /// Whether there is room for so much of a plain answer. One that must be read to be written anew waits for it; another is shown at once.
-    async fn has_room(&self, taken: &mut Taken, bytes: usize) -> bool {
-        taken.grow_at_once(self.room, bytes) || (!self.back.is_unchanged() && taken.grow(self.room, bytes).await)
+    async fn has_room(&self, taken: &mut Taken, held: &BytesMut) -> bool {
+        if self.back.is_unchanged() {
+            return taken.grow_at_once(self.room, held.capacity());
+        }
+        taken.grow(self.room, held.capacity().max(TRANSLATED_TAKES * held.len())).await
     }
 
-    fn whole(&self, head: Parts, body: Bytes, taken: Taken) -> Result<Answer, Failure> {
+    fn whole(&self, head: Parts, body: Bytes, mut taken: Taken) -> Result<Answer, Failure> {
         match self.back.whole(body) {
-            Ok(whole) => Ok(Answer::Whole(head, whole, taken)),
+            Ok(whole) => {
+                if !self.back.is_unchanged() && !taken.is_none() {
+                    taken.shrink(whole.body.len());
+                }
+                Ok(Answer::Whole(head, whole, taken))
+            }
             Err(Some(error)) => self.failed(head, Some(error)),
             Err(None) => Err(Failure::Garbled),
         }

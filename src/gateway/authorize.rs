@@ -56,7 +56,7 @@ impl Gateway {
                 headers.insert(name.clone(), value.clone());
             }
             Some(Shown::Account(key_file)) => {
-                let bearer = Box::pin(self.google.bearer(key_file, model.bases.first())).await;
+                let bearer = Box::pin(self.google.bearer(key_file, model.bases.first(), held.authorities.as_ref())).await;
                 headers.insert(header::AUTHORIZATION, bearer.map_err(|why| Failure::NoToken(why.to_string()))?);
             }
             Some(Shown::Keys(credential)) => sign(self, model, credential, url, body, headers)?,

@@ -1,4 +1,5 @@
-//! Reading bodies into bounded memory: each body has a limit, and all of them together have one, with the answers that are held.
+//! Reading bodies into bounded memory: each body has a limit, and all of them together have one, with what is made of them and the answers
+//! that are held.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::refusal::Refusal;
+use super::turns::Turn;
 
 /// A client that sends its request slower than this is refused.
 const READ_TIME: Duration = Duration::from_secs(60);
@@ -22,6 +24,7 @@ const PAGE: usize = 4096;
 /// The room for bodies.
 pub(super) struct Room {
     pages: Arc<Semaphore>,
+    most: usize,
 }
 
 /// Room that is taken until this is dropped.
@@ -36,9 +39,16 @@ pub(super) struct Held {
 
 impl Room {
     pub(super) fn new(together: usize) -> Self {
+        let most = (together / PAGE).clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            pages: Arc::new(Semaphore::new((together / PAGE).clamp(1, Semaphore::MAX_PERMITS))),
+            pages: Arc::new(Semaphore::new(most)),
+            most,
         }
+    }
+
+    /// Whether so many bytes would fit if there were nothing else.
+    pub(super) fn could_hold(&self, bytes: usize) -> bool {
+        bytes.div_ceil(PAGE) <= self.most
     }
 
     /// Reads a whole body of up to `limit` bytes.
@@ -50,7 +60,7 @@ impl Room {
         if announced.is_some_and(|length| length > limit) {
             return Err(Refusal::too_large(limit));
         }
-        match timeout(READ_TIME, self.collect(body, limit)).await {
+        match timeout(READ_TIME, self.collect(body, announced, limit)).await {
             Ok(held) => held,
             Err(_) => Err(Refusal::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -61,7 +71,7 @@ impl Room {
     }
 
     /// Takes room as the bytes come: what is only announced must not keep others out.
-    async fn collect(&self, mut body: Body, limit: usize) -> Result<Held, Refusal> {
+    async fn collect(&self, mut body: Body, announced: Option<usize>, limit: usize) -> Result<Held, Refusal> {
         let mut room = Taken::default();
         // Most bodies come in one piece, which is then passed on without a copy.
         let mut first = Bytes::new();
@@ -73,7 +83,12 @@ impl Room {
             if length > limit {
                 return Err(Refusal::too_large(limit));
             }
-            if !room.grow(self, length).await {
+            // What grows without a known end is given twice what it had, and is copied there.
+            let is_known = announced.is_some() || (first.is_empty() && more.is_empty());
+            if !room
+                .grow(self, if is_known { length } else { length.max(2 * more.capacity()) })
+                .await
+            {
                 return Err(Refusal::overloaded("the gateway holds as many requests as it can: try again later"));
             }
             if first.is_empty() && more.is_empty() {
@@ -81,7 +96,8 @@ impl Room {
                 continue;
             }
             if more.is_empty() {
-                more.reserve(length);
+                // Of what is only announced nothing is in memory before it is written.
+                more.reserve(announced.unwrap_or(length).max(length));
                 more.extend_from_slice(&std::mem::take(&mut first));
             }
             more.extend_from_slice(&piece);
@@ -116,6 +132,16 @@ impl Taken {
         more.map(|more| self.add(more)).is_ok()
     }
 
+    /// Gives back what is more than so many bytes need.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let pages = bytes.div_ceil(PAGE);
+        if pages == 0 {
+            self.0 = None;
+        } else if let Some(room) = &mut self.0 {
+            drop(room.split(room.num_permits().saturating_sub(pages)));
+        }
+    }
+
     /// Whether it is none.
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
@@ -134,29 +160,25 @@ impl Taken {
     }
 }
 
-/// A body that is sent in one piece, and the room it takes until it is sent.
+/// What is sent in one piece, with what is taken for it until it is sent.
 pub(super) struct Kept {
     pub(super) bytes: Bytes,
     pub(super) room: Taken,
+    /// Of an answer that ends with it.
+    pub(super) turn: Option<Turn>,
 }
 
-impl Kept {
-    pub(super) fn into_body(self) -> Body {
-        if self.room.is_none() {
-            return Body::from(self.bytes);
+impl From<Kept> for Bytes {
+    fn from(kept: Kept) -> Self {
+        if kept.room.is_none() && kept.turn.is_none() {
+            return kept.bytes;
         }
-        let Self { bytes, room } = self;
-        // The room is given back with the last of the bytes, which the connection holds until it has written them.
-        Body::from(Bytes::from_owner(Counted { bytes, _room: room }))
+        // Room and turn are given back with the last of the bytes, which the connection holds until it has written them.
+        Self::from_owner(kept)
     }
 }
 
-struct Counted {
-    bytes: Bytes,
-    _room: Taken,
-}
-
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for Kept {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }

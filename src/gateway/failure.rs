@@ -20,13 +20,13 @@ pub(super) enum Failure {
     Dropped,
     /// It ended before it was whole, or before its first content; and why.
     Cut(String),
-    /// An error where content was expected, and its words, if it had any.
+    /// An error where content was expected, and what kind of one.
     Failed(Option<String>),
     /// What came is no answer in its protocol.
     Garbled,
     /// It is compressed, which was not asked for, and is not unpacked.
     Compressed,
-    /// A status that another model may not have, the advice when to come back, and its words.
+    /// A status that another model may not have, the advice when to come back, and what kind of error it is.
     Status(StatusCode, Option<HeaderValue>, String),
     /// The request has more tokens than the model holds, and a later one holds more.
     TooLong,
@@ -135,19 +135,21 @@ impl Failure {
         matches!(self, Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) | Self::TooLong)
     }
 
-    /// The same without `secret`, where the other side repeats what it was shown.
-    pub(super) fn without(mut self, secret: &str) -> Self {
+    /// The same without these secrets, where the other side repeats what it was shown.
+    pub(super) fn without(mut self, secrets: &[&str]) -> Self {
         if let Self::Unreachable(cause) | Self::Cut(cause) | Self::Failed(Some(cause)) | Self::NoToken(cause) | Self::Status(.., cause) =
             &mut self
-            && !secret.is_empty()
-            && cause.contains(secret)
         {
-            *cause = cause.replace(secret, "[credential]");
+            for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+                if cause.contains(secret) {
+                    *cause = cause.replace(secret, "[credential]");
+                }
+            }
         }
         self
     }
 
-    /// What the error behind it says: for our logs only, as it may name addresses.
+    /// What is behind it: for our logs only, as it may name addresses. Nothing that a model says, who may repeat what it was asked.
     pub(super) fn cause(&self) -> Option<&str> {
         match self {
             Self::Unreachable(cause) | Self::Cut(cause) | Self::Failed(Some(cause)) | Self::NoToken(cause) | Self::Status(.., cause) => {

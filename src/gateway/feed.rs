@@ -104,11 +104,24 @@ pub(super) enum Shown {
 }
 
 impl Held {
-    /// The key that a header shows.
-    pub(super) fn secret(&self) -> Option<&str> {
-        let Some(Shown::Header(_, value)) = &self.shown else { return None };
-        let value = value.to_str().ok()?;
-        Some(value.strip_prefix("Bearer ").unwrap_or(value))
+    /// What its provider is shown, or is not to see. A token of an account is longer than what is ever told of an error.
+    pub(super) fn secrets(&self) -> Vec<&str> {
+        match &self.shown {
+            None | Some(Shown::Account(_)) => Vec::new(),
+            Some(Shown::Header(_, value)) => {
+                let value = value.to_str().unwrap_or_default();
+                vec![value.strip_prefix("Bearer ").unwrap_or(value)]
+            }
+            Some(Shown::Keys(bedrock::Credential::Bearer(key))) => vec![key],
+            Some(Shown::Keys(bedrock::Credential::Keys(keys))) => {
+                let token = keys.session_token.as_deref();
+                [&keys.access_key_id, &keys.secret_access_key]
+                    .map(String::as_str)
+                    .into_iter()
+                    .chain(token)
+                    .collect()
+            }
+        }
     }
 }
 

@@ -74,6 +74,25 @@ pub(super) fn check(asked: &Asked, capabilities: &Capabilities) -> Result<(), Un
     Ok(())
 }
 
+/// So many times its bytes a request takes that is read, beside those: every text once more.
+const READ_TAKES: usize = 1;
+/// And so many times as it is written for a model, with a buffer that grows by doubling.
+const WRITTEN_TAKES: usize = 2;
+/// What is around each value that is read. A conversation of the shortest messages took 24.8 times its bytes, which is 210 for each.
+const VALUE_TAKES: usize = 256;
+
+/// How many bytes a request takes beside its own while it is put to `model`: none where it passes unread.
+pub(super) fn takes(asked: &Asked, model: &Backend) -> usize {
+    let times = if !asked.passes_to(recipient(model).dialect) {
+        READ_TAKES + WRITTEN_TAKES
+    } else if model.capabilities != Capabilities::default() {
+        READ_TAKES
+    } else {
+        return 0;
+    };
+    times * asked.body.len() + VALUE_TAKES * asked.values()
+}
+
 /// Whether one of `others` surely holds more than `model`, which found a request too long.
 pub(super) fn one_holds_more(model: &Backend, others: &[&Arc<Backend>]) -> bool {
     others.iter().any(|other| holds_more(other, model))

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
 
 use super::upstream::Upstream;
-use crate::protocol::google::{ServiceAccount, Token, read_token};
+use crate::protocol::google::{NotGiven, ServiceAccount, Token, is_of, read_token};
 use crate::protocol::root_cause;
 
 /// The longest wait for a token.
@@ -98,17 +98,20 @@ impl Tokens {
         Self { exchange, now, sources }
     }
 
-    /// What to send as `authorization` for the account of this key file. `endpoint` is the address that the model was given instead of
-    /// Google's own. Waits for the network only when there is no valid token, and at most ten seconds.
-    pub(super) async fn bearer(&self, key_file: &str, endpoint: Option<&Uri>) -> Result<HeaderValue, NoToken> {
-        let source = self.source(key_file, endpoint)?;
+    /// What to send as `authorization` for the account of this key file. `endpoint` is the model's address, be it Google's own or another,
+    /// and `own` the way to it where only some authorities may vouch for it. Waits for the network only when there is no valid token, and at
+    /// most ten seconds.
+    pub(super) async fn bearer(&self, key_file: &str, endpoint: Option<&Uri>, own: Option<&Arc<Upstream>>) -> Result<HeaderValue, NoToken> {
+        let source = self.source(key_file, endpoint, own)?;
         source.bearer().await
     }
 
-    fn source(&self, key_file: &str, endpoint: Option<&Uri>) -> Found {
+    fn source(&self, key_file: &str, endpoint: Option<&Uri>, own: Option<&Arc<Upstream>>) -> Found {
         let mut hash = Sha256::new();
         hash.update(Sha256::digest(key_file));
         hash.update(endpoint.map(ToString::to_string).unwrap_or_default());
+        // A source keeps its way, so no other has the same place.
+        hash.update(own.map_or(0, |own| Arc::as_ptr(own).addr()).to_le_bytes());
         let hash: Hash = hash.finalize().into();
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = sources.get(&hash) {
@@ -120,7 +123,7 @@ impl Tokens {
         {
             sources.remove(&any);
         }
-        let found = Source::new(key_file, endpoint, self.exchange.clone(), self.now).map(Arc::new);
+        let found = Source::new(key_file, endpoint, own, self.exchange.clone(), self.now).map(Arc::new);
         if let Err(error) = &found {
             tracing::warn!(%error, "the credentials of a model of Google's cannot be used");
         }
@@ -156,10 +159,20 @@ struct Held {
 }
 
 impl Source {
-    fn new(key_file: &str, endpoint: Option<&Uri>, exchange: Exchange, now: fn() -> Timestamp) -> Result<Self, NoToken> {
+    fn new(
+        key_file: &str,
+        endpoint: Option<&Uri>,
+        own: Option<&Arc<Upstream>>,
+        exchange: Exchange,
+        now: fn() -> Timestamp,
+    ) -> Result<Self, NoToken> {
         let wrong = |error: &dyn fmt::Display| NoToken(format!("the credentials are not the key file of a service account: {error}"));
         let account = ServiceAccount::read(key_file.trim().as_bytes()).map_err(|error| wrong(&error))?;
         let address = account.token_address(endpoint).map_err(|error| wrong(&error))?;
+        let exchange = match (own, endpoint) {
+            (Some(own), Some(endpoint)) if is_of(&address, endpoint) => over(own.clone()),
+            _ => exchange,
+        };
         Ok(Self {
             account,
             address,
@@ -238,8 +251,11 @@ impl Source {
 
     async fn token(&self) -> Result<Token, NoToken> {
         let form = self.account.form((self.now)().as_second()).map_err(NoToken::because)?;
+        // What refuses it may repeat the statement, which is good for a token.
+        let statement = form.rsplit('=').next().unwrap_or_default().to_owned();
         let (status, body) = (self.exchange)(self.address.clone(), form).await.map_err(NoToken::because)?;
-        read_token(status, &body).map_err(NoToken::because)
+        let discreet = |why: NotGiven| NoToken(why.to_string().replace(&statement, "[credential]"));
+        read_token(status, &body).map_err(discreet)
     }
 }
 

@@ -1,7 +1,11 @@
 //! The rest of an answer that has begun: piece by piece to the client, at the client's pace. It can no longer move to another model; when
 //! it breaks, a stream says so in an event and gets no mark of its end, and a plain answer's connection is closed before its end.
+//!
+//! How long the model may take is counted while it is waited for, not while the client takes its time. When the time for the whole request
+//! is over the model is let go at once, even if the client takes nothing: it is told when it does.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,19 +13,21 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::{Body as HttpBody, Frame};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::attempt::Begun;
+use super::attempt::{Begun, Course};
 use super::balance::Place;
 use super::bill::{Bill, Charge};
+use super::body::Kept;
 use super::headers;
-use super::http1::Incoming;
+use super::http1::{self, Incoming};
 use super::tally::Tally;
 use super::turns::Turn;
 use crate::plan::names::Key;
 use crate::protocol::error::{Error, Kind};
-use crate::protocol::stream::Stream;
+use crate::protocol::estimate;
 
 /// How often it is looked whether the time is over while pieces come without a pause: then nobody waits, and no timer wakes anybody.
 const LOOK: Duration = Duration::from_millis(500);
@@ -33,7 +39,7 @@ pub(super) struct Whose {
     pub(super) request_id: Option<HeaderValue>,
     pub(super) model: Key,
     /// Its request is in flight until its end.
-    pub(super) _turn: Turn,
+    pub(super) turn: Turn,
 }
 
 /// What holds for the rest of an answer.
@@ -46,22 +52,38 @@ pub(super) struct Terms {
     pub(super) takes_trailers: bool,
 }
 
+/// What an answer takes while it is made: its model, and its turn.
+struct Live {
+    rest: Incoming,
+    place: Place,
+    _turn: Turn,
+}
+
+/// Nobody asks for the next piece while the client takes none; so the end of the time is watched for from outside.
+type Shared = Arc<Mutex<Option<Live>>>;
+
+fn locked(live: &Shared) -> MutexGuard<'_, Option<Live>> {
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The body of an answer that is still being made. Dropping it, as when the client hangs up, closes the connection to the model.
 pub(super) struct Relay {
-    whose: Whose,
+    request_id: Option<HeaderValue>,
+    model: Key,
     held: Option<Bytes>,
-    rest: Incoming,
-    stream: Option<Stream>,
+    /// None when the time for the request is over.
+    live: Shared,
+    watching: JoinHandle<()>,
+    course: Course,
     limits: Limits,
+    /// What is told next: pieces came before it.
+    breaking: Option<Broken>,
     closing: Pin<Box<WaitForCancellationFutureOwned>>,
     is_over: bool,
     /// What follows the answer, for a client that takes it.
     trailers: Trailers,
-    /// Bytes of an answer without events.
-    passed: u64,
     tally: Tally,
     bill: Bill,
-    place: Place,
 }
 
 /// What is said of an answer only when it has ended: what it cost.
@@ -139,12 +161,27 @@ impl Relay {
         bill: Bill,
         place: Place,
     ) -> Self {
-        let Begun { held, rest, stream } = begun;
+        let Begun { held, rest, course, room } = begun;
+        let Whose { request_id, model, turn } = whose;
+        let live = Shared::new(Mutex::new(Some(Live { rest, place, _turn: turn })));
+        let (watched, deadline) = (live.clone(), terms.deadline);
+        let watching = tokio::spawn(async move {
+            sleep_until(deadline).await;
+            locked(&watched).take();
+        });
+        let shown = Kept {
+            bytes: held,
+            room,
+            turn: None,
+        };
         Self {
-            whose,
-            held: Some(held),
-            rest,
-            stream,
+            request_id,
+            model,
+            held: Some(shown.into()),
+            live,
+            watching,
+            course,
+            breaking: None,
             limits: Limits::new(terms.idle, terms.deadline),
             closing: Box::pin(closing.cancelled_owned()),
             is_over: false,
@@ -153,10 +190,8 @@ impl Relay {
             } else {
                 Trailers::Unwanted
             },
-            passed: 0,
             tally,
             bill,
-            place,
         }
     }
 
@@ -169,34 +204,62 @@ impl Relay {
         if let Some(held) = self.held.take().filter(|held| !held.is_empty()) {
             return Poll::Ready(Some(Ok(held)));
         }
+        if let Some(broken) = self.breaking.take() {
+            return Poll::Ready(self.break_off(broken));
+        }
         while !self.is_over {
-            let Poll::Ready(piece) = Pin::new(&mut self.rest).poll_frame(cx) else {
+            let Poll::Ready(piece) = self.poll_piece(cx) else {
+                self.limits.waits();
                 let broken = ready!(self.poll_broken(cx));
                 return Poll::Ready(self.break_off(broken));
             };
-            if self.limits.moved()
-                && let Poll::Ready(broken) = self.poll_broken(cx)
-            {
-                return Poll::Ready(self.break_off(broken));
-            }
+            let mut broken = match self.limits.moved() {
+                true => match self.poll_broken(cx) {
+                    Poll::Ready(broken) => Some(broken),
+                    Poll::Pending => None,
+                },
+                false => None,
+            };
             let piece = match piece {
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(_)) => return Poll::Ready(self.break_off(Broken::Cut)),
+                Some(Ok(piece)) => piece,
+                Some(Err(how)) => return Poll::Ready(self.break_off(broken.unwrap_or(how))),
                 None => return Poll::Ready(self.end()),
             };
-            let Some(stream) = &mut self.stream else {
-                self.passed += piece.len() as u64;
-                return Poll::Ready(Some(Ok(piece)));
+            let passing = match &mut self.course {
+                Course::Events(stream) => {
+                    let passing = stream.pass(piece);
+                    broken = stream.seen().failed.then_some(Broken::Failed).or(broken);
+                    passing
+                }
+                Course::Plain(plain) => {
+                    plain.look(&piece);
+                    piece
+                }
             };
-            let passing = stream.pass(piece);
-            if stream.seen().failed {
-                return Poll::Ready(self.break_off(Broken::Failed));
-            }
-            if !passing.is_empty() {
-                return Poll::Ready(Some(Ok(passing)));
+            match (passing.is_empty(), broken) {
+                (true, None) => {}
+                (true, Some(broken)) => return Poll::Ready(self.break_off(broken)),
+                (false, broken) => {
+                    self.breaking = broken;
+                    return Poll::Ready(Some(Ok(passing)));
+                }
             }
         }
         Poll::Ready(None)
+    }
+
+    /// The next piece of the model's answer, or why there is none.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        let mut live = locked(&self.live);
+        let Some(Live { rest, .. }) = live.as_mut() else {
+            return Poll::Ready(Some(Err(Broken::OutOfTime)));
+        };
+        let frame = ready!(Pin::new(rest).poll_frame(cx));
+        let piece = frame.map(|frame: Result<_, http1::Error>| match frame {
+            Ok(frame) => Ok(frame.into_data().unwrap_or_default()),
+            Err(_) => Err(Broken::Cut),
+        });
+        Poll::Ready(piece)
     }
 
     /// Ready when nothing more may be waited for.
@@ -208,73 +271,83 @@ impl Relay {
     }
 
     fn is_done(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.seen().done)
+        self.course.is_done()
     }
 
     fn end(&mut self) -> Option<Result<Bytes, Broken>> {
-        let last = match &mut self.stream {
-            Some(stream) => {
+        let last = match &mut self.course {
+            Course::Events(stream) => {
                 let last = stream.end();
                 if !stream.seen().done {
-                    return self.break_off(Broken::Cut);
+                    let broken = if stream.seen().failed { Broken::Failed } else { Broken::Cut };
+                    if last.is_empty() {
+                        return self.break_off(broken);
+                    }
+                    self.breaking = Some(broken);
+                    return Some(Ok(last));
                 }
                 last
             }
-            None => Bytes::new(),
+            Course::Plain(_) => Bytes::new(),
         };
-        self.finish();
+        self.finish(true);
         (!last.is_empty()).then_some(Ok(last))
     }
 
     fn break_off(&mut self, broken: Broken) -> Option<Result<Bytes, Broken>> {
         let is_done = self.is_done();
-        self.finish();
+        self.finish(is_done);
         // An error counts only before the mark of the end; both may have come at once.
         if is_done && broken != Broken::Failed {
             return None;
         }
-        if matches!(broken, Broken::Cut | Broken::Failed | Broken::Stalled) {
-            self.place.failed();
+        if matches!(broken, Broken::Cut | Broken::Failed | Broken::Stalled)
+            && let Some(Live { place, .. }) = locked(&self.live).as_ref()
+        {
+            place.failed();
         }
         self.tally.broke(broken.outcome());
-        let Whose { request_id, model, .. } = &self.whose;
-        let id = request_id.as_ref().and_then(|id| id.to_str().ok());
-        let cause = self.stream.as_ref().and_then(|stream| stream.seen().error.as_ref());
-        let cause = cause.map(|error| error.message.as_str());
+        let (id, model) = (self.request_id.as_ref().and_then(|id| id.to_str().ok()), &self.model);
+        let cause = match &self.course {
+            Course::Events(stream) => stream.seen().error.as_ref().map(Error::label),
+            Course::Plain(_) => None,
+        };
         tracing::warn!(id, %model, cause, "an answer is not whole: {broken}");
         // Only whole events have passed, so this one stands by itself.
-        Some(match &mut self.stream {
-            Some(stream) => Ok(stream.fail(&broken.error())),
-            None => Err(broken),
+        Some(match &mut self.course {
+            Course::Events(stream) => Ok(stream.fail(&broken.error())),
+            Course::Plain(_) => Err(broken),
         })
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, is_whole: bool) {
         self.is_over = true;
-        self.charge();
+        self.charge(is_whole);
         self.tally.end(StatusCode::OK);
     }
 
     /// Of an answer that is not whole, the model's last report says too little, if there is one.
-    fn charge(&mut self) {
-        let (tokens, text_bytes) = match &self.stream {
-            Some(stream) => (stream.tokens(), stream.text_bytes()),
-            None => (None, self.passed),
-        };
-        let charge = match tokens {
-            Some(tokens) if self.is_done() => self.bill.reported(tokens),
-            known => self.bill.estimated(known, text_bytes),
+    fn charge(&mut self, is_whole: bool) {
+        let charge = match self.course.tokens() {
+            Some(tokens) if is_whole => self.bill.reported(tokens),
+            known => self.bill.estimated(known, estimate::of_text(self.course.text_bytes())),
         };
         self.trailers.of(&charge);
         self.tally.charge(&charge);
     }
 }
 
-/// The client hung up.
+/// The client hung up, or never took the end.
 impl Drop for Relay {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.charge();
+        self.watching.abort();
+        let is_out_of_time = locked(&self.live).take().is_none();
+        if self.is_over {
+            return;
+        }
+        match self.breaking.or(is_out_of_time.then_some(Broken::OutOfTime)) {
+            Some(broken) => drop(self.break_off(broken)),
+            None => self.charge(self.is_done()),
         }
     }
 }
@@ -299,7 +372,9 @@ impl HttpBody for Relay {
 struct Limits {
     idle: Duration,
     deadline: Instant,
+    /// When the last piece came, or when it was begun to wait for the next.
     moved: Instant,
+    is_waiting: bool,
     looked: Instant,
     timer: Pin<Box<Sleep>>,
     is_done: bool,
@@ -312,14 +387,24 @@ impl Limits {
             idle,
             deadline,
             moved: now,
+            is_waiting: false,
             looked: now,
             timer: Box::pin(sleep_until((now + idle).min(deadline))),
             is_done: false,
         }
     }
 
+    /// A piece is waited for: only from now on, as nobody asked for it while the client took others.
+    fn waits(&mut self) {
+        if !self.is_waiting {
+            self.is_waiting = true;
+            self.moved = Instant::now();
+        }
+    }
+
     /// A piece has come; whether it is time to look at what a timer would tell.
     fn moved(&mut self) -> bool {
+        self.is_waiting = false;
         self.moved = Instant::now();
         let looks = self.moved - self.looked >= LOOK;
         if looks {

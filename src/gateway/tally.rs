@@ -12,6 +12,7 @@ use super::metrics::Counting;
 use super::traces::{Parent, Tracing};
 use super::{Gateway, access, headers};
 use crate::plan::names::Key;
+use crate::plan::price::Cost;
 use crate::plan::routing::{Backend, Client, Route};
 use crate::protocol::Operation;
 
@@ -32,6 +33,8 @@ pub(super) struct Record {
     pub(super) is_streamed: bool,
     pub(super) first_content: Option<Duration>,
     pub(super) charge: Option<Charge>,
+    /// What attempts cost that brought no answer, by an estimate.
+    pub(super) lost: Option<Cost>,
     /// None until it is known: the client hung up.
     pub(super) status: Option<StatusCode>,
     /// Why it was refused by us: the error's code.
@@ -90,6 +93,7 @@ impl Tally {
                 is_streamed: false,
                 first_content: None,
                 charge: None,
+                lost: None,
                 status: None,
                 refused: None,
                 broken: None,
@@ -139,7 +143,10 @@ impl Tally {
         if let Some(bill) = self.open.take().filter(|_| failure.has_cost())
             && let Some(route) = &self.record.route
         {
-            self.counting.lost(route, &bill.model, &bill.estimated(None, 0));
+            let charge = bill.estimated(None, 0);
+            self.counting.lost(route, &bill.model, &charge);
+            let earlier = self.record.lost;
+            self.record.lost = Some(earlier.map_or(charge.cost, |earlier| earlier.plus(charge.cost)));
         }
         if let Some(tracing) = &mut self.tracing {
             tracing.failed(failure.outcome());

@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep_until};
 use super::answered::{Answered, Reply};
 use super::attempt::{Answer, Attempt};
 use super::balance::Place;
-use super::bill::Bill;
+use super::bill::{Bill, Prompt};
+use super::body::Taken;
 use super::failure::Failure;
 use super::feed::Held;
 use super::metrics;
@@ -23,6 +24,7 @@ use crate::plan::routing::{Backend, Route, operation};
 use crate::protocol::chat::{Unfit, Unsupported};
 use crate::protocol::error::Kind;
 use crate::protocol::exchange::{Asked, Exchange, Put};
+use crate::protocol::usage;
 
 /// Attempts for one request at most, however many endpoints there are.
 const ATTEMPTS: usize = 10;
@@ -77,10 +79,12 @@ impl<'a> Trial<'a> {
             models.sort_by_key(|model| !self.gateway.balancer.any_is_well(&model.bases, &[]));
         }
         let mut tried = Tried::default();
+        let mut room = Taken::default();
         for (at, model) in models.iter().enumerate() {
             if tried.is_too_long_for(model) {
                 continue;
             }
+            self.take_room(&mut room, model).await?;
             let exchange = match self.put(model) {
                 Ok(Put::Send(exchange)) => exchange,
                 Ok(Put::Estimate(body)) => return Ok(Reply::Estimate(body, model.model.clone())),
@@ -97,12 +101,10 @@ impl<'a> Trial<'a> {
                 tally.answered_by(model);
                 return Ok(Reply::Answered(Box::new(Answered {
                     answer,
+                    bill: self.bill(model, &exchange),
                     exchange,
-                    operation: self.asked.operation,
                     request_id: self.headers.get(headers::REQUEST_ID).cloned(),
-                    model: (*model).clone(),
                     attempts: tried.failures.len() + 1,
-                    request_bytes: self.asked.body.len(),
                     terms: Terms {
                         idle: self.route.timeouts.idle,
                         deadline: self.deadline,
@@ -122,6 +124,22 @@ impl<'a> Trial<'a> {
     fn must_end(&self, tried: &Tried<'_>) -> bool {
         let last = tried.failures.last().map(|(_, failure)| failure);
         last == Some(&Failure::NoRoom) || (last.is_some_and(Failure::may_have_begun) && !self.asked.is_repeatable())
+    }
+
+    /// Takes the room for what is made of the request when it is put to `model`; it is kept for those after it.
+    async fn take_room(&self, room: &mut Taken, model: &Backend) -> Result<(), Refusal> {
+        let (bodies, takes) = (&self.gateway.bodies, fit::takes(self.asked, model));
+        if !bodies.could_hold(self.asked.body.len() + takes) {
+            let message = format!(
+                "the request is too large to be written in the protocol of {}: the gateway has less memory for all requests (--max-body-memory)",
+                model.model.name
+            );
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message));
+        }
+        match room.grow(bodies, takes).await {
+            true => Ok(()),
+            false => Err(Refusal::overloaded("the gateway holds as many requests as it can: try again later")),
+        }
     }
 
     fn put(&self, model: &Backend) -> Result<Put, Unfit> {
@@ -231,18 +249,30 @@ impl<'a> Trial<'a> {
             room: &self.gateway.bodies,
             timeouts: &self.route.timeouts,
             deadline: self.deadline,
-            bill: Bill {
-                model: model.clone(),
-                request_bytes: self.asked.body.len(),
-                now: self.gateway.now,
-            },
+            bill: self.bill(model, exchange),
             tally,
         };
         let answer = attempt.make(self.gateway.way_to(held.as_deref())).await;
-        answer.map_err(|failure| match held.as_deref().and_then(Held::secret) {
-            Some(secret) => failure.without(secret),
+        answer.map_err(|failure| match held.as_deref().map(Held::secrets) {
+            Some(secrets) => failure.without(&secrets),
             None => failure,
         })
+    }
+
+    fn bill(&self, model: &Arc<Backend>, exchange: &Exchange) -> Bill {
+        // No tier is written in another protocol.
+        let is_unchanged = exchange.back.is_unchanged();
+        Bill {
+            model: model.clone(),
+            operation: self.asked.operation,
+            prompt: Prompt::Unread(self.asked.body.clone()),
+            asked_terms: if is_unchanged {
+                self.asked.peek.terms
+            } else {
+                usage::Terms::Unsaid
+            },
+            now: self.gateway.now,
+        }
     }
 
     /// Every attempt failed, or no model can do it. A last model without capacity is told as such, with its own advice when to come back.

@@ -1,6 +1,9 @@
 //! An error in no provider's words: what went wrong with a request, read from a provider's answer or made by a gateway, and written in the
 //! client's protocol.
 
+/// The longest code that is told in logs: those that are known have half of that.
+const CODE: usize = 64;
+
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -25,6 +28,19 @@ impl Error {
             code: None,
             param: None,
             request_id: None,
+        }
+    }
+
+    /// What it is, for logs: its kind, and its code where that is one word. Never its message, which may repeat what was asked.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let is_word = |code: &&String| {
+            let mut bytes = code.bytes();
+            (1..=CODE).contains(&code.len()) && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+        };
+        match self.code.as_ref().filter(is_word) {
+            Some(code) => format!("{:?}, {code}", self.kind),
+            None => format!("{:?}", self.kind),
         }
     }
 }
@@ -70,6 +86,25 @@ impl Kind {
             503 | 529 => Self::Overloaded,
             400..=499 => Self::InvalidRequest,
             _ => Self::Server,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_logged_of_an_error_is_its_kind_and_a_code_but_no_words() {
+        let label = |code: Option<&str>| {
+            let code = code.map(str::to_owned);
+            let error = Error::new(Kind::RateLimit, "the prompt was: hello");
+            Error { code, ..error }.label()
+        };
+        assert_eq!(label(None), "RateLimit");
+        assert_eq!(label(Some("insufficient_quota")), "RateLimit, insufficient_quota");
+        for words in ["", "the prompt", "é", &"x".repeat(65)] {
+            assert_eq!(label(Some(words)), "RateLimit", "{words:?}");
         }
     }
 }

@@ -203,6 +203,12 @@ fn pkcs8(pem: &str) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(key).ok()
 }
 
+/// Whether whoever vouches for a model at `endpoint` vouches for `address` too: it is the same server, or both are Google's.
+#[must_use]
+pub fn is_of(address: &Uri, endpoint: &Uri) -> bool {
+    origin(address) == origin(endpoint) || (is_googles(address) && is_googles(endpoint))
+}
+
 fn is_googles(address: &Uri) -> bool {
     let host = address.host().unwrap_or_default().to_ascii_lowercase();
     let is_usual = matches!(address.port_u16(), None | Some(443));

@@ -4,11 +4,12 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::chat::Unreadable;
+use super::usage::Terms;
 
 /// What a gateway must know of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Peek {
     pub stream: bool,
     /// Whether a stream is to end with a report of tokens (OpenAI's `stream_options.include_usage`).
     pub usage_asked: bool,
+    /// The terms that it asks for (`service_tier`).
+    pub terms: Terms,
     /// Where the body has the model's name, quotes included.
     model_at: Range<usize>,
     /// What makes the other side report tokens: a place in the body, and the text to put there.
@@ -39,6 +42,8 @@ struct Fields<'a> {
     stream: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "given")]
     stream_options: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    service_tier: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +57,7 @@ fn given<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawVal
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// Reads the top-level `model`, `stream` and `stream_options`, and checks that the whole body is one JSON object. Nothing else is interpreted.
+/// Reads the top-level `model`, `stream`, `stream_options` and `service_tier`, and checks that the whole body is one JSON object. Nothing else is interpreted.
 ///
 /// # Errors
 /// When the body is not such an object, names a field twice, has no model, or one of the fields has another type.
@@ -71,7 +76,7 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
     })?;
     let fields: Fields<'_> = serde_json::from_str(text).map_err(|e| {
         let message = e.to_string();
-        let field = ["model", "stream", "stream_options"]
+        let field = ["model", "stream", "stream_options", "service_tier"]
             .into_iter()
             .find(|f| message.starts_with(&format!("duplicate field `{f}`")));
         match field {
@@ -93,6 +98,7 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
         model,
         stream,
         usage_asked,
+        terms: fields.service_tier.map(Terms::of_value).unwrap_or_default(),
         model_at: place(body, raw),
         asking,
     })
@@ -224,6 +230,20 @@ impl Buf for Spliced {
         }
         self.skip_empty();
         assert!(count == 0, "not advanced past the end");
+    }
+
+    /// What is in one part is shared, not copied.
+    fn copy_to_bytes(&mut self, count: usize) -> Bytes {
+        if let Some(part) = self.parts.get_mut(self.at)
+            && part.len() >= count
+        {
+            let taken = part.split_to(count);
+            self.skip_empty();
+            return taken;
+        }
+        let mut taken = BytesMut::with_capacity(count);
+        taken.put(self.take(count));
+        taken.freeze()
     }
 }
 

@@ -3,8 +3,11 @@
 
 use std::borrow::Cow;
 
-/// The longest event kept for reading. A longer one still counts as an event, with its data cut off here; its bytes pass on whole.
+/// The longest event kept for reading. A longer one still counts as an event, with its data cut off here: data of this length are not whole.
+/// The bytes themselves pass on whole.
 pub const EVENT_LIMIT: usize = 1 << 20;
+/// What may stand before the data in their line.
+const FIELD: usize = 16;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -54,7 +57,7 @@ impl Splitter {
                 complete = at;
             }
         }
-        keep(&mut self.line, &piece[at..]);
+        keep(&mut self.line, &piece[at..], EVENT_LIMIT + FIELD);
         complete
     }
 
@@ -71,7 +74,7 @@ impl Splitter {
         let line: Cow<'_, [u8]> = if self.line.is_empty() {
             Cow::Borrowed(rest)
         } else {
-            keep(&mut self.line, rest);
+            keep(&mut self.line, rest, EVENT_LIMIT + FIELD);
             Cow::Owned(std::mem::take(&mut self.line))
         };
         let line: &[u8] = if self.begun {
@@ -96,16 +99,16 @@ impl Splitter {
         if &line[..colon] == b"data" {
             let value = line.get(colon + 1..).unwrap_or_default();
             if self.has_data {
-                keep(&mut self.data, b"\n");
+                keep(&mut self.data, b"\n", EVENT_LIMIT);
             }
-            keep(&mut self.data, value.strip_prefix(b" ").unwrap_or(value));
+            keep(&mut self.data, value.strip_prefix(b" ").unwrap_or(value), EVENT_LIMIT);
             self.has_data = true;
         }
     }
 }
 
-fn keep(buffer: &mut Vec<u8>, bytes: &[u8]) {
-    let room = EVENT_LIMIT.saturating_sub(buffer.len());
+fn keep(buffer: &mut Vec<u8>, bytes: &[u8], limit: usize) {
+    let room = limit.saturating_sub(buffer.len());
     buffer.extend_from_slice(&bytes[..bytes.len().min(room)]);
 }
 
@@ -175,7 +178,7 @@ mod tests {
         let stream = format!("data: {}\n\ndata: b\n\n", "x".repeat(3 * EVENT_LIMIT));
         let (events, complete) = split(&stream.as_bytes().chunks(65_536).collect::<Vec<_>>());
         assert_eq!((events.len(), events[1].as_str(), complete), (2, "b", stream.len()));
-        assert!(events[0].len() <= EVENT_LIMIT);
+        assert_eq!(events[0].len(), EVENT_LIMIT, "which says that it is not whole");
     }
 
     proptest! {

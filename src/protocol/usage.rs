@@ -2,8 +2,11 @@
 //! `completion_tokens` includes reasoning; Anthropic's and Bedrock's `input_tokens` excludes cached ones; Gemini counts thoughts beside the
 //! answer. Here every token is in exactly one place, so that each can have its own price.
 
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
 /// Tokens of one request and its answer; each token is counted once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// Of the prompt, neither read from a cache nor written to one, audio left aside.
     pub input: u64,
@@ -21,6 +24,60 @@ pub struct Tokens {
     pub reasoning: u64,
     /// Of the answer, sound.
     pub audio_output: u64,
+    /// On which terms they were, and whether anything else was billed.
+    pub terms: Terms,
+}
+
+/// The terms of an answer, as it tells them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Terms {
+    /// It says nothing of them.
+    #[default]
+    Unsaid,
+    /// Those of the price list.
+    Standard,
+    /// Others: a tier that is dearer or cheaper, or tools that the provider bills beside the tokens.
+    Special,
+}
+
+impl Terms {
+    /// The terms of an answer of which this was said too: what is special stays so.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Special, _) | (_, Self::Special) => Self::Special,
+            (Self::Standard, _) | (_, Self::Standard) => Self::Standard,
+            (Self::Unsaid, Self::Unsaid) => Self::Unsaid,
+        }
+    }
+
+    /// Special where this is so, else as they are.
+    #[must_use]
+    pub fn special_if(self, is_special: bool) -> Self {
+        if is_special { Self::Special } else { self }
+    }
+
+    /// What a tier means, by its name. One that is not known is another tier.
+    pub(super) fn of_tier(name: &[u8]) -> Self {
+        match name {
+            // The standard one by the names of OpenAI and Azure, Anthropic, and Groq.
+            b"default" | b"standard" | b"standard_only" | b"on_demand" => Self::Standard,
+            // Who answers so only repeats the request.
+            b"auto" | b"" => Self::Unsaid,
+            _ => Self::Special,
+        }
+    }
+
+    /// The same of a value in JSON: what is no name says nothing.
+    pub(super) fn of_value(tier: &RawValue) -> Self {
+        let name = tier.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        name.map(|name| Self::of_tier(name.as_bytes())).unwrap_or_default()
+    }
+
+    /// Reads the tier that a request or an answer names; what is no name says nothing.
+    pub(super) fn read_tier<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(from).map(Self::of_value)
+    }
 }
 
 impl Tokens {
@@ -49,6 +106,7 @@ impl Tokens {
             output,
             reasoning,
             audio_output,
+            terms: _,
         } = self;
         [
             ("input", input),

@@ -40,6 +40,9 @@ pub trait Watch: Send {
     /// Reads the data of the next event.
     fn look(&mut self, data: &[u8]) -> Piece;
 
+    /// Reads what was kept of the `response` of the last event, which was too large to be read whole.
+    fn report(&mut self, _kept: &[u8]) {}
+
     /// What the answer took, by the latest reports: of each figure the last that was given counts, and figures are never added up.
     fn tokens(&self) -> Option<Tokens>;
 

@@ -60,7 +60,7 @@ impl Google {
 }
 
 async fn bearer(tokens: &Tokens) -> Result<String, String> {
-    let bearer = tokens.bearer(&key_file(GOOGLE), None).await;
+    let bearer = tokens.bearer(&key_file(GOOGLE), None, None).await;
     bearer
         .map(|value| value.to_str().unwrap().to_owned())
         .map_err(|error| error.to_string())
@@ -78,7 +78,7 @@ async fn all_who_wait_share_one_exchange() {
     assert!(all.iter().all(|one| *one == ok("t1")));
     assert_eq!(bearer(&tokens).await, ok("t1"));
     assert_eq!(google.calls(), 1);
-    assert!(tokens.bearer(&key_file(GOOGLE), None).await.unwrap().is_sensitive());
+    assert!(tokens.bearer(&key_file(GOOGLE), None, None).await.unwrap().is_sensitive());
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,13 +152,13 @@ async fn a_replaced_key_file_has_tokens_of_its_own_and_a_bad_one_asks_nobody() {
     let tokens = google.tokens();
     assert_eq!(bearer(&tokens).await, ok("t1"));
     let other = key_file(GOOGLE).replace("gateway@", "other@");
-    assert_eq!(tokens.bearer(&other, None).await.unwrap(), "Bearer t2");
+    assert_eq!(tokens.bearer(&other, None, None).await.unwrap(), "Bearer t2");
     for bad in [
         key_file("https://169.254.169.254/token"),
         key_file("http://oauth2.googleapis.com/token"),
         "AIzaSecret".to_owned(),
     ] {
-        let error = tokens.bearer(&bad, None).await.unwrap_err().to_string();
+        let error = tokens.bearer(&bad, None, None).await.unwrap_err().to_string();
         assert!(
             error.starts_with("the credentials are not the key file of a service account: ") && !error.contains("Secret"),
             "{error}"
@@ -171,9 +171,47 @@ async fn a_replaced_key_file_has_tokens_of_its_own_and_a_bad_one_asks_nobody() {
 async fn what_is_remembered_is_bounded() {
     let tokens = Arc::new(Google::default()).tokens();
     for number in 0..CAPACITY + 10 {
-        let _bad = tokens.bearer(&number.to_string(), None).await;
+        let _bad = tokens.bearer(&number.to_string(), None, None).await;
     }
     assert_eq!(tokens.sources.lock().unwrap().len(), CAPACITY);
+}
+
+#[tokio::test]
+async fn whom_only_a_bundle_vouches_for_gives_tokens_over_its_own_connections() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint: Uri = format!("http://{}/v1", listener.local_addr().unwrap()).parse().unwrap();
+    let key_file = key_file(&format!("http://{}/token", listener.local_addr().unwrap()));
+    let answer = async || r#"{"access_token":"ya29.local","expires_in":3599,"token_type":"Bearer"}"#;
+    let app = Router::new().route("/token", on_post(answer));
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let everybodys: Exchange = Arc::new(|_, _| async { Err("over the connections of all".to_owned()) }.boxed());
+    let tokens = Tokens::new(everybodys, || Timestamp::UNIX_EPOCH);
+    let own = Arc::new(Upstream::trusting(rustls::RootCertStore::empty()));
+    let given = tokens.bearer(&key_file, Some(&endpoint), Some(&own)).await;
+    assert_eq!(given.unwrap(), "Bearer ya29.local");
+    let given = tokens.bearer(&key_file, Some(&endpoint), None).await;
+    assert_eq!(
+        given.unwrap_err().to_string(),
+        "over the connections of all",
+        "and they are not mixed up"
+    );
+    server.abort();
+}
+
+#[test]
+fn whoever_vouches_for_a_model_vouches_for_its_tokens_where_both_are_the_same() {
+    for (address, endpoint, is) in [
+        (GOOGLE, "https://us-central1-aiplatform.googleapis.com/v1", true),
+        ("https://vertex.acme.example/token", "https://vertex.acme.example/v1", true),
+        (GOOGLE, "https://vertex.acme.example/v1", false),
+        ("https://vertex.acme.example:8443/token", "https://vertex.acme.example/v1", false),
+    ] {
+        assert_eq!(
+            is_of(&address.parse().unwrap(), &endpoint.parse().unwrap()),
+            is,
+            "{address} {endpoint}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -190,11 +228,14 @@ async fn tokens_come_over_the_gateways_own_connections() {
     let app = Router::new().route("/token", on_post(answer)).route("/large", on_post(large));
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
     let tokens = Tokens::new(over(Arc::new(Upstream::new(None).unwrap())), || Timestamp::UNIX_EPOCH);
-    assert_eq!(tokens.bearer(&key_file(&token_uri), Some(&own)).await.unwrap(), "Bearer ya29.local");
+    assert_eq!(
+        tokens.bearer(&key_file(&token_uri), Some(&own), None).await.unwrap(),
+        "Bearer ya29.local"
+    );
     let too_large = key_file(&token_uri.replace("/token", "/large"));
     assert!(
         tokens
-            .bearer(&too_large, Some(&own))
+            .bearer(&too_large, Some(&own), None)
             .await
             .unwrap_err()
             .to_string()

@@ -75,7 +75,8 @@ impl Framing {
         }
     }
 
-    /// Takes from `bytes` what belongs to the body; returns its data, in one piece. What follows the body stays.
+    /// Takes from `bytes` what belongs to the body; returns its data, in one piece. What follows the body stays, and so does what cannot be
+    /// read while there is data before it: the next call says so.
     pub(super) fn take(&mut self, bytes: &mut BytesMut) -> Result<Bytes, Error> {
         match self {
             Self::Length(left) => {
@@ -96,8 +97,11 @@ impl Chunks {
         let (mut start, mut end) = (0, 0);
         while at < bytes.len() && self.at != Place::Done {
             let Place::Data(left) = self.at else {
-                self.step(bytes[at])?;
-                at += 1;
+                match self.step(bytes[at]) {
+                    Ok(()) => at += 1,
+                    Err(_) if end > start => break,
+                    Err(error) => return Err(error),
+                }
                 continue;
             };
             let count = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);

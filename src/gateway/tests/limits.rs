@@ -7,11 +7,12 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Do, Engine, WORD, answers, chunk, chunked, paris, stream_head};
-use super::world::{Answer, World, post};
+use super::engine::{CONTENT, DONE, Do, Engine, WORD, answers, chunk, chunked, paris, stream_end, stream_head};
+use super::world::{Answer, World, pass, post};
 use super::{ASK, ONLY_A, STREAM, WEB};
 use crate::gateway::{Drain, run};
 
@@ -170,7 +171,8 @@ async fn answers_that_are_held_take_room_and_give_it_back() {
         answer.text
     );
 
-    let world = World::with(|options| options.max_body_bytes_together = 512 << 10);
+    // As it is read and written it takes more than its bytes; once it is written, no more than they are.
+    let world = World::with(|options| options.max_body_bytes_together = 1400 << 10);
     world.pod("a", &[&engine.url]);
     world.route(ONLY_A);
     for _ in 0..5 {
@@ -185,6 +187,131 @@ async fn answers_that_are_held_take_room_and_give_it_back() {
     assert_eq!(hurried(world.ask_at("/v1/messages", message)).await.status, 503);
     assert_eq!(Answer::read(waiting).await.status, 200);
     assert_eq!(world.ask_at("/v1/messages", message).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_that_is_written_anew_takes_room_for_all_that_is_made_of_it() {
+    const LARGE: usize = 200_000;
+    let same = ASK.replace("France", &"x".repeat(LARGE));
+    let other = format!(
+        r#"{{"model":"assistant","max_tokens":9,"messages":[{{"role":"user","content":"{}"}}]}}"#,
+        "x".repeat(LARGE)
+    );
+    let gate = Arc::new(Semaphore::new(0));
+    let mut script = vec![Do::Wait(gate.clone())];
+    script.extend(paris());
+    let engine = Engine::start(script).await;
+    let with_room = |bytes| {
+        let world = World::with(|options| options.max_body_bytes_together = bytes);
+        world.pod("a", &[&engine.url]);
+        world.route(ONLY_A);
+        world
+    };
+    // Never more than there is for all: it would not help to come back.
+    let small = with_room(3 * LARGE);
+    let answer = small.ask_at("/v1/messages", &other).await;
+    assert_eq!(answer.status, 413, "{}", answer.text);
+    assert!(answer.text.contains("--max-body-memory"), "{}", answer.text);
+    gate.add_permits(1);
+    assert_eq!(small.ask(&same).await.status, 200, "its bytes pass, and are all there is");
+    // Not two at once where there is room for one, though both are less than that as they came.
+    let world = with_room(7 * LARGE);
+    let first = world.ask_at("/v1/messages", &other);
+    let second = async {
+        engine.until(|counts| counts.requests == 2).await;
+        let second = hurried(world.ask_at("/v1/messages", &other)).await;
+        gate.add_permits(1);
+        second
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 503), "{}", second.text);
+    assert_eq!((second.header("retry-after"), engine.requests()), ("1", 2));
+    gate.add_permits(1);
+    assert_eq!(world.ask_at("/v1/messages", &other).await.status, 200, "the room is free again");
+}
+
+#[tokio::test]
+async fn the_opening_of_a_stream_is_held_back_while_there_is_room_for_it() {
+    let opening = |bytes| {
+        let text = "x".repeat(bytes);
+        format!("data: {{\"choices\":[{{\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}}}}],\"note\":\"{text}\"}}\n\n")
+    };
+    let asked = STREAM.replace("[]", &format!(r#"[{{"role":"user","content":"{}"}}]"#, "x".repeat(100_000)));
+    for (bytes, status) in [(90_000, 502), (200_000, 200)] {
+        let engine = Engine::start(vec![stream_head(), chunk(&opening(bytes)), Do::Close]).await;
+        let world = World::with(|options| options.max_body_bytes_together = 256 << 10);
+        world.pod("a", &[&engine.url]);
+        world.route(ONLY_A);
+        // What is shown can no longer move to another model.
+        assert_eq!(world.ask(&asked).await.status, status, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn a_whole_answer_is_in_flight_until_it_is_sent() {
+    let engine = Engine::start(paris()).await;
+    let world = World::with(|options| options.max_requests = 1);
+    world.pod("a", &[&engine.url]);
+    world.route(ONLY_A);
+    let waiting = world.call(post(&WEB, ASK)).await;
+    assert_eq!(world.ask(ASK).await.error().0, "overloaded");
+    assert_eq!(Answer::read(waiting).await.text, CONTENT);
+    engine.now_does(answers(400, "", r#"{"error":{"message":"no","type":"invalid_request_error"}}"#));
+    let refused = world.call(post(&WEB, ASK)).await;
+    assert_eq!(refused.status(), 400);
+    assert_eq!(world.ask(ASK).await.status, 503);
+    drop(refused);
+    assert_eq!(world.ask(ASK).await.status, 400);
+}
+
+#[tokio::test]
+async fn the_time_for_a_request_ends_even_if_its_client_takes_nothing() {
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Hang]).await;
+    let world = World::with(|options| options.max_requests = 1);
+    world.pod("a", &[&engine.url]);
+    world.route(&format!("timeouts: {{total: 60s}}, {ONLY_A}"));
+    let mut body = world.call(post(&WEB, STREAM)).await.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), WORD);
+    pass(Duration::from_secs(59)).await;
+    assert_eq!(world.ask(ASK).await.status, 503, "it is in flight");
+    pass(Duration::from_secs(2)).await;
+    engine.until(|counts| counts.hung_up == 1).await;
+    engine.now_does(paris());
+    assert_eq!(world.ask(ASK).await.status, 200, "its turn is another's");
+    let told = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("the time for the whole request is over"), "{told}");
+    assert!(body.frame().await.is_none());
+    let line = "portfolio_gateway_broken_answers_total{model=\"claims/a\",outcome=\"out_of_time\"}";
+    drop(body);
+    assert_eq!(world.metric(line).await as u32, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_time_is_not_taken_for_a_model_that_stopped() {
+    let gate = Arc::new(Semaphore::new(0));
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), Do::Wait(gate.clone()), chunk(DONE), stream_end()]).await;
+    let world = World::over(&[&engine], &format!("timeouts: {{idle: 20s, total: 1h}}, {ONLY_A}"));
+    let mut body = world.call(post(&WEB, STREAM)).await.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), WORD);
+    pass(Duration::from_secs(60)).await;
+    {
+        let mut next = std::pin::pin!(body.frame());
+        assert!(futures::poll!(&mut next).is_pending(), "the model has its time from now on");
+        pass(Duration::from_secs(10)).await;
+        assert!(futures::poll!(&mut next).is_pending());
+        gate.add_permits(1);
+        assert_eq!(next.await.unwrap().unwrap().into_data().unwrap(), DONE);
+    }
+    // And no longer than that.
+    engine.now_does(vec![stream_head(), chunk(WORD), Do::Hang]);
+    let mut body = world.call(post(&WEB, STREAM)).await.into_body();
+    body.frame().await.unwrap().unwrap();
+    let mut next = std::pin::pin!(body.frame());
+    assert!(futures::poll!(&mut next).is_pending());
+    pass(Duration::from_secs(21)).await;
+    let told = next.await.unwrap().unwrap().into_data().unwrap();
+    assert!(String::from_utf8_lossy(&told).contains("the model stopped in the middle"));
 }
 
 #[tokio::test]

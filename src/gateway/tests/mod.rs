@@ -2,6 +2,7 @@
 
 mod admission;
 mod bad_input;
+mod billing;
 mod bytes;
 mod choice;
 mod drain;

@@ -7,11 +7,12 @@ use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
 use super::drain::{drain, serve, until};
-use super::engine::{DONE, Do, Engine, OPENING, WORD, answers, chunk, paris, stream_end, stream_head, streams};
-use super::world::{Answer, World, post};
+use super::engine::{DONE, Do, Engine, OPENING, WORD, answers, chunk, chunked, paris, stream_end, stream_head, streams};
+use super::world::{Answer, World, post, post_to};
 use super::{A_THEN_B, ASK, ONLY_A, STREAM, WEB};
 
 const IN_BAND: &str = "data: {\"error\":{";
+const MESSAGE: &str = r#"{"model":"assistant","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"Hi"}]}"#;
 
 #[tokio::test]
 async fn a_stream_passes_byte_for_byte() {
@@ -101,6 +102,72 @@ async fn a_stream_that_breaks_after_its_first_content_says_so_and_is_not_asked_o
         assert_eq!(world.metric(&line).await as u32, 1, "{outcome}");
     });
     futures::future::join_all(cases).await;
+}
+
+#[tokio::test]
+async fn what_came_before_a_break_in_the_same_read_passes_first() {
+    let error = "data: {\"error\":{\"message\":\"m\"}}\n\n";
+    let cases = [
+        ("an error of the model", chunked(&[WORD, error].concat())),
+        ("something that is no chunk", format!("{}what?", chunked(WORD))),
+    ];
+    for (name, together) in cases {
+        let gate = Arc::new(Semaphore::new(0));
+        let engine = Engine::start(vec![
+            stream_head(),
+            chunk(WORD),
+            Do::Wait(gate.clone()),
+            Do::Send(together),
+            Do::Close,
+        ])
+        .await;
+        for (path, asked) in [("/v1/chat/completions", STREAM), ("/v1/messages", MESSAGE)] {
+            let world = World::over(&[&engine], ONLY_A);
+            let begun = world.call(post_to(path, &WEB, asked)).await;
+            gate.add_permits(1);
+            let answer = Answer::read(begun).await;
+            assert_eq!(answer.text.matches("Paris").count(), 2, "{name}: {}", answer.text);
+            let (_, end) = answer.text.rsplit_once("Paris").unwrap();
+            assert!(
+                end.contains("\"error\":{") && end.contains("the answer is not whole"),
+                "{name}: {end}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_after_half_an_event_is_an_event_of_its_own() {
+    // Longer than what is kept of an event, so that its beginning passes.
+    let half = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}", "x".repeat(3 << 20));
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), chunk(&half), Do::Close]).await;
+    let answer = World::over(&[&engine], ONLY_A).ask(STREAM).await;
+    let (before, error) = answer.text.rsplit_once(IN_BAND).unwrap();
+    assert!(before.ends_with("x\n\n"), "it would be read as a part of the event before");
+    assert!(error.ends_with("}}\n\n"), "{error}");
+}
+
+#[tokio::test]
+async fn an_event_too_long_to_be_translated_is_a_failure() {
+    let long = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
+        "x".repeat(1 << 20)
+    );
+    let gate = Arc::new(Semaphore::new(1));
+    for (script, is_begun) in [
+        (vec![stream_head(), chunk(&long), chunk(DONE), stream_end()], false),
+        (
+            vec![stream_head(), chunk(WORD), Do::Wait(gate), chunk(&long), chunk(DONE), stream_end()],
+            true,
+        ),
+    ] {
+        let (a, b) = (Engine::start(script).await, Engine::start(streams(&[WORD, DONE])).await);
+        let world = World::over(&[&a, &b], A_THEN_B);
+        let answer = world.ask_at("/v1/messages", MESSAGE).await;
+        assert_eq!((answer.status.as_u16(), b.requests()), (200, usize::from(!is_begun)));
+        assert_eq!(answer.text.contains("event: error"), is_begun, "{}", answer.text);
+        assert_eq!(answer.text.contains("message_stop"), !is_begun, "{}", answer.text);
+    }
 }
 
 #[tokio::test]

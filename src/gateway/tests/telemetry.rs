@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
-use super::engine::{self, Do, Engine, answers, chunk, paris, stream_head, streams};
+use super::engine::{self, Do, Engine, WORD, answers, chunk, paris, stream_head, streams};
 use super::world::{World, post};
 use super::{A_THEN_B, ASK, ONLY_A, STREAM, hash};
 use crate::api::model_deployment::Provider;
+use crate::gateway::failure::Failure;
 use crate::gateway::{ACCESS, ApiKey, ApiKeys, Credentials, conventions};
 use crate::plan::routing::Backend;
 
@@ -310,6 +312,23 @@ async fn a_request_is_told_in_one_line_without_a_word_of_it() {
 }
 
 #[tokio::test]
+async fn the_line_says_what_attempts_in_vain_cost() {
+    let log = Log::default();
+    let _guard = log.listen();
+    let (a, b) = (Engine::start(vec![Do::Hang]).await, Engine::start(paris()).await);
+    let world = logged();
+    world.pod_with("a", &a.url, "price: {inputPer1M: '1', outputPer1M: '1'}");
+    world.pod_with("b", &b.url, "price: {inputPer1M: '1', outputPer1M: '1'}");
+    world.route(&format!("timeouts: {{firstToken: 300ms}}, {A_THEN_B}"));
+    world.ask(STREAM).await;
+    let lines = log.requests();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    let told = |name: &str| line.get(name).map(ToString::to_string).unwrap_or_default();
+    let expected = format!("\"0.{:06}\"", STREAM.len().div_ceil(4));
+    assert_eq!((told("lost_cost_usd"), told("answered_by")), (expected, r#""claims/b""#.to_owned()));
+}
+
+#[tokio::test]
 async fn the_line_says_how_a_request_ended() {
     let log = Log::default();
     let _guard = log.listen();
@@ -387,17 +406,52 @@ async fn nothing_is_told_where_the_log_is_off() {
 }
 
 #[tokio::test]
-async fn a_key_that_its_provider_repeats_is_not_in_our_log() {
-    let engine = Engine::start(answers(401, "", r#"{"error":{"message":"bad key sk-very-secret"}}"#)).await;
+async fn what_a_provider_says_of_an_error_is_not_in_our_log_and_its_code_is_without_the_key() {
+    let refused = r#"{"error":{"message":"bad key sk-very-secret for the prompt xyzzyplugh","code":"sk-very-secret"}}"#;
+    let event = "data: {\"error\":{\"message\":\"xyzzyplugh is too much\",\"code\":\"engine_overloaded\"}}\n\n";
+    let gate = Arc::new(Semaphore::new(1));
+    let scripts = [
+        (ASK, "Authentication, [credential]", answers(401, "", refused)),
+        (STREAM, "engine_overloaded", streams(&[event])),
+        (
+            STREAM,
+            "engine_overloaded",
+            vec![stream_head(), chunk(WORD), Do::Wait(gate), chunk(event), Do::Hang],
+        ),
+    ];
+    for (asked, told, script) in scripts {
+        let engine = Engine::start(script).await;
+        let world = World::new();
+        world.api("m", "OpenAI", &engine.url);
+        let credentials = Credentials::new([world.credential("m", "sk-very-secret")], &Credentials::default());
+        world.source.credentials.send_replace(credentials.into());
+        world.route("rules: [{targets: [{model: m}]}]");
+        let log = Log::default();
+        let _guard = log.listen();
+        world.ask(asked).await;
+        let text = log.text();
+        assert!(text.contains(told), "{text}");
+        assert!(!text.contains("sk-very-secret") && !text.contains("xyzzyplugh"), "{text}");
+    }
+}
+
+#[test]
+fn no_secret_of_any_kind_is_told_of_a_failure() {
     let world = World::new();
-    world.api("m", "OpenAI", &engine.url);
-    let credentials = Credentials::new([world.credential("m", "sk-very-secret")], &Credentials::default());
-    world.source.credentials.send_replace(credentials.into());
-    world.route("rules: [{targets: [{model: m}]}]");
-    let log = Log::default();
-    let _guard = log.listen();
-    assert_eq!(world.ask(ASK).await.status, 502);
-    let text = log.text();
-    assert!(text.contains("bad key [credential]"), "{text}");
-    assert!(!text.contains("sk-very-secret"), "{text}");
+    for (provider, secret, shown) in [
+        ("OpenAI", "sk-1", vec!["sk-1"]),
+        ("Bedrock", "ABSKsecret", vec!["ABSKsecret"]),
+        ("Bedrock", "AKID:secret:token", vec!["AKID", "secret", "token"]),
+    ] {
+        world.provider(
+            "m",
+            &format!("{{api: {{provider: {provider}, model: x, region: eu-west-1, credentials: {{secretRef: {{name: s, key: k}}}}}}}}"),
+        );
+        let held = world.credential("m", secret);
+        let (model, destination) = (held.model.clone(), held.destination.clone());
+        let held = Credentials::new([held], &Credentials::default()).of(&model, &destination).unwrap();
+        assert_eq!(held.secrets(), shown, "{provider}");
+        let failure = Failure::Cut(format!("it said {}", shown.join(" and "))).without(&held.secrets());
+        assert!(shown.iter().all(|secret| !failure.cause().unwrap().contains(secret)), "{failure:?}");
+    }
 }

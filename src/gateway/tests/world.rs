@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -234,6 +235,20 @@ impl World {
         let found = text.lines().find_map(|l| l.strip_prefix(line)?.trim().parse().ok());
         found.unwrap_or(0.0)
     }
+}
+
+/// Lets so much time be over at once. What comes by a socket meanwhile comes in its own time.
+pub(super) async fn pass(time: Duration) {
+    /// Also where whoever waits for this is dropped meanwhile.
+    struct Paused;
+    impl Drop for Paused {
+        fn drop(&mut self) {
+            tokio::time::resume();
+        }
+    }
+    tokio::time::pause();
+    let _paused = Paused;
+    tokio::time::advance(time).await;
 }
 
 pub(super) fn post(headers: &[(&str, &str)], body: &str) -> Request<Body> {

@@ -7,25 +7,26 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::ModelDeployment;
-use crate::plan::price::{Cost, Count, Pricing, Unpriced};
+use crate::plan::price::{Cost, Pricing, Unpriced};
+use crate::protocol::usage::Tokens;
 
 fn said(name: &str, text: &str) -> String {
     let lines: Vec<String> = prices_from_text(name, text).findings.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }
 
-fn cost(book: &Book, provider: &str, model: &str, count: Count) -> Cost {
+fn cost(book: &Book, provider: &str, model: &str, count: Tokens) -> Cost {
     let yaml = format!("metadata: {{name: m}}\nspec: {{api: {{provider: {provider}, model: '{model}'}}}}");
     let md: ModelDeployment = serde_saphyr::from_str(&yaml).unwrap();
     Pricing::of(&md, book).cost(Some(&count), Timestamp::UNIX_EPOCH)
 }
 
-fn count(input: u64, cache_read: u64, output: u64) -> Count {
-    Count {
+fn count(input: u64, cache_read: u64, output: u64) -> Tokens {
+    Tokens {
         input,
         cache_read,
         output,
-        ..Count::default()
+        ..Tokens::default()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! spec.price ──┐
-//!              ├──► Pricing ──(a moment)──► Rates ──(a Count)──► Exact ──► Cost, in nano-dollars
+//!              ├──► Pricing ──(a moment)──► Rates ──(Tokens)──► Exact ──► Cost, in nano-dollars
 //! price book ──┘
 //! ```
 
@@ -15,54 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::money;
 use crate::api::price::{OtherRates, Price, Tier};
+use crate::protocol::usage::{Terms, Tokens};
 
 pub use book::Book;
 pub use pricing::{Pricing, summary};
 
 /// Rates are per so many tokens.
 const PER: u128 = 1_000_000;
-
-/// Bytes of text to a token, over the languages and tokenizers of the common models.
-const BYTES_PER_TOKEN: u64 = 4;
-
-/// Tokens of one request and its answer; each is counted once, in the kind whose rate it has. A cached token is no `input`, one of reasoning
-/// no `output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    /// Of the prompt, neither read from a cache nor written to one, sound left aside.
-    pub input: u64,
-    /// Of the prompt, read from a cache.
-    pub cache_read: u64,
-    /// Of the prompt, written to a cache for minutes.
-    pub cache_write: u64,
-    /// Of the prompt, written to a cache for an hour.
-    pub cache_write_1h: u64,
-    /// Of the prompt, sound.
-    pub audio_input: u64,
-    /// Of the answer, reasoning and sound left aside.
-    pub output: u64,
-    /// Of the answer, reasoning.
-    pub reasoning: u64,
-    /// Of the answer, sound.
-    pub audio_output: u64,
-}
-
-impl Count {
-    /// All of the prompt: what decides the tier.
-    #[must_use]
-    pub fn prompt(&self) -> u64 {
-        [self.cache_read, self.cache_write, self.cache_write_1h, self.audio_input]
-            .into_iter()
-            .fold(self.input, u64::saturating_add)
-    }
-}
-
-/// How many tokens so many bytes of text may be, rounded up: for an answer that broke off before it said what it used. A guess, about right
-/// for English and too low for scripts with more bytes to a letter; what is computed from it must be marked as estimated.
-#[must_use]
-pub fn estimate(text_bytes: u64) -> u64 {
-    text_bytes.div_ceil(BYTES_PER_TOKEN)
-}
 
 /// What a model's tokens cost at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +72,8 @@ pub enum Unpriced {
     NoRate(&'static str),
     /// The answer did not say what it used.
     NoUsage,
+    /// It was at another tier than the price list's, or the provider bills tools of its own beside the tokens.
+    SpecialTerms,
 }
 
 impl Unpriced {
@@ -123,6 +84,7 @@ impl Unpriced {
             Self::NoPrice => "no_price",
             Self::NoRate(_) => "no_rate",
             Self::NoUsage => "no_usage",
+            Self::SpecialTerms => "special_terms",
         }
     }
 }
@@ -137,6 +99,15 @@ pub enum Cost {
 }
 
 impl Cost {
+    /// Both together: unknown where one is.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Known(one), Self::Known(other)) => Self::Known(one.saturating_add(other)),
+            (Self::Unknown(why), _) | (_, Self::Unknown(why)) => Self::Unknown(why),
+        }
+    }
+
     /// In US dollars, as people write it; `None` when it is unknown.
     #[must_use]
     pub fn usd(self) -> Option<String> {
@@ -221,28 +192,31 @@ impl Rates {
     /// What a request costs, exactly.
     ///
     /// # Errors
-    /// When a rate is missing that it needs. A missing rate of tokens that it has none of does not matter.
-    pub fn exact(&self, count: &Count) -> Result<Exact, Unpriced> {
-        let rates = self.holding(count.prompt());
+    /// When it was on other terms than those of the rates, or a rate is missing that it needs. A missing rate of tokens that it has none of does not matter.
+    pub fn exact(&self, tokens: &Tokens) -> Result<Exact, Unpriced> {
+        if tokens.terms == Terms::Special {
+            return Err(Unpriced::SpecialTerms);
+        }
+        let rates = self.holding(tokens.prompt());
         // Reasoning is billed as the answer that it is a part of, unless it is said otherwise; nothing else stands for anything else. A
         // cached token at the rate of a plain one may be ten times too dear, and an hour's cache at that of minutes too cheap.
         let kinds = [
-            ("inputPer1M", count.input, rates.input),
-            ("cacheReadPer1M", count.cache_read, rates.cache_read),
-            ("cacheWritePer1M", count.cache_write, rates.cache_write),
-            ("cacheWrite1hPer1M", count.cache_write_1h, rates.cache_write_1h),
-            ("audioInputPer1M", count.audio_input, rates.audio_input),
-            ("outputPer1M", count.output, rates.output),
-            ("reasoningPer1M", count.reasoning, rates.reasoning.or(rates.output)),
-            ("audioOutputPer1M", count.audio_output, rates.audio_output),
+            ("inputPer1M", tokens.input, rates.input),
+            ("cacheReadPer1M", tokens.cache_read, rates.cache_read),
+            ("cacheWritePer1M", tokens.cache_write, rates.cache_write),
+            ("cacheWrite1hPer1M", tokens.cache_write_1h, rates.cache_write_1h),
+            ("audioInputPer1M", tokens.audio_input, rates.audio_input),
+            ("outputPer1M", tokens.output, rates.output),
+            ("reasoningPer1M", tokens.reasoning, rates.reasoning.or(rates.output)),
+            ("audioOutputPer1M", tokens.audio_output, rates.audio_output),
         ];
         let mut sum = Exact::default();
-        for (field, tokens, rate) in kinds {
+        for (field, count, rate) in kinds {
             match rate {
-                _ if tokens == 0 => {}
+                _ if count == 0 => {}
                 None => return Err(Unpriced::NoRate(field)),
                 // Never above what fits: two factors of 64 bits.
-                Some(rate) => sum = sum.plus(Exact(u128::from(tokens) * u128::from(rate))),
+                Some(rate) => sum = sum.plus(Exact(u128::from(count) * u128::from(rate))),
             }
         }
         Ok(sum)
@@ -271,7 +245,7 @@ impl PerKind {
 
 /// What a request costs at these rates, rounded half up, once, on the sum. Without rates it is unknown.
 #[must_use]
-pub fn cost(count: &Count, rates: Option<&Rates>) -> Cost {
-    let exact = rates.ok_or(Unpriced::NoPrice).and_then(|rates| rates.exact(count));
+pub fn cost(tokens: &Tokens, rates: Option<&Rates>) -> Cost {
+    let exact = rates.ok_or(Unpriced::NoPrice).and_then(|rates| rates.exact(tokens));
     exact.map_or_else(Cost::Unknown, |exact| Cost::Known(exact.nanos()))
 }

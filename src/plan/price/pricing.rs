@@ -6,9 +6,10 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 
 use super::book::{self, Book, Line};
-use super::{Cost, Count, PerKind, Rates, Unpriced};
+use super::{Cost, PerKind, Rates, Unpriced};
 use crate::api::ModelDeployment;
 use crate::api::money;
+use crate::protocol::usage::Tokens;
 
 /// What a model costs, at any moment. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,13 +38,13 @@ impl Pricing {
         self.line(now).map(|line| &line.rates)
     }
 
-    /// What a request costs that was answered at `now`; without a count it is unknown.
+    /// What a request costs that was answered at `now`; without a report it is unknown.
     #[must_use]
-    pub fn cost(&self, count: Option<&Count>, now: Timestamp) -> Cost {
-        match (self.at(now), count) {
+    pub fn cost(&self, tokens: Option<&Tokens>, now: Timestamp) -> Cost {
+        match (self.at(now), tokens) {
             (None, _) => Cost::Unknown(Unpriced::NoPrice),
             (Some(_), None) => Cost::Unknown(Unpriced::NoUsage),
-            (Some(rates), Some(count)) => super::cost(count, Some(rates)),
+            (Some(rates), Some(tokens)) => super::cost(tokens, Some(rates)),
         }
     }
 

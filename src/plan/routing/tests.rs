@@ -4,8 +4,9 @@ use super::*;
 use crate::api::condition::{Kind, find};
 use crate::api::model_deployment::Provider;
 use crate::api::routing_policy::RoutingPolicyStatus;
-use crate::plan::price::{Book, Cost, Count, Unpriced};
+use crate::plan::price::{Book, Cost, Unpriced};
 use crate::plan::{backend, fingerprint};
+use crate::protocol::usage::Tokens;
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -137,9 +138,9 @@ fn a_backend_costs_what_the_spec_or_the_book_says_that_day() {
     let table = world.build().table;
     let cost = |model: &str, now: &str| {
         let backend = table.backends().find(|backend| backend.model.name == model).unwrap();
-        let count = Count {
+        let count = Tokens {
             input: 3,
-            ..Count::default()
+            ..Tokens::default()
         };
         backend.pricing.cost(Some(&count), now.parse().unwrap())
     };

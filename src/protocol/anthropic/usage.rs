@@ -1,8 +1,12 @@
 //! Tokens as Anthropic reports them: `input_tokens` leaves out what a cache read or wrote, `output_tokens` includes what was thought.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use crate::protocol::usage::Tokens;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::protocol::usage::{Terms, Tokens};
 
 /// A report, or what several reports of one answer come to.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -13,6 +17,30 @@ pub(super) struct Usage {
     cache_creation: Option<CacheCreation>,
     output_tokens: Option<u64>,
     output_tokens_details: Option<OutputDetails>,
+    #[serde(default, deserialize_with = "Terms::read_tier")]
+    service_tier: Terms,
+    /// `fast` has a price of its own.
+    #[serde(default, deserialize_with = "Terms::read_tier")]
+    speed: Terms,
+    #[serde(default, deserialize_with = "read_place")]
+    inference_geo: Terms,
+    #[serde(default, deserialize_with = "read_tools")]
+    server_tool_use: Terms,
+}
+
+/// Where it was computed: to insist on a place costs more.
+fn read_place<'de, D: Deserializer<'de>>(from: D) -> Result<Terms, D::Error> {
+    let place = <&RawValue>::deserialize(from)?.get();
+    let is_special = place.starts_with('"') && !matches!(place, "\"global\"" | "\"not_available\"" | "\"\"");
+    Ok(Terms::Unsaid.special_if(is_special))
+}
+
+/// How often the provider's own tools were used, which are billed by the use; all but the one that fetches pages.
+fn read_tools<'de, D: Deserializer<'de>>(from: D) -> Result<Terms, D::Error> {
+    let uses = <&RawValue>::deserialize(from)?.get();
+    let uses: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(uses).unwrap_or_default();
+    let is_billed = |(name, count): (&Cow<'_, str>, &&RawValue)| name != "web_fetch_requests" && !matches!(count.get(), "0" | "null");
+    Ok(Terms::Unsaid.special_if(uses.iter().any(is_billed)))
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -35,6 +63,10 @@ impl Usage {
         self.cache_creation = later.cache_creation.or(self.cache_creation);
         self.output_tokens = later.output_tokens.or(self.output_tokens);
         self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
+        self.service_tier = self.service_tier.and(later.service_tier);
+        self.speed = self.speed.and(later.speed);
+        self.inference_geo = self.inference_geo.and(later.inference_geo);
+        self.server_tool_use = self.server_tool_use.and(later.server_tool_use);
     }
 
     /// In the canonical form; `None` if nothing was reported.
@@ -65,6 +97,7 @@ impl Usage {
             cache_write_1h,
             output: output - reasoning,
             reasoning,
+            terms: self.service_tier.and(self.speed).and(self.inference_geo).and(self.server_tool_use),
             ..Tokens::default()
         })
     }

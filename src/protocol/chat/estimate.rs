@@ -1,19 +1,10 @@
 //! How many tokens a request has, roughly, for models that cannot count them.
 
 use super::{Format, Media, Message, Part, Request, Tool};
-
-/// Bytes to a token, as English prose and code have them with most vocabularies. Others have fewer.
-const BYTES_PER_TOKEN: u64 = 4;
+use crate::protocol::estimate::{DOCUMENT_TOKENS, IMAGE_TOKENS, of_text};
 
 /// Around each message: who says it, and where it ends.
 const MESSAGE_TOKENS: u64 = 4;
-
-/// A picture, whatever its size, which is unknown where there is only an address: a square megapixel has about as many with Anthropic
-/// (width × height / 750) and fewer elsewhere.
-const IMAGE_TOKENS: u64 = 1_500;
-
-/// A document that is no text: a page or two.
-const DOCUMENT_TOKENS: u64 = 3_000;
 
 /// Sound: about half a minute.
 const AUDIO_TOKENS: u64 = 500;
@@ -37,16 +28,18 @@ fn parts(parts: &[Part]) -> u64 {
 
 fn part(part: &Part) -> u64 {
     match part {
-        Part::Text(text) | Part::Refusal(text) | Part::RedactedReasoning(text) | Part::Reasoning { text, .. } => tokens(text.len()),
+        Part::Text(words) | Part::Refusal(words) | Part::RedactedReasoning(words) | Part::Reasoning { text: words, .. } => {
+            text(words.len())
+        }
         Part::Image { .. } => IMAGE_TOKENS,
         // Three bytes are four letters of base64.
         Part::Document {
             media: Media::Inline { media_type, data },
             ..
-        } if media_type.starts_with("text/") => tokens(data.len() / 4 * 3),
+        } if media_type.starts_with("text/") => text(data.len() / 4 * 3),
         Part::Document { .. } => DOCUMENT_TOKENS,
         Part::Audio { .. } => AUDIO_TOKENS,
-        Part::ToolCall { name, arguments, .. } => tokens(name.len() + arguments.len()),
+        Part::ToolCall { name, arguments, .. } => text(name.len() + arguments.len()),
         Part::ToolResult { parts: within, .. } => parts(within),
         Part::CachePoint(_) => 0,
     }
@@ -55,18 +48,18 @@ fn part(part: &Part) -> u64 {
 fn tool(tool: &Tool) -> u64 {
     let description = tool.description.as_deref().unwrap_or_default();
     let parameters = tool.parameters.as_ref().map_or("", |parameters| parameters.text());
-    tokens(tool.name.len() + description.len() + parameters.len())
+    text(tool.name.len() + description.len() + parameters.len())
 }
 
 fn format(format: &Format) -> u64 {
     match format {
         Format::Text | Format::JsonObject => 0,
-        Format::JsonSchema { schema, .. } => tokens(schema.text().len()),
+        Format::JsonSchema { schema, .. } => text(schema.text().len()),
     }
 }
 
-fn tokens(bytes: usize) -> u64 {
-    (bytes as u64).div_ceil(BYTES_PER_TOKEN)
+fn text(bytes: usize) -> u64 {
+    of_text(bytes as u64)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::protocol::bedrock::frames::Frames;
 use crate::protocol::chat::{Answer, ReadStream, Said, WriteStream};
 use crate::protocol::error::Error;
 use crate::protocol::sse::Splitter;
-use crate::protocol::stream::{Framing, Passing, Stream, Translating, Words};
+use crate::protocol::stream::{Framing, Passing, Plain, Stream, Translating, Words};
 use crate::protocol::usage::Tokens;
 use crate::protocol::watch::Watch;
 use crate::protocol::wire::{Dialect, Operation};
@@ -109,7 +109,7 @@ impl Back {
                     return Ok(Whole { body, tokens });
                 }
                 is_an_answer(&body).map_err(|is_error| is_error.then(|| self.error(500, None, &body)))?;
-                let tokens = tokens(self.operation, &body);
+                let tokens = tokens(self.operation)(&body);
                 Ok(Whole { body, tokens })
             }
             Way::Translated { said, echo, .. } => {
@@ -177,6 +177,12 @@ impl Back {
         }
     }
 
+    /// How a plain answer passes that is too large to be held.
+    #[must_use]
+    pub fn plain(&self) -> Plain {
+        Plain::new(tokens(self.operation))
+    }
+
     fn reader(&self, choices: usize) -> (Framing, Box<dyn ReadStream>) {
         let events = || Framing::Events(Splitter::default());
         match self.dialect {
@@ -238,15 +244,15 @@ fn answered(operation: Operation, body: &[u8]) -> Option<Option<Tokens>> {
     }
 }
 
-fn tokens(operation: Operation, body: &[u8]) -> Option<Tokens> {
+/// How it is read what a whole answer took, or of those of its fields that tell it.
+fn tokens(operation: Operation) -> fn(&[u8]) -> Option<Tokens> {
     match operation {
-        Operation::ChatCompletions => openai::chat::tokens(body),
-        Operation::Completions => openai::completions::tokens(body),
-        Operation::Embeddings => openai::chat::tokens(body),
-        Operation::Responses => responses::tokens(body),
-        Operation::Messages => anthropic::tokens(body),
+        Operation::ChatCompletions | Operation::Embeddings => openai::chat::tokens,
+        Operation::Completions => openai::completions::tokens,
+        Operation::Responses => responses::tokens,
+        Operation::Messages => anthropic::tokens,
         // Counting is not charged.
-        Operation::CountTokens => None,
+        Operation::CountTokens => |_| None,
     }
 }
 

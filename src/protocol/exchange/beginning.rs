@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::Asked;
 
-/// So much of the beginning counts: what a prefix cache holds of it is longer, and two conversations that agree in so much share it.
+/// So much of each part of the beginning counts.
 const COUNTED: usize = 8 << 10;
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ impl Asked {
             (None, Some(input)) => match serde_json::from_str::<Vec<&RawValue>>(input.get()) {
                 Ok(items) => hash.add_until_the_user(&items),
                 // The next turn has the same text as the first message of a list.
-                Err(_) => hash.add_message(USER, input),
+                Err(_) => hash.add_first_words(input),
             },
             (None, None) => hash.add(opening.prompt?.get()),
         }
@@ -64,51 +64,71 @@ impl Asked {
     }
 }
 
+/// Each part counts up to its own bound: long instructions, which many conversations share, must not hide what each begins with.
 #[derive(Default)]
 struct Counted {
     hasher: DefaultHasher,
-    bytes: usize,
+    is_any: bool,
 }
 
 impl Counted {
     fn add(&mut self, text: &str) {
-        let text = &text.as_bytes()[..text.len().min(COUNTED - self.bytes)];
-        text.hash(&mut self.hasher);
-        self.bytes += text.len();
+        self.add_bytes(&text.as_bytes()[..text.len().min(COUNTED)]);
     }
 
-    fn add_message(&mut self, role: &str, content: &RawValue) {
-        self.add(role);
-        // A text alone, and a list of this text alone, are the same.
-        match serde_json::from_str::<[Text<'_>; 1]>(content.get()) {
-            Ok([Text { text }]) => self.add(text.get()),
-            Err(_) => self.add(content.get()),
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        bytes.hash(&mut self.hasher);
+        self.is_any |= !bytes.is_empty();
+    }
+
+    /// What the user says first is what tells conversations apart, be it below a long document: its end counts as well.
+    fn add_first_words(&mut self, content: &RawValue) {
+        self.add(USER);
+        let text = alone(content).get().as_bytes();
+        match text.len().checked_sub(2 * COUNTED) {
+            Some(between) => {
+                self.add_bytes(&text[..COUNTED]);
+                self.add_bytes(&text[COUNTED + between..]);
+            }
+            None => self.add_bytes(text),
         }
     }
 
+    /// What comes before the user's first words counts together, up to the bound.
     fn add_until_the_user(&mut self, messages: &[&RawValue]) {
+        let mut left = COUNTED;
         for message in messages {
-            let role = match serde_json::from_str(message.get()) {
+            let (role, content) = match serde_json::from_str(message.get()) {
                 Ok(Message {
                     role: Some(role),
                     content: Some(content),
-                }) => {
-                    self.add_message(role.get(), content);
-                    role.get()
-                }
-                _ => {
-                    self.add(message.get());
-                    ""
-                }
+                }) => (role.get(), content),
+                _ => ("", *message),
             };
-            if role == USER || self.bytes >= COUNTED {
-                break;
+            if role == USER {
+                self.add_first_words(content);
+                return;
+            }
+            for part in [role, alone(content).get()] {
+                let counted = &part.as_bytes()[..part.len().min(left)];
+                if !counted.is_empty() {
+                    self.add_bytes(counted);
+                }
+                left -= counted.len();
             }
         }
     }
 
     fn finish(&self) -> Option<u64> {
-        (self.bytes > 0).then(|| self.hasher.finish())
+        self.is_any.then(|| self.hasher.finish())
+    }
+}
+
+/// A text alone, and a list of this text alone, are the same.
+fn alone(content: &RawValue) -> &RawValue {
+    match serde_json::from_str::<[Text<'_>; 1]>(content.get()) {
+        Ok([Text { text }]) => text,
+        Err(_) => content,
     }
 }
 
@@ -150,5 +170,38 @@ mod tests {
             assert_eq!(of(first), of(second), "{operation:?}");
             assert_ne!(of(first), of(other), "{operation:?}");
         }
+    }
+
+    #[test]
+    fn conversations_with_the_same_long_instructions_are_told_apart_by_what_the_user_says_first() {
+        use Operation::{ChatCompletions, Completions, Messages, Responses};
+        let long = "Be kind. ".repeat(4000);
+        for (operation, fields) in [
+            (
+                ChatCompletions,
+                r#""messages":[{"role":"system","content":"LONG"},{"role":"developer","content":"LONG"},{"role":"user","content":"WORDS"}]"#,
+            ),
+            (ChatCompletions, r#""messages":[{"role":"user","content":"LONG WORDS"}]"#),
+            (ChatCompletions, r#""messages":[{"role":"user","content":"WORDS LONG"}]"#),
+            (Messages, r#""system":"LONG","messages":[{"role":"user","content":"WORDS"}]"#),
+            (
+                Messages,
+                r#""system":"LONG","messages":[{"role":"user","content":[{"type":"text","text":"LONG WORDS"}]}]"#,
+            ),
+            (Responses, r#""instructions":"LONG","input":"WORDS""#),
+            (Responses, r#""instructions":"LONG","input":[{"role":"user","content":"WORDS"}]"#),
+            (Completions, r#""prompt":"WORDS LONG""#),
+        ] {
+            let of = |words: &str| beginning(operation, &fields.replace("LONG", &long).replace("WORDS", words));
+            assert_eq!(of("One"), of("One"), "{operation:?} {fields}");
+            assert_ne!(of("One"), of("Two"), "{operation:?} {fields}");
+        }
+    }
+
+    #[test]
+    fn without_a_user_every_turn_of_a_long_conversation_stays_where_it_began() {
+        let first = format!(r#"{{"role":"system","content":"{}"}}"#, "x".repeat(COUNTED));
+        let turn = |more: &str| beginning(Operation::ChatCompletions, &format!(r#""messages":[{first}{more}]"#));
+        assert_eq!(turn(""), turn(r#",{"role":"assistant","content":"A"}"#));
     }
 }

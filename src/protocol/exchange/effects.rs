@@ -1,32 +1,89 @@
-//! What a request of OpenAI's Responses does beside answering.
+//! What a request does beside answering.
+
+use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::protocol::Operation;
 use crate::protocol::error::Error;
 
 #[derive(Deserialize)]
-struct Fields<'a> {
+struct Tool<'a> {
+    /// Anthropic's tools have none where the client runs them.
+    #[serde(rename = "type", borrow)]
+    kind: Option<Cow<'a, str>>,
+}
+
+/// A request of OpenAI's Responses.
+#[derive(Deserialize)]
+struct Response<'a> {
     background: Option<bool>,
     conversation: Option<IgnoredAny>,
+    /// Stored at the provider, with tools that are not seen here.
+    prompt: Option<IgnoredAny>,
     #[serde(borrow)]
     tools: Option<Vec<Tool<'a>>>,
 }
 
+/// A request of Anthropic's Messages.
 #[derive(Deserialize)]
-struct Tool<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: std::borrow::Cow<'a, str>,
+struct Message<'a> {
+    mcp_servers: Option<Vec<IgnoredAny>>,
+    container: Option<IgnoredAny>,
+    #[serde(borrow)]
+    tools: Option<Vec<Tool<'a>>>,
 }
 
+/// A request of OpenAI's Chat Completions.
+#[derive(Deserialize)]
+struct Chat<'a> {
+    web_search_options: Option<IgnoredAny>,
+    #[serde(borrow)]
+    tools: Option<Vec<Tool<'a>>>,
+}
+
+/// Anthropic's own tools that clients run, by what comes before the date in their type
+/// (<https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview>).
+const RUN_BY_CLIENTS: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
+
 /// Whether the provider may do something that it would do twice for a request that is sent twice: run in the background, add to a
-/// conversation that it keeps, or use tools of its own. What cannot be read may.
-pub(super) fn has_effects(body: &[u8]) -> bool {
-    let Ok(fields) = serde_json::from_slice::<Fields<'_>>(body) else {
-        return true;
+/// conversation or a container that it keeps, or use tools of its own. What cannot be read may.
+pub(super) fn has_effects(operation: Operation, body: &[u8]) -> bool {
+    match operation {
+        Operation::Responses => serde_json::from_slice(body).map_or(true, |asked: Response<'_>| {
+            asked.background == Some(true)
+                || asked.conversation.is_some()
+                || asked.prompt.is_some()
+                || any_runs(asked.tools, is_run_by_openai)
+        }),
+        Operation::Messages => serde_json::from_slice(body).map_or(true, |asked: Message<'_>| {
+            asked.mcp_servers.is_some_and(|servers| !servers.is_empty())
+                || asked.container.is_some()
+                || any_runs(asked.tools, is_run_by_anthropic)
+        }),
+        Operation::ChatCompletions => serde_json::from_slice(body).map_or(true, |asked: Chat<'_>| {
+            asked.web_search_options.is_some() || any_runs(asked.tools, is_run_by_openai)
+        }),
+        Operation::Completions | Operation::Embeddings | Operation::CountTokens => false,
+    }
+}
+
+fn any_runs(tools: Option<Vec<Tool<'_>>>, is_run: fn(Option<&str>) -> bool) -> bool {
+    tools.into_iter().flatten().any(|tool| is_run(tool.kind.as_deref()))
+}
+
+/// A tool without a type is one of a client's that forgot it.
+fn is_run_by_openai(kind: Option<&str>) -> bool {
+    kind.is_some_and(|kind| kind != "function" && kind != "custom")
+}
+
+fn is_run_by_anthropic(kind: Option<&str>) -> bool {
+    let is_a_clients = |kind: &str| {
+        let mut dates = RUN_BY_CLIENTS.iter().filter_map(|prefix| kind.strip_prefix(prefix));
+        kind == "custom" || dates.any(|date| date.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    let is_own = |tool: &Tool<'_>| tool.kind != "function" && tool.kind != "custom";
-    fields.background == Some(true) || fields.conversation.is_some() || fields.tools.iter().flatten().any(is_own)
+    kind.is_some_and(|kind| !is_a_clients(kind))
 }
 
 /// Whether it goes on with what the provider keeps: an earlier response or a conversation.
@@ -55,16 +112,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_be_done_twice_is_known() {
-        for (body, has) in [
-            (r#"{"input":"x"}"#, false),
-            (r#"{"background":false,"tools":[{"type":"function","name":"f"}]}"#, false),
-            (r#"{"background":true}"#, true),
-            (r#"{"conversation":"conv_1"}"#, true),
-            (r#"{"tools":[{"type":"function"},{"type":"web_search"}]}"#, true),
-            (r#"{"tools":7}"#, true),
+    fn what_would_be_done_twice_is_known_in_every_protocol() {
+        use Operation::{ChatCompletions, Completions, CountTokens, Embeddings, Messages, Responses};
+        for (operation, body, has) in [
+            (Responses, r#"{"input":"x"}"#, false),
+            (Responses, r#"{"background":false,"tools":[{"type":"function","name":"f"}]}"#, false),
+            (Responses, r#"{"background":true}"#, true),
+            (Responses, r#"{"conversation":"conv_1"}"#, true),
+            (Responses, r#"{"prompt":{"id":"pmpt_1"}}"#, true),
+            (Responses, r#"{"prompt":null,"conversation":null,"tools":null}"#, false),
+            (Responses, r#"{"tools":[{"type":"function"},{"type":"web_search"}]}"#, true),
+            (Responses, r#"{"tools":7}"#, true),
+            (Messages, r#"{"messages":[]}"#, false),
+            (
+                Messages,
+                r#"{"tools":[{"name":"f"},{"type":"custom","name":"g"},{"type":null,"name":"h"}]}"#,
+                false,
+            ),
+            (
+                Messages,
+                r#"{"tools":[{"type":"bash_20250124"},{"type":"text_editor_20250728"},{"type":"computer_20250124"},{"type":"memory_20250818"}]}"#,
+                false,
+            ),
+            (Messages, r#"{"tools":[{"name":"f"},{"type":"web_search_20250305"}]}"#, true),
+            (Messages, r#"{"tools":[{"type":"web_fetch_20250910"}]}"#, true),
+            (Messages, r#"{"tools":[{"type":"code_execution_20250825"}]}"#, true),
+            (Messages, r#"{"tools":[{"type":"mcp_toolset"}]}"#, true),
+            (Messages, r#"{"tools":[{"type":"bash_code_execution_20250825"}]}"#, true),
+            (Messages, r#"{"mcp_servers":[]}"#, false),
+            (Messages, r#"{"mcp_servers":[{"type":"url","url":"https://x"}]}"#, true),
+            (Messages, r#"{"container":"container_1"}"#, true),
+            (Messages, r#"{"mcp_servers":{}}"#, true),
+            (ChatCompletions, r#"{"messages":[]}"#, false),
+            (
+                ChatCompletions,
+                r#"{"tools":[{"type":"function"},{"type":"custom"}],"web_search_options":null}"#,
+                false,
+            ),
+            (ChatCompletions, r#"{"web_search_options":{}}"#, true),
+            (ChatCompletions, r#"{"tools":[{"type":"function"},{"type":"mcp"}]}"#, true),
+            (ChatCompletions, r#"{"tools":7}"#, true),
+            (Completions, r#"{"prompt":"x"}"#, false),
+            (Embeddings, r#"{"input":"x"}"#, false),
+            (CountTokens, r#"{"tools":[{"type":"web_search_20250305"}]}"#, false),
         ] {
-            assert_eq!(has_effects(body.as_bytes()), has, "{body}");
+            assert_eq!(has_effects(operation, body.as_bytes()), has, "{operation:?} {body}");
         }
     }
 }

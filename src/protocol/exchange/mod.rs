@@ -112,7 +112,7 @@ impl Asked {
     /// Whether it may be asked again when it is not known whether it was begun: what does something beside answering may not.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        self.operation != Operation::Responses || !effects::has_effects(&self.body)
+        !effects::has_effects(self.operation, &self.body)
     }
 
     /// Whether `error` is the client's own: the response or conversation that it goes on with is nowhere, which no other model changes.

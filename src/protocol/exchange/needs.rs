@@ -23,6 +23,12 @@ pub struct Needs {
 }
 
 impl Asked {
+    /// About how many values the body has: what is read takes room for each, however short it is.
+    #[must_use]
+    pub fn values(&self) -> usize {
+        values(&self.body)
+    }
+
     /// What the request needs, as far as it can be read.
     ///
     /// # Errors
@@ -49,5 +55,31 @@ impl Asked {
             prompt_tokens_at_least: estimate(request) / 2,
             output_tokens: request.max_tokens,
         })
+    }
+}
+
+/// What opens a value or comes before the next one, outside of texts.
+fn values(body: &[u8]) -> usize {
+    let (mut count, mut is_text, mut is_escaped) = (0, false, false);
+    for byte in body {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'{' | b'[' | b',' if !is_text => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::values;
+
+    #[test]
+    fn values_are_counted_but_not_what_looks_like_them_in_a_text() {
+        assert_eq!(values(br#"{"a":[1,2,{"b":3}],"c":"x"}"#), 6);
+        assert_eq!(values(br#"{"a":"[,{\"[,{\\","b":1}"#), 2);
     }
 }

@@ -49,6 +49,12 @@ impl Asked {
         }
     }
 
+    /// Whether the request's own bytes are what is sent to a model that speaks this.
+    #[must_use]
+    pub fn passes_to(&self, dialect: Dialect) -> bool {
+        passes(self.operation, dialect).is_some()
+    }
+
     fn unchanged(&self, to: &Recipient<'_>, path: &'static str) -> Exchange {
         // Who reports tokens only when asked: the option is OpenAI's, and not one of its Responses.
         let reports = matches!(self.operation, Operation::ChatCompletions | Operation::Completions) && self.is_streamed();

@@ -6,18 +6,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Usage;
 use crate::protocol::watch::Piece;
 
-/// Reads one event: what it is, and the tokens it reports. What is not understood counts as content.
-pub(super) fn event(data: &[u8]) -> (Piece, Option<Usage>) {
+/// Reads one event. What is not understood counts as content.
+pub(super) fn event(data: &[u8]) -> Piece {
     if data.trim_ascii() == b"[DONE]" {
-        return (Piece::Done, None);
+        return Piece::Done;
     }
-    match serde_json::from_slice::<Chunk<'_>>(data) {
-        Ok(chunk) => (piece(&chunk), chunk.usage),
-        Err(_) => (Piece::Content, None),
-    }
+    serde_json::from_slice(data).map_or(Piece::Content, |chunk| piece(&chunk))
 }
 
 fn piece(chunk: &Chunk<'_>) -> Piece {
@@ -34,7 +30,8 @@ fn piece(chunk: &Chunk<'_>) -> Piece {
 struct Chunk<'a> {
     #[serde(borrow)]
     error: Option<&'a RawValue>,
-    usage: Option<Usage>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
     #[serde(borrow)]
     choices: Option<Vec<Choice<'a>>>,
 }

@@ -9,31 +9,10 @@ mod judge;
 mod report;
 mod watch;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use error::{error_event, read_error, write_error};
 pub use watch::Watch;
-
-/// The tokens that an answer reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Usage {
-    /// Of the prompt, cached ones included.
-    #[serde(default)]
-    pub prompt_tokens: u64,
-    /// Of the answer, reasoning included.
-    #[serde(default)]
-    pub completion_tokens: u64,
-}
-
-/// The tokens that a plain answer reports, if any.
-#[must_use]
-pub fn usage(answer: &[u8]) -> Option<Usage> {
-    #[derive(Deserialize)]
-    struct Answer {
-        usage: Option<Usage>,
-    }
-    serde_json::from_slice::<Answer>(answer).ok()?.usage
-}
 
 /// An error as OpenAI writes it; its SDKs turn it into their exceptions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -3,7 +3,7 @@
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize as Derive, Serialize};
 
-use crate::protocol::usage::Tokens;
+use crate::protocol::usage::{Terms, Tokens};
 
 /// The figures that were reported so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Derive)]
@@ -95,6 +95,7 @@ impl Report {
             reasoning: part(&mut output, reasoning),
             audio_output: part(&mut output, self.completion_tokens_details.audio_tokens.or_zero()),
             output,
+            terms: Terms::Unsaid,
         })
     }
 }
@@ -113,8 +114,11 @@ pub fn tokens(answer: &[u8]) -> Option<Tokens> {
     struct Answer {
         #[serde(default, deserialize_with = "or_default")]
         usage: Report,
+        #[serde(default, rename = "service_tier", deserialize_with = "Terms::read_tier")]
+        terms: Terms,
     }
-    serde_json::from_slice::<Answer>(answer).ok()?.usage.tokens()
+    let Answer { usage, terms } = serde_json::from_slice(answer).ok()?;
+    usage.tokens().map(|tokens| Tokens { terms, ..tokens })
 }
 
 /// The same where it is an answer; `None` when it is an error, or is none of these.
@@ -127,13 +131,17 @@ pub fn answered(answer: &[u8]) -> Option<Option<Tokens>> {
         _type: Option<IgnoredAny>,
         #[serde(default, deserialize_with = "or_default")]
         usage: Report,
+        #[serde(default, rename = "service_tier", deserialize_with = "Terms::read_tier")]
+        terms: Terms,
     }
     // A list of values would do for an object's fields.
     if !answer.trim_ascii_start().starts_with(b"{") {
         return None;
     }
     let answer = serde_json::from_slice::<Answer>(answer).ok()?;
-    answer.error.is_none().then(|| answer.usage.tokens())
+    let terms = answer.terms;
+    let tokens = || answer.usage.tokens().map(|tokens| Tokens { terms, ..tokens });
+    answer.error.is_none().then(tokens)
 }
 
 /// A report as OpenAI writes it.

@@ -14,7 +14,7 @@ fn the_opening_of_a_stream_is_not_yet_content() {
         r#"{"choices":[{"delta":{"role":"assistant","content":"","tool_calls":[]}}]}"#,
     ];
     for data in opening {
-        assert_eq!(event(data.as_bytes()).0, Piece::Opening, "{data}");
+        assert_eq!(event(data.as_bytes()), Piece::Opening, "{data}");
     }
     let content = [
         r#"{"choices":[{"delta":{"content":"L"}}]}"#,
@@ -26,30 +26,16 @@ fn the_opening_of_a_stream_is_not_yet_content() {
         "not json",
     ];
     for data in content {
-        assert_eq!(event(data.as_bytes()).0, Piece::Content, "{data}");
+        assert_eq!(event(data.as_bytes()), Piece::Content, "{data}");
     }
 }
 
 #[test]
 fn an_engine_that_gave_up_is_not_taken_for_one_that_finished() {
-    assert_eq!(event(br#"{"choices":[{"delta":{},"finish_reason":"abort"}]}"#).0, Piece::Failed);
-    assert_eq!(event(br#"{"error":{"message":"out of memory"}}"#).0, Piece::Failed);
-    assert_eq!(event(br#"{"error":null,"choices":[{"delta":{"content":"a"}}]}"#).0, Piece::Content);
-    assert_eq!(event(b" [DONE]").0, Piece::Done);
-}
-
-#[test]
-fn usage_is_read_from_answers_and_events() {
-    let usage_of = |json: &str| usage(json.as_bytes()).map(|u| (u.prompt_tokens, u.completion_tokens));
-    assert_eq!(
-        usage_of(r#"{"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}"#),
-        Some((5, 7))
-    );
-    assert_eq!(usage_of(r#"{"choices":[],"usage":{"prompt_tokens":5}}"#), Some((5, 0)));
-    assert_eq!(usage_of(r#"{"usage":null}"#), None);
-    assert_eq!(usage_of("[DONE]"), None);
-    let (piece, usage) = event(br#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7}}"#);
-    assert_eq!((piece, usage.unwrap().completion_tokens), (Piece::Content, 7));
+    assert_eq!(event(br#"{"choices":[{"delta":{},"finish_reason":"abort"}]}"#), Piece::Failed);
+    assert_eq!(event(br#"{"error":{"message":"out of memory"}}"#), Piece::Failed);
+    assert_eq!(event(br#"{"error":null,"choices":[{"delta":{"content":"a"}}]}"#), Piece::Content);
+    assert_eq!(event(b" [DONE]"), Piece::Done);
 }
 
 #[test]
@@ -70,6 +56,6 @@ fn errors_have_openais_shape() {
 proptest! {
     #[test]
     fn no_answer_makes_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = (usage(&body), event(&body));
+        let _ = (chat::tokens(&body), event(&body));
     }
 }

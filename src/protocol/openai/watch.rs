@@ -1,17 +1,16 @@
 //! Looking on while a stream of chat completions or completions passes: called for every event of every stream, so it allocates nothing and
 //! reads each byte once.
 
-mod scan;
-
 use super::report::Report;
-use crate::protocol::usage::Tokens;
+use crate::protocol::scan::{Scan, Value};
+use crate::protocol::usage::{Terms, Tokens};
 use crate::protocol::watch::{Piece, unread};
-use scan::{Scan, Value};
 
 /// Looks at the events of one stream of chat completions or completions, of OpenAI or whoever imitates it.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     report: Report,
+    terms: Terms,
     text_bytes: u64,
     choices: Choices,
 }
@@ -55,6 +54,7 @@ impl crate::protocol::Watch for Watch {
         };
         self.choices = seen.choices;
         self.text_bytes = self.text_bytes.saturating_add(seen.text_bytes);
+        self.terms = self.terms.and(seen.terms);
         if let Some(usage) = seen.usage
             && let Ok(report) = serde_json::from_slice::<Report>(usage)
         {
@@ -64,7 +64,8 @@ impl crate::protocol::Watch for Watch {
     }
 
     fn tokens(&self) -> Option<Tokens> {
-        self.report.tokens()
+        let terms = self.terms;
+        self.report.tokens().map(|tokens| Tokens { terms, ..tokens })
     }
 
     fn text_bytes(&self) -> u64 {
@@ -87,6 +88,7 @@ struct Seen<'a> {
     has_content: bool,
     has_failed: bool,
     usage: Option<&'a [u8]>,
+    terms: Terms,
     text_bytes: u64,
     choices: Choices,
 }
@@ -115,6 +117,11 @@ impl<'a> Seen<'a> {
                 b"usage" => {
                     if let Value::Object(usage) = scan.value()? {
                         self.usage = Some(usage);
+                    }
+                }
+                b"service_tier" => {
+                    if let Value::Text(tier) = scan.value()? {
+                        self.terms = Terms::of_tier(tier);
                     }
                 }
                 b"error" => self.has_failed |= !scan.value()?.is_null(),

@@ -6,13 +6,14 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::protocol::usage::Tokens;
+use crate::protocol::usage::{Terms, Tokens};
 use crate::protocol::watch::{self, Piece};
 
 /// Looks at the events of one stream.
 #[derive(Debug, Default)]
 pub struct Watch {
     tokens: Option<Tokens>,
+    has_billed_tools: bool,
     text_bytes: u64,
 }
 
@@ -24,8 +25,15 @@ impl watch::Watch for Watch {
         }
     }
 
+    fn report(&mut self, kept: &[u8]) {
+        self.tokens = tokens(kept).or(self.tokens);
+    }
+
     fn tokens(&self) -> Option<Tokens> {
-        self.tokens
+        self.tokens.map(|tokens| Tokens {
+            terms: tokens.terms.special_if(self.has_billed_tools),
+            ..tokens
+        })
     }
 
     fn text_bytes(&self) -> u64 {
@@ -80,15 +88,18 @@ impl Watch {
             | b"response.reasoning_summary_part.added"
             | b"keepalive" => Piece::Opening,
             b"response.completed" | b"response.incomplete" => {
-                self.report(data);
+                self.last(data);
                 Piece::Done
             }
             b"response.failed" => {
-                self.report(data);
+                self.last(data);
                 Piece::Failed
             }
             b"error" => Piece::Failed,
-            _ => Piece::Content,
+            _ => {
+                self.has_billed_tools |= kind.strip_prefix(b"response.").is_some_and(is_billed);
+                Piece::Content
+            }
         }
     }
 
@@ -101,14 +112,15 @@ impl Watch {
         if bytes == 0 { Piece::Opening } else { Piece::Content }
     }
 
-    fn report(&mut self, data: &[u8]) {
+    fn last(&mut self, data: &[u8]) {
         #[derive(Deserialize)]
-        struct Last {
-            response: Option<Reporting>,
+        struct Last<'a> {
+            #[serde(borrow)]
+            response: Option<Reporting<'a>>,
         }
         let last = serde_json::from_slice(data).ok();
-        let usage = last.and_then(|last: Last| last.response).and_then(|response| response.usage);
-        self.tokens = usage.map(Tokens::from).or(self.tokens);
+        let response = last.and_then(|last: Last<'_>| last.response);
+        self.tokens = response.and_then(Reporting::tokens).or(self.tokens);
     }
 
     /// An event that does not begin with its type.
@@ -135,13 +147,44 @@ impl Watch {
 /// What a whole answer took, if it says so.
 #[must_use]
 pub fn tokens(answer: &[u8]) -> Option<Tokens> {
-    let response: Reporting = serde_json::from_slice(answer).ok()?;
-    response.usage.map(Tokens::from)
+    serde_json::from_slice::<Reporting<'_>>(answer).ok()?.tokens()
 }
 
 #[derive(Deserialize)]
-struct Reporting {
+struct Reporting<'a> {
     usage: Option<Usage>,
+    #[serde(default, rename = "service_tier", deserialize_with = "Terms::read_tier")]
+    terms: Terms,
+    #[serde(borrow)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tools: Option<&'a RawValue>,
+}
+
+/// An item of an answer, or a tool.
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<&'a RawValue>,
+}
+
+impl Reporting<'_> {
+    fn tokens(self) -> Option<Tokens> {
+        // Of what is too large to be held there is only the list of the tools that might be used.
+        let items = self.output.or(self.tools).map_or("[]", RawValue::get);
+        let items: Vec<Item<'_>> = serde_json::from_str(items).unwrap_or_default();
+        let is_billed = |item: &Item<'_>| item.kind.is_some_and(|kind| is_billed(kind.get().trim_matches('"').as_bytes()));
+        let terms = self.terms.special_if(items.iter().any(is_billed));
+        let tokens = Tokens::from(self.usage?);
+        Some(Tokens { terms, ..tokens })
+    }
+}
+
+/// Whether a tool, or an event or item about its use, is of a tool of the provider's that is billed beside the tokens.
+fn is_billed(kind: &[u8]) -> bool {
+    [&b"web_search"[..], b"file_search", b"code_interpreter", b"image_generation"]
+        .iter()
+        .any(|tool| kind.starts_with(tool))
 }
 
 /// OpenAI's report: the details are parts of the totals.

@@ -2,6 +2,7 @@
 //! they do not. Either way what it says is seen on the side, and a client never gets half an event.
 
 mod passing;
+mod plain;
 #[cfg(test)]
 mod tests;
 mod translating;
@@ -12,7 +13,11 @@ use super::error::{Error, Kind};
 use super::usage::Tokens;
 
 pub use passing::{Passing, Words};
+pub use plain::Plain;
 pub use translating::{Framing, Translating};
+
+/// The fields of an answer that tell what it took, in any protocol.
+const FIELDS: &[&str] = &["usage", "service_tier", "tools"];
 
 /// One streamed answer.
 pub enum Stream {
@@ -41,7 +46,8 @@ fn garbled() -> Error {
 }
 
 impl Stream {
-    /// Takes the next bytes; returns those that the client gets now, all of them whole events.
+    /// Takes the next bytes; returns those that the client gets now, all of them whole events. Of a stream that fails with them, those that
+    /// came before the event that says so.
     pub fn pass(&mut self, piece: Bytes) -> Bytes {
         match self {
             Self::Passing(passing) => passing.pass(piece),

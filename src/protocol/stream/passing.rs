@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Seen, garbled};
+use super::{FIELDS, Seen, garbled};
 use crate::protocol::error::Error;
+use crate::protocol::sieve::Sieve;
 use crate::protocol::sse::{EVENT_LIMIT, Splitter};
 use crate::protocol::usage::Tokens;
 use crate::protocol::watch::{Piece, Watch};
@@ -29,7 +30,16 @@ pub struct Passing {
     words: Words,
     /// The beginning of an event whose end has not come.
     tail: BytesMut,
+    /// Whether the client has the beginning of an event whose end has not come: one that outgrew its limit.
+    is_within: bool,
+    /// What is kept of such an event.
+    sieve: Option<Box<Sieve>>,
     seen: Seen,
+}
+
+/// Of an event that may be the last of OpenAI's Responses, which repeats the whole answer.
+fn sieve() -> Box<Sieve> {
+    Box::new(Sieve::new(Some("response"), FIELDS))
 }
 
 impl fmt::Debug for Passing {
@@ -49,6 +59,8 @@ impl Passing {
             is_stripped,
             words,
             tail: BytesMut::new(),
+            is_within: false,
+            sieve: None,
             seen: Seen::default(),
         }
     }
@@ -65,19 +77,35 @@ impl Passing {
         self.watch.text_bytes()
     }
 
+    /// Half an event that the client has ends first, so that it is not taken for a part of this one.
     pub(super) fn fail(&self, error: &Error) -> Bytes {
-        (self.words.event)(error).into()
+        let event = (self.words.event)(error);
+        if self.is_within {
+            return [b"\n\n", event.as_slice()].concat().into();
+        }
+        event.into()
     }
 
     pub(super) fn pass(&mut self, mut piece: Bytes) -> Bytes {
         let held = self.tail.len();
         // Where the last event ended and which are left out, counted from the beginning of what is held.
         let (mut before, mut left_out) = (0, Vec::<Range<usize>>::new());
+        // Where the event begins that says that the answer failed: the client gets what came before.
+        let mut failed_at = None;
         let (watch, seen, is_stripped, words) = (&mut self.watch, &mut self.seen, self.is_stripped, self.words);
+        let (large, tail) = (&mut self.sieve, &self.tail);
         let complete = self.splitter.feed(&piece, |data, end| {
             let what = watch.look(data);
+            if large.is_some() || held + end - before >= EVENT_LIMIT {
+                let mut sieve = large.take().unwrap_or_else(sieve);
+                sieve.feed(&tail[before.min(held)..]);
+                sieve.feed(&piece[before.saturating_sub(held)..end]);
+                watch.report(&sieve.kept());
+            }
             see(seen, what, data, words);
-            if what == Piece::Usage && is_stripped {
+            if seen.failed {
+                failed_at.get_or_insert(before);
+            } else if what == Piece::Usage && is_stripped {
                 left_out.push(before..held + end);
             }
             before = held + end;
@@ -86,8 +114,9 @@ impl Passing {
             self.tail.extend_from_slice(&piece);
             return self.or_monstrous();
         }
+        self.is_within = false;
         let rest = piece.split_off(complete);
-        let whole = if held == 0 {
+        let mut whole = if held == 0 {
             piece
         } else {
             let mut whole = std::mem::take(&mut self.tail);
@@ -95,6 +124,7 @@ impl Passing {
             whole.freeze()
         };
         self.tail.extend_from_slice(&rest);
+        whole.truncate(failed_at.unwrap_or(whole.len()));
         without(whole, &left_out)
     }
 
@@ -103,7 +133,10 @@ impl Passing {
         if self.tail.len() <= EVENT_LIMIT {
             return Bytes::new();
         }
-        std::mem::take(&mut self.tail).freeze()
+        self.is_within = true;
+        let part = std::mem::take(&mut self.tail).freeze();
+        self.sieve.get_or_insert_with(sieve).feed(&part);
+        part
     }
 
     pub(super) fn end(&mut self) -> Bytes {

@@ -8,6 +8,7 @@ use crate::protocol::chat::Said;
 use crate::protocol::error::Kind;
 use crate::protocol::openai;
 use crate::protocol::sse::{EVENT_LIMIT, Splitter};
+use crate::protocol::usage::Terms;
 
 fn passing(is_stripped: bool) -> Passing {
     let words = Words {
@@ -38,6 +39,92 @@ fn half_an_event_waits_for_its_end() {
 }
 
 #[test]
+fn the_last_event_of_a_response_reports_however_large_it_is_and_wherever_it_is_cut() {
+    let text = r#"\",\"usage\":{\"input_tokens\":999},"#;
+    for (size, piece) in [(EVENT_LIMIT + 99, 50_000), (3 * EVENT_LIMIT, 70_001), (2 * EVENT_LIMIT, usize::MAX)] {
+        let text = text.repeat(size / text.len());
+        let last = format!(
+            "event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{{\"output\":[{{\"usage\":{{\"input_tokens\":998}},\"text\":\"{text}\"}}],\"usage\":{{\"input_tokens\":7,\"output_tokens\":5}}}}}}\n\n"
+        );
+        for after in ["", "data: [DONE]\n\n"] {
+            let stream = format!("data: {{\"type\":\"response.created\"}}\n\n{last}{after}");
+            let mut passing = Passing::new(
+                Box::new(crate::protocol::responses::Watch::default()),
+                false,
+                Words {
+                    read: openai::read_error,
+                    event: openai::error_event,
+                },
+            );
+            let mut passed = 0;
+            for piece in stream.as_bytes().chunks(piece) {
+                passed += passing.pass(Bytes::copy_from_slice(piece)).len();
+            }
+            let tokens = passing.tokens().unwrap();
+            assert_eq!((tokens.input, tokens.output), (7, 5), "{size} {piece}");
+            assert_eq!((passed, passing.seen().done), (stream.len(), true));
+        }
+    }
+}
+
+#[test]
+fn an_event_beyond_the_limit_is_no_garbage() {
+    let chunk = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
+        "x".repeat(EVENT_LIMIT)
+    );
+    let mut stream = passing(false);
+    chunk.as_bytes().chunks(100_000).for_each(|piece| {
+        stream.pass(Bytes::copy_from_slice(piece));
+    });
+    assert!(stream.seen().content && !stream.seen().failed);
+}
+
+#[test]
+fn a_stream_tells_its_terms() {
+    let chat = |more: &str| {
+        format!("data: {{\"choices\":[],{more}\"usage\":{{\"prompt_tokens\":1}}}}\n\ndata: {{\"choices\":[],\"service_tier\":null}}\n\n")
+    };
+    let response = |before: &str, tier: &str| {
+        format!(
+            "{before}data: {{\"type\":\"response.completed\",\"response\":{{\"service_tier\":\"{tier}\",\"usage\":{{\"input_tokens\":1}}}}}}\n\n"
+        )
+    };
+    let search = "data: {\"type\":\"response.web_search_call.completed\"}\n\n";
+    let claude = |first: &str, last: &str| {
+        format!(
+            "data: {{\"type\":\"message_start\",\"message\":{{\"usage\":{{\"input_tokens\":1{first}}}}}}}\n\ndata: {{\"type\":\"message_delta\",\"usage\":{{\"output_tokens\":1{last}}}}}\n\n"
+        )
+    };
+    let watch = |watch: usize| -> Box<dyn crate::protocol::Watch> {
+        match watch {
+            0 => Box::new(openai::chat::Watch::default()),
+            1 => Box::new(crate::protocol::responses::Watch::default()),
+            _ => Box::new(anthropic::Watch::default()),
+        }
+    };
+    for (which, events, terms) in [
+        (0, chat(""), Terms::Unsaid),
+        (0, chat("\"service_tier\":\"default\","), Terms::Standard),
+        (0, chat("\"service_tier\":\"flex\","), Terms::Special),
+        (1, response("", "default"), Terms::Standard),
+        (1, response("", "priority"), Terms::Special),
+        (1, response(search, "default"), Terms::Special),
+        (2, claude(",\"service_tier\":\"standard\"", ""), Terms::Standard),
+        (2, claude(",\"service_tier\":\"priority\"", ""), Terms::Special),
+        (2, claude("", ",\"server_tool_use\":{\"web_search_requests\":2}"), Terms::Special),
+    ] {
+        let words = Words {
+            read: openai::read_error,
+            event: openai::error_event,
+        };
+        let mut stream = Passing::new(watch(which), false, words);
+        stream.pass(Bytes::from(events.clone()));
+        assert_eq!(stream.tokens().unwrap().terms, terms, "{events}");
+    }
+}
+
+#[test]
 fn the_mark_of_the_end_passes_without_its_empty_line() {
     let mut stream = passing(false);
     assert_eq!(stream.pass("data: [DONE]\n".into()), "");
@@ -64,6 +151,29 @@ fn a_monstrous_event_does_not_fill_memory() {
     let piece = Bytes::from(vec![b'x'; EVENT_LIMIT / 4]);
     let passed: usize = (0..40).map(|_| stream.pass(piece.clone()).len()).sum();
     assert!(passed >= 36 * piece.len());
+}
+
+#[test]
+fn an_error_after_half_an_event_is_an_event_of_its_own() {
+    let mut stream = Stream::Passing(passing(false));
+    let error = Error::new(Kind::Server, "gone");
+    assert!(stream.fail(&error).starts_with(b"data: "), "nothing is before it");
+    stream.pass(Bytes::from([b"data: ".as_slice(), &vec![b'x'; EVENT_LIMIT]].concat()));
+    assert!(stream.fail(&error).starts_with(b"\n\ndata: "));
+    stream.pass(Bytes::from_static(b"\n\ndata: [DO"));
+    assert!(stream.fail(&error).starts_with(b"data: "), "what passed is whole again");
+}
+
+#[test]
+fn what_came_before_an_error_in_the_same_piece_passes() {
+    let error = "data: {\"error\":{\"message\":\"m\"}}\n\n";
+    let mut stream = Stream::Passing(passing(true));
+    let passed = stream.pass(Bytes::from([WORD, USAGE, WORD, error, WORD].concat()));
+    assert_eq!((passed.as_ref(), stream.seen().failed), ([WORD, WORD].concat().as_bytes(), true));
+    let mut stream = Stream::Passing(passing(true));
+    stream.pass(Bytes::from_static(b"data: {\"err"));
+    let passed = stream.pass(Bytes::from_static(b"or\":{\"message\":\"m\"}}\n\n"));
+    assert_eq!((passed.as_ref(), stream.seen().failed), (b"".as_slice(), true));
 }
 
 const WORD: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"}}]}\n\n";
@@ -170,10 +280,31 @@ fn an_error_within_a_stream_is_seen_and_told_by_whoever_holds_it() {
     assert!(told.starts_with(b"data: {") && !String::from_utf8_lossy(&told).contains("[DONE]"));
 }
 
+#[test]
+fn an_event_too_long_to_be_translated_is_an_error_and_not_left_out() {
+    let text = "x".repeat(EVENT_LIMIT);
+    let long =
+        format!("data: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n");
+    let (before, after) = ANTHROPIC.split_at(ANTHROPIC.find("event: content_block_stop").unwrap());
+    for size in [long.len(), 16 << 10] {
+        let mut stream = translating();
+        let mut passed = stream.pass(Bytes::copy_from_slice(before.as_bytes())).to_vec();
+        for piece in long.as_bytes().chunks(size) {
+            passed.extend_from_slice(&stream.pass(Bytes::copy_from_slice(piece)));
+        }
+        passed.extend_from_slice(&stream.pass(Bytes::copy_from_slice(after.as_bytes())));
+        let passed = String::from_utf8(passed).unwrap();
+        assert!(passed.contains("Hi") && !passed.contains("xxx") && !passed.contains("[DONE]"));
+        let seen = stream.seen();
+        assert!(seen.failed && !seen.done, "{size}");
+        assert!(seen.error.as_ref().unwrap().message.contains("too long to be translated"));
+    }
+}
+
 proptest! {
     #[test]
-    fn every_byte_of_a_whole_stream_passes(texts in prop::collection::vec("[a-z\\n ]{0,20}", 0..8), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
-        let stream: String = texts.iter().map(|t| format!("data: {}\r\n\r\n", t.replace('\n', "\ndata: "))).collect();
+    fn every_byte_of_a_whole_stream_passes(texts in prop::collection::vec("[0-9](,\\n?[0-9]){0,9}", 0..8), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8)) {
+        let stream: String = texts.iter().map(|t| format!("data: [{}]\r\n\r\n", t.replace('\n', "\ndata: "))).collect();
         let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).chain([0, stream.len()]).collect();
         at.sort_unstable();
         let pieces: Vec<&str> = at.windows(2).map(|w| &stream[w[0]..w[1]]).collect();

@@ -8,7 +8,7 @@ use super::{Seen, garbled};
 use crate::protocol::bedrock::frames::Frames;
 use crate::protocol::chat::{Delta, ReadStream, WriteStream};
 use crate::protocol::error::{Error, Kind};
-use crate::protocol::sse::Splitter;
+use crate::protocol::sse::{EVENT_LIMIT, Splitter};
 use crate::protocol::usage::Tokens;
 use crate::protocol::watch::{self, Piece};
 
@@ -38,8 +38,14 @@ impl fmt::Debug for Translating {
     }
 }
 
-/// Reads an event. One that says nothing to the reader may be one that nobody can read; only then is it looked at once more.
+/// Reads an event. One that says nothing to the reader may be one that nobody can read; only then is it looked at once more. What is not
+/// whole is not read: the answer would lack what it says, and nobody would know.
 fn read(reader: &mut dyn ReadStream, data: &[u8], changes: &mut Vec<Delta>) {
+    if data.len() >= EVENT_LIMIT {
+        let error = Error::new(Kind::Server, "the model sent an event that is too long to be translated");
+        changes.push(Delta::Failed(error));
+        return;
+    }
     let before = changes.len();
     reader.read(data, changes);
     if changes.len() == before && watch::unread(data) == Piece::Garbled {

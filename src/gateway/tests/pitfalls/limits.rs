@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::super::drain::{drain, serve, until};
 use super::super::engine::{DONE, Do, Engine, OPENING, WORD, chunk, paris, stream_end, stream_head, streams};
-use super::super::world::{World, post};
+use super::super::world::{World, pass, post};
 use super::super::{ASK, ONLY_A, STREAM, WEB};
 use crate::gateway::Drain;
 use crate::gateway::connect::{Connector, Stream};
@@ -20,45 +20,53 @@ use crate::gateway::connections::prepared;
 
 #[tokio::test]
 async fn pitfall_04_timeouts_of_each_step() {
-    let spec = format!("timeouts: {{firstToken: 900ms, idle: 900ms, total: 20s}}, {ONLY_A}");
-    // Comments and openings are no content.
+    const STEP: Duration = Duration::from_secs(5);
+    let spec = format!("timeouts: {{firstToken: 18s, idle: 18s, total: 400s}}, {ONLY_A}");
+    // Comments and openings are no content, and a model that sends nothing else is not waited for.
+    let gate = Arc::new(Semaphore::new(0));
     let mut script = vec![stream_head(), chunk(OPENING)];
-    let gate = Arc::new(Semaphore::new(0));
-    for _ in 0..30 {
-        script.extend([chunk(": ping\n\n"), Do::Wait(gate.clone())]);
+    for _ in 0..100 {
+        script.extend([Do::Wait(gate.clone()), chunk(": ping\n\n")]);
     }
     let engine = Engine::start(script).await;
     let world = World::over(&[&engine], &spec);
-    let asking = world.ask(STREAM);
     let pinging = async {
-        for _ in 0..30 {
-            sleep(Duration::from_millis(100)).await;
+        engine.until(|counts| counts.requests == 1).await;
+        loop {
+            pass(STEP).await;
             gate.add_permits(1);
+            while gate.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
         }
     };
-    let (answer, ()) = tokio::join!(asking, pinging);
+    let answer = tokio::select! {
+        answer = world.ask(STREAM) => answer,
+        () = pinging => unreachable!("it pings without an end"),
+    };
     assert_eq!(answer.status, 504, "{}", answer.text);
-    assert!(answer.error().1.contains("sent nothing within 900ms"));
-    // What takes long in all, and never long for the next word, is whole.
+    assert!(answer.error().1.contains("sent nothing within 18s"));
+    // What takes long in all, and never long for the next word, or the next sign of life, is whole.
+    let pieces = [WORD, ": ping\n\n", WORD, ": ping\n\n", WORD, WORD, WORD, DONE];
     let gate = Arc::new(Semaphore::new(0));
-    let mut script = vec![stream_head()];
-    for _ in 0..8 {
-        script.extend([chunk(WORD), Do::Wait(gate.clone())]);
+    let mut script = vec![stream_head(), chunk(WORD)];
+    for piece in pieces {
+        script.extend([Do::Wait(gate.clone()), chunk(piece)]);
     }
-    script.extend([chunk(DONE), stream_end()]);
+    script.push(stream_end());
     let engine = Engine::start(script).await;
     let world = World::over(&[&engine], &spec);
-    let began = Instant::now();
-    let asking = world.ask(STREAM);
-    let going_on = async {
-        for _ in 0..8 {
-            sleep(Duration::from_millis(250)).await;
-            gate.add_permits(1);
-        }
-    };
-    let (answer, ()) = tokio::join!(asking, going_on);
-    assert!(answer.is_whole && answer.text.ends_with(DONE), "{}", answer.text);
-    assert!(began.elapsed() > Duration::from_millis(1800), "longer than any step may take");
+    let mut body = world.call(post(&WEB, STREAM)).await.into_body();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), WORD);
+    for piece in pieces {
+        let mut next = std::pin::pin!(body.frame());
+        assert!(futures::poll!(&mut next).is_pending());
+        pass(3 * STEP).await;
+        assert!(futures::poll!(&mut next).is_pending());
+        gate.add_permits(1);
+        assert_eq!(next.await.unwrap().unwrap().into_data().unwrap(), piece);
+    }
+    assert!(body.frame().await.is_none());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::super::chat::{Answer, Choice, Part, Stop};
-use super::super::super::usage::Tokens;
+use super::super::super::usage::{Terms, Tokens};
 use super::super::{count_tokens, read_answer, tokens, write_answer};
 use super::{json, said};
 
@@ -20,6 +20,7 @@ fn an_answer_with_thoughts_and_a_call_is_read() {
         cache_read: 5,
         output: 51,
         reasoning: 40,
+        terms: Terms::Standard,
         ..Tokens::default()
     };
     let expected = Answer {

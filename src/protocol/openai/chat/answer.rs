@@ -7,6 +7,7 @@ use super::said::{Said as Message, Words, text};
 use super::{finish_reason, read_stop, stop_reason};
 use crate::protocol::chat::{Answer, Choice, Part, Said};
 use crate::protocol::openai::report::{Report, Written};
+use crate::protocol::usage::{Terms, Tokens};
 
 #[derive(Deserialize)]
 struct Read<'a> {
@@ -16,6 +17,8 @@ struct Read<'a> {
     choices: Vec<ReadChoice<'a>>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
+    #[serde(default, rename = "service_tier", deserialize_with = "Terms::read_tier")]
+    terms: Terms,
 }
 
 #[derive(Deserialize)]
@@ -39,7 +42,10 @@ pub fn read_answer(body: &[u8]) -> Option<Answer> {
     Some(Answer {
         id: text(read.id),
         choices: read.choices.iter().map(read_choice).collect::<Option<_>>()?,
-        usage: report.and_then(|report| report.tokens()),
+        usage: report.and_then(|report| report.tokens()).map(|tokens| Tokens {
+            terms: read.terms,
+            ..tokens
+        }),
     })
 }
 

@@ -194,6 +194,7 @@ fn tokens() -> impl Strategy<Value = Tokens> {
             output,
             reasoning,
             audio_output,
+            ..Tokens::default()
         },
     )
 }

@@ -11,6 +11,7 @@ use crate::protocol::chat::{Delta, ReadStream};
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::openai::read_error;
 use crate::protocol::openai::report::Report;
+use crate::protocol::usage::{Terms, Tokens};
 
 /// OpenAI's own limit of how many answers may be asked for.
 const MOST_CHOICES: usize = 128;
@@ -23,6 +24,7 @@ pub struct Reader {
     has_begun: bool,
     is_over: bool,
     report: Report,
+    terms: Terms,
     /// The calls of tools of each answer.
     choices: BTreeMap<u32, Vec<Known>>,
 }
@@ -45,6 +47,8 @@ struct Chunk<'a> {
     choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
+    #[serde(default, rename = "service_tier", deserialize_with = "Terms::read_tier")]
+    terms: Terms,
 }
 
 #[derive(Deserialize)]
@@ -83,11 +87,14 @@ impl ReadStream for Reader {
                 return self.fail(error, changes);
             }
         }
+        self.terms = self.terms.and(chunk.terms);
         if let Some(usage) = chunk.usage
             && let Ok(report) = serde_json::from_str(usage.get())
         {
             self.report.update(&report);
-            changes.extend(self.report.tokens().map(Delta::Usage));
+            let terms = self.terms;
+            let tokens = self.report.tokens().map(|tokens| Tokens { terms, ..tokens });
+            changes.extend(tokens.map(Delta::Usage));
         }
     }
 }

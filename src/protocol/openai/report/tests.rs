@@ -93,7 +93,7 @@ proptest! {
     #[test]
     fn what_is_written_is_read_back(figures in prop::array::uniform7(0_u64..1 << 40)) {
         let [input, cache_read, cache_write, audio_input, output, reasoning, audio_output] = figures;
-        let tokens = Tokens { input, cache_read, cache_write, cache_write_1h: 0, audio_input, output, reasoning, audio_output };
+        let tokens = Tokens { input, cache_read, cache_write, cache_write_1h: 0, audio_input, output, reasoning, audio_output, ..Tokens::default() };
         prop_assert_eq!(of(&serde_json::to_string(&Written::from(&tokens)).unwrap()), Some(tokens));
     }
 

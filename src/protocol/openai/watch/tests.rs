@@ -134,7 +134,7 @@ proptest! {
         let data = if is_pretty { serde_json::to_vec_pretty(&chunk) } else { serde_json::to_vec(&chunk) }.unwrap();
         let expected = match chunk["choices"].as_array().unwrap().iter().any(|choice| choice["finish_reason"] == "error") {
             true => Piece::Failed,
-            false => event(&data).0,
+            false => event(&data),
         };
         prop_assert_eq!(look(std::str::from_utf8(&data).unwrap()), expected);
     }

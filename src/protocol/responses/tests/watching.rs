@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use crate::protocol::sse::Splitter;
-use crate::protocol::usage::Tokens;
+use crate::protocol::usage::{Terms, Tokens};
 use crate::protocol::{Piece, Watch as _};
 
 /// As OpenAI writes it: several fields left out of the objects, none out of the events.
@@ -149,5 +149,29 @@ proptest! {
         watch.look(&[br#"{"type":"response.completed","#.as_slice(), &data].concat());
         look(STREAM.get(..cut.index(STREAM.len())).unwrap_or_default());
         let _ = tokens(&data);
+    }
+}
+
+#[test]
+fn a_tool_that_is_billed_makes_the_terms_special_where_it_was_used_or_where_that_is_not_known() {
+    for (fields, terms) in [
+        (
+            r#""output":[{"type":"function_call"}],"tools":[{"type":"image_generation"}]"#,
+            Terms::Unsaid,
+        ),
+        (r#""output":[{"type":"image_generation_call"}]"#, Terms::Special),
+        (
+            r#""output":[{"type":"mcp_call"},{"type":7}],"service_tier":"default""#,
+            Terms::Standard,
+        ),
+        (
+            r#""tools":[{"type":"function"},{"type":"image_generation"}],"service_tier":"default""#,
+            Terms::Special,
+        ),
+        (r#""tools":[{"type":"function"}],"service_tier":"default""#, Terms::Standard),
+        (r#""output":7,"service_tier":{}"#, Terms::Unsaid),
+    ] {
+        let answer = format!(r#"{{"usage":{{"input_tokens":1}},{fields}}}"#);
+        assert_eq!(tokens(answer.as_bytes()).unwrap().terms, terms, "{fields}");
     }
 }

@@ -8,7 +8,7 @@ use super::streaming::check;
 use crate::protocol::chat::{Answer, Choice, Delta, Part, Stop, WriteStream};
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::sse::Splitter;
-use crate::protocol::usage::Tokens;
+use crate::protocol::usage::{Terms, Tokens};
 
 pub(super) const TOKENS: Tokens = Tokens {
     input: 7,
@@ -19,6 +19,7 @@ pub(super) const TOKENS: Tokens = Tokens {
     output: 7,
     reasoning: 4,
     audio_output: 0,
+    terms: Terms::Unsaid,
 };
 
 pub(super) fn stream(changes: &[Delta]) -> Vec<(String, Value)> {

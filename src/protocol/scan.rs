@@ -2,14 +2,14 @@
 //! gets `None` knows that it is none.
 
 /// A place in a text that should be JSON.
-pub(super) struct Scan<'a> {
+pub(in crate::protocol) struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 /// A value, unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(in crate::protocol) enum Value<'a> {
     /// A string, without its quotes and with its escapes.
     Text(&'a [u8]),
     /// An object, braces included.
@@ -21,12 +21,12 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn is_null(self) -> bool {
+    pub(in crate::protocol) fn is_null(self) -> bool {
         self == Value::Word(b"null")
     }
 
     /// Whether it is null, or has nothing in it.
-    pub(super) fn says_nothing(self) -> bool {
+    pub(in crate::protocol) fn says_nothing(self) -> bool {
         match self {
             Value::Text(text) => text.is_empty(),
             Value::Object(inner) | Value::List(inner) => inner[1..inner.len() - 1].trim_ascii().is_empty(),
@@ -35,7 +35,7 @@ impl<'a> Value<'a> {
     }
 
     /// Bytes of what was said: of a string, or of the texts and arguments anywhere in an object or list.
-    pub(super) fn text_bytes(self) -> u64 {
+    pub(in crate::protocol) fn text_bytes(self) -> u64 {
         match self {
             Value::Text(text) => unescaped(text),
             Value::Object(inner) | Value::List(inner) => text_within(inner),
@@ -45,7 +45,7 @@ impl<'a> Value<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::protocol) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
@@ -60,7 +60,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Whether the next value begins with this byte.
-    pub(super) fn is_at(&mut self, byte: u8) -> bool {
+    pub(in crate::protocol) fn is_at(&mut self, byte: u8) -> bool {
         self.peek() == Some(byte)
     }
 
@@ -69,7 +69,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Walks over an object; `field` must take or skip the value of the key it is given.
-    pub(super) fn object(&mut self, mut field: impl FnMut(&mut Self, &'a [u8]) -> Option<()>) -> Option<()> {
+    pub(in crate::protocol) fn object(&mut self, mut field: impl FnMut(&mut Self, &'a [u8]) -> Option<()>) -> Option<()> {
         self.expect(b'{')?;
         if self.expect(b'}').is_some() {
             return Some(());
@@ -85,7 +85,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Walks over a list; `element` must take or skip the value at hand.
-    pub(super) fn list(&mut self, mut element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+    pub(in crate::protocol) fn list(&mut self, mut element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.expect(b'[')?;
         if self.expect(b']').is_some() {
             return Some(());
@@ -107,7 +107,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Takes the next value.
-    pub(super) fn value(&mut self) -> Option<Value<'a>> {
+    pub(in crate::protocol) fn value(&mut self) -> Option<Value<'a>> {
         let first = self.peek()?;
         let start = self.at;
         match first {
@@ -129,7 +129,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Skips the next value.
-    pub(super) fn skip(&mut self) -> Option<()> {
+    pub(in crate::protocol) fn skip(&mut self) -> Option<()> {
         self.value().map(|_| ())
     }
 
@@ -155,7 +155,7 @@ impl<'a> Scan<'a> {
 }
 
 /// The place after the quote that ends a string which begins at `at`.
-fn end_of_text(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(in crate::protocol) fn end_of_text(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         at = quote_or_escape(bytes, at)?;
         if bytes[at] == b'"' {
@@ -166,7 +166,7 @@ fn end_of_text(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// The next quote or backslash, looked for in eight bytes at a time.
-fn quote_or_escape(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(in crate::protocol) fn quote_or_escape(bytes: &[u8], mut at: usize) -> Option<usize> {
     while let Some(eight) = bytes.get(at..)?.first_chunk::<8>() {
         let word = u64::from_le_bytes(*eight);
         let found = places_of(b'"', word) | places_of(b'\\', word);
