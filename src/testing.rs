@@ -119,6 +119,7 @@ impl Server {
             jobs: self.known(),
             pods: self.known(),
             slices: self.known(),
+            namespaces: self.known(),
             backends: self.known(),
         };
         Cluster::new(Client::new(service, "default"), stores)
@@ -129,8 +130,9 @@ impl Server {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + 'static,
     {
         let (store, mut writer): (_, Writer<K>) = reflector::store();
-        let part = format!("/{}/", K::plural(&()));
-        for (_, object) in self.state().objects.iter().filter(|(path, _)| path.contains(&part)) {
+        // The last but one part: of namespaces there is one in every other path too.
+        let is_of_it = |path: &str| path.rsplit('/').nth(1) == Some(&*K::plural(&()));
+        for (_, object) in self.state().objects.iter().filter(|(path, _)| is_of_it(path)) {
             writer.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
         }
         Arc::new(Known::new(store))

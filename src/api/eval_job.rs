@@ -281,6 +281,9 @@ pub struct TargetResult {
     /// images and arguments that the installer sets for each kind of engine. Empty: the model was changing when the run started, or what
     /// it was is not known.
     pub fingerprint: String,
+    /// The slot of the run that said so: from there its age is counted where a policy limits it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Time>,
     /// The numbers of each suite.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<SuiteResult>,

@@ -9,6 +9,7 @@
 pub mod cache;
 pub mod condition;
 mod custom;
+pub mod data_class;
 pub mod eval_job;
 pub mod model_deployment;
 pub mod money;

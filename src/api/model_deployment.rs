@@ -57,12 +57,19 @@ use super::routing_policy::DURATION;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.api) && has(self.selfHosted))")
     .message("spec.api and spec.selfHosted are both set: a model comes from one of them; remove the other").reason(Reason::FieldValueInvalid))]
+#[x_kube(validation = Rule::new("!has(self.jurisdiction) || !has(self.selfHosted)")
+    .message("jurisdiction is for models behind an API: remove it, a self-hosted model has that of the installer's settings").field_path(".jurisdiction"))]
 #[x_kube(validation = Rule::new("has(self.api) || has(self.selfHosted)")
     .message("spec.api and spec.selfHosted are both absent: add api for a provider's model, or selfHosted for our own pods").reason(Reason::FieldValueInvalid))]
 pub struct ModelDeploymentSpec {
     /// How critical the model's work is; policies may require a tier. Default: General.
     #[serde(default)]
     pub tier: Tier,
+    /// Whose law the provider of an API model is under, such as `US`; policies and classes of data may require it. Default: unknown, which
+    /// fulfils no requirement. A self-hosted model has the installer's `jurisdiction`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub jurisdiction: Option<String>,
     /// The model is reached through a provider's API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiSource>,

@@ -9,8 +9,10 @@ use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::model_deployment::Tier;
+use super::model_deployment::{Class, Tier};
+use super::money::Usd;
 use super::placement::{LABEL, NAME};
 
 /// `90s`, `1h30m`; so few digits that no sum overflows.
@@ -152,6 +154,29 @@ pub struct Requirements {
     #[schemars(length(max = 3))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub tiers: Vec<Tier>,
+    /// The classes the model may have, such as `[Open, Custom]`. Default: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub classes: Vec<Class>,
+    /// The regions the model may run in, in any case, such as `[eu, eu-central-1]`: for an API its `api.region`, for our own pods the
+    /// installer's `region`. Compared as a whole, because a beginning says nothing: `eu-west-2` is London. Default: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub regions: Vec<String>,
+    /// The jurisdictions the model's operator may be under, in any case, such as `[EU, US]`: the model's `jurisdiction`, for our own pods by
+    /// default the installer's. Default: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub jurisdictions: Vec<String>,
+    /// What one request may cost at most, in US dollars, such as `"0.50"`. Reckoned before it is sent: its input, estimated, and the longest
+    /// answer that it allows (its `max_tokens`, else the model's `maxOutputTokens`), at the model's prices. A model behind
+    /// an API whose price or longest answer is not known gets no such request. Our own pods cost by the hour, whatever they are asked, unless
+    /// their `spec.price` says otherwise. Default: any amount.
+    #[serde(rename = "maxCostPerRequestUSD", default, skip_serializing_if = "Option::is_none")]
+    pub max_cost_per_request_usd: Option<Usd>,
     /// Evaluations whose latest verdict on the model must be `Pass`, for the model as it is now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -166,6 +191,11 @@ pub struct EvaluatedBy {
     /// The EvalJob's name, in the policy's namespace.
     #[schemars(length(min = 1, max = 253))]
     pub eval_job: String,
+    /// How old the verdict may be, from the slot of its run, such as `720h`. Default: any age.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 720h"))]
+    pub max_age: Option<Duration>,
 }
 
 /// Which models answer the requests that match.
@@ -181,6 +211,9 @@ pub struct RouteRule {
     /// Which requests it is for. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<When>,
+    /// What every target and fallback of this rule must fulfil, beside what the policy requires of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require: Option<Requirements>,
     /// How one of the targets is chosen. Default: Weighted.
     #[serde(default)]
     pub strategy: Strategy,
@@ -201,6 +234,14 @@ pub enum Strategy {
     Weighted,
     /// In the order given, then the fallbacks.
     Ordered,
+    /// The one that costs least for this request first: its input, estimated, and the answer that it allows, at each model's prices. Those
+    /// whose price is not known come last; then the fallbacks.
+    LeastCost,
+    /// The one that has begun its answers soonest of late first, as this gateway saw it; one that it has not seen yet comes before all others,
+    /// so that it is seen. Then the fallbacks.
+    LeastLatency,
+    /// The one with the fewest requests under way for each of its endpoints first, as this gateway sees it; then the fallbacks.
+    LeastBusy,
 }
 
 impl fmt::Display for Strategy {
@@ -213,10 +254,54 @@ impl fmt::Display for Strategy {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct When {
+    /// Classes of data, by the names that the installer gave them; a request of one of them matches. A request's class is the highest of the
+    /// one its header `x-data-class` names, and the labels `llmportfolio.dev/data-class` of its client's namespace (of an API key's Secret) and
+    /// of the policy's namespace. Example: `[Personal, Special]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub data_classes: Vec<String>,
+    /// Who asks; one match is enough. They must be among `spec.clients` too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub clients: Vec<ClientMatch>,
+    /// How long the input is, in tokens, as estimated from the request. Example: `{atLeast: 30000}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<TokenRange>,
+    /// Whether the request has tools, or calls and results of tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<bool>,
+    /// Whether the request has images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<bool>,
+    /// A CEL expression that is true for the requests. It sees `request.model`, `.operation` (`chat`, `text_completion`, `embeddings` or
+    /// `count_tokens`), `.stream`, `.headers` (names in lower case,
+    /// without credentials), `.dataClass`, `.inputTokens`, `.maxTokens`, `.tools`, `.images`, `.jsonSchema`; and `client.kind` (`ServiceAccount`,
+    /// `APIKey` or `Anonymous`), `.namespace`, `.name`, `.labels`. One that fails, as when it reads a header that is not there, refuses the
+    /// request: ask `'x-team' in request.headers` first. Example: `request.inputTokens > 30000 || request.images`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub expression: Option<String>,
     /// Request headers with these exact values; names in any case. Example: `[{name: x-team, value: claims}]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub headers: Vec<HeaderMatch>,
+}
+
+/// From how many tokens to how many; one of the two may be absent.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.atLeast) || has(self.below)", "atLeast or below must be set, or every request matches"))]
+#[x_kube(validation = ("!has(self.atLeast) || !has(self.below) || self.atLeast < self.below", "atLeast must be less than below, or no request matches"))]
+pub struct TokenRange {
+    /// As many or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100_000_000))]
+    pub at_least: Option<u32>,
+    /// Fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub below: Option<u32>,
 }
 
 /// One header and its value.
@@ -307,6 +392,10 @@ pub struct RoutingPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// The specification that was last found to be good. Where the present one cannot be carried out, as with an expression that is none, this
+    /// one goes on being in force, and the condition `Accepted` says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Accepted>,
     /// The models that get requests now, such as `llama 80, gpt 20`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
@@ -315,14 +404,41 @@ pub struct RoutingPolicyStatus {
     pub targets: Vec<TargetStatus>,
 }
 
+/// A specification that was good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// Its generation.
+    pub generation: i64,
+    /// It, as `spec` had it.
+    #[schemars(schema_with = "any_object")]
+    pub spec: Value,
+}
+
+impl Accepted {
+    /// The specification, unless it was written by another version that says things otherwise.
+    #[must_use]
+    pub fn read(&self) -> Option<RoutingPolicySpec> {
+        RoutingPolicySpec::deserialize(&self.spec).ok()
+    }
+}
+
+/// An object whose fields the API server keeps without knowing them.
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
 /// Whether one model of a policy gets requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
     /// The ModelDeployment's name, or `name:adapter` of it.
     pub model: String,
-    /// Whether it may get requests now.
+    /// Whether it may get requests now, of the classes of data that it may see.
     pub eligible: bool,
+    /// The classes of data that it may not see, by the installer's settings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub barred_from: Vec<String>,
     /// Why not, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::data_class::{self, DataClass};
 use super::model_deployment::EngineKind;
 use super::money::{self, Usd};
 
@@ -13,6 +14,20 @@ use super::money::{self, Usd};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Settings {
+    /// Where the cluster's own machines are, such as `eu-central-1`: the region of every self-hosted model. Default: unknown, so that no
+    /// self-hosted model fulfils a requirement of a region.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub region: Option<String>,
+    /// Whose law the operator of the cluster is under, such as `EU`: the jurisdiction of every self-hosted model. Default: unknown.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub jurisdiction: Option<String>,
+    /// The classes of data, by name, and which models may see each. Default: none, so that data has no class and goes to any model that
+    /// policies allow. Example: `{Internal: {}, Personal: {classes: [Open, Custom]}}`.
+    #[serde(deserialize_with = "data_class::read")]
+    pub data_classes: BTreeMap<String, DataClass>,
+    /// The class of data that comes from a namespace without the label `llmportfolio.dev/data-class`. Default: the lowest of `dataClasses`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub default_data_class: Option<String>,
     /// What `accelerator.profile` of a ModelDeployment may name.
     pub accelerator_profiles: BTreeMap<String, AcceleratorProfile>,
     /// The default image and extra arguments of each engine.
@@ -31,6 +46,11 @@ pub struct Settings {
     pub load_bytes_per_second: Option<Quantity>,
     /// Who reads the metrics of engines, besides the gateway and the operator: nobody else may reach their pods. Default: nobody.
     pub scrapers: Vec<Scraper>,
+}
+
+/// A text that is none when it is empty, as Helm writes what is not set.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
 }
 
 /// What a hub can be reached at.

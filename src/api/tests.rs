@@ -163,6 +163,12 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             policy("rules: [{targets: [{model: a}]}], timeouts: {connect: 1s, firstToken: 20s, idle: 500ms, total: 1h30m}"),
         ),
         (
+            "everything that a rule may look at",
+            policy("require: {regions: [eu], jurisdictions: [EU], maxCostPerRequestUSD: '0.50', evaluated: [{evalJob: q, maxAge: 720h}]},
+                rules: [{when: {dataClasses: [Personal], clients: [{anonymous: {}}], inputTokens: {atLeast: 0, below: 1}, tools: true, images: false,
+                expression: 'request.images'}, require: {classes: [Open], tiers: [Regulated]}, strategy: LeastCost, targets: [{model: a}]}]"),
+        ),
+        (
             "retries and a limit of the body",
             policy("rules: [{targets: [{model: a}]}], retries: {attempts: 0, budgetPercent: 100}, maxBodyBytes: 64Mi"),
         ),
@@ -407,6 +413,26 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             policy("rules: [{targets: [{model: a}]}, {targets: [{model: a, weight: 0}, {model: b, weight: 0}]}]"),
             "spec.rules[1].targets",
             "at least one target needs a weight above 0",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM}}, jurisdiction: EU}"),
+            "spec.jurisdiction",
+            "jurisdiction is for models behind an API",
+        ),
+        (
+            policy("rules: [{targets: [{model: a}], when: {inputTokens: {}}}]"),
+            "spec.rules[0].when.inputTokens",
+            "atLeast or below must be set",
+        ),
+        (
+            policy("rules: [{targets: [{model: a}], when: {inputTokens: {atLeast: 5, below: 5}}}]"),
+            "spec.rules[0].when.inputTokens",
+            "atLeast must be less than below",
+        ),
+        (
+            policy(&format!("{rules}, require: {{evaluated: [{{evalJob: q, maxAge: 0s}}]}}")),
+            "spec.require.evaluated[0].maxAge",
+            "must be above 0s, such as 720h",
         ),
         (
             policy(&format!("{rules}, clients: [{{}}]")),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -80,10 +80,11 @@ pub trait Owned:
 }
 
 macro_rules! stores {
-    ($($(#[$doc:meta])* $field:ident: $kind:ty,)*) => {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty,)*; $($(#[$read_doc:meta])* $read:ident: $read_kind:ty,)*) => {
         /// What the watches show.
         pub struct Stores {
             $($(#[$doc])* pub $field: Arc<Known<$kind>>,)*
+            $($(#[$read_doc])* pub $read: Arc<Known<$read_kind>>,)*
         }
         $(impl Owned for $kind {
             fn known(stores: &Stores) -> &Known<Self> {
@@ -122,6 +123,10 @@ stores! {
     slices: EndpointSlice,
     /// Backend Secrets, in the gateway's namespace.
     backends: Secret,
+    ;
+    // Only read.
+    /// Namespaces with a class of data.
+    namespaces: Namespace,
 }
 
 /// The door.

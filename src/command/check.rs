@@ -56,6 +56,9 @@ impl Check {
                 if self.files.without_settings() && portfolio.profiles_named() > 0 {
                     println!("accelerator profiles were not checked: give the installer's settings with --settings FILE");
                 }
+                if self.files.without_settings() && portfolio.data_classes_named() > 0 {
+                    println!("classes of data were not checked: give the installer's settings with --settings FILE");
+                }
             }
         }
         let bad = if self.strict {

@@ -13,17 +13,17 @@ use clap::{ArgAction, Args};
 use futures::future::BoxFuture;
 use futures::stream::{self, select_all};
 use futures::{FutureExt, Stream, StreamExt};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use tokio::sync::watch;
 
-use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
+use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::watch::{Feed, vital};
 use crate::cluster::{self, Connection, Known, tokens};
 use crate::gateway::{self, ApiKey, ApiKeys, Credentials, Drain, Gateway, Options, ReviewUnavailable, Source, TokenReview};
 use crate::plan::backend;
-use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, MODEL_LABEL};
+use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, DATA_CLASS_LABEL, MODEL_LABEL};
 use crate::plan::price::Book;
 use crate::plan::routing::{self, Client, Inputs};
 
@@ -97,7 +97,7 @@ async fn serve(flags: Flags, lines: &Lines) -> anyhow::Result<ExitCode> {
     tokio::spawn(tell_prices(Arc::clone(&gateway), followed.clone()));
     vital(
         "the feed of the gateway",
-        watch(client, flags.namespace, source, settings.allow_anonymous, followed.book),
+        watch(client, flags.namespace, source, settings, followed.book),
     );
     gateway::run(
         listener,
@@ -153,17 +153,19 @@ struct View {
     policies: Arc<Known<RoutingPolicy>>,
     evaluations: Arc<Known<EvalJob>>,
     slices: Arc<Known<EndpointSlice>>,
+    namespaces: Arc<Known<Namespace>>,
     backends: Arc<Known<Secret>>,
     keys: Arc<Known<Secret>>,
     book: watch::Receiver<Arc<Book>>,
 }
 
 /// Feeds the gateway from the cluster for as long as the process lives.
-async fn watch(client: Connection, namespace: String, source: Source, allow_anonymous: bool, book: watch::Receiver<Arc<Book>>) {
+async fn watch(client: Connection, namespace: String, source: Source, settings: Settings, book: watch::Receiver<Arc<Book>>) {
     let mut models = Feed::<ModelDeployment>::everywhere(&client, "");
     let mut policies = Feed::<RoutingPolicy>::everywhere(&client, "");
     let mut evaluations = Feed::<EvalJob>::everywhere(&client, "");
     let mut slices = Feed::<EndpointSlice>::everywhere(&client, MODEL_LABEL);
+    let mut namespaces = Feed::<Namespace>::everywhere(&client, DATA_CLASS_LABEL);
     let mut backends = Feed::<Secret>::within(&client, &namespace, BACKEND_LABEL);
     let mut keys = Feed::<Secret>::within(&client, &namespace, &format!("{API_KEY_LABEL}=true"));
     let view = View {
@@ -171,6 +173,7 @@ async fn watch(client: Connection, namespace: String, source: Source, allow_anon
         policies: policies.known(),
         evaluations: evaluations.known(),
         slices: slices.known(),
+        namespaces: namespaces.known(),
         backends: backends.known(),
         keys: keys.known(),
         book: book.clone(),
@@ -180,6 +183,7 @@ async fn watch(client: Connection, namespace: String, source: Source, allow_anon
         policies.subscribe().map(drop).boxed(),
         evaluations.subscribe().map(drop).boxed(),
         slices.subscribe().map(drop).boxed(),
+        namespaces.subscribe().map(drop).boxed(),
         backends.subscribe().map(drop).boxed(),
         keys.subscribe().map(drop).boxed(),
         changes(book).boxed(),
@@ -189,12 +193,13 @@ async fn watch(client: Connection, namespace: String, source: Source, allow_anon
         policies.start(),
         evaluations.start(),
         slices.start(),
+        namespaces.start(),
         backends.start(),
         keys.start()
     );
     tracing::info!("the watches are complete");
     loop {
-        view.publish(&source, allow_anonymous);
+        view.publish(&source, &settings);
         let mut looks = tokio::time::interval(LOOK);
         // One future for all looks: a move that it has noticed must not be forgotten.
         let mut settled = std::pin::pin!(settle(&mut moves));
@@ -229,6 +234,7 @@ impl View {
             && self.policies.is_current()
             && self.evaluations.is_current()
             && self.slices.is_current()
+            && self.namespaces.is_current()
             && self.backends.is_current()
             && self.keys.is_current();
         let was_current = source.is_current.send_replace(is_current);
@@ -240,7 +246,7 @@ impl View {
     }
 
     /// Credentials first: a route must not be open before its credentials are there.
-    fn publish(&self, source: &Source, allow_anonymous: bool) {
+    fn publish(&self, source: &Source, settings: &Settings) {
         let text = |secret: &Secret, key: &str| {
             let value = secret.data.as_ref()?.get(key)?;
             String::from_utf8(value.0.clone()).ok()
@@ -263,8 +269,10 @@ impl View {
             evaluations: &self.evaluations.all(),
             endpoints: &routing::endpoints(&self.slices.all()),
             prices: &self.book.borrow().clone(),
-            allow_anonymous,
+            namespaces: &routing::labels(&self.namespaces.all()),
+            settings,
             open_models: false,
+            now: cluster::now(),
         });
         source.routes.send_replace(Some(Arc::new(decided.table)));
     }

@@ -115,6 +115,16 @@ pub(super) fn resync() -> Action {
     Action::requeue(RESYNC.0 + RESYNC.1.mul_f64(fastrand::f64()))
 }
 
+/// When to look again at an object that is settled until a moment, or for good.
+pub(super) fn resync_by(moment: Option<Timestamp>, now: Timestamp) -> Action {
+    let left = moment.map(|moment| Duration::try_from(moment.duration_since(now)).unwrap_or_default());
+    // A second later, or it might be looked at just before.
+    match left.map(|left| left + Duration::from_secs(1)) {
+        Some(left) if left < RESYNC.0 => Action::requeue(left),
+        _ => resync(),
+    }
+}
+
 /// When to look again at an object that only time can heal: the longer it has been so, the later.
 pub(super) fn retry(conditions: &[Condition], now: Timestamp) -> Action {
     Action::requeue(pace(conditions, Kind::Ready, now))

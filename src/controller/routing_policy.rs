@@ -1,6 +1,6 @@
 //! The RoutingPolicy controller: the same decision that the gateways take, written down as statuses. A policy has no children.
 //!
-//! Needs: routingpolicies, modeldeployments, evaljobs, endpointslices get, list, watch; routingpolicies/status patch; events create, patch.
+//! Needs: routingpolicies, modeldeployments, evaljobs, endpointslices, namespaces get, list, watch; routingpolicies/status patch; events create, patch.
 
 use std::sync::Arc;
 
@@ -11,12 +11,13 @@ use crate::plan::names::Key;
 use crate::plan::price::Book;
 use crate::plan::routing::{self, Inputs};
 
-use super::context::{Context, Error, resync};
+use super::context::{Context, Error, resync_by};
 
 /// Says in the status what the gateways do with one RoutingPolicy.
 pub(super) async fn reconcile(policy: Arc<RoutingPolicy>, cx: Arc<Context>) -> Result<Action, Error> {
     let policy = cx.cluster.stores.policies.latest(&policy);
     let stores = &cx.cluster.stores;
+    let now = cx.now();
     let decided = routing::build(&Inputs {
         models: &stores.models.all(),
         policies: &stores.policies.all(),
@@ -24,11 +25,16 @@ pub(super) async fn reconcile(policy: Arc<RoutingPolicy>, cx: Arc<Context>) -> R
         endpoints: &routing::endpoints(&stores.slices.all()),
         // What a model costs decides no verdict.
         prices: &Book::default(),
-        allow_anonymous: cx.settings.allow_anonymous,
+        namespaces: &routing::labels(&stores.namespaces.all()),
+        settings: &cx.settings,
         open_models: false,
+        now,
     });
+    let mut next = None;
     if let Some(verdict) = decided.verdicts.get(&Key::of(&*policy)) {
-        cx.cluster.set_status(&*policy, routing::status(&policy, verdict, cx.now())).await?;
+        cx.cluster.set_status(&*policy, routing::status(&policy, verdict, now)).await?;
+        next = verdict.next;
     }
-    Ok(resync())
+    // A verdict of an evaluation grows too old by itself.
+    Ok(resync_by(next, now))
 }

@@ -13,9 +13,10 @@ use super::attempt::is_compressed;
 use super::refusal::{Refusal, shown};
 use super::tally::Tally;
 use super::trial::Trial;
-use super::{Gateway, headers, matching};
-use crate::plan::routing::{Client, Route, Rule};
+use super::{Gateway, conventions, headers, matching};
+use crate::plan::routing::{self, Backend, Client, Content, DATA_CLASS_HEADER, DataClassId, Facts, Refused, Route, RouteTable};
 use crate::protocol::Operation;
+use crate::protocol::chat::Unfit;
 use crate::protocol::exchange::Asked;
 
 pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: Request) -> Response {
@@ -85,12 +86,33 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     if body.bytes.len() > route.max_body_bytes {
         return Err(Refusal::too_large(route.max_body_bytes));
     }
-    let rule = matching::rule(route, &head.headers).ok_or_else(|| no_rule(route))?;
-    let models = rule.attempts(fastrand::u64(..));
-    if models.is_empty() {
-        return Err(nobody_may(route, rule));
-    }
+    let models = models(gateway, &table, route, &client, &head.headers, &asked)?;
     Trial::new(gateway, route, &asked, &head.headers).first_answer(models, tally).await
+}
+
+/// The models that may have the request, in the order in which they are asked.
+fn models<'a>(
+    gateway: &Gateway,
+    table: &RouteTable,
+    route: &'a Route,
+    client: &Client,
+    headers: &HeaderMap,
+    asked: &Asked,
+) -> Result<Vec<&'a Arc<Backend>>, Refusal> {
+    let facts = Facts {
+        client,
+        headers,
+        model: &asked.peek.model,
+        operation: conventions::operation(asked.operation),
+        is_streamed: asked.is_streamed(),
+        data_class: data_class(table, route, client, headers)?,
+        content: &|| content(asked),
+        now: gateway.now(),
+    };
+    let decided = routing::decide(route, &table.classes, &facts, &gateway.balancer, fastrand::u64(..));
+    decided
+        .map(|decision| decision.models)
+        .map_err(|refused| nobody_may(route, &refused))
 }
 
 /// As many names as a person reads.
@@ -139,17 +161,62 @@ fn forbidden(client: &Client, route: &Route) -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, "not_admitted", message)
 }
 
-fn no_rule(route: &Route) -> Refusal {
-    let message = format!("no rule of {} is for a request with these headers", matching::called(route));
-    Refusal::new(StatusCode::BAD_REQUEST, "no_rule_matches", message)
+/// The class of a request's data, which its header can only raise.
+fn data_class(table: &RouteTable, route: &Route, client: &Client, headers: &HeaderMap) -> Result<Option<DataClassId>, Refusal> {
+    let labels = [route.class, table.class_of(client)];
+    let mut given = Vec::new();
+    for value in headers.get_all(DATA_CLASS_HEADER) {
+        given.push(value.to_str().unwrap_or("(no text)"));
+    }
+    table.classes.of_request(given, labels).map_err(|unknown| {
+        let name = shown(&unknown.given);
+        let message = match unknown.known.as_slice() {
+            [] => format!("the header {DATA_CLASS_HEADER} says {name:?}, and there are no classes of data here: do not send it, or have the installer set dataClasses"),
+            known => format!("the header {DATA_CLASS_HEADER} says {name:?}, which is no class of data here: send one of {}", known.join(", ")),
+        };
+        Refusal::new(StatusCode::BAD_REQUEST, "unknown_data_class", message)
+    })
 }
 
-/// No model is eligible; time or a person may change that.
-fn nobody_may(route: &Route, rule: &Rule) -> Refusal {
-    let message = format!(
-        "no model of {} may answer now: {}",
-        matching::called(route),
-        rule.exclusions().join("; ")
-    );
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no_eligible_model", message)
+/// What is in the body, as far as it can be read.
+fn content(asked: &Asked) -> Result<Content, String> {
+    let needs = asked.needs().map_err(|unfit| match unfit {
+        Unfit::Unsupported(unsupported) => unsupported.to_string(),
+        Unfit::Unreadable(unreadable) => unreadable.message,
+    })?;
+    Ok(Content {
+        input_tokens: needs.prompt_tokens,
+        max_tokens: needs.output_tokens,
+        answers: needs.answers,
+        tools: needs.tools,
+        images: needs.images,
+        json_schema: needs.json_schema,
+        is_wordless: needs.embeddings,
+    })
+}
+
+/// No model may have the request; the words say whether the client, time or a person can change that.
+fn nobody_may(route: &Route, refused: &Refused<'_>) -> Refusal {
+    let called = matching::called(route);
+    match refused {
+        Refused::NoRule if route.rules.is_empty() => {
+            let message = format!("{called} is not in force, because it is not valid: its condition Accepted says what to correct");
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no_eligible_model", message)
+        }
+        Refused::NoRule => {
+            let message = format!("no rule of {called} is for such a request: see spec.rules[].when");
+            Refusal::new(StatusCode::BAD_REQUEST, "no_rule_matches", message)
+        }
+        Refused::Undecidable(rule, problem) => {
+            let message = format!(
+                "whether rule {} of {called} is for this request cannot be told: {problem}",
+                rule.name
+            );
+            Refusal::new(StatusCode::BAD_REQUEST, "rule_undecidable", message)
+        }
+        Refused::Nobody(rule, sentences) => {
+            let message = format!("no model of {called}, rule {}, may answer now: {}", rule.name, sentences.join("; "));
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no_eligible_model", message)
+        }
+    }
 }

@@ -171,11 +171,11 @@ impl<'a> Trial<'a> {
             // Boxed here, where the most is: what is around it is moved when it begins.
             let failure = match Box::pin(self.attempt(model, base, exchange, tally)).await {
                 Ok(Answer::Refused(refused)) if refused.error.kind == Kind::ContextLength && fit::one_holds_more(model, others) => {
-                    place.answered();
+                    place.answered(self.asked.is_streamed());
                     Failure::TooLong
                 }
                 Ok(answer) => {
-                    place.answered();
+                    place.answered(self.asked.is_streamed());
                     counts.attempted(&model.model, metrics::ANSWERED);
                     return Some((answer, place));
                 }

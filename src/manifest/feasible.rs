@@ -13,6 +13,7 @@ use super::document::without_place;
 use super::files;
 use super::finding::{Finding, Severity};
 use crate::api::condition::Kind;
+use crate::api::data_class::DataClass;
 use crate::api::eval_job::Scorer;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
@@ -21,7 +22,7 @@ use crate::plan::evaluation::check;
 use crate::plan::names::{ENDPOINT_ANNOTATION, Key, endpoints};
 use crate::plan::price::Book;
 use crate::plan::serving::{self, Installation};
-use crate::plan::{backend, cache, quantity};
+use crate::plan::{backend, cache, quantity, routing};
 
 /// Far more than settings have.
 const FILE_LIMIT: u64 = 16 << 20;
@@ -48,6 +49,19 @@ pub fn settings(path: &Path) -> Result<Settings, Box<Finding>> {
             ..Finding::of_file(&file, without_place(&error), "correct the settings")
         })
     })?;
+    if let Some(name) = &settings.default_data_class
+        && !settings.data_classes.contains_key(name)
+    {
+        let known: Vec<&str> = settings.data_classes.keys().map(String::as_str).collect();
+        let remedy = match known.as_slice() {
+            [] => "add it to dataClasses, or remove it".to_owned(),
+            known => format!("write one of {}, or add it to dataClasses", known.join(", ")),
+        };
+        return Err(Box::new(Finding {
+            field: "defaultDataClass".to_owned(),
+            ..Finding::of_file(&file, format!("{name:?} is none of the dataClasses"), remedy)
+        }));
+    }
     match &settings.load_bytes_per_second {
         Some(Quantity(rate)) if quantity::bytes(rate).is_none_or(|rate| rate == 0) => Err(Box::new(Finding {
             field: "loadBytesPerSecond".to_owned(),
@@ -108,6 +122,11 @@ impl Portfolio {
             self.findings
                 .extend(refused.map(|problem| written.origin.finding(Severity::Error, problem.invalid)));
         }
+        for written in &self.policies {
+            let problems = routing::problems(&written.object.spec, &assumed);
+            self.findings
+                .extend(problems.into_iter().map(|invalid| written.origin.finding(Severity::Error, invalid)));
+        }
         for written in self.policies.iter().filter(|_| !assumed.allow_anonymous) {
             let clients = &written.object.spec.clients;
             if !clients.is_empty() && clients.iter().all(|client| client.anonymous.is_some()) {
@@ -152,6 +171,21 @@ impl Portfolio {
         self.findings.sort();
     }
 
+    /// The classes of data that policies name.
+    fn data_classes(&self) -> impl Iterator<Item = &str> {
+        let rules = self.policies.iter().flat_map(|policy| &policy.object.spec.rules);
+        rules
+            .filter_map(|rule| rule.when.as_ref())
+            .flat_map(|when| &when.data_classes)
+            .map(String::as_str)
+    }
+
+    /// How many classes of data policies name, which only the installer's settings can confirm.
+    #[must_use]
+    pub fn data_classes_named(&self) -> usize {
+        self.data_classes().count()
+    }
+
     fn any_profile(&self) -> Settings {
         // One of devices, or a model could not be split over several.
         let any = AcceleratorProfile {
@@ -160,6 +194,7 @@ impl Portfolio {
         };
         Settings {
             accelerator_profiles: self.profiles().map(|p| (p.to_owned(), any.clone())).collect(),
+            data_classes: self.data_classes().map(|name| (name.to_owned(), DataClass::default())).collect(),
             allow_anonymous: true,
             ..Settings::default()
         }

@@ -14,7 +14,7 @@ use crate::api::condition::{Claim, Kind};
 use crate::api::model_deployment::{ApiSource, KeyRef, ModelDeploymentStatus};
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::backend::{self, Held, Material};
-use crate::plan::names::{API_KEY_LABEL, ENDPOINT_ANNOTATION, Key, endpoints};
+use crate::plan::names::{API_KEY_LABEL, DATA_CLASS_LABEL, ENDPOINT_ANNOTATION, Key, endpoints};
 use crate::plan::{Invalid, model, serving};
 
 /// Values of Secrets from elsewhere than the files, by Secret and key.
@@ -31,6 +31,8 @@ pub struct Standalone {
     pub evaluations: Vec<Arc<EvalJob>>,
     /// Where the engines of self-hosted models answer.
     pub endpoints: BTreeMap<Key, Vec<String>>,
+    /// What the label `llmportfolio.dev/data-class` of each Namespace says that has one.
+    pub namespaces: BTreeMap<String, String>,
     /// What the API models need: each that needs anything.
     pub held: Vec<Held>,
     /// Clients' keys: the name and labels of each Secret, and the hash in it.
@@ -44,6 +46,7 @@ impl Portfolio {
         let mut seen = Standalone {
             policies: self.policies.iter().map(|p| Arc::new(p.object.clone())).collect(),
             evaluations: self.evaluations.iter().map(|e| Arc::new(e.object.clone())).collect(),
+            namespaces: self.labelled_namespaces(),
             ..Standalone::default()
         };
         for written in &self.models {
@@ -91,6 +94,15 @@ impl Portfolio {
                 .extend(hash.map(|hash| (secret.name_any(), secret.labels().clone(), hash)));
         }
         seen
+    }
+
+    fn labelled_namespaces(&self) -> BTreeMap<String, String> {
+        let namespaces = self.others.iter().filter(|o| o.kind == "Namespace");
+        let said = namespaces.filter_map(|o| {
+            let label = o.value.pointer("/metadata/labels")?.get(DATA_CLASS_LABEL)?.as_str()?;
+            Some((o.key.name.clone(), label.to_owned()))
+        });
+        said.collect()
     }
 
     /// What an API model needs, nothing for most that need no credential; or why it is not there.

@@ -38,7 +38,7 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
     let m = "ModelDeployment ns/m";
     for (text, wanted) in [
         (model(&format!("{MODEL}\n  teir: General")), format!("6: {m}: spec.teir: unknown field; did you mean tier?")),
-        (model(&format!("{MODEL}\n  color: red")), format!("6: {m}: spec.color: unknown field; remove it, or use api, capabilities, price, selfHosted or tier")),
+        (model(&format!("{MODEL}\n  color: red")), format!("6: {m}: spec.color: unknown field; remove it, or use api, capabilities, jurisdiction, price, selfHosted or tier")),
         (
             model(&format!("tier: General \n  {MODEL}")).replace("General", "regulated"),
             format!("5: {m}: spec.tier: \"regulated\" is not one of its values; did you mean Regulated? its values are General, Regulated and MissionCritical"),
@@ -426,6 +426,25 @@ fn a_misspelled_setting_is_refused_with_its_line() {
         fast.contains("loadBytesPerSecond: \"fast\" is no number of bytes; write it like 64Mi"),
         "{fast}"
     );
+    for (text, problem) in [
+        (
+            "defaultDataClass: Intenal\ndataClasses: {Internal: {}}\n",
+            "defaultDataClass: \"Intenal\" is none of the dataClasses; write one of Internal, or add it to dataClasses",
+        ),
+        ("dataClasses: {Secret: {}}\n", "the data class \"Secret\" needs a level"),
+        (
+            "dataClasses: {Secret: {level: 20}, Personal: {}}\n",
+            "the data classes \"Personal\" and \"Secret\" have the same level 20: give one of them another",
+        ),
+        (
+            "dataClasses: {'top secret': {level: 40}}\n",
+            "the data class \"top secret\" needs another name",
+        ),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let told = super::settings(&file).unwrap_err().to_string();
+        assert!(told.contains(problem), "{told}");
+    }
     std::fs::write(&file, "# nothing decided\n").unwrap();
     let empty = super::settings(&file);
     std::fs::remove_file(&file).unwrap();
@@ -551,8 +570,10 @@ fn without_a_cluster_an_adapter_answers_where_its_engine_does() {
         evaluations: &[],
         endpoints: &seen.endpoints,
         prices: &crate::plan::price::Book::default(),
-        allow_anonymous: true,
+        namespaces: &std::collections::BTreeMap::new(),
+        settings: &crate::api::Settings::default(),
         open_models: true,
+        now: Timestamp::UNIX_EPOCH,
     });
     let backend = routing.table.find("ns/m:fraud").unwrap().rules[0].targets[0]
         .candidate
@@ -648,4 +669,36 @@ fn a_file_that_is_not_utf8_is_told_with_its_line_and_the_remedy() {
     );
     assert!(said[1].ends_with("b.yaml: is in UTF-16; save it as UTF-8"), "{said:?}");
     assert_eq!(read.models.len(), 1);
+}
+
+#[test]
+fn a_rule_that_cannot_be_used_is_found_offline_at_its_field() {
+    let text = "apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: p, namespace: ns}
+spec:
+  model: assistant
+  rules:
+  - when: {dataClasses: [Persnal], expression: request.inputTokens >}
+    targets: [{model: m}]
+";
+    let found = |settings: Option<&str>| {
+        let settings: Option<crate::api::Settings> = settings.map(|yaml| serde_saphyr::from_str(yaml).unwrap());
+        let mut portfolio = Portfolio::from_text("p.yaml", text);
+        portfolio.check_feasible(settings.as_ref(), &Book::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(portfolio.data_classes_named(), 1);
+        let errors = portfolio.findings.iter().filter(|f| f.is_error()).map(ToString::to_string);
+        errors.collect::<Vec<_>>()
+    };
+    let of_settings = found(Some("dataClasses: {Personal: {}}"));
+    assert_eq!(
+        of_settings[0],
+        "p.yaml:7: RoutingPolicy ns/p: spec.rules[0].when.dataClasses[0]: \"Persnal\" is no class of data that the installer has set; name \
+         one of Personal, or have the installer add it to dataClasses"
+    );
+    assert!(
+        of_settings[1].contains("spec.rules[0].when.expression: is no CEL expression: "),
+        "{of_settings:?}"
+    );
+    assert_eq!(found(None).len(), 1, "without the settings any class may exist");
 }

@@ -91,6 +91,9 @@ pub const COPIER: &str = "copy";
 /// How the names of volumes begin that hold adapters by claim.
 pub const ADAPTER_CLAIM: &str = "claim-";
 
+/// On a Namespace, or the Secret of an API key: the class of the data that comes from there, by the name that the installer gave it.
+pub const DATA_CLASS_LABEL: &str = "llmportfolio.dev/data-class";
+
 /// The addresses in the value of `ENDPOINT_ANNOTATION`.
 pub fn endpoints(annotation: &str) -> impl Iterator<Item = &str> {
     annotation.split(',').map(str::trim)

@@ -93,7 +93,17 @@ async fn a_gateway_whose_api_server_is_gone_keeps_its_routes_and_says_so_until_i
     let gateway = Gateway::new(feed, None, &options).unwrap();
     assert_eq!(get(&gateway, "/readyz").await.0, 503);
     let (_book, book) = watch::channel(Arc::new(Book::default()));
-    tokio::spawn(super::watch(server.connection(), "llm-portfolio".to_owned(), source, true, book));
+    let settings = Settings {
+        allow_anonymous: true,
+        ..Settings::default()
+    };
+    tokio::spawn(super::watch(
+        server.connection(),
+        "llm-portfolio".to_owned(),
+        source,
+        settings,
+        book,
+    ));
     until_ready(&gateway, 200, "ready\n").await;
 
     for _ in 0..2 {

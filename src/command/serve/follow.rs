@@ -122,16 +122,22 @@ impl Follower {
         for warning in &portfolio.findings {
             tracing::warn!("{warning}");
         }
-        let standalone = portfolio.standalone(&self.secrets, cluster::now());
+        let now = cluster::now();
+        let standalone = portfolio.standalone(&self.secrets, now);
         let decided = routing::build(&Inputs {
             models: &standalone.models,
             policies: &standalone.policies,
             evaluations: &standalone.evaluations,
             endpoints: &standalone.endpoints,
             prices: &prices.book,
-            allow_anonymous: self.allow_anonymous,
+            namespaces: &standalone.namespaces,
+            settings: &Settings {
+                allow_anonymous: self.allow_anonymous,
+                ..self.settings.clone().unwrap_or_default()
+            },
             // Whoever tries a model here should not need a policy for it.
             open_models: self.allow_anonymous,
+            now,
         });
         report(&standalone, &decided);
         self.publish(standalone, decided);

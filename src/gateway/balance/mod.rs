@@ -4,6 +4,7 @@
 mod affinity;
 mod budget;
 mod health;
+mod pace;
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -16,6 +17,9 @@ use tokio::time::Instant;
 
 pub(super) use budget::Budgets;
 use health::Health;
+use pace::Pace;
+
+use crate::plan::routing::{Backend, Live};
 
 /// Endpoints remembered before those without requests are forgotten.
 const REMEMBERED: usize = 4096;
@@ -55,6 +59,8 @@ impl Hash for Address {
 pub(super) struct Endpoint {
     in_flight: AtomicUsize,
     health: Mutex<Health>,
+    /// Of plain answers, and of streams: a plain one begins when it is finished.
+    paces: Mutex<[Pace; 2]>,
 }
 
 impl Endpoint {
@@ -99,6 +105,25 @@ impl Balancer {
         untried.any(|(_, endpoint)| endpoint.health(|h| h.is_well(now)))
     }
 
+    /// How long answers at these endpoints took to begin of late, streams or plain ones, at the one where it was least. `None`: nobody has seen
+    /// one, and nobody is about to.
+    pub(super) fn latency(&self, urls: &[Uri], is_streamed: bool) -> Option<Duration> {
+        let now = Instant::now();
+        let all = self.endpoints(urls);
+        let paces = all
+            .iter()
+            .map(|endpoint| endpoint.paces.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(is_streamed)]);
+        let seen = paces.filter_map(|pace| pace.mean(now)).min();
+        // One request is enough to see.
+        seen.or_else(|| all.iter().any(|endpoint| endpoint.busy() > 0).then_some(Duration::MAX))
+    }
+
+    /// Requests under way at these endpoints, in thousandths for each of them.
+    pub(super) fn load(&self, urls: &[Uri]) -> usize {
+        let busy: usize = self.endpoints(urls).iter().map(|endpoint| endpoint.busy()).sum();
+        busy.saturating_mul(1000) / urls.len().max(1)
+    }
+
     fn endpoints(&self, urls: &[Uri]) -> Vec<Arc<Endpoint>> {
         urls.iter().map(|url| self.endpoint(url)).collect()
     }
@@ -115,6 +140,16 @@ impl Balancer {
             known.retain(|_, endpoint| Arc::strong_count(endpoint) > 1 || !endpoint.health(|h| h.is_well(now)));
         }
         known.entry(address).or_default().clone()
+    }
+}
+
+impl Live for Balancer {
+    fn latency(&self, model: &Backend, is_streamed: bool) -> Option<Duration> {
+        Self::latency(self, &model.bases, is_streamed)
+    }
+
+    fn load(&self, model: &Backend) -> usize {
+        Self::load(self, &model.bases)
     }
 }
 
@@ -143,9 +178,12 @@ impl Place {
         Self { endpoint, began, tries }
     }
 
-    /// The endpoint answered.
-    pub(super) fn answered(&self) {
+    /// The endpoint answered: a stream has begun, or a plain answer is there.
+    pub(super) fn answered(&self, is_streamed: bool) {
         self.endpoint.health(|h| h.answered(self.began));
+        let now = Instant::now();
+        let mut paces = self.endpoint.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        paces[usize::from(is_streamed)].began(now.saturating_duration_since(self.began), now);
     }
 
     /// It did not, or broke off.

@@ -184,7 +184,7 @@ async fn a_policy_without_an_eligible_model_says_why_each_is_out() {
     world.route("rules: [{targets: [{model: a}], fallback: [{model: nope}]}]");
     let answer = world.ask(ASK).await;
     assert_eq!(answer.status, 503);
-    let expected = "no model of RoutingPolicy claims/assistant may answer now: a has no ready pod; nope does not exist: create ModelDeployment \
+    let expected = "no model of RoutingPolicy claims/assistant, rule 1, may answer now: a has no ready pod; nope does not exist: create ModelDeployment \
                     claims/nope, or take it out of the policy";
     assert_eq!(answer.error(), ("no_eligible_model".to_owned(), expected.to_owned()));
 }

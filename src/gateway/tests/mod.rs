@@ -12,6 +12,7 @@ mod limits;
 mod matrix;
 mod pitfalls;
 mod resilience;
+mod rules;
 mod shapes;
 mod sizes;
 mod stream;

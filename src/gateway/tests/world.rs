@@ -16,7 +16,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::engine::Engine;
-use crate::api::ModelDeployment;
+use crate::api::{ModelDeployment, Settings};
 use crate::gateway::{Credentials, Gateway, Options, ReviewUnavailable, Source, TokenReview, app, feed};
 use crate::plan::backend::{self, Held};
 use crate::plan::names::Key;
@@ -65,7 +65,9 @@ pub(super) struct World {
     endpoints: Mutex<BTreeMap<Key, Vec<String>>>,
     models: Mutex<Vec<Arc<ModelDeployment>>>,
     keyed: Mutex<Vec<String>>,
-    allow_anonymous: bool,
+    /// What the label of each namespace says.
+    pub(super) namespaces: Mutex<BTreeMap<String, String>>,
+    pub(super) settings: Mutex<Settings>,
 }
 
 impl World {
@@ -87,7 +89,11 @@ impl World {
             endpoints: Mutex::default(),
             models: Mutex::default(),
             keyed: Mutex::default(),
-            allow_anonymous: options.allow_anonymous,
+            namespaces: Mutex::default(),
+            settings: Mutex::new(Settings {
+                allow_anonymous: options.allow_anonymous,
+                ..Settings::default()
+            }),
         }
     }
 
@@ -195,8 +201,10 @@ impl World {
             evaluations: &[],
             endpoints: &self.endpoints.lock().unwrap(),
             prices: &Book::default(),
-            allow_anonymous: self.allow_anonymous,
+            namespaces: &self.namespaces.lock().unwrap(),
+            settings: &self.settings.lock().unwrap(),
             open_models: false,
+            now: NOW,
         };
         routing::build(&inputs)
     }

@@ -80,6 +80,7 @@ impl Record {
                     verdict: judgement.verdict,
                     message: judgement.message,
                     fingerprint: fingerprint.clone(),
+                    slot: Some(Time(run.slot)),
                     suites: judgement.suites,
                 }
             })

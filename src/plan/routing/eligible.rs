@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use http::Uri;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::Inputs;
-use super::table::{Backend, Candidate};
+use super::demand::{Demand, Nature};
+use super::table::{Backend, Candidate, Expiry};
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::Verdict;
 use crate::api::model_deployment::ApiSource;
-use crate::api::routing_policy::Requirements;
-use crate::api::{EvalJob, ModelDeployment};
+use crate::api::routing_policy::{EvaluatedBy, Requirements};
+use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::plan::names::{self, Key};
 use crate::plan::price::{Book, Pricing};
 use crate::plan::{backend, fingerprint, model, serving};
@@ -22,6 +24,8 @@ use crate::plan::{backend, fingerprint, model, serving};
 pub struct Exclusion {
     /// For machines.
     pub reason: Reason,
+    /// The ModelDeployment, or `name:adapter` of it.
+    pub model: Key,
     /// For a person: a sentence that begins with the model's name.
     pub message: String,
 }
@@ -35,8 +39,18 @@ pub enum Reason {
     AdapterNotFound,
     /// A required EvalJob does not exist.
     EvalJobNotFound,
-    /// The model's tier is not one the policy allows.
+    /// The model's tier is not one that is allowed.
     TierNotAllowed,
+    /// The model's class is not one that is allowed.
+    ClassNotAllowed,
+    /// The model does not surely run in a region that is allowed.
+    RegionNotAllowed,
+    /// The model's operator is not surely under a law that is allowed.
+    JurisdictionNotAllowed,
+    /// The request may cost more with the model than one may.
+    TooExpensive,
+    /// The model has weight 0.
+    Unused,
     /// A required evaluation does not say `Pass` about the model as it is now.
     NotEvaluated,
     /// The model does not serve now.
@@ -57,7 +71,11 @@ pub(super) struct Known<'a> {
     evaluations: HashMap<Key, &'a EvalJob>,
     endpoints: &'a BTreeMap<Key, Vec<String>>,
     prices: &'a Book,
+    settings: &'a Settings,
 }
+
+/// Who requires something, and what.
+pub(super) type Required<'a> = (&'a str, &'a Requirements);
 
 impl<'a> Known<'a> {
     pub(super) fn new(inputs: &Inputs<'a>) -> Self {
@@ -66,7 +84,13 @@ impl<'a> Known<'a> {
             evaluations: inputs.evaluations.iter().map(|ej| (Key::of(ej.as_ref()), ej.as_ref())).collect(),
             endpoints: inputs.endpoints,
             prices: inputs.prices,
+            settings: inputs.settings,
         }
+    }
+
+    /// Whether the installer lets policies admit clients without credentials.
+    pub(super) fn allows_anonymous(&self) -> bool {
+        self.settings.allow_anonymous
     }
 
     /// The keys of all models, sorted.
@@ -82,15 +106,28 @@ impl<'a> Known<'a> {
     }
 
     /// A model, or an adapter of it, as a candidate: with its backend if it may answer, else with the reason why not.
-    pub(super) fn candidate(&self, key: &Key, adapter: Option<&str>, require: Option<&Requirements>) -> Candidate {
+    pub(super) fn candidate(&self, key: &Key, adapter: Option<&str>, required: &[Required<'_>]) -> Candidate {
         let asked = Key::new(&key.namespace, names::asked(&key.name, adapter));
-        let backend = self.eligible(key, adapter, &asked, require).map(Arc::new);
-        Candidate { model: asked, backend }
+        let mut passed_until = None;
+        let backend = self.eligible(key, adapter, &asked, required, &mut passed_until).map(Arc::new);
+        Candidate {
+            model: asked,
+            backend,
+            passed_until,
+        }
     }
 
-    fn eligible(&self, key: &Key, adapter: Option<&str>, asked: &Key, require: Option<&Requirements>) -> Result<Backend, Exclusion> {
+    fn eligible(
+        &self,
+        key: &Key,
+        adapter: Option<&str>,
+        asked: &Key,
+        required: &[Required<'_>],
+        passed_until: &mut Option<Expiry>,
+    ) -> Result<Backend, Exclusion> {
         let exclude = |reason, why: String| Exclusion {
             reason,
+            model: asked.clone(),
             message: format!("{} {why}", asked.name),
         };
         let Some(md) = self.models.get(key) else {
@@ -102,19 +139,25 @@ impl<'a> Known<'a> {
             let why = format!("does not exist: ModelDeployment {key} has no adapter {adapter:?}; {remedy}");
             return Err(exclude(Reason::AdapterNotFound, why));
         }
-        if let Some(require) = require {
-            tier_is_allowed(md, require).map_err(|why| exclude(Reason::TierNotAllowed, why))?;
-            for required in &require.evaluated {
-                match self.evaluations.get(&Key::new(&key.namespace, &required.eval_job)) {
-                    Some(ej) => has_passed(md, &asked.name, ej, &required.eval_job).map_err(|why| exclude(Reason::NotEvaluated, why))?,
-                    None => {
-                        let why = format!("must pass EvalJob {}, which does not exist: create it", required.eval_job);
-                        return Err(exclude(Reason::EvalJobNotFound, why));
-                    }
+        let nature = Nature::of(md, self.settings);
+        for (whose, require) in required {
+            if let Some((reason, why)) = Demand::from(*require).unmet(&nature, whose) {
+                return Err(exclude(reason, why));
+            }
+            for evaluated in &require.evaluated {
+                let Some(ej) = self.evaluations.get(&Key::new(&key.namespace, &evaluated.eval_job)) else {
+                    let why = format!("must pass EvalJob {}, which does not exist: create it", evaluated.eval_job);
+                    return Err(exclude(Reason::EvalJobNotFound, why));
+                };
+                let expiry = has_passed(md, &asked.name, ej, evaluated).map_err(|why| exclude(Reason::NotEvaluated, why))?;
+                if let Some(expiry) = expiry
+                    && passed_until.as_ref().is_none_or(|known| expiry.at < known.at)
+                {
+                    *passed_until = Some(expiry);
                 }
             }
         }
-        let backend = self.backend(key, md).and_then(|backend| match adapter {
+        let backend = self.backend(key, md, nature).and_then(|backend| match adapter {
             Some(adapter) => of_adapter(md, adapter, asked, backend),
             None => Ok(backend),
         });
@@ -122,7 +165,7 @@ impl<'a> Known<'a> {
     }
 
     /// Where the model answers now.
-    fn backend(&self, key: &Key, md: &ModelDeployment) -> Result<Backend, String> {
+    fn backend(&self, key: &Key, md: &ModelDeployment, nature: Nature) -> Result<Backend, String> {
         let (api, own) = (md.spec.api.as_ref(), md.spec.self_hosted.as_ref());
         let bases = match api {
             Some(api) => {
@@ -147,6 +190,7 @@ impl<'a> Known<'a> {
             destination: api.filter(|api| api.credentials.is_some()).map(backend::destination),
             authorities: api.filter(|api| api.ca_bundle.is_some()).map(backend::destination),
             pricing: Pricing::of(md, self.prices),
+            nature,
         })
     }
 }
@@ -176,19 +220,9 @@ pub fn served_name(md: &ModelDeployment) -> String {
     }
 }
 
-fn tier_is_allowed(md: &ModelDeployment, require: &Requirements) -> Result<(), String> {
-    if require.tiers.is_empty() || require.tiers.contains(&md.spec.tier) {
-        return Ok(());
-    }
-    let allowed: Vec<String> = require.tiers.iter().map(ToString::to_string).collect();
-    Err(format!(
-        "has tier {}, and the policy requires {}",
-        md.spec.tier,
-        allowed.join(" or ")
-    ))
-}
-
-fn has_passed(md: &ModelDeployment, name: &str, ej: &EvalJob, job: &str) -> Result<(), String> {
+/// Whether the model has passed an evaluation, and until when that counts.
+fn has_passed(md: &ModelDeployment, name: &str, ej: &EvalJob, evaluated: &EvaluatedBy) -> Result<Option<Expiry>, String> {
+    let job = evaluated.eval_job.as_str();
     if !ej.spec.targets.models.iter().any(|model| model == name) {
         return Err(format!(
             "is not among the models that EvalJob {job} evaluates: add it to the EvalJob's spec.targets.models"
@@ -207,12 +241,44 @@ fn has_passed(md: &ModelDeployment, name: &str, ej: &EvalJob, job: &str) -> Resu
         ));
     }
     match result.verdict {
-        Verdict::Pass => Ok(()),
+        Verdict::Pass => expiry(ej, evaluated, result.slot.as_ref().map(|slot| slot.0)),
         verdict @ (Verdict::Fail | Verdict::Inconclusive | Verdict::Invalid) => Err(format!(
             "must pass EvalJob {job}, which says {verdict} ({}); {}",
             result.message,
             next_run(ej)
         )),
+    }
+}
+
+/// When a verdict of the run at `slot` becomes too old.
+fn expiry(ej: &EvalJob, evaluated: &EvaluatedBy, slot: Option<Timestamp>) -> Result<Option<Expiry>, String> {
+    let Some(max_age) = evaluated.max_age else {
+        return Ok(None);
+    };
+    let job = &evaluated.eval_job;
+    let age = std::time::Duration::from(max_age);
+    let at = slot.and_then(|slot| slot.checked_add(SignedDuration::try_from(age).ok()?).ok());
+    let Some(at) = at else {
+        return Err(format!(
+            "has passed EvalJob {job}, and nobody knows when: a verdict may be {} old; {}",
+            written(age),
+            next_run(ej)
+        ));
+    };
+    let message = format!(
+        "passed EvalJob {job} more than {} ago, as long as a verdict may count; {}",
+        written(age),
+        next_run(ej)
+    );
+    Ok(Some(Expiry { at, message }))
+}
+
+/// In whole hours or minutes where it is some, as people write it.
+fn written(duration: std::time::Duration) -> String {
+    match duration.as_secs() {
+        hours if hours >= 3600 && hours % 3600 == 0 => format!("{}h", hours / 3600),
+        minutes if minutes >= 60 && minutes % 60 == 0 => format!("{}m", minutes / 60),
+        _ => format!("{duration:?}"),
     }
 }
 

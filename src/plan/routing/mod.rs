@@ -2,25 +2,38 @@
 //! one thing while traffic does another. Whatever is unknown keeps a model out.
 
 mod access;
+mod data_class;
+mod decide;
+mod demand;
 mod eligible;
 mod endpoints;
+mod expression;
+mod problems;
 mod status;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::names::Key;
 use super::price::Book;
-use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
+use crate::api::routing_policy::RoutingPolicySpec;
+use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
+use crate::plan::Invalid;
 
 pub use access::{Admission, Client};
+pub use data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses, UnknownDataClass, labels};
+pub use decide::{Content, Decision, Facts, Live, Refused, decide, eliminated};
+pub use demand::Nature;
 pub use eligible::{Exclusion, Reason, served_name};
 pub use endpoints::endpoints;
 pub use status::{PolicyVerdict, status};
-pub use table::{Backend, Candidate, Retries, Route, RouteTable, Rule, Target, Timeouts, operation};
+pub use table::{Backend, Candidate, Expiry, Retries, Route, RouteTable, Rule, Target, Timeouts, When, operation};
 
 /// Everything that routing depends on. The order of the objects does not matter.
 #[derive(Clone, Copy, Debug)]
@@ -35,10 +48,14 @@ pub struct Inputs<'a> {
     pub endpoints: &'a BTreeMap<Key, Vec<String>>,
     /// What models cost that do not say so themselves.
     pub prices: &'a Book,
-    /// Whether policies may admit clients without credentials (the installer's `allowAnonymous`).
-    pub allow_anonymous: bool,
+    /// What the label `llmportfolio.dev/data-class` of each namespace that has one says.
+    pub namespaces: &'a BTreeMap<String, String>,
+    /// What the installer decided.
+    pub settings: &'a Settings,
     /// Whether anyone may call every model as `namespace/name` and `namespace/name:adapter`, whatever policies say. Never in a cluster.
     pub open_models: bool,
+    /// Now: verdicts depend on it, the table does not.
+    pub now: Timestamp,
 }
 
 /// What [`build`] decides.
@@ -54,40 +71,90 @@ pub struct Routing {
 #[must_use]
 pub fn build(inputs: &Inputs<'_>) -> Routing {
     let known = eligible::Known::new(inputs);
-    let winners = winners(inputs.policies);
+    let classes = DataClasses::of(inputs.settings);
+    let labels = inputs
+        .namespaces
+        .iter()
+        .filter_map(|(name, value)| Some((name.clone(), classes.labelled(value)?)));
+    let namespaces: BTreeMap<String, DataClassId> = labels.collect();
+    let held: Vec<InForce<'_>> = inputs.policies.iter().map(|policy| InForce::of(policy, &classes)).collect();
+    let winners = winners(&held);
     let mut routes: HashMap<String, Arc<Route>> = HashMap::new();
     let mut verdicts = BTreeMap::new();
-    for policy in inputs.policies {
-        let key = Key::of(policy.as_ref());
-        let route = table::route(policy, &known, inputs.allow_anonymous);
-        let winner = winners.get(policy.spec.model.as_str()).filter(|winner| **winner != key);
-        verdicts.insert(key, status::verdict(policy, &route, winner));
+    for held in &held {
+        let spec = &*held.spec;
+        let class = namespaces.get(&held.key.namespace).copied();
+        let route = table::route(&held.key, spec, &known, &classes, class);
+        let winner = winners.get(spec.model.as_str()).filter(|winner| **winner != held.key);
+        verdicts.insert(held.key.clone(), status::verdict(held, &route, &classes, winner, inputs.now));
         if winner.is_none() {
-            routes.insert(policy.spec.model.clone(), Arc::new(route));
+            routes.insert(spec.model.clone(), Arc::new(route));
         }
     }
     for key in known.models() {
+        let class = namespaces.get(&key.namespace).copied();
         for adapter in std::iter::once(None).chain(known.adapters(key).map(Some)) {
-            let route = table::direct(key, adapter, &known, inputs.open_models);
+            let route = table::direct(key, adapter, &known, class, inputs.open_models);
             routes.insert(route.name.clone(), Arc::new(route));
         }
     }
     Routing {
-        table: RouteTable::new(routes),
+        table: RouteTable::new(routes, classes, namespaces),
         verdicts,
     }
 }
 
+/// What is wrong with a specification in itself, under these settings, that the API server cannot see.
+#[must_use]
+pub fn problems(spec: &RoutingPolicySpec, settings: &Settings) -> Vec<Invalid> {
+    problems::of(spec, &DataClasses::of(settings))
+}
+
+/// What of a policy is in force: what it says, or where that cannot be carried out, what it said when it last could.
+struct InForce<'a> {
+    key: Key,
+    policy: &'a RoutingPolicy,
+    spec: Cow<'a, RoutingPolicySpec>,
+    /// What is wrong with what it says now.
+    problems: Vec<Invalid>,
+    /// The generation in force, where it is an earlier one.
+    earlier: Option<i64>,
+}
+
+impl<'a> InForce<'a> {
+    fn of(policy: &'a RoutingPolicy, classes: &DataClasses) -> Self {
+        let problems = problems::of(&policy.spec, classes);
+        let mut held = Self {
+            key: Key::of(policy),
+            policy,
+            spec: Cow::Borrowed(&policy.spec),
+            problems,
+            earlier: None,
+        };
+        if held.problems.is_empty() {
+            return held;
+        }
+        let accepted = policy.status.as_ref().and_then(|status| status.accepted.as_ref());
+        let earlier = accepted.and_then(|accepted| Some((accepted.generation, accepted.read()?)));
+        match earlier.filter(|(_, spec)| problems::of(spec, classes).is_empty()) {
+            Some((generation, spec)) => {
+                held.spec = Cow::Owned(spec);
+                held.earlier = Some(generation);
+            }
+            // Half of a policy might be wider than the whole.
+            None => held.spec.to_mut().rules.clear(),
+        }
+        held
+    }
+}
+
 /// Which policy has each name: the oldest, then the first by namespace and name.
-fn winners(policies: &[Arc<RoutingPolicy>]) -> HashMap<&str, Key> {
-    let mut claims: Vec<_> = policies
+fn winners<'a>(held: &'a [InForce<'_>]) -> HashMap<&'a str, Key> {
+    let mut claims: Vec<_> = held
         .iter()
-        .map(|p| {
-            (
-                p.metadata.creation_timestamp.as_ref().map(|t| t.0),
-                Key::of(p.as_ref()),
-                p.spec.model.as_str(),
-            )
+        .map(|held| {
+            let created = held.policy.metadata.creation_timestamp.as_ref().map(|t| t.0);
+            (created, held.key.clone(), held.spec.model.as_str())
         })
         .collect();
     claims.sort();

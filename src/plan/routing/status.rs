@@ -2,11 +2,14 @@
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::InForce;
+use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Reason;
 use super::table::{Route, Rule};
 use crate::api::RoutingPolicy;
 use crate::api::condition::{self, Claim, Kind};
-use crate::api::routing_policy::{RoutingPolicyStatus, Strategy, TargetStatus};
+use crate::api::routing_policy::{Accepted, RoutingPolicyStatus, Strategy, TargetStatus};
+use crate::plan::Invalid;
 use crate::plan::names::Key;
 
 /// The longest summary; it is a column of a table.
@@ -15,6 +18,10 @@ const SUMMARY_LIMIT: usize = 120;
 /// What is decided about one policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyVerdict {
+    /// What is wrong with the specification itself.
+    pub problems: Vec<Invalid>,
+    /// The generation that is in force instead, if there is one.
+    pub earlier: Option<i64>,
     /// The policy that has the name, if it is another one.
     pub taken_by: Option<Key>,
     /// Whether every client it admits is one that the installer does not allow.
@@ -29,17 +36,19 @@ pub struct PolicyVerdict {
     pub all_missing: bool,
     /// The models that get requests now, such as `llama 80, gpt 20`.
     pub summary: String,
+    /// When the next of the verdicts that models have passed becomes too old.
+    pub next: Option<Timestamp>,
 }
 
 impl PolicyVerdict {
     /// Whether the policy answers every request it matches.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.taken_by.is_none() && !self.admits_nobody && self.unanswered.is_empty()
+        self.taken_by.is_none() && !self.admits_nobody && self.unanswered.is_empty() && (self.problems.is_empty() || self.earlier.is_some())
     }
 }
 
-pub(super) fn verdict(policy: &RoutingPolicy, route: &Route, taken_by: Option<&Key>) -> PolicyVerdict {
+pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, taken_by: Option<&Key>, now: Timestamp) -> PolicyVerdict {
     let mut targets: Vec<TargetStatus> = Vec::new();
     let mut missing = Vec::new();
     for candidate in route.rules.iter().flat_map(Rule::candidates) {
@@ -50,30 +59,88 @@ pub(super) fn verdict(policy: &RoutingPolicy, route: &Route, taken_by: Option<&K
         if let Some(exclusion) = exclusion.filter(|e| e.reason.is_missing()) {
             missing.push(exclusion.message.clone());
         }
+        let expired = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now);
+        let expired = expired.map(|expiry| format!("{} {}", candidate.model.name, expiry.message));
+        let nature = candidate.backend.as_ref().ok().map(|backend| &backend.nature);
         targets.push(TargetStatus {
             model: candidate.model.name.clone(),
-            eligible: exclusion.is_none(),
-            message: exclusion.map(|e| e.message.clone()),
+            eligible: exclusion.is_none() && expired.is_none(),
+            barred_from: nature
+                .into_iter()
+                .flat_map(|nature| classes.barred(nature))
+                .map(str::to_owned)
+                .collect(),
+            message: exclusion.map(|e| e.message.clone()).or(expired),
         });
     }
-    let closed: Vec<&Rule> = route.rules.iter().filter(|rule| !rule.can_answer()).collect();
+    let closed: Vec<Closed<'_>> = route
+        .rules
+        .iter()
+        .filter_map(|rule| Closed::of(rule, route, classes, now))
+        .collect();
+    let expiries = route
+        .rules
+        .iter()
+        .flat_map(Rule::candidates)
+        .filter_map(|c| c.passed_until.as_ref());
     PolicyVerdict {
+        problems: held.problems.clone(),
+        earlier: held.earlier,
         taken_by: taken_by.cloned(),
-        admits_nobody: !policy.spec.clients.is_empty() && route.clients.is_empty(),
+        admits_nobody: !held.spec.clients.is_empty() && route.clients.is_empty(),
         targets,
         missing,
-        unanswered: closed.iter().map(|rule| unanswered(rule)).collect(),
-        all_missing: closed.iter().any(|rule| {
-            rule.candidates()
-                .all(|c| matches!(&c.backend, Err(e) if matches!(e.reason, Reason::TargetNotFound | Reason::AdapterNotFound)))
+        unanswered: closed.iter().map(|closed| closed.sentence.clone()).collect(),
+        all_missing: closed.iter().any(|closed| {
+            let is_missing = |reason| matches!(reason, Reason::TargetNotFound | Reason::AdapterNotFound);
+            closed
+                .rule
+                .candidates()
+                .all(|c| matches!(&c.backend, Err(e) if is_missing(e.reason)))
         }),
         summary: summary(&route.rules),
+        next: expiries.map(|expiry| expiry.at).filter(|at| *at > now).min(),
     }
 }
 
-/// Which rule has no model to answer, and why each of its models is out.
-fn unanswered(rule: &Rule) -> String {
-    format!("rule {} has no model that may answer: {}", rule.name, rule.exclusions().join("; "))
+/// A rule that no model can answer, at all or for a class of data that it is for.
+struct Closed<'a> {
+    rule: &'a Rule,
+    /// Which, and why each of its models is out.
+    sentence: String,
+}
+
+impl<'a> Closed<'a> {
+    fn of(rule: &'a Rule, route: &Route, classes: &DataClasses, now: Timestamp) -> Option<Self> {
+        let name = &rule.name;
+        let open = || {
+            rule.usable()
+                .filter(|(candidate, _)| candidate.passed_until.as_ref().is_none_or(|expiry| expiry.at > now))
+        };
+        if open().next().is_none() {
+            let mut why = rule.exclusions();
+            let expired = rule
+                .candidates()
+                .filter_map(|c| Some((c, c.passed_until.as_ref().filter(|expiry| expiry.at <= now)?)));
+            why.extend(expired.map(|(candidate, expiry)| format!("{} {}", candidate.model.name, expiry.message)));
+            let sentence = format!("rule {name} has no model that may answer: {}", why.join("; "));
+            return Some(Self { rule, sentence });
+        }
+        // The least that it gets, unless it says what it is for.
+        let least = classes.of_request([], [route.class]).ok().flatten();
+        let seen: Vec<DataClassId> = match rule.when.data_classes.as_slice() {
+            [] => least.into_iter().collect(),
+            named => named.to_vec(),
+        };
+        seen.into_iter().find_map(|class| {
+            let barred: Vec<String> = open()
+                .map(|(candidate, backend)| Some(format!("{} {}", candidate.model.name, classes.bars(class, &backend.nature)?.1)))
+                .collect::<Option<_>>()?;
+            let class = classes.name(class);
+            let sentence = format!("rule {name} has no model that may see data of class {class}: {}", barred.join("; "));
+            Some(Self { rule, sentence })
+        })
+    }
 }
 
 /// Who answers now: with shares where they are drawn, else the first in order.
@@ -85,10 +152,14 @@ fn summary(rules: &[Rule]) -> String {
                 Some(fallback) => format!("{} (fallback)", fallback.model.name),
                 None => "none".to_owned(),
             },
-            (Strategy::Ordered, [first, ..]) | (Strategy::Weighted, [first]) => first.candidate.model.name.clone(),
+            (Strategy::Ordered, [first, ..]) | (_, [first]) => first.candidate.model.name.clone(),
             (Strategy::Weighted, several) => {
                 let shares: Vec<String> = several.iter().map(|t| format!("{} {}", t.candidate.model.name, t.weight)).collect();
                 shares.join(", ")
+            }
+            (strategy @ (Strategy::LeastCost | Strategy::LeastLatency | Strategy::LeastBusy), several) => {
+                let names: Vec<&str> = several.iter().map(|t| t.candidate.model.name.as_str()).collect();
+                format!("{strategy} of {}", names.join(", "))
             }
         }
     };
@@ -116,20 +187,44 @@ pub fn status(policy: &RoutingPolicy, verdict: &PolicyVerdict, now: Timestamp) -
     let generation = policy.metadata.generation;
     RoutingPolicyStatus {
         observed_generation: generation,
+        accepted: in_force(policy, verdict),
         conditions: condition::merge(previous, &claims.collect::<Vec<_>>(), generation, now),
         summary: verdict.taken_by.is_none().then(|| verdict.summary.clone()),
         targets: verdict.targets.clone(),
     }
 }
 
+/// What to go back to when the specification is changed to one that cannot be carried out.
+fn in_force(policy: &RoutingPolicy, verdict: &PolicyVerdict) -> Option<Accepted> {
+    if !verdict.problems.is_empty() {
+        return policy.status.as_ref().and_then(|status| status.accepted.clone());
+    }
+    let spec = serde_json::to_value(&policy.spec).ok()?;
+    let generation = policy.metadata.generation?;
+    Some(Accepted { generation, spec })
+}
+
 fn accepted(policy: &RoutingPolicy, verdict: &PolicyVerdict) -> Claim {
-    match refusal(policy, verdict) {
+    match refusal(policy, verdict).or_else(|| invalid(verdict)) {
         Some((reason, message)) => Claim::new(Kind::Accepted, false, reason, message),
         None => Claim::new(Kind::Accepted, true, "Accepted", "the specification is valid and its name is free"),
     }
 }
 
-/// What only a person can put right.
+/// What is wrong with the specification, and what holds meanwhile.
+fn invalid(verdict: &PolicyVerdict) -> Option<(&'static str, String)> {
+    if verdict.problems.is_empty() {
+        return None;
+    }
+    let problems: Vec<String> = verdict.problems.iter().map(ToString::to_string).collect();
+    let meanwhile = match verdict.earlier {
+        Some(generation) => format!("until then generation {generation} is in force"),
+        None => "until then no request is answered".to_owned(),
+    };
+    Some(("Invalid", format!("{}; {meanwhile}", problems.join("; "))))
+}
+
+/// What only a person can put right, and keeps every request from being answered.
 fn refusal(policy: &RoutingPolicy, verdict: &PolicyVerdict) -> Option<(&'static str, String)> {
     if let Some(winner) = &verdict.taken_by {
         let name = &policy.spec.model;
@@ -139,6 +234,11 @@ fn refusal(policy: &RoutingPolicy, verdict: &PolicyVerdict) -> Option<(&'static 
                 "the model name {name:?} belongs to the older RoutingPolicy {winner}: choose another spec.model, or delete one of the two"
             ),
         ));
+    }
+    if verdict.earlier.is_none()
+        && let Some(invalid) = invalid(verdict)
+    {
+        return Some(invalid);
     }
     verdict.admits_nobody.then(|| {
         let message = "every entry of spec.clients is anonymous, which this installation does not allow: admit serviceAccounts or apiKeys, or \

@@ -1,17 +1,21 @@
 //! What gateways hold: for each name that clients call, who may call it and which models answer. Immutable; a change is another table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::jiff::Timestamp;
 
 use super::access::{Admission, Client, admissions};
+use super::data_class::{DataClassId, DataClasses};
+use super::demand::Nature;
 use super::eligible::{Exclusion, Known};
-use crate::api::RoutingPolicy;
+use super::expression::Expression;
 use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
-use crate::api::routing_policy::{RouteRule, Strategy};
+use crate::api::routing_policy::{Requirements, RouteRule, RoutingPolicySpec, Strategy};
 use crate::plan::names::{self, Key};
 use crate::plan::price::Pricing;
 use crate::plan::quantity;
@@ -20,20 +24,26 @@ use crate::plan::quantity;
 #[derive(Clone, Debug)]
 pub struct RouteTable {
     routes: HashMap<String, Arc<Route>>,
+    /// The installer's classes of data.
+    pub classes: DataClasses,
+    /// The classes of namespaces that have a label.
+    namespaces: BTreeMap<String, DataClassId>,
     largest_body: usize,
 }
 
 impl Default for RouteTable {
     fn default() -> Self {
-        Self::new(HashMap::new())
+        Self::new(HashMap::new(), DataClasses::default(), BTreeMap::new())
     }
 }
 
 impl RouteTable {
-    pub(super) fn new(routes: HashMap<String, Arc<Route>>) -> Self {
+    pub(super) fn new(routes: HashMap<String, Arc<Route>>, classes: DataClasses, namespaces: BTreeMap<String, DataClassId>) -> Self {
         let largest = routes.values().map(|route| route.max_body_bytes).max();
         Self {
             routes,
+            classes,
+            namespaces,
             largest_body: largest.unwrap_or(MAX_BODY_BYTES),
         }
     }
@@ -42,6 +52,16 @@ impl RouteTable {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Arc<Route>> {
         self.routes.get(name)
+    }
+
+    /// What the label of the client's namespace or of its key's Secret says of its data.
+    #[must_use]
+    pub fn class_of(&self, client: &Client) -> Option<DataClassId> {
+        match client {
+            Client::ServiceAccount { namespace, .. } => self.namespaces.get(namespace).copied(),
+            Client::ApiKey { labels, .. } => labels.get(names::DATA_CLASS_LABEL).and_then(|value| self.classes.labelled(value)),
+            Client::Anonymous => None,
+        }
     }
 
     /// Every route, in no particular order.
@@ -78,6 +98,8 @@ pub struct Route {
     pub name: String,
     /// The policy; absent when the name is a ModelDeployment's `namespace/name` or `namespace/name:adapter`.
     pub policy: Option<Key>,
+    /// The class of data that the label of its namespace says.
+    pub class: Option<DataClassId>,
     /// Who may call it; one match is enough.
     pub clients: Vec<Admission>,
     /// The first that matches a request decides.
@@ -112,9 +134,9 @@ impl Default for Retries {
 }
 
 impl Retries {
-    fn of(policy: &RoutingPolicy) -> Self {
+    fn of(spec: &RoutingPolicySpec) -> Self {
         let default = Self::default();
-        let Some(given) = &policy.spec.retries else {
+        let Some(given) = &spec.retries else {
             return default;
         };
         Self {
@@ -137,8 +159,10 @@ impl Route {
 pub struct Rule {
     /// Its name, or its position from 1.
     pub name: String,
-    /// Headers a request must have, names in lower case; none: every request matches.
-    pub headers: Vec<(String, String)>,
+    /// Which requests it is for.
+    pub when: When,
+    /// What a request may cost at most, in nano-dollars.
+    pub max_cost: Option<u64>,
     /// How a target is chosen.
     pub strategy: Strategy,
     /// The models that answer.
@@ -160,23 +184,11 @@ impl Rule {
             .filter(|target| target.weight > 0 && target.candidate.backend.is_ok())
     }
 
-    /// The models to try, in order, for a request that drew `roll`: one of the targets by its share (or all in order), then the
-    /// fallbacks. None twice.
-    #[must_use]
-    pub fn attempts(&self, roll: u64) -> Vec<&Arc<Backend>> {
-        let open: Vec<&Target> = self.open_targets().collect();
-        let chosen = match self.strategy {
-            Strategy::Ordered => open,
-            Strategy::Weighted => drawn(&open, roll).into_iter().collect(),
-        };
-        let chosen = chosen.into_iter().map(|target| &target.candidate);
-        let mut attempts: Vec<&Arc<Backend>> = Vec::new();
-        for backend in chosen.chain(&self.fallback).filter_map(|c| c.backend.as_ref().ok()) {
-            if attempts.iter().all(|earlier| earlier.model != backend.model) {
-                attempts.push(backend);
-            }
-        }
-        attempts
+    /// The models that can answer, of the requests that they may have.
+    pub fn usable(&self) -> impl Iterator<Item = (&Candidate, &Arc<Backend>)> {
+        let open = self.open_targets().map(|target| &target.candidate);
+        open.chain(&self.fallback)
+            .filter_map(|candidate| Some((candidate, candidate.backend.as_ref().ok()?)))
     }
 
     /// Why its models that get no requests are out, as sentences for a person.
@@ -196,16 +208,53 @@ impl Rule {
         }
         sentences
     }
+}
 
-    /// Whether any model can answer now.
-    #[must_use]
-    pub fn can_answer(&self) -> bool {
-        self.open_targets().next().is_some() || self.fallback.iter().any(|c| c.backend.is_ok())
+/// Which requests a rule is for; what is empty or absent does not matter.
+#[derive(Clone, Debug)]
+pub struct When {
+    /// Headers a request must have, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The classes that its data may have.
+    pub data_classes: Vec<DataClassId>,
+    /// Who may ask.
+    pub clients: Vec<Admission>,
+    /// How many tokens its input has.
+    pub input_tokens: Range<u64>,
+    /// Whether it has tools.
+    pub tools: Option<bool>,
+    /// Whether it has images.
+    pub images: Option<bool>,
+    /// What else must be true.
+    pub expression: Option<Expression>,
+}
+
+/// Every number of tokens.
+const ANY: Range<u64> = 0..u64::MAX;
+
+impl Default for When {
+    fn default() -> Self {
+        Self {
+            headers: Vec::new(),
+            data_classes: Vec::new(),
+            clients: Vec::new(),
+            input_tokens: ANY,
+            tools: None,
+            images: None,
+            expression: None,
+        }
+    }
+}
+
+impl When {
+    /// Whether it must be known what is in the body, the expression left aside.
+    pub(super) fn reads_content(&self) -> bool {
+        self.input_tokens != ANY || self.tools.is_some() || self.images.is_some()
     }
 }
 
 /// The target whose stretch of the shares, laid end to end, holds the roll.
-fn drawn<'a>(open: &[&'a Target], roll: u64) -> Option<&'a Target> {
+pub(super) fn drawn<'a>(open: &[&'a Target], roll: u64) -> Option<&'a Target> {
     let total: u64 = open.iter().map(|target| u64::from(target.weight)).sum();
     let mut left = roll.checked_rem(total)?;
     open.iter().copied().find(|target| {
@@ -232,6 +281,17 @@ pub struct Candidate {
     pub model: Key,
     /// Where it answers, or why it may not.
     pub backend: Result<Arc<Backend>, Exclusion>,
+    /// When an evaluation that it must have passed becomes too old.
+    pub passed_until: Option<Expiry>,
+}
+
+/// When a model may not answer any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// From then on.
+    pub at: Timestamp,
+    /// Why, in words that go on after the model's name.
+    pub message: String,
 }
 
 /// A model that may answer now.
@@ -260,6 +320,8 @@ pub struct Backend {
     pub authorities: Option<String>,
     /// What its tokens cost, at any moment.
     pub pricing: Pricing,
+    /// What it is, as far as demands go.
+    pub nature: Nature,
 }
 
 /// The URL of an operation, whose path begins with a slash, such as `/chat/completions`, and may have a query; `None` if it is none. (A base
@@ -297,9 +359,9 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    fn of(policy: &RoutingPolicy) -> Self {
+    fn of(spec: &RoutingPolicySpec) -> Self {
         let default = Self::default();
-        let Some(given) = &policy.spec.timeouts else {
+        let Some(given) = &spec.timeouts else {
             return default;
         };
         // The CRD refuses what is not positive; where its rules are bypassed the default holds.
@@ -318,25 +380,26 @@ impl Timeouts {
     }
 }
 
-/// What a policy's name stands for.
-pub(super) fn route(policy: &RoutingPolicy, known: &Known<'_>, allow_anonymous: bool) -> Route {
-    let key = Key::of(policy);
-    let rules = policy.spec.rules.iter().enumerate();
+/// What a policy's name stands for, by a specification that [`problems`](super::problems::of) found nothing wrong with.
+pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, classes: &DataClasses, class: Option<DataClassId>) -> Route {
     Route {
-        name: policy.spec.model.clone(),
-        clients: admissions(&policy.spec.clients, &key.namespace, allow_anonymous),
-        rules: rules.map(|(at, rule)| checked(at, rule, policy, &key.namespace, known)).collect(),
-        timeouts: Timeouts::of(policy),
-        retries: Retries::of(policy),
+        name: spec.model.clone(),
+        class,
+        clients: admissions(&spec.clients, &key.namespace, known.allows_anonymous()),
+        rules: (spec.rules.iter().enumerate())
+            .map(|(at, rule)| checked(at, rule, spec, &key.namespace, known, classes))
+            .collect(),
+        timeouts: Timeouts::of(spec),
+        retries: Retries::of(spec),
         // The CRD refuses what is no quantity; where its rules are bypassed the default holds.
-        max_body_bytes: policy.spec.max_body_bytes.as_ref().and_then(bytes).unwrap_or(MAX_BODY_BYTES),
-        policy: Some(key),
+        max_body_bytes: spec.max_body_bytes.as_ref().and_then(bytes).unwrap_or(MAX_BODY_BYTES),
+        policy: Some(key.clone()),
     }
 }
 
 /// What `namespace/name` or `namespace/name:adapter` stands for: that model alone, whatever policies require, for the service accounts of its own namespace. This is
 /// how evaluations reach a model that no policy admits yet. With `is_open` it is for anyone.
-pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, is_open: bool) -> Route {
+pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class: Option<DataClassId>, is_open: bool) -> Route {
     let own = Admission::ServiceAccounts {
         namespaces: vec![key.namespace.clone()],
         names: Vec::new(),
@@ -345,13 +408,15 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, is_ope
     Route {
         name: names::asked(&key.to_string(), adapter),
         policy: None,
+        class,
         clients: vec![if is_open { Admission::Anyone } else { own }],
         rules: vec![Rule {
             name: "1".to_owned(),
-            headers: Vec::new(),
+            when: When::default(),
+            max_cost: None,
             strategy: Strategy::Ordered,
             targets: vec![Target {
-                candidate: known.candidate(key, adapter, None),
+                candidate: known.candidate(key, adapter, &[]),
                 weight: 1,
             }],
             fallback: Vec::new(),
@@ -370,23 +435,50 @@ fn bytes(quantity: &Quantity) -> Option<usize> {
     quantity::bytes(&quantity.0).and_then(|bytes| usize::try_from(bytes).ok())
 }
 
-fn checked(at: usize, rule: &RouteRule, policy: &RoutingPolicy, namespace: &str, known: &Known<'_>) -> Rule {
-    let candidate = |model: &str, adapter: &Option<String>| {
-        known.candidate(&Key::new(namespace, model), adapter.as_deref(), policy.spec.require.as_ref())
-    };
-    let headers = rule.when.iter().flat_map(|when| &when.headers);
+fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &str, known: &Known<'_>, classes: &DataClasses) -> Rule {
+    let name = rule.name.clone().unwrap_or_else(|| (at + 1).to_string());
+    let whose = format!("rule {name}");
+    let of_all = spec.require.iter().map(|require| ("the policy", require));
+    let required: Vec<(&str, &Requirements)> = of_all.chain(rule.require.iter().map(|require| (whose.as_str(), require))).collect();
+    let candidate = |model: &str, adapter: &Option<String>| known.candidate(&Key::new(namespace, model), adapter.as_deref(), &required);
     Rule {
-        name: rule.name.clone().unwrap_or_else(|| (at + 1).to_string()),
-        headers: headers.map(|h| (h.name.to_ascii_lowercase(), h.value.clone())).collect(),
+        when: when(rule, namespace, known, classes),
+        // The CRD refuses what is no amount; where its rules are bypassed nothing is cheap enough.
+        max_cost: (required.iter())
+            .filter_map(|(_, require)| require.max_cost_per_request_usd.as_ref())
+            .map(|limit| limit.nanos().unwrap_or(0))
+            .min(),
         strategy: rule.strategy,
-        targets: rule
-            .targets
-            .iter()
+        targets: (rule.targets.iter())
             .map(|t| Target {
                 candidate: candidate(&t.model, &t.adapter),
                 weight: t.weight,
             })
             .collect(),
         fallback: rule.fallback.iter().map(|f| candidate(&f.model, &f.adapter)).collect(),
+        name,
+    }
+}
+
+fn when(rule: &RouteRule, namespace: &str, known: &Known<'_>, classes: &DataClasses) -> When {
+    let Some(given) = &rule.when else {
+        return When::default();
+    };
+    let tokens = given.input_tokens.clone().unwrap_or_default();
+    When {
+        headers: given
+            .headers
+            .iter()
+            .map(|h| (h.name.to_ascii_lowercase(), h.value.clone()))
+            .collect(),
+        data_classes: given.data_classes.iter().filter_map(|name| classes.named(name)).collect(),
+        clients: match given.clients.as_slice() {
+            [] => Vec::new(),
+            clients => admissions(clients, namespace, known.allows_anonymous()),
+        },
+        input_tokens: tokens.at_least.map_or(ANY.start, u64::from)..tokens.below.map_or(ANY.end, u64::from),
+        tools: given.tools,
+        images: given.images,
+        expression: given.expression.as_deref().and_then(|source| Expression::compile(source).ok()),
     }
 }

@@ -1,5 +1,7 @@
 //! What routing decides, in sentences.
 
+mod deciding;
+
 use super::*;
 use crate::api::condition::{Kind, find};
 use crate::api::model_deployment::Provider;
@@ -7,6 +9,7 @@ use crate::api::routing_policy::RoutingPolicyStatus;
 use crate::plan::price::{Book, Cost, Unpriced};
 use crate::plan::{backend, fingerprint};
 use crate::protocol::usage::Tokens;
+use deciding::Ask;
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -18,7 +21,8 @@ struct World {
     evaluations: Vec<Arc<EvalJob>>,
     endpoints: BTreeMap<Key, Vec<String>>,
     prices: Book,
-    allow_anonymous: bool,
+    namespaces: BTreeMap<String, String>,
+    settings: Settings,
     open_models: bool,
 }
 
@@ -85,8 +89,10 @@ impl World {
             evaluations: &self.evaluations,
             endpoints: &self.endpoints,
             prices: &self.prices,
-            allow_anonymous: self.allow_anonymous,
+            namespaces: &self.namespaces,
+            settings: &self.settings,
             open_models: self.open_models,
+            now: Timestamp::UNIX_EPOCH,
         })
     }
 
@@ -118,10 +124,6 @@ fn condition(status: &RoutingPolicyStatus, kind: Kind) -> String {
 
 fn message(status: &RoutingPolicyStatus, kind: Kind) -> String {
     find(&status.conditions, kind).map(|c| c.message.clone()).unwrap_or_default()
-}
-
-fn names(attempts: &[&Arc<Backend>]) -> Vec<String> {
-    attempts.iter().map(|b| b.model.name.clone()).collect()
 }
 
 const BOTH: &str = "rules: [{targets: [{model: llama, weight: 80}, {model: gpt, weight: 20}], fallback: [{model: gpt}]}]";
@@ -217,8 +219,9 @@ fn one_rule_without_a_model_makes_the_policy_not_ready_but_the_other_keeps_answe
     assert_eq!(status.summary.as_deref(), Some("team: none; 2: gpt"));
     let routing = world.build();
     let route = routing.table.find("assistant").unwrap();
-    assert_eq!(route.rules[0].headers, [("x-team".to_owned(), "claims".to_owned())]);
-    assert!(route.rules[1].can_answer());
+    assert_eq!(Ask::new().order(&routing), ["gpt"]);
+    assert!(Ask::new().header("X-Team", "claims").why_not(&routing)[0].starts_with("nope does not exist"));
+    assert_eq!(route.rules[0].when.headers, [("x-team".to_owned(), "claims".to_owned())]);
 }
 
 #[test]
@@ -420,7 +423,7 @@ fn anonymous_clients_need_the_installers_leave() {
     assert_eq!(condition(&status, Kind::Ready), "False AnonymousNotAllowed");
     assert_eq!(condition(&status, Kind::Stalled), "True AnonymousNotAllowed");
     assert!(!world.build().table.find("assistant").unwrap().admits(&Client::Anonymous));
-    world.allow_anonymous = true;
+    world.settings.allow_anonymous = true;
     assert_eq!(condition(&world.status("assistant"), Kind::Ready), "True Routing");
     assert!(world.build().table.find("assistant").unwrap().admits(&Client::Anonymous));
 }
@@ -428,7 +431,7 @@ fn anonymous_clients_need_the_installers_leave() {
 #[test]
 fn a_model_is_called_by_its_own_name_only_from_its_own_namespace() {
     let mut world = World::new().assistant(&format!("require: {{tiers: [MissionCritical]}}, {BOTH}"));
-    world.allow_anonymous = true;
+    world.settings.allow_anonymous = true;
     let routing = world.build();
     let route = routing.table.find("claims/llama").unwrap();
     let account = |namespace: &str| Client::ServiceAccount {
@@ -436,7 +439,7 @@ fn a_model_is_called_by_its_own_name_only_from_its_own_namespace() {
         name: "evaluator".to_owned(),
     };
     assert!(route.admits(&account("claims")) && !route.admits(&account("other")) && !route.admits(&Client::Anonymous));
-    assert_eq!(names(&route.rules[0].attempts(0)), ["llama"]);
+    assert_eq!(Ask::new().of("claims/llama").order(&routing), ["llama"]);
     assert!(routing.table.find("claims/nope").is_none());
 }
 
@@ -452,10 +455,7 @@ fn ordered_targets_come_in_order_then_the_fallbacks_and_none_twice() {
     let rules = "rules: [{strategy: Ordered, targets: [{model: gpt, weight: 1}, {model: idle, weight: 0}, {model: llama}],
         fallback: [{model: gpt}, {model: spare}]}]";
     let routing = World::new().pod("idle").pod("spare").assistant(rules).build();
-    assert_eq!(
-        names(&routing.table.find("assistant").unwrap().rules[0].attempts(7)),
-        ["gpt", "llama", "spare"]
-    );
+    assert_eq!(Ask::new().order(&routing), ["gpt", "llama", "spare"]);
 }
 
 #[test]
@@ -488,8 +488,7 @@ proptest! {
     fn targets_are_drawn_exactly_in_proportion_to_their_weights(a in 0u32..50, b in 0u32..50, c in 0u32..50) {
         let rules = format!("rules: [{{targets: [{{model: gpt, weight: {a}}}, {{model: llama, weight: {b}}}, {{model: out, weight: {c}}}]}}]");
         let routing = World::new().api("out", "False").assistant(&rules).build();
-        let rule = &routing.table.find("assistant").unwrap().rules[0];
-        let drawn: Vec<_> = (0..u64::from(a + b)).flat_map(|roll| names(&rule.attempts(roll))).collect();
+        let drawn: Vec<_> = (0..u64::from(a + b)).flat_map(|roll| Ask::new().drawing(roll).order(&routing)).collect();
         let count = |name: &str| drawn.iter().filter(|n| *n == name).count();
         prop_assert_eq!((count("gpt"), count("llama"), count("out")), (a as usize, b as usize, 0));
     }

@@ -18,8 +18,12 @@ pub struct Needs {
     /// Hold so many tokens of a prompt at least: half of the estimate, which is wrong by that much in the languages with the fewest tokens to
     /// the byte.
     pub prompt_tokens_at_least: u64,
+    /// How many tokens the prompt has, by the estimate itself.
+    pub prompt_tokens: u64,
     /// Give so many tokens in an answer.
     pub output_tokens: Option<u64>,
+    /// Give so many answers.
+    pub answers: u64,
 }
 
 impl Asked {
@@ -37,10 +41,12 @@ impl Asked {
         if self.operation == Operation::Embeddings {
             return Ok(Needs {
                 embeddings: true,
+                prompt_tokens: (self.body.len() as u64).div_ceil(4),
                 ..Needs::default()
             });
         }
         let (request, _) = self.common()?;
+        let prompt_tokens = estimate(request);
         let parts = || request.messages.iter().flat_map(|message| &message.parts);
         let has_image = |part: &Part| match part {
             Part::Image { .. } => true,
@@ -52,8 +58,10 @@ impl Asked {
             images: parts().any(has_image),
             json_schema: matches!(request.format, Format::JsonSchema { .. }),
             embeddings: false,
-            prompt_tokens_at_least: estimate(request) / 2,
+            prompt_tokens_at_least: prompt_tokens / 2,
+            prompt_tokens,
             output_tokens: request.max_tokens,
+            answers: request.choices.unwrap_or(1),
         })
     }
 }

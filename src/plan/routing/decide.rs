@@ -1,0 +1,325 @@
+//! One request → the models that may answer it, in the order in which they are asked. Every demand is weighed before any choice, for
+//! fallbacks as for targets: what a model may not have, no failure of another gives it.
+//!
+//! ```text
+//!  first rule that matches ─► its models ─► may have this request? ─► strategy ─► Decision
+//! ```
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use k8s_openapi::jiff::Timestamp;
+
+use super::access::Client;
+use super::data_class::{DataClassId, DataClasses};
+use super::eligible::{Exclusion, Reason};
+use super::table::{Backend, Candidate, Route, Rule, Target, drawn};
+use crate::api::money;
+use crate::api::routing_policy::Strategy;
+use crate::plan::price::Cost;
+use crate::protocol::usage::Tokens;
+
+/// What is known of a request.
+pub struct Facts<'a> {
+    /// Who asks.
+    pub client: &'a Client,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// The name it calls.
+    pub model: &'a str,
+    /// What it asks for, such as `chat`.
+    pub operation: &'a str,
+    /// Whether the answer is to come as it is made.
+    pub is_streamed: bool,
+    /// The class of its data, where the installer has classes.
+    pub data_class: Option<DataClassId>,
+    /// What is in its body: read only where something depends on it. An error says, for a person, what cannot be read.
+    pub content: &'a dyn Fn() -> Result<Content, String>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What is in the body of a request, as far as routing goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// Tokens of the input, estimated.
+    pub input_tokens: u64,
+    /// The most tokens of one answer, if it says so.
+    pub max_tokens: Option<u64>,
+    /// How many answers it wants; 0 means one.
+    pub answers: u64,
+    /// Whether it has tools, or calls of tools.
+    pub tools: bool,
+    /// Whether it has images.
+    pub images: bool,
+    /// Whether the answer must keep to a JSON schema.
+    pub json_schema: bool,
+    /// Whether it is answered without words, as by embeddings.
+    pub is_wordless: bool,
+}
+
+/// How models do now, as whoever asks them sees it.
+pub trait Live {
+    /// How long its answers, streams or plain ones, took to begin of late; `None`: it has given none, and should be seen.
+    fn latency(&self, model: &Backend, is_streamed: bool) -> Option<Duration>;
+    /// How many requests it has under way, in thousandths for each of its endpoints.
+    fn load(&self, model: &Backend) -> usize;
+}
+
+/// Which models may answer a request.
+pub struct Decision<'a> {
+    /// The rule that decides.
+    pub rule: &'a Rule,
+    /// The models to ask, in order; at least one.
+    pub models: Vec<&'a Arc<Backend>>,
+}
+
+/// Why no model may answer a request.
+#[derive(Debug)]
+pub enum Refused<'a> {
+    /// No rule is for such a request.
+    NoRule,
+    /// What the rule looks at cannot be told of this request, for a person.
+    Undecidable(&'a Rule, String),
+    /// None of the rule's models may have it: a sentence for each.
+    Nobody(&'a Rule, Vec<String>),
+}
+
+/// Decides about a request of `route` that drew `roll`.
+///
+/// # Errors
+/// When no model may answer.
+pub fn decide<'a>(
+    route: &'a Route,
+    classes: &DataClasses,
+    facts: &Facts<'_>,
+    live: &dyn Live,
+    roll: u64,
+) -> Result<Decision<'a>, Refused<'a>> {
+    let weighed = Weighed {
+        classes,
+        facts,
+        content: OnceCell::new(),
+    };
+    let rule = weighed.rule(route)?;
+    if let Some(limit) = rule.max_cost
+        && let Err(problem) = weighed.content()
+    {
+        let limit = money::written(limit.into());
+        return Err(Refused::Undecidable(
+            rule,
+            format!("a request may cost {limit} USD at most, and {problem}"),
+        ));
+    }
+    let models = weighed.in_order(rule, live, roll);
+    if models.is_empty() {
+        let out = weighed.out(rule).into_iter().map(|exclusion| exclusion.message).collect();
+        return Err(Refused::Nobody(rule, out));
+    }
+    Ok(Decision { rule, models })
+}
+
+/// What keeps each model of the rule from a request, those left out of which nothing does.
+pub fn eliminated(rule: &Rule, classes: &DataClasses, facts: &Facts<'_>) -> Vec<Exclusion> {
+    let weighed = Weighed {
+        classes,
+        facts,
+        content: OnceCell::new(),
+    };
+    weighed.out(rule)
+}
+
+/// A request, and what was found out about it so far.
+struct Weighed<'a> {
+    classes: &'a DataClasses,
+    facts: &'a Facts<'a>,
+    content: OnceCell<Result<Content, String>>,
+}
+
+impl Weighed<'_> {
+    fn content(&self) -> Result<&Content, String> {
+        self.content.get_or_init(|| (self.facts.content)()).as_ref().map_err(Clone::clone)
+    }
+
+    /// The first rule that matches.
+    fn rule<'a>(&self, route: &'a Route) -> Result<&'a Rule, Refused<'a>> {
+        for rule in &route.rules {
+            match self.matches(rule) {
+                Ok(true) => return Ok(rule),
+                Ok(false) => {}
+                // A rule after it may be wider: whether this one is passed over must be certain.
+                Err(problem) => return Err(Refused::Undecidable(rule, problem)),
+            }
+        }
+        Err(Refused::NoRule)
+    }
+
+    fn matches(&self, rule: &Rule) -> Result<bool, String> {
+        let when = &rule.when;
+        let has = |(name, value): &(String, String)| {
+            self.facts
+                .headers
+                .get_all(name.as_str())
+                .iter()
+                .any(|given| given == value.as_str())
+        };
+        let is_for = when.headers.iter().all(has)
+            && (when.data_classes.is_empty() || self.facts.data_class.is_some_and(|class| when.data_classes.contains(&class)))
+            && (when.clients.is_empty() || when.clients.iter().any(|admission| admission.admits(self.facts.client)));
+        if !is_for {
+            return Ok(false);
+        }
+        if when.reads_content() {
+            let content = self.content()?;
+            let is_for = when.input_tokens.contains(&content.input_tokens)
+                && when.tools.is_none_or(|wanted| wanted == content.tools)
+                && when.images.is_none_or(|wanted| wanted == content.images);
+            if !is_for {
+                return Ok(false);
+            }
+        }
+        let Some(expression) = &when.expression else {
+            return Ok(true);
+        };
+        let content = match expression.reads_content() {
+            true => *self.content()?,
+            false => Content::default(),
+        };
+        let class = self.facts.data_class.map_or("", |class| self.classes.name(class));
+        expression
+            .holds(self.facts, class, &content)
+            .map_err(|problem| format!("its expression {problem}"))
+    }
+
+    /// The models that may have the request, each once: the chosen target or all targets in their order, then the fallbacks.
+    fn in_order<'a>(&self, rule: &'a Rule, live: &dyn Live, roll: u64) -> Vec<&'a Arc<Backend>> {
+        let mut open: Vec<&Target> = rule
+            .targets
+            .iter()
+            .filter(|t| t.weight > 0 && self.may_have(rule, &t.candidate))
+            .collect();
+        match rule.strategy {
+            Strategy::Ordered => {}
+            Strategy::Weighted => open = drawn(&open, roll).into_iter().collect(),
+            Strategy::LeastCost => open.sort_by_cached_key(|target| self.cost(target).unwrap_or(u64::MAX)),
+            Strategy::LeastLatency => {
+                let latency = |model: &Arc<Backend>| live.latency(model, self.facts.is_streamed);
+                open.sort_by_cached_key(|target| target.candidate.backend.as_ref().ok().and_then(latency));
+            }
+            Strategy::LeastBusy => {
+                open.sort_by_cached_key(|target| target.candidate.backend.as_ref().map_or(usize::MAX, |model| live.load(model)));
+            }
+        }
+        let chosen = open.into_iter().map(|target| &target.candidate);
+        let fallback = rule.fallback.iter().filter(|candidate| self.may_have(rule, candidate));
+        let mut models: Vec<&Arc<Backend>> = Vec::new();
+        for model in chosen.chain(fallback).filter_map(|candidate| candidate.backend.as_ref().ok()) {
+            if models.iter().all(|earlier| earlier.model != model.model) {
+                models.push(model);
+            }
+        }
+        models
+    }
+
+    fn may_have(&self, rule: &Rule, candidate: &Candidate) -> bool {
+        candidate
+            .backend
+            .as_ref()
+            .is_ok_and(|model| self.barrier(rule, candidate, model).is_none())
+    }
+
+    /// What keeps a model that could answer from this request.
+    fn barrier(&self, rule: &Rule, candidate: &Candidate, model: &Backend) -> Option<(Reason, String)> {
+        if let Some(expiry) = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= self.facts.now) {
+            return Some((Reason::NotEvaluated, expiry.message.clone()));
+        }
+        if let Some(class) = self.facts.data_class
+            && let Some(barred) = self.classes.bars(class, &model.nature)
+        {
+            return Some(barred);
+        }
+        let limit = rule.max_cost?;
+        match self.bound(model) {
+            Ok(bound) if bound <= limit => None,
+            Ok(bound) => {
+                let (bound, limit) = (money::written(bound.into()), money::written(limit.into()));
+                let why = format!("may cost {bound} USD for this request, above the {limit} that one may cost: ask for fewer max_tokens");
+                Some((Reason::TooExpensive, why))
+            }
+            Err(why) => Some((Reason::TooExpensive, why)),
+        }
+    }
+
+    /// What the request costs at most, in nano-dollars, or why nobody knows.
+    fn bound(&self, model: &Backend) -> Result<u64, String> {
+        // Our own pods cost by the hour, whatever they are asked.
+        if model.provider.is_none() && model.pricing.at(self.facts.now).is_none() {
+            return Ok(0);
+        }
+        let content = self.content()?;
+        let longest = content.max_tokens.or(model.capabilities.max_output_tokens.map(u64::from));
+        let output = match longest {
+            _ if content.is_wordless => 0,
+            Some(longest) => longest.saturating_mul(content.answers.max(1)),
+            None => {
+                let remedy = "send max_tokens, or declare spec.capabilities.maxOutputTokens";
+                return Err(format!(
+                    "has no known limit of an answer, so that nobody knows what one costs: {remedy}"
+                ));
+            }
+        };
+        let count = Tokens {
+            input: content.input_tokens,
+            output,
+            ..Tokens::default()
+        };
+        match model.pricing.cost(Some(&count), self.facts.now) {
+            Cost::Known(nanos) => Ok(nanos),
+            Cost::Unknown(_) => Err("has no known price, and the policy limits what a request may cost: set spec.price".to_owned()),
+        }
+    }
+
+    fn cost(&self, target: &Target) -> Option<u64> {
+        let model = target.candidate.backend.as_ref().ok()?;
+        // Where neither says how long an answer may be, all are compared by the same length.
+        let content = self.content().ok()?;
+        let count = Tokens {
+            input: content.input_tokens,
+            output: if content.is_wordless {
+                0
+            } else {
+                content.max_tokens.unwrap_or(content.input_tokens.max(1))
+            },
+            ..Tokens::default()
+        };
+        match model.pricing.cost(Some(&count), self.facts.now) {
+            Cost::Known(nanos) => Some(nanos),
+            Cost::Unknown(_) => None,
+        }
+    }
+
+    /// Why its models do not get the request, those left out that do.
+    fn out(&self, rule: &Rule) -> Vec<Exclusion> {
+        let mut out: Vec<Exclusion> = Vec::new();
+        let targets = rule.targets.iter().map(|target| (&target.candidate, target.weight));
+        for (candidate, weight) in targets.chain(rule.fallback.iter().map(|candidate| (candidate, 1))) {
+            let name = &candidate.model.name;
+            let exclusion = match &candidate.backend {
+                Err(exclusion) => Some(exclusion.clone()),
+                Ok(model) => {
+                    let unused = (weight == 0).then(|| (Reason::Unused, "has weight 0".to_owned()));
+                    let why = self.barrier(rule, candidate, model).or(unused);
+                    why.map(|(reason, why)| Exclusion {
+                        reason,
+                        model: candidate.model.clone(),
+                        message: format!("{name} {why}"),
+                    })
+                }
+            };
+            out.extend(exclusion.filter(|one| out.iter().all(|known| known.message != one.message)));
+        }
+        out
+    }
+}
