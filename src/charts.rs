@@ -318,6 +318,19 @@ fn the_examples_are_good() {
 }
 
 #[test]
+fn the_example_of_a_governed_policy_decides_as_its_cases_say() {
+    let settings = crate::manifest::settings(&path("deploy/examples/governed.settings.yaml")).unwrap();
+    let mut portfolio = Portfolio::read(&[path("deploy/examples/governed.yaml")]);
+    portfolio.check_feasible(Some(&settings), &Book::default(), Timestamp::UNIX_EPOCH);
+    assert_eq!(portfolio.findings, []);
+    let cases = crate::manifest::cases(&path("deploy/examples/governed.cases.yaml")).unwrap();
+    for case in &cases {
+        let outcome = portfolio.outcome(case, &settings, &Book::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(outcome.wrong, Vec::<String>::new(), "{outcome:?}");
+    }
+}
+
+#[test]
 fn there_is_an_example_of_each_provider() {
     let known = |name: &str| serde_json::from_value::<Provider>(name.into()).is_ok();
     let crds = text("crds/llmportfolio.dev.yaml");

@@ -14,6 +14,7 @@ mod prices;
 mod render;
 mod serve;
 mod start;
+mod test;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ pub enum Command {
     Check(check::Check),
     /// Prints every object that the operator would apply for some files.
     Render(render::Render),
+    /// Decides requests by the policies of some files, and exits with 1 where a case expects something else: tests of policies.
+    Test(test::Test),
     /// Runs the gateway from files, without a cluster, and follows their changes.
     Serve(serve::Serve),
 }
@@ -57,6 +60,7 @@ impl Command {
             Self::Evict(flags) => evict::run(&flags),
             Self::Check(check) => check.run(),
             Self::Render(render) => render.run(),
+            Self::Test(test) => test.run(),
             Self::Serve(serve) => serve.run(),
         }
     }

@@ -26,7 +26,6 @@ mod headers;
 mod http1;
 mod identity;
 mod lanes;
-mod matching;
 mod metrics;
 mod models;
 mod quiet;

@@ -13,8 +13,8 @@ use super::attempt::is_compressed;
 use super::refusal::{Refusal, shown};
 use super::tally::Tally;
 use super::trial::Trial;
-use super::{Gateway, conventions, headers, matching};
-use crate::plan::routing::{self, Backend, Client, Content, DATA_CLASS_HEADER, DataClassId, Facts, Refused, Route, RouteTable};
+use super::{Gateway, conventions, headers};
+use crate::plan::routing::{self, Backend, Client, Content, Facts, Refused, RefusedFor, Route, RouteTable};
 use crate::protocol::Operation;
 use crate::protocol::chat::Unfit;
 use crate::protocol::exchange::Asked;
@@ -77,11 +77,7 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     let asked = Asked::read(operation, body.bytes.clone()).map_err(Refusal::unreadable)?;
     tally.received(asked.body.len(), asked.is_streamed());
 
-    let route = match table.find(&asked.peek.model) {
-        Some(route) if route.admits(&client) => route,
-        Some(route) => return Err(forbidden(&client, route)),
-        None => return Err(unknown(&asked.peek.model, table.callable(&client))),
-    };
+    let route = table.open_to(&client, &asked.peek.model)?;
     tally.on(route);
     if body.bytes.len() > route.max_body_bytes {
         return Err(Refusal::too_large(route.max_body_bytes));
@@ -105,32 +101,23 @@ fn models<'a>(
         model: &asked.peek.model,
         operation: conventions::operation(asked.operation),
         is_streamed: asked.is_streamed(),
-        data_class: data_class(table, route, client, headers)?,
+        data_class: table.class_of_request(route, client, headers)?,
         content: &|| content(asked),
         now: gateway.now(),
     };
-    let decided = routing::decide(route, &table.classes, &facts, &gateway.balancer, fastrand::u64(..));
-    decided
-        .map(|decision| decision.models)
-        .map_err(|refused| nobody_may(route, &refused))
+    let decision = routing::decide(route, &table.classes, &facts, &gateway.balancer, fastrand::u64(..))?;
+    Ok(decision.models)
 }
 
-/// As many names as a person reads.
-const NAMED: usize = 20;
-
-fn unknown(model: &str, callable: Vec<&str>) -> Refusal {
-    let more = callable.len().saturating_sub(NAMED);
-    let mut names = callable.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
-    if names.is_empty() {
-        "no model is open to you: a RoutingPolicy must admit you in spec.clients".clone_into(&mut names);
-    } else {
-        names = format!("you may call {names}");
+impl From<Refused<'_>> for Refusal {
+    fn from(refused: Refused<'_>) -> Self {
+        let status = StatusCode::from_u16(refused.reason.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        let refusal = Self::new(status, refused.reason.code(), refused.message);
+        match refused.reason {
+            RefusedFor::UnknownModel => refusal.about("model"),
+            _ => refusal,
+        }
     }
-    if more > 0 {
-        names = format!("{names} and {more} more (GET /v1/models)");
-    }
-    let message = format!("there is no model {:?} here: {names}", shown(model));
-    Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message).about("model")
 }
 
 fn compressed(headers: &HeaderMap) -> Refusal {
@@ -140,42 +127,6 @@ fn compressed(headers: &HeaderMap) -> Refusal {
         shown(&String::from_utf8_lossy(encoding))
     );
     Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "compressed_request", message)
-}
-
-fn forbidden(client: &Client, route: &Route) -> Refusal {
-    let who = match client {
-        Client::ServiceAccount { namespace, name } => format!("service account {namespace}/{name}"),
-        Client::ApiKey { name, .. } => format!("API key {name}"),
-        Client::Anonymous => "a client without known credentials".to_owned(),
-    };
-    let message = match &route.policy {
-        Some(policy) => format!(
-            "{who} may not call {}: RoutingPolicy {policy} must admit it in spec.clients",
-            route.name
-        ),
-        None => format!(
-            "{who} may not call {}: only service accounts of its own namespace may call a model directly",
-            route.name
-        ),
-    };
-    Refusal::new(StatusCode::FORBIDDEN, "not_admitted", message)
-}
-
-/// The class of a request's data, which its header can only raise.
-fn data_class(table: &RouteTable, route: &Route, client: &Client, headers: &HeaderMap) -> Result<Option<DataClassId>, Refusal> {
-    let labels = [route.class, table.class_of(client)];
-    let mut given = Vec::new();
-    for value in headers.get_all(DATA_CLASS_HEADER) {
-        given.push(value.to_str().unwrap_or("(no text)"));
-    }
-    table.classes.of_request(given, labels).map_err(|unknown| {
-        let name = shown(&unknown.given);
-        let message = match unknown.known.as_slice() {
-            [] => format!("the header {DATA_CLASS_HEADER} says {name:?}, and there are no classes of data here: do not send it, or have the installer set dataClasses"),
-            known => format!("the header {DATA_CLASS_HEADER} says {name:?}, which is no class of data here: send one of {}", known.join(", ")),
-        };
-        Refusal::new(StatusCode::BAD_REQUEST, "unknown_data_class", message)
-    })
 }
 
 /// What is in the body, as far as it can be read.
@@ -193,30 +144,4 @@ fn content(asked: &Asked) -> Result<Content, String> {
         json_schema: needs.json_schema,
         is_wordless: needs.embeddings,
     })
-}
-
-/// No model may have the request; the words say whether the client, time or a person can change that.
-fn nobody_may(route: &Route, refused: &Refused<'_>) -> Refusal {
-    let called = matching::called(route);
-    match refused {
-        Refused::NoRule if route.rules.is_empty() => {
-            let message = format!("{called} is not in force, because it is not valid: its condition Accepted says what to correct");
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no_eligible_model", message)
-        }
-        Refused::NoRule => {
-            let message = format!("no rule of {called} is for such a request: see spec.rules[].when");
-            Refusal::new(StatusCode::BAD_REQUEST, "no_rule_matches", message)
-        }
-        Refused::Undecidable(rule, problem) => {
-            let message = format!(
-                "whether rule {} of {called} is for this request cannot be told: {problem}",
-                rule.name
-            );
-            Refusal::new(StatusCode::BAD_REQUEST, "rule_undecidable", message)
-        }
-        Refused::Nobody(rule, sentences) => {
-            let message = format!("no model of {called}, rule {}, may answer now: {}", rule.name, sentences.join("; "));
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no_eligible_model", message)
-        }
-    }
 }

@@ -19,7 +19,7 @@ use super::metrics;
 use super::refusal::Refusal;
 use super::relay::Terms;
 use super::tally::Tally;
-use super::{Gateway, fit, headers, matching};
+use super::{Gateway, fit, headers};
 use crate::plan::routing::{Backend, Route, operation};
 use crate::protocol::chat::{Unfit, Unsupported};
 use crate::protocol::error::Kind;
@@ -277,7 +277,7 @@ impl<'a> Trial<'a> {
 
     /// Every attempt failed, or no model can do it. A last model without capacity is told as such, with its own advice when to come back.
     fn nobody_did(&self, tried: &Tried<'_>) -> Refusal {
-        let called = matching::called(self.route);
+        let called = self.route.called();
         let failed = tried
             .failures
             .iter()

@@ -6,6 +6,7 @@
 //! ```
 
 mod annotations;
+mod cases;
 mod document;
 mod feasible;
 mod files;
@@ -27,6 +28,7 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::fingerprint;
 use crate::plan::names::Key;
 
+pub use cases::{Case, Outcome, read as cases};
 pub use feasible::settings;
 pub use finding::{Finding, Origin, Severity};
 pub use object::Other;

@@ -96,7 +96,7 @@ impl Portfolio {
         seen
     }
 
-    fn labelled_namespaces(&self) -> BTreeMap<String, String> {
+    pub(super) fn labelled_namespaces(&self) -> BTreeMap<String, String> {
         let namespaces = self.others.iter().filter(|o| o.kind == "Namespace");
         let said = namespaces.filter_map(|o| {
             let label = o.value.pointer("/metadata/labels")?.get(DATA_CLASS_LABEL)?.as_str()?;

@@ -15,6 +15,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::access::Client;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::{Exclusion, Reason};
+use super::refused::Refused;
 use super::table::{Backend, Candidate, Route, Rule, Target, drawn};
 use crate::api::money;
 use crate::api::routing_policy::Strategy;
@@ -76,17 +77,6 @@ pub struct Decision<'a> {
     pub models: Vec<&'a Arc<Backend>>,
 }
 
-/// Why no model may answer a request.
-#[derive(Debug)]
-pub enum Refused<'a> {
-    /// No rule is for such a request.
-    NoRule,
-    /// What the rule looks at cannot be told of this request, for a person.
-    Undecidable(&'a Rule, String),
-    /// None of the rule's models may have it: a sentence for each.
-    Nobody(&'a Rule, Vec<String>),
-}
-
 /// Decides about a request of `route` that drew `roll`.
 ///
 /// # Errors
@@ -108,15 +98,13 @@ pub fn decide<'a>(
         && let Err(problem) = weighed.content()
     {
         let limit = money::written(limit.into());
-        return Err(Refused::Undecidable(
-            rule,
-            format!("a request may cost {limit} USD at most, and {problem}"),
-        ));
+        let problem = format!("a request may cost {limit} USD at most, and {problem}");
+        return Err(Refused::undecidable(route, rule, &problem));
     }
     let models = weighed.in_order(rule, live, roll);
     if models.is_empty() {
-        let out = weighed.out(rule).into_iter().map(|exclusion| exclusion.message).collect();
-        return Err(Refused::Nobody(rule, out));
+        let out: Vec<String> = weighed.out(rule).into_iter().map(|exclusion| exclusion.message).collect();
+        return Err(Refused::nobody(route, rule, &out));
     }
     Ok(Decision { rule, models })
 }
@@ -150,10 +138,10 @@ impl Weighed<'_> {
                 Ok(true) => return Ok(rule),
                 Ok(false) => {}
                 // A rule after it may be wider: whether this one is passed over must be certain.
-                Err(problem) => return Err(Refused::Undecidable(rule, problem)),
+                Err(problem) => return Err(Refused::undecidable(route, rule, &problem)),
             }
         }
-        Err(Refused::NoRule)
+        Err(Refused::no_rule(route))
     }
 
     fn matches(&self, rule: &Rule) -> Result<bool, String> {

@@ -9,6 +9,7 @@ mod eligible;
 mod endpoints;
 mod expression;
 mod problems;
+mod refused;
 mod status;
 mod table;
 #[cfg(test)]
@@ -28,10 +29,11 @@ use crate::plan::Invalid;
 
 pub use access::{Admission, Client};
 pub use data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses, UnknownDataClass, labels};
-pub use decide::{Content, Decision, Facts, Live, Refused, decide, eliminated};
+pub use decide::{Content, Decision, Facts, Live, decide, eliminated};
 pub use demand::Nature;
 pub use eligible::{Exclusion, Reason, served_name};
 pub use endpoints::endpoints;
+pub use refused::{Refused, RefusedFor};
 pub use status::{PolicyVerdict, status};
 pub use table::{Backend, Candidate, Expiry, Retries, Route, RouteTable, Rule, Target, Timeouts, When, operation};
 

@@ -5,15 +5,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderMap, Uri};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
 
 use super::access::{Admission, Client, admissions};
-use super::data_class::{DataClassId, DataClasses};
+use super::data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses};
 use super::demand::Nature;
 use super::eligible::{Exclusion, Known};
 use super::expression::Expression;
+use super::refused::Refused;
 use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
 use crate::api::routing_policy::{Requirements, RouteRule, RoutingPolicySpec, Strategy};
 use crate::plan::names::{self, Key};
@@ -54,9 +55,33 @@ impl RouteTable {
         self.routes.get(name)
     }
 
+    /// What a client means by a name.
+    ///
+    /// # Errors
+    /// When nothing is called so, or the client may not call it.
+    pub fn open_to(&self, client: &Client, name: &str) -> Result<&Arc<Route>, Refused<'static>> {
+        match self.find(name) {
+            Some(route) if route.admits(client) => Ok(route),
+            Some(route) => Err(Refused::not_admitted(client, route)),
+            None => Err(Refused::unknown_model(name, &self.callable(client))),
+        }
+    }
+
+    /// The class of the data of a request to `route`: the highest of what the labels of client and policy and its headers say.
+    ///
+    /// # Errors
+    /// When a header names no class that there is.
+    pub fn class_of_request(&self, route: &Route, client: &Client, headers: &HeaderMap) -> Result<Option<DataClassId>, Refused<'static>> {
+        let given = headers
+            .get_all(DATA_CLASS_HEADER)
+            .iter()
+            .map(|value| value.to_str().unwrap_or("(no text)"));
+        let class = self.classes.of_request(given, [route.class, self.class_of(client)]);
+        class.map_err(|unknown| Refused::unknown_data_class(&unknown))
+    }
+
     /// What the label of the client's namespace or of its key's Secret says of its data.
-    #[must_use]
-    pub fn class_of(&self, client: &Client) -> Option<DataClassId> {
+    fn class_of(&self, client: &Client) -> Option<DataClassId> {
         match client {
             Client::ServiceAccount { namespace, .. } => self.namespaces.get(namespace).copied(),
             Client::ApiKey { labels, .. } => labels.get(names::DATA_CLASS_LABEL).and_then(|value| self.classes.labelled(value)),
@@ -147,6 +172,15 @@ impl Retries {
 }
 
 impl Route {
+    /// How it is called towards a person.
+    #[must_use]
+    pub fn called(&self) -> String {
+        match &self.policy {
+            Some(policy) => format!("RoutingPolicy {policy}"),
+            None => self.name.clone(),
+        }
+    }
+
     /// Whether the client may call it.
     #[must_use]
     pub fn admits(&self, client: &Client) -> bool {

@@ -85,11 +85,7 @@ impl Ask {
     fn facts<T>(&self, routing: &Routing, then: impl FnOnce(&Route, &Facts<'_>) -> T) -> T {
         let table = &routing.table;
         let route = table.find(self.model).unwrap();
-        let given = self.headers.get_all(DATA_CLASS_HEADER).iter().map(|value| value.to_str().unwrap());
-        let data_class = table
-            .classes
-            .of_request(given, [route.class, table.class_of(&self.client)])
-            .unwrap();
+        let data_class = table.class_of_request(route, &self.client, &self.headers).unwrap();
         let facts = Facts {
             client: &self.client,
             headers: &self.headers,
@@ -105,15 +101,10 @@ impl Ask {
 
     fn decided(&self, routing: &Routing, live: &dyn Live) -> Result<(String, Vec<String>), String> {
         self.facts(routing, |route, facts| {
-            match decide(route, &routing.table.classes, facts, live, self.roll) {
-                Ok(decision) => {
-                    let models = decision.models.iter().map(|model| model.model.name.clone());
-                    Ok((decision.rule.name.clone(), models.collect()))
-                }
-                Err(Refused::NoRule) => Err("no rule".to_owned()),
-                Err(Refused::Undecidable(rule, problem)) => Err(format!("{}: {problem}", rule.name)),
-                Err(Refused::Nobody(rule, out)) => Err(format!("{}: nobody: {}", rule.name, out.join("; "))),
-            }
+            let decision = decide(route, &routing.table.classes, facts, live, self.roll);
+            let decision = decision.map_err(|refused| refused.message)?;
+            let models = decision.models.iter().map(|model| model.model.name.clone());
+            Ok((decision.rule.name.clone(), models.collect()))
         })
     }
 
@@ -135,8 +126,7 @@ impl Ask {
         self.facts(routing, |route, facts| {
             let rule = match decide(route, &routing.table.classes, facts, &Quiet, self.roll) {
                 Ok(decision) => decision.rule,
-                Err(Refused::Nobody(rule, _) | Refused::Undecidable(rule, _)) => rule,
-                Err(Refused::NoRule) => panic!("no rule"),
+                Err(refused) => refused.rule.unwrap(),
             };
             let out = eliminated(rule, &routing.table.classes, facts);
             out.into_iter().map(|exclusion| exclusion.message).collect()
@@ -179,7 +169,7 @@ fn a_fallback_is_held_to_the_class_of_the_data_as_a_target_is() {
         .unwrap_err();
     assert_eq!(
         refused,
-        "1: nobody: llama has no ready pod; gpt is of class API, and data of class Personal requires Open or Custom"
+        "no model of RoutingPolicy claims/assistant, rule 1, may answer now: llama has no ready pod; gpt is of class API, and data of class Personal requires Open or Custom"
     );
 }
 
@@ -334,7 +324,8 @@ fn a_request_that_may_cost_too_much_goes_to_a_model_that_is_cheap_enough() {
     };
     assert_eq!(
         unreadable.decided(&routing, &Quiet).unwrap_err(),
-        "1: a request may cost 0.1 USD at most, and messages[0] is a sound"
+        "whether rule 1 of RoutingPolicy claims/assistant is for this request cannot be told: a request may cost 0.1 USD at most, and messages[0] is a \
+         sound"
     );
 }
 
@@ -411,7 +402,7 @@ fn rules_look_at_the_data_the_client_and_the_content() {
     assert_eq!(rule(with_images().header("x-team", "b")), Ok("rest".to_owned()));
     assert_eq!(
         rule(with_images()),
-        Err("written: its expression reads \"x-team\", which this request does not have: send it, or ask `in` first".to_owned()),
+        Err("whether rule written of RoutingPolicy claims/assistant is for this request cannot be told: its expression reads \"x-team\", which this request does not have: send it, or ask `in` first".to_owned()),
         "a rule that cannot be told is not passed over"
     );
 }
@@ -496,10 +487,10 @@ fn an_expression_that_cannot_be_used_is_told_with_its_field_and_the_last_good_po
         );
         assert!(told.ends_with("; until then no request is answered"), "{told}");
         assert_eq!(condition(&status, Kind::Ready), "False Invalid");
-        assert_eq!(
-            Ask::new().rule(&world.build()),
-            Err("no rule".to_owned()),
-            "half a policy might be wider"
+        let refused = Ask::new().rule(&world.build()).unwrap_err();
+        assert!(
+            refused.contains("is not in force, because it is not valid"),
+            "half a policy might be wider: {refused}"
         );
     }
     let mut world = governed(BOTH);
@@ -550,7 +541,7 @@ fn a_verdict_counts_for_as_long_as_the_policy_says() {
     };
     assert_eq!(
         later.decided(&routing, &Quiet).unwrap_err(),
-        "1: nobody: llama passed EvalJob quality more than 2h ago, as long as a verdict may count; the next run is at 2026-02-01T02:00:00Z",
+        "no model of RoutingPolicy claims/assistant, rule 1, may answer now: llama passed EvalJob quality more than 2h ago, as long as a verdict may count; the next run is at 2026-02-01T02:00:00Z",
         "without another table"
     );
 }

@@ -1,0 +1,157 @@
+//! Cases pass and fail for the right reasons.
+
+use super::*;
+
+const OBJECTS: &str = r#"
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: gpt, namespace: claims}
+spec:
+  jurisdiction: US
+  api: {provider: OpenAI, model: gpt-5, region: eu, credentials: {secretRef: {name: openai, key: api-key}}}
+  price: {inputPer1M: "1.25", outputPer1M: "10"}
+  capabilities: {maxOutputTokens: 16000}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: llama, namespace: claims}
+spec: {tier: Regulated, selfHosted: {engine: {kind: VLLM}, accelerator: {profile: cpu}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: assistant, namespace: claims}
+spec:
+  model: assistant
+  clients: [{serviceAccounts: {names: [web]}}, {apiKeys: {matchLabels: {team: claims}}}]
+  require: {regions: [eu], jurisdictions: [EU, US], maxCostPerRequestUSD: "0.50"}
+  rules:
+  - name: personal-data
+    when: {dataClasses: [Personal, Special]}
+    require: {classes: [Open, Custom], tiers: [Regulated, MissionCritical], evaluated: [{evalJob: assistant-quality, maxAge: 720h}]}
+    strategy: Ordered
+    targets: [{model: llama}]
+  - name: long
+    when: {expression: "request.inputTokens > 30000 || request.images"}
+    targets: [{model: gpt}]
+  - name: everything-else
+    targets: [{model: llama, weight: 80}, {model: gpt, weight: 20}]
+    fallback: [{model: gpt}]
+"#;
+
+const SETTINGS: &str = "{region: eu, jurisdiction: EU, acceleratorProfiles: {cpu: {}}, dataClasses: {
+    Public: {}, Internal: {}, Personal: {classes: [Open, Custom], regions: [eu]}, Special: {classes: [Open, Custom]}}, defaultDataClass: Internal}";
+
+fn outcomes(cases: &str) -> Vec<Outcome> {
+    let portfolio = Portfolio::from_text("policy.yaml", OBJECTS);
+    assert_eq!(portfolio.errors(), 0, "{:?}", portfolio.findings);
+    let cases: Vec<Case> = serde_saphyr::from_str(cases).unwrap();
+    let settings: Settings = serde_saphyr::from_str(SETTINGS).unwrap();
+    let outcome = |case| portfolio.outcome(case, &settings, &Book::default(), Timestamp::UNIX_EPOCH);
+    cases.iter().map(outcome).collect()
+}
+
+const WEB: &str = "model: assistant, client: {serviceAccount: claims/web}";
+
+#[test]
+fn what_policies_say_passes() {
+    let personal = format!("request: {{{WEB}, headers: {{x-data-class: Personal}}, inputTokens: 1200}}");
+    let cases = format!(
+        "
+- {{name: personal data never leaves, {personal}, given: {{verdicts: {{assistant-quality: Pass}}}}, expect: {{target: llama, rule: personal-data}}}}
+- {{name: and is refused rather than sent abroad, {personal}, given: {{verdicts: {{assistant-quality: Pass}}, down: [llama]}},
+    expect: {{refused: 503, because: personal-data}}}}
+- {{name: and waits for its evaluation, {personal}, given: {{verdicts: {{assistant-quality: Fail}}}}, expect: {{refused: 503, because: assistant-quality}}}}
+- {{name: a stranger is turned away, request: {{model: assistant, client: {{serviceAccount: other/app}}, inputTokens: 10}}, expect: {{refused: 403}}}}
+- {{name: a key is let in by its labels, request: {{model: assistant, client: {{apiKey: {{name: ci, labels: {{team: claims}}}}}}}},
+    expect: {{targets: [llama, gpt], fallback: [gpt], rule: everything-else}}, given: {{}}}}
+- {{name: a long text goes where it fits, request: {{{WEB}, inputTokens: 30001, maxTokens: 100}}, expect: {{target: gpt, rule: long}}}}
+- {{name: and not for more than a request may cost, request: {{{WEB}, inputTokens: 30001, maxTokens: 50000}}, expect: {{refused: 503, because: may cost}}}}
+- {{name: a namespace of patients, request: {{{WEB}}}, given: {{namespaces: {{claims: Special}}, verdicts: {{assistant-quality: {{llama: Pass}}}}}},
+    expect: {{target: llama, rule: personal-data}}}}
+- {{name: no such name, request: {{model: asistant, client: {{serviceAccount: claims/web}}}}, expect: {{refused: 404, because: assistant}}}}
+- {{name: no such class, request: {{{WEB}, headers: {{x-data-class: Persnal}}}}, expect: {{refused: 400, because: x-data-class}}}}
+"
+    );
+    let cases = cases.replace("fallback: [gpt], rule: everything-else", "rule: everything-else");
+    for outcome in outcomes(&cases) {
+        assert_eq!(outcome.wrong, Vec::<String>::new(), "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_policies_do_not_say_fails_and_is_explained() {
+    let cases = format!(
+        "
+- {{name: a, request: {{{WEB}}}, expect: {{target: gpt}}}}
+- {{name: b, request: {{{WEB}}}, expect: {{refused: 503}}}}
+- {{name: c, request: {{{WEB}, images: true, maxTokens: 5}}, expect: {{rule: everything-else, fallback: [llama]}}}}
+- {{name: d, request: {{{WEB}, headers: {{x-data-class: Personal}}}}, expect: {{target: llama}}}}
+- {{name: e, request: {{model: assistant, client: {{anonymous: {{}}}}}}, expect: {{refused: 401, because: token}}}}
+"
+    );
+    let outcomes = outcomes(&cases);
+    let wrong: Vec<Vec<&str>> = outcomes.iter().map(|o| o.wrong.iter().map(String::as_str).collect()).collect();
+    assert_eq!(
+        wrong,
+        [
+            vec!["goes to gpt, llama, not to gpt"],
+            vec!["is answered by gpt, llama, and should be refused with 503"],
+            vec!["rule long decides, not rule everything-else", "falls back to [], not to [llama]"],
+            vec!["is refused with 503, and should be answered"],
+            vec![
+                "is refused with 403, not with 401",
+                "is refused for another reason than \"token\": a client without known credentials may not call assistant: RoutingPolicy \
+                 claims/assistant must admit it in spec.clients"
+            ],
+        ]
+    );
+    assert_eq!(outcomes[0].decision, "rule everything-else: gpt | llama, then gpt");
+    assert_eq!(
+        outcomes[3].decision,
+        "rule personal-data: 503 no model of RoutingPolicy claims/assistant, rule personal-data, may answer now: llama must pass EvalJob \
+         assistant-quality, which does not exist: create it"
+    );
+}
+
+#[test]
+fn a_case_that_cannot_be_read_or_cannot_fail_is_refused_with_its_place() {
+    let file = std::env::temp_dir().join(format!("llm-portfolio-cases-{}.yaml", std::process::id()));
+    let told = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        read(&file).unwrap_err().to_string()
+    };
+    let request = "request: {model: m, client: {serviceAccount: a/b}}";
+    for (text, problem) in [
+        ("[]".to_owned(), "holds no cases"),
+        (
+            format!("- {{name: n, {request}, expect: {{}}}}"),
+            "\"n\": expects nothing: say target",
+        ),
+        (format!("- {{name: n, {request}, expect: {{because: x}}}}"), "expects nothing"),
+        (
+            format!("- {{name: n, {request}, expect: {{rule: r, because: x}}}}"),
+            "says because without refused",
+        ),
+        (
+            format!("- {{name: n, {request}, expect: {{target: t, refused: 503}}}}"),
+            "expects an answer and a refusal",
+        ),
+        (
+            format!("- {{name: n, {request}, expect: {{target: t, targets: [t]}}}}"),
+            "says target and targets",
+        ),
+        (
+            format!("- name: n\n  {request}\n  expect: {{taget: t}}"),
+            ":3: unknown field `taget`",
+        ),
+        (
+            "- name: n\n  request: {model: m, client: {account: a}}\n  expect: {target: t}".to_owned(),
+            ":2: unknown variant `account`",
+        ),
+    ] {
+        let told = told(&text);
+        assert!(told.contains(problem), "{text}: {told}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert!(read(&file).unwrap_err().to_string().contains("name the file of cases"));
+}
