@@ -64,6 +64,10 @@ pub struct RoutingPolicySpec {
     /// Which models answer; the first rule that matches a request decides.
     #[schemars(length(min = 1, max = 16))]
     pub rules: Vec<RouteRule>,
+    /// What keeps the requests of one conversation with one model, so that what is cached of it there is used. Default: nothing, each request
+    /// draws for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
     /// How long each step of a request may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
@@ -82,6 +86,35 @@ pub struct RoutingPolicySpec {
 /// A quantity of bytes, as a string or an integer.
 fn body_bytes(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"x-kubernetes-int-or-string": true, "pattern": r"^[0-9]{1,12}([KMG]i?)?$", "maxLength": 16})
+}
+
+/// What keeps a conversation with one model: with the target that is drawn for it, the same in every replica of the gateway, or, where another
+/// model had to answer, with that one. No requirement is weaker for it: where the model may not have a request, another gets it.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.header) == (self.by == 'Header')")
+    .message("header belongs to by: Header, which needs it: name the header, such as x-session-id, or use by: Conversation").field_path(".header"))]
+pub struct Sticky {
+    /// What is one conversation.
+    pub by: StickyBy,
+    /// The header whose value is the same in all requests of a conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"))]
+    pub header: Option<String>,
+    /// How long it stays, from its first answer on; then it draws again. Default: 30m. Limit: 24h.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    #[x_kube(validation = ("duration(self) > duration('0s') && duration(self) <= duration('24h')", "must be above 0s and at most 24h, such as 30m"))]
+    pub lasts: Option<Duration>,
+}
+
+/// What is one conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StickyBy {
+    /// The requests of one client that begin with the same instructions and the same first message of the user.
+    Conversation,
+    /// The requests of one client whose `header` has the same value.
+    Header,
 }
 
 /// How often a model is asked again. Only what failed before the first content of an answer is repeated; and a move to the next model is no

@@ -166,7 +166,8 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             "everything that a rule may look at",
             policy("require: {regions: [eu], jurisdictions: [EU], maxCostPerRequestUSD: '0.50', evaluated: [{evalJob: q, maxAge: 720h}]},
                 rules: [{when: {dataClasses: [Personal], clients: [{anonymous: {}}], inputTokens: {atLeast: 0, below: 1}, tools: true, images: false,
-                expression: 'request.images'}, require: {classes: [Open], tiers: [Regulated]}, strategy: LeastCost, targets: [{model: a}]}]"),
+                expression: 'request.images'}, require: {classes: [Open], tiers: [Regulated]}, strategy: LeastCost, targets: [{model: a}]}],
+                sticky: {by: Header, header: x-session-id, for: 30m}"),
         ),
         (
             "retries and a limit of the body",
@@ -418,6 +419,16 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             model("m", "{selfHosted: {engine: {kind: VLLM}}, jurisdiction: EU}"),
             "spec.jurisdiction",
             "jurisdiction is for models behind an API",
+        ),
+        (
+            policy(&format!("{rules}, sticky: {{by: Header}}")),
+            "spec.sticky.header",
+            "header belongs to by: Header, which needs it",
+        ),
+        (
+            policy(&format!("{rules}, sticky: {{by: Conversation, for: 25h}}")),
+            "spec.sticky.for",
+            "must be above 0s and at most 24h",
         ),
         (
             policy("rules: [{targets: [{model: a}], when: {inputTokens: {}}}]"),

@@ -32,6 +32,7 @@ mod quiet;
 mod refusal;
 mod relay;
 mod request;
+mod sticky;
 mod tally;
 mod tokens;
 mod traces;
@@ -70,6 +71,7 @@ use identity::Identities;
 use metrics::Metrics;
 use quiet::Quiet;
 use refusal::Refusal;
+use sticky::Sticky;
 use turns::Turns;
 use upstream::Upstream;
 
@@ -123,6 +125,7 @@ pub struct Gateway {
     balancer: Balancer,
     budgets: Budgets,
     quiet: Quiet,
+    sticky: Sticky,
     metrics: Metrics,
     access_log: bool,
     traces: Option<Traces>,
@@ -150,6 +153,7 @@ impl Gateway {
             balancer: Balancer::default(),
             budgets: Budgets::default(),
             quiet: Quiet::default(),
+            sticky: Sticky::default(),
             metrics: Metrics::new(),
             access_log: options.access_log,
             traces: options.traces.clone(),

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use super::answered::Reply;
 use super::attempt::is_compressed;
 use super::refusal::{Refusal, shown};
+use super::sticky::Conversation;
 use super::tally::Tally;
 use super::trial::Trial;
 use super::{Gateway, conventions, headers};
-use crate::plan::routing::{self, Backend, Client, Content, Facts, Refused, RefusedFor, Route, RouteTable};
+use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Refused, RefusedFor, Route, RouteTable};
 use crate::protocol::Operation;
 use crate::protocol::chat::Unfit;
 use crate::protocol::exchange::Asked;
@@ -82,8 +83,15 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     if body.bytes.len() > route.max_body_bytes {
         return Err(Refusal::too_large(route.max_body_bytes));
     }
-    let models = models(gateway, &table, route, &client, &head.headers, &asked)?;
-    Trial::new(gateway, route, &asked, &head.headers).first_answer(models, tally).await
+    let conversation = Conversation::of(route, &client, &head.headers, &asked);
+    let models = models(gateway, &table, route, &client, &head.headers, &asked, conversation)?;
+    let reply = Trial::new(gateway, route, &asked, &head.headers)
+        .first_answer(models, tally)
+        .await?;
+    if let (Reply::Answered(answered), Some(conversation)) = (&reply, conversation) {
+        gateway.sticky.answered(conversation, &answered.bill.model.model, route);
+    }
+    Ok(reply)
 }
 
 /// The models that may have the request, in the order in which they are asked.
@@ -94,6 +102,7 @@ fn models<'a>(
     client: &Client,
     headers: &HeaderMap,
     asked: &Asked,
+    conversation: Option<Conversation>,
 ) -> Result<Vec<&'a Arc<Backend>>, Refusal> {
     let facts = Facts {
         client,
@@ -105,7 +114,12 @@ fn models<'a>(
         content: &|| content(asked),
         now: gateway.now(),
     };
-    let decision = routing::decide(route, &table.classes, &facts, &gateway.balancer, fastrand::u64(..))?;
+    let home = conversation.and_then(|conversation| gateway.sticky.home(conversation));
+    let draw = Draw {
+        roll: conversation.map_or_else(|| fastrand::u64(..), |Conversation(digest)| digest),
+        stays_with: home.as_ref(),
+    };
+    let decision = routing::decide(route, &table.classes, &facts, &gateway.balancer, draw)?;
     Ok(decision.models)
 }
 

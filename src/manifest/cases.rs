@@ -22,7 +22,7 @@ use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::Book;
-use crate::plan::routing::{self, Backend, Client, Content, Facts, Inputs, Live, Refused, Route, Routing};
+use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Inputs, Live, Refused, Route, Routing};
 use crate::plan::{backend, fingerprint, model, serving};
 
 /// Rolls that are tried to find every model that a request may go to: weights add up to more only where one of them is rare.
@@ -345,7 +345,7 @@ fn decided(case: &Case, routing: &Routing, now: Timestamp) -> Decided {
     };
     let live = AsGiven(&case.given);
     for roll in 0..rolls(route) {
-        match routing::decide(route, &table.classes, &facts, &live, roll) {
+        match routing::decide(route, &table.classes, &facts, &live, Draw { roll, stays_with: None }) {
             Ok(decision) => {
                 decided.rule = Some(decision.rule.name.clone());
                 decided

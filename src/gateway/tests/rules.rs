@@ -189,3 +189,67 @@ async fn the_quickest_model_of_late_is_asked_first() {
         "each is seen once, then the quickest is asked"
     );
 }
+
+#[tokio::test]
+async fn a_conversation_stays_with_the_model_that_answered_it_first() {
+    let (a, b) = (Engine::start(paris()).await, Engine::start(paris()).await);
+    let rules = "rules: [{targets: [{model: a}, {model: b}], fallback: [{model: a}, {model: b}]}]";
+    let world = World::over(&[&a, &b], &format!("sticky: {{by: Conversation, for: 30m}}, {rules}"));
+    let turn = |first: usize, more: &str| {
+        format!("{{\"model\":\"assistant\",\"messages\":[{{\"role\":\"user\",\"content\":\"question {first}\"}}{more}]}}")
+    };
+    let later = ",{\"role\":\"assistant\",\"content\":\"x\"},{\"role\":\"user\",\"content\":\"and then?\"}";
+    let mut homes = Vec::new();
+    for first in 0..16 {
+        let answer = world.ask(&turn(first, "")).await;
+        homes.push(answer.header("x-portfolio-model").to_owned());
+    }
+    assert!(
+        homes.contains(&"claims/a".to_owned()) && homes.contains(&"claims/b".to_owned()),
+        "conversations differ"
+    );
+    for (first, home) in homes.iter().enumerate() {
+        for _ in 0..3 {
+            assert_eq!(world.ask(&turn(first, later)).await.header("x-portfolio-model"), home);
+        }
+    }
+    // Another replica knows nothing, and draws the same.
+    let other = World::over(&[&a, &b], &format!("sticky: {{by: Conversation}}, {rules}"));
+    assert_eq!(other.ask(&turn(0, later)).await.header("x-portfolio-model"), homes[0]);
+    // Where its model fails, it moves, and stays there when that is well again.
+    let (home, away) = if homes[0] == "claims/a" {
+        (&a, "claims/b")
+    } else {
+        (&b, "claims/a")
+    };
+    home.once_does(answers(500, "", "{}"));
+    assert_eq!(world.ask(&turn(0, later)).await.header("x-portfolio-model"), away);
+    assert_eq!(world.ask(&turn(0, later)).await.header("x-portfolio-model"), away);
+    super::world::pass(Duration::from_secs(1801)).await;
+    assert_eq!(
+        world.ask(&turn(0, later)).await.header("x-portfolio-model"),
+        homes[0],
+        "its time is over"
+    );
+}
+
+#[tokio::test]
+async fn a_header_can_say_what_is_one_conversation() {
+    let (a, b) = (Engine::start(paris()).await, Engine::start(paris()).await);
+    let world = World::over(
+        &[&a, &b],
+        "sticky: {by: Header, header: X-Session}, rules: [{targets: [{model: a}, {model: b}]}]",
+    );
+    let mut seen = std::collections::BTreeSet::new();
+    for session in ["1", "2", "3", "4", "5", "6", "7", "8"] {
+        let mut of_one = std::collections::BTreeSet::new();
+        for question in ["one", "two", "three"] {
+            let body = ASK.replace("The capital", question);
+            let answer = ask(&world, "/v1/chat/completions", &[("x-session", session)], &body).await;
+            of_one.insert(answer.header("x-portfolio-model").to_owned());
+        }
+        assert_eq!(of_one.len(), 1);
+        seen.extend(of_one);
+    }
+    assert_eq!(seen.len(), 2, "sessions differ");
+}

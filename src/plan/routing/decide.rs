@@ -19,6 +19,7 @@ use super::refused::Refused;
 use super::table::{Backend, Candidate, Route, Rule, Target, drawn};
 use crate::api::money;
 use crate::api::routing_policy::Strategy;
+use crate::plan::names::Key;
 use crate::plan::price::Cost;
 use crate::protocol::usage::Tokens;
 
@@ -77,7 +78,16 @@ pub struct Decision<'a> {
     pub models: Vec<&'a Arc<Backend>>,
 }
 
-/// Decides about a request of `route` that drew `roll`.
+/// What decides between models that may have a request, beside the rule's strategy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Draw<'a> {
+    /// What is drawn, for shares.
+    pub roll: u64,
+    /// The model that the request's conversation is with: it comes first, where it may have the request.
+    pub stays_with: Option<&'a Key>,
+}
+
+/// Decides about a request of `route`.
 ///
 /// # Errors
 /// When no model may answer.
@@ -86,7 +96,7 @@ pub fn decide<'a>(
     classes: &DataClasses,
     facts: &Facts<'_>,
     live: &dyn Live,
-    roll: u64,
+    draw: Draw<'_>,
 ) -> Result<Decision<'a>, Refused<'a>> {
     let weighed = Weighed {
         classes,
@@ -101,7 +111,7 @@ pub fn decide<'a>(
         let problem = format!("a request may cost {limit} USD at most, and {problem}");
         return Err(Refused::undecidable(route, rule, &problem));
     }
-    let models = weighed.in_order(rule, live, roll);
+    let models = weighed.in_order(rule, live, draw);
     if models.is_empty() {
         let out: Vec<String> = weighed.out(rule).into_iter().map(|exclusion| exclusion.message).collect();
         return Err(Refused::nobody(route, rule, &out));
@@ -182,15 +192,20 @@ impl Weighed<'_> {
     }
 
     /// The models that may have the request, each once: the chosen target or all targets in their order, then the fallbacks.
-    fn in_order<'a>(&self, rule: &'a Rule, live: &dyn Live, roll: u64) -> Vec<&'a Arc<Backend>> {
+    fn in_order<'a>(&self, rule: &'a Rule, live: &dyn Live, draw: Draw<'_>) -> Vec<&'a Arc<Backend>> {
         let mut open: Vec<&Target> = rule
             .targets
             .iter()
             .filter(|t| t.weight > 0 && self.may_have(rule, &t.candidate))
             .collect();
+        let stays = draw.stays_with.and_then(|home| {
+            let open = open.iter().map(|target| &target.candidate);
+            let mut all = open.chain(rule.fallback.iter().filter(|candidate| self.may_have(rule, candidate)));
+            all.find(|candidate| candidate.model == *home)
+        });
         match rule.strategy {
             Strategy::Ordered => {}
-            Strategy::Weighted => open = drawn(&open, roll).into_iter().collect(),
+            Strategy::Weighted => open = drawn(&open, draw.roll).into_iter().collect(),
             Strategy::LeastCost => open.sort_by_cached_key(|target| self.cost(target).unwrap_or(u64::MAX)),
             Strategy::LeastLatency => {
                 let latency = |model: &Arc<Backend>| live.latency(model, self.facts.is_streamed);
@@ -203,7 +218,12 @@ impl Weighed<'_> {
         let chosen = open.into_iter().map(|target| &target.candidate);
         let fallback = rule.fallback.iter().filter(|candidate| self.may_have(rule, candidate));
         let mut models: Vec<&Arc<Backend>> = Vec::new();
-        for model in chosen.chain(fallback).filter_map(|candidate| candidate.backend.as_ref().ok()) {
+        for model in stays
+            .into_iter()
+            .chain(chosen)
+            .chain(fallback)
+            .filter_map(|candidate| candidate.backend.as_ref().ok())
+        {
             if models.iter().all(|earlier| earlier.model != model.model) {
                 models.push(model);
             }

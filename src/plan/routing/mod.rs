@@ -29,13 +29,13 @@ use crate::plan::Invalid;
 
 pub use access::{Admission, Client};
 pub use data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses, UnknownDataClass, labels};
-pub use decide::{Content, Decision, Facts, Live, decide, eliminated};
+pub use decide::{Content, Decision, Draw, Facts, Live, decide, eliminated};
 pub use demand::Nature;
 pub use eligible::{Exclusion, Reason, served_name};
 pub use endpoints::endpoints;
 pub use refused::{Refused, RefusedFor};
 pub use status::{PolicyVerdict, status};
-pub use table::{Backend, Candidate, Expiry, Retries, Route, RouteTable, Rule, Target, Timeouts, When, operation};
+pub use table::{Backend, Candidate, Expiry, Retries, Route, RouteTable, Rule, Sticky, StickyBy, Target, Timeouts, When, operation};
 
 /// Everything that routing depends on. The order of the objects does not matter.
 #[derive(Clone, Copy, Debug)]

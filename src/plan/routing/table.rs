@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
 
@@ -16,7 +16,7 @@ use super::eligible::{Exclusion, Known};
 use super::expression::Expression;
 use super::refused::Refused;
 use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
-use crate::api::routing_policy::{Requirements, RouteRule, RoutingPolicySpec, Strategy};
+use crate::api::routing_policy::{self, Requirements, RouteRule, RoutingPolicySpec, Strategy};
 use crate::plan::names::{self, Key};
 use crate::plan::price::Pricing;
 use crate::plan::quantity;
@@ -129,12 +129,47 @@ pub struct Route {
     pub clients: Vec<Admission>,
     /// The first that matches a request decides.
     pub rules: Vec<Rule>,
+    /// What keeps a conversation with one model.
+    pub sticky: Option<Sticky>,
     /// How long each step may take.
     pub timeouts: Timeouts,
     /// How often a model is asked again.
     pub retries: Retries,
     /// The largest request.
     pub max_body_bytes: usize,
+}
+
+/// What keeps a conversation with one model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sticky {
+    /// What is one conversation.
+    pub by: StickyBy,
+    /// How long it stays.
+    pub lasts: Duration,
+}
+
+/// What is one conversation of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StickyBy {
+    /// Requests that begin alike.
+    Conversation,
+    /// Requests with the same value of this header.
+    Header(HeaderName),
+}
+
+/// As long as providers keep what they have cached, and some.
+const STAYS: Duration = Duration::from_secs(30 * 60);
+
+impl Sticky {
+    /// The CRD refuses a header that is none, or none where one is needed; where its rules are bypassed nothing is sticky.
+    fn of(given: &routing_policy::Sticky) -> Option<Self> {
+        let by = match given.by {
+            routing_policy::StickyBy::Conversation => StickyBy::Conversation,
+            routing_policy::StickyBy::Header => StickyBy::Header(given.header.as_ref()?.parse().ok()?),
+        };
+        let lasts = given.lasts.filter(|lasts| !lasts.is_negative()).map_or(STAYS, Duration::from);
+        Some(Self { by, lasts })
+    }
 }
 
 /// Requests with images or a million tokens of context are this large.
@@ -423,6 +458,7 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
         rules: (spec.rules.iter().enumerate())
             .map(|(at, rule)| checked(at, rule, spec, &key.namespace, known, classes))
             .collect(),
+        sticky: spec.sticky.as_ref().and_then(Sticky::of),
         timeouts: Timeouts::of(spec),
         retries: Retries::of(spec),
         // The CRD refuses what is no quantity; where its rules are bypassed the default holds.
@@ -455,6 +491,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
             }],
             fallback: Vec::new(),
         }],
+        sticky: None,
         // Nothing to fall back to, so nothing is gained by giving up early.
         timeouts: Timeouts {
             first_token: timeouts.total,

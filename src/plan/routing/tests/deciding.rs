@@ -11,6 +11,7 @@ pub(super) struct Ask {
     headers: HeaderMap,
     content: Result<Content, String>,
     roll: u64,
+    stays_with: Option<Key>,
     now: Timestamp,
 }
 
@@ -53,6 +54,7 @@ impl Ask {
             headers: HeaderMap::new(),
             content: Ok(Content::default()),
             roll: 0,
+            stays_with: None,
             now: Timestamp::UNIX_EPOCH,
         }
     }
@@ -82,6 +84,13 @@ impl Ask {
         }
     }
 
+    fn draw(&self) -> Draw<'_> {
+        Draw {
+            roll: self.roll,
+            stays_with: self.stays_with.as_ref(),
+        }
+    }
+
     fn facts<T>(&self, routing: &Routing, then: impl FnOnce(&Route, &Facts<'_>) -> T) -> T {
         let table = &routing.table;
         let route = table.find(self.model).unwrap();
@@ -101,7 +110,7 @@ impl Ask {
 
     fn decided(&self, routing: &Routing, live: &dyn Live) -> Result<(String, Vec<String>), String> {
         self.facts(routing, |route, facts| {
-            let decision = decide(route, &routing.table.classes, facts, live, self.roll);
+            let decision = decide(route, &routing.table.classes, facts, live, self.draw());
             let decision = decision.map_err(|refused| refused.message)?;
             let models = decision.models.iter().map(|model| model.model.name.clone());
             Ok((decision.rule.name.clone(), models.collect()))
@@ -124,7 +133,7 @@ impl Ask {
     /// What keeps models from it.
     pub(super) fn why_not(&self, routing: &Routing) -> Vec<String> {
         self.facts(routing, |route, facts| {
-            let rule = match decide(route, &routing.table.classes, facts, &Quiet, self.roll) {
+            let rule = match decide(route, &routing.table.classes, facts, &Quiet, self.draw()) {
                 Ok(decision) => decision.rule,
                 Err(refused) => refused.rule.unwrap(),
             };
@@ -589,6 +598,33 @@ static GOVERNED: std::sync::LazyLock<World> = std::sync::LazyLock::new(|| {
     }
     world
 });
+
+#[test]
+fn a_conversation_stays_with_its_model_where_that_may_have_the_request() {
+    let rules =
+        "rules: [{targets: [{model: llama, weight: 1}, {model: gpt, weight: 1}, {model: idle, weight: 0}], fallback: [{model: spare}]}]";
+    let world = World {
+        settings: settings(MATRIX),
+        ..World::new().pod("spare").pod("idle").assistant(rules)
+    };
+    let routing = world.build();
+    let staying = |home: &str| Ask {
+        stays_with: Some(Key::new("claims", home)),
+        ..Ask::new()
+    };
+    assert_eq!(staying("gpt").order(&routing), ["gpt", "llama", "spare"]);
+    assert_eq!(staying("llama").drawing(1).order(&routing), ["llama", "gpt", "spare"]);
+    assert_eq!(staying("spare").order(&routing), ["spare", "llama"], "also where it had to go");
+    assert_eq!(
+        staying("idle").order(&routing),
+        ["llama", "spare"],
+        "not where nothing goes any more"
+    );
+    assert_eq!(
+        staying("gpt").header("x-data-class", "Personal").order(&routing),
+        ["llama", "spare"]
+    );
+}
 
 /// What each class of the matrix and each rule's requirement allow, told without the code under test.
 fn may(model: &str, class: usize, needs_open: bool) -> bool {
