@@ -32,9 +32,10 @@ pub(super) struct Conversation(pub(super) u64);
 impl Conversation {
     /// The one that a request belongs to; `None` where the policy does not care, or it cannot be told.
     pub(super) fn of(route: &Route, client: &Client, headers: &HeaderMap, asked: &Asked) -> Option<Self> {
+        let sticky = route.sticky.as_ref()?;
         let mut hash = DefaultHasher::new();
         (&route.name, client).hash(&mut hash);
-        match &route.sticky.as_ref()?.by {
+        match &sticky.by {
             StickyBy::Conversation => asked.beginning()?.hash(&mut hash),
             StickyBy::Header(name) => headers.get(name)?.as_bytes().hash(&mut hash),
         }

@@ -17,6 +17,7 @@ mod network;
 mod provider;
 mod reasons;
 mod rollout;
+mod rules;
 mod sdks;
 mod settled;
 mod status;
