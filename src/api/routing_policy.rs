@@ -10,6 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::client::JwtClients;
 use super::model_deployment::Tier;
 use super::placement::{LABEL, NAME};
 
@@ -102,15 +103,19 @@ pub struct Retries {
 /// A kind of client; exactly one member is set.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("(has(self.serviceAccounts) ? 1 : 0) + (has(self.apiKeys) ? 1 : 0) + (has(self.anonymous) ? 1 : 0) == 1",
-    "exactly one of serviceAccounts, apiKeys and anonymous must be set"))]
+#[x_kube(validation = ("(has(self.serviceAccounts) ? 1 : 0) + (has(self.apiKeys) ? 1 : 0) + (has(self.jwt) ? 1 : 0) + (has(self.anonymous) ? 1 : 0) == 1",
+    "exactly one of serviceAccounts, apiKeys, jwt and anonymous must be set"))]
 pub struct ClientMatch {
     /// Kubernetes service accounts, by a token with the audience `llmportfolio.dev`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_accounts: Option<ServiceAccounts>,
     /// API keys: Secrets in the gateway's namespace, labelled `llmportfolio.dev/api-key: "true"`, whose `sha256` holds the key's hash.
+    /// `portfolio key create` makes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_keys: Option<ApiKeys>,
+    /// Holders of tokens of an identity provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtClients>,
     /// Anyone. Works only where the installer allows it (`allowAnonymous`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<Anonymous>,

@@ -124,6 +124,7 @@ fn forbidden(client: &Client, route: &Route) -> Refusal {
     let who = match client {
         Client::ServiceAccount { namespace, name } => format!("service account {namespace}/{name}"),
         Client::ApiKey { name, .. } => format!("API key {name}"),
+        Client::Jwt { issuer, subject, .. } => format!("{subject} of {issuer}"),
         Client::Anonymous => "a client without known credentials".to_owned(),
     };
     let message = match &route.policy {

@@ -4,6 +4,7 @@
 mod access;
 mod eligible;
 mod endpoints;
+mod issuers;
 mod status;
 mod table;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 pub use access::{Admission, Client};
 pub use eligible::{Exclusion, Reason, served_name};
 pub use endpoints::endpoints;
+pub use issuers::{Issuers, Looks, is_for};
 pub use status::{PolicyVerdict, status};
 pub use table::{Backend, Candidate, Retries, Route, RouteTable, Rule, Target, Timeouts, operation};
 

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::access::{Admission, Client, admissions};
 use super::eligible::{Exclusion, Known};
+use super::issuers::Issuers;
 use crate::api::RoutingPolicy;
 use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
 use crate::api::routing_policy::{RouteRule, Strategy};
@@ -20,6 +21,8 @@ use crate::plan::quantity;
 #[derive(Clone, Debug)]
 pub struct RouteTable {
     routes: HashMap<String, Arc<Route>>,
+    /// Whose tokens some route admits.
+    pub issuers: Issuers,
     largest_body: usize,
 }
 
@@ -33,6 +36,7 @@ impl RouteTable {
     pub(super) fn new(routes: HashMap<String, Arc<Route>>) -> Self {
         let largest = routes.values().map(|route| route.max_body_bytes).max();
         Self {
+            issuers: Issuers::of(routes.values().flat_map(|route| &route.clients)),
             routes,
             largest_body: largest.unwrap_or(MAX_BODY_BYTES),
         }
