@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// Holders of signed JSON web tokens (JWT) of an issuer, as identity providers give to people and workloads. The gateway reads the issuer's
-/// public keys (`ISSUER/.well-known/openid-configuration`), and trusts no issuer that no policy names.
-/// Example: `{issuer: "https://id.example.com", audiences: [llm], claims: {group: claims}}`.
+/// Holders of signed JSON web tokens of an issuer, whose keys are found by `ISSUER/.well-known/openid-configuration`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JwtClients {

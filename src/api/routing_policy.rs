@@ -113,7 +113,9 @@ pub struct ClientMatch {
     /// `portfolio key create` makes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_keys: Option<ApiKeys>,
-    /// Holders of tokens of an identity provider.
+    /// People and workloads with an account at an identity provider, by a signed JSON web token (JWT) that it issued. The gateway reads the
+    /// issuer's public keys by OpenID Connect discovery, and trusts no issuer that no policy names.
+    /// Example: `{issuer: "https://id.example.com", audiences: [llm], claims: {group: claims}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<JwtClients>,
     /// Anyone. Works only where the installer allows it (`allowAnonymous`).

@@ -1,6 +1,6 @@
 //! Tokens of an identity provider, and every known way to pass off another as one.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use axum::routing::get;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use http::{StatusCode, header};
+use k8s_openapi::jiff::Timestamp;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{
@@ -310,6 +311,43 @@ async fn red_team_what_is_wrong_with_a_token_is_said_and_nothing_of_what_would_d
     // Clocks may be a little apart.
     assert_eq!(setting.ask(&with("exp", json!(-29))).await.status, 200);
     assert_eq!(setting.ask(&with("nbf", json!(29.5))).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_that_was_good_is_judged_anew_each_time() {
+    static SECONDS: AtomicI64 = AtomicI64::new(0);
+    let signer = Signer::rsa();
+    let issuer = Issuer::start(vec![signer.public("k1")]).await;
+    let engine = Engine::start(paris()).await;
+    let world = World::with(|options| options.now = || Timestamp::from_second(SECONDS.load(Ordering::SeqCst)).unwrap());
+    world.pod("a", &[&engine.url]);
+    world.route(&issuer.policy());
+    let header = json!({"alg": "RS256", "kid": "k1"});
+    let good = token(&signer, &header, &issuer.claims());
+    assert_eq!(ask(&world, &good).await.status, 200);
+    // The same signature under another content.
+    let other = content(&header, &changed(issuer.claims(), "sub", json!("bob")));
+    assert_eq!(
+        ask(&world, &format!("{other}.{}", good.rsplit('.').next().unwrap())).await.status,
+        401
+    );
+    for (change, status) in [
+        ("audiences: [llm]", 200),
+        ("audiences: [mail]", 401),
+        ("claims: {group: admins}", 403),
+        ("claims: {}", 200),
+    ] {
+        let name = change.split(':').next().unwrap();
+        let usual = if name == "claims" {
+            "claims: {group: claims}"
+        } else {
+            "audiences: [llm]"
+        };
+        world.route(&issuer.policy().replace(usual, change));
+        assert_eq!(ask(&world, &good).await.status, status, "{change}");
+    }
+    SECONDS.store(3630, Ordering::SeqCst);
+    assert_eq!(ask(&world, &good).await.status, 401);
 }
 
 #[tokio::test]
