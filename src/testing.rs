@@ -100,11 +100,6 @@ impl Server {
 
     /// A door to it whose stores show what is stored now, as after a start of the process.
     pub(crate) fn cluster(&self) -> Cluster {
-        let server = self.clone();
-        let service = tower::service_fn(move |request: Request<Body>| {
-            let server = server.clone();
-            async move { server.answer(request).await }
-        });
         let stores = Stores {
             models: self.known(),
             policies: self.known(),
@@ -122,7 +117,17 @@ impl Server {
             namespaces: self.known(),
             backends: self.known(),
         };
-        Cluster::new(Client::new(service, "default"), stores)
+        Cluster::new(self.connection(), stores)
+    }
+
+    /// A connection to it.
+    pub(crate) fn connection(&self) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move { server.answer(request).await }
+        });
+        Client::new(service, "default")
     }
 
     fn known<K>(&self) -> Arc<Known<K>>
@@ -150,7 +155,10 @@ impl Server {
         state.requests.push(format!("{} {path}", head.method));
         if head.method == Method::GET {
             let of_all = path.strip_prefix("/api/v1/").filter(|plural| !plural.contains('/'));
-            return Ok(match (of_all, state.objects.get(&path)) {
+            let of_namespace = path
+                .strip_prefix("/api/v1/namespaces/")
+                .filter(|rest| rest.matches('/').count() == 1);
+            return Ok(match (of_all.or(of_namespace), state.objects.get(&path)) {
                 (Some(plural), _) => answer(StatusCode::OK, &state.list(plural)),
                 (None, Some(object)) => answer(StatusCode::OK, object),
                 (None, None) => refusal(StatusCode::NOT_FOUND),
@@ -206,7 +214,7 @@ impl State {
         self.store(path, after)
     }
 
-    /// Those of one kind, of all namespaces.
+    /// Those of one kind, of all namespaces or one, whatever their labels.
     fn list(&self, plural: &str) -> Value {
         let part = format!("/{plural}/");
         let of_it = self.objects.iter().filter(|(path, _)| path.contains(&part));

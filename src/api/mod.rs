@@ -7,6 +7,7 @@
 )]
 
 pub mod cache;
+pub mod client;
 pub mod condition;
 mod custom;
 pub mod data_class;

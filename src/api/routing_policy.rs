@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::client::JwtClients;
 use super::model_deployment::{Class, Tier};
 use super::money::Usd;
 use super::placement::{LABEL, NAME};
@@ -137,15 +138,21 @@ pub struct Retries {
 /// A kind of client; exactly one member is set.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("(has(self.serviceAccounts) ? 1 : 0) + (has(self.apiKeys) ? 1 : 0) + (has(self.anonymous) ? 1 : 0) == 1",
-    "exactly one of serviceAccounts, apiKeys and anonymous must be set"))]
+#[x_kube(validation = ("(has(self.serviceAccounts) ? 1 : 0) + (has(self.apiKeys) ? 1 : 0) + (has(self.jwt) ? 1 : 0) + (has(self.anonymous) ? 1 : 0) == 1",
+    "exactly one of serviceAccounts, apiKeys, jwt and anonymous must be set"))]
 pub struct ClientMatch {
     /// Kubernetes service accounts, by a token with the audience `llmportfolio.dev`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_accounts: Option<ServiceAccounts>,
     /// API keys: Secrets in the gateway's namespace, labelled `llmportfolio.dev/api-key: "true"`, whose `sha256` holds the key's hash.
+    /// `portfolio key create` makes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_keys: Option<ApiKeys>,
+    /// People and workloads with an account at an identity provider, by a signed JSON web token (JWT) that it issued. The gateway reads the
+    /// issuer's public keys by OpenID Connect discovery, and trusts no issuer that no policy names.
+    /// Example: `{issuer: "https://id.example.com", audiences: [llm], claims: {group: claims}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtClients>,
     /// Anyone. Works only where the installer allows it (`allowAnonymous`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymous: Option<Anonymous>,
@@ -310,7 +317,7 @@ pub struct When {
     /// A CEL expression that is true for the requests. It sees `request.model`, `.operation` (`chat`, `text_completion`, `embeddings` or
     /// `count_tokens`), `.stream`, `.headers` (names in lower case,
     /// without credentials), `.dataClass`, `.inputTokens`, `.maxTokens`, `.tools`, `.images`, `.jsonSchema`; and `client.kind` (`ServiceAccount`,
-    /// `APIKey` or `Anonymous`), `.namespace`, `.name`, `.labels`. One that fails, as when it reads a header that is not there, refuses the
+    /// `APIKey`, `JWT` or `Anonymous`), `.namespace`, `.name` (of a JWT its subject), `.team`, `.labels` (of an API key's Secret). One that fails, as when it reads a header that is not there, refuses the
     /// request: ask `'x-team' in request.headers` first. Example: `request.inputTokens > 30000 || request.images`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]

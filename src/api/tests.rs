@@ -156,7 +156,7 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
         ),
         (
             "each kind of client",
-            policy("rules: [{targets: [{model: a}]}], clients: [{anonymous: {}}, {serviceAccounts: {}}, {apiKeys: {matchLabels: {a: b}}}]"),
+            policy("rules: [{targets: [{model: a}]}], clients: [{anonymous: {}}, {serviceAccounts: {}}, {apiKeys: {matchLabels: {a: b}}}, {jwt: {issuer: 'https://id.example.com/realms/a', audiences: [llm], claims: {a.b: c}}}, {jwt: {issuer: 'http://127.0.0.1:9000', audiences: [llm]}}]"),
         ),
         (
             "all timeouts",
@@ -448,12 +448,33 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
         (
             policy(&format!("{rules}, clients: [{{}}]")),
             "spec.clients[0]",
-            "exactly one of serviceAccounts, apiKeys and anonymous must be set",
+            "exactly one of serviceAccounts, apiKeys, jwt and anonymous must be set",
         ),
         (
             policy(&format!("{rules}, clients: [{{anonymous: {{}}, serviceAccounts: {{}}}}]")),
             "spec.clients[0]",
-            "exactly one of serviceAccounts, apiKeys and anonymous must be set",
+            "exactly one of serviceAccounts, apiKeys, jwt and anonymous must be set",
+        ),
+        (
+            policy(&format!(
+                "{rules}, clients: [{{jwt: {{issuer: 'http://id.example.com', audiences: [llm]}}}}]"
+            )),
+            "spec.clients[0].jwt.issuer",
+            "issuer must be a URL that starts with https:// and a host",
+        ),
+        (
+            policy(&format!(
+                "{rules}, clients: [{{jwt: {{issuer: 'https://a@id.example.com', audiences: [llm]}}}}]"
+            )),
+            "spec.clients[0].jwt.issuer",
+            "issuer must be a URL that starts with https:// and a host",
+        ),
+        (
+            policy(&format!(
+                "{rules}, clients: [{{jwt: {{issuer: 'https://id.example.com', audiences: [llmportfolio.dev]}}}}]"
+            )),
+            "spec.clients[0].jwt.audiences",
+            "the audience llmportfolio.dev is for tokens of Kubernetes service accounts",
         ),
         (
             policy(&format!("{rules}, timeouts: {{connect: 0s}}")),

@@ -382,7 +382,7 @@ fn ready(status: &Value) -> Option<(String, String, String)> {
 }
 
 /// What a write that the server did not carry out means.
-fn refusal<K: Resource<DynamicType = ()>>(action: &'static str, key: &Key) -> impl FnOnce(kube::Error) -> Error {
+pub(super) fn refusal<K: Resource<DynamicType = ()>>(action: &'static str, key: &Key) -> impl FnOnce(kube::Error) -> Error {
     let key = key.clone();
     let kind = K::kind(&()).into_owned();
     move |error| match error {

@@ -10,6 +10,7 @@
 mod apply;
 pub mod followed;
 mod gate;
+pub mod keys;
 mod known;
 pub mod lease;
 mod look;

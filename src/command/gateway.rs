@@ -15,17 +15,16 @@ use futures::stream::{self, select_all};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::ResourceExt;
 use tokio::sync::watch;
 
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::watch::{Feed, vital};
 use crate::cluster::{self, Connection, Known, tokens};
-use crate::gateway::{self, ApiKey, ApiKeys, Credentials, Drain, Gateway, Options, ReviewUnavailable, Source, TokenReview};
-use crate::plan::backend;
+use crate::gateway::{self, ApiKeys, Credentials, Drain, Gateway, Options, ReviewUnavailable, Source, TokenReview};
 use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, DATA_CLASS_LABEL, MODEL_LABEL};
 use crate::plan::price::Book;
 use crate::plan::routing::{self, Client, Inputs};
+use crate::plan::{api_key, backend};
 
 use super::limits::Limits;
 use super::lines::Lines;
@@ -247,21 +246,11 @@ impl View {
 
     /// Credentials first: a route must not be open before its credentials are there.
     fn publish(&self, source: &Source, settings: &Settings) {
-        let text = |secret: &Secret, key: &str| {
-            let value = secret.data.as_ref()?.get(key)?;
-            String::from_utf8(value.0.clone()).ok()
-        };
         let models = self.models.all();
         let held = self.backends.all().into_iter().filter_map(|secret| backend::held(&secret));
         let credentials = Credentials::new(held, &source.credentials.borrow());
         source.credentials.send_replace(Arc::new(credentials));
-        let keys = self.keys.all().into_iter().filter_map(|secret| {
-            let key = ApiKey {
-                name: secret.name_any(),
-                labels: secret.labels().clone(),
-            };
-            Some((text(&secret, "sha256")?, key))
-        });
+        let keys = self.keys.all().into_iter().filter_map(|secret| api_key::read(&secret));
         source.api_keys.send_replace(Arc::new(ApiKeys::new(keys)));
         let decided = routing::build(&Inputs {
             models: &models,

@@ -7,6 +7,7 @@ mod evict;
 mod fetch;
 mod files;
 mod gateway;
+mod key;
 mod limits;
 mod lines;
 mod operator;
@@ -35,6 +36,8 @@ pub enum Command {
     Fetch(fetch::Flags),
     /// Removes a folder that fetches filled, and no other.
     Evict(evict::Flags),
+    /// Makes, lists and revokes clients' API keys.
+    Key(key::Flags),
     /// Checks files offline: exits with 1 and names file, line, field and remedy when the cluster would refuse something.
     Check(check::Check),
     /// Prints every object that the operator would apply for some files.
@@ -58,6 +61,7 @@ impl Command {
             Self::Evaluate(flags) => evaluate::run(flags),
             Self::Fetch(flags) => fetch::run(flags),
             Self::Evict(flags) => evict::run(&flags),
+            Self::Key(flags) => key::run(flags),
             Self::Check(check) => check.run(),
             Self::Render(render) => render.run(),
             Self::Test(test) => test.run(),

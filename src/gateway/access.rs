@@ -90,11 +90,12 @@ pub(super) fn write_aside(operation: &'static str, response: &Response, elapsed:
     );
 }
 
-/// What kind of client it is, and its name: of an API key, that of its Secret.
+/// What kind of client it is, and its name: of an API key, that of its Secret; of a token, whom it is about and whose it is.
 pub(super) fn known_as(client: &Client) -> (&'static str, Option<String>) {
     match client {
         Client::ServiceAccount { namespace, name } => ("service_account", Some(format!("{namespace}/{name}"))),
         Client::ApiKey { name, .. } => ("api_key", Some(name.clone())),
+        Client::Jwt { issuer, subject, .. } => ("jwt", Some(format!("{issuer}#{subject}"))),
         Client::Anonymous => ("anonymous", None),
     }
 }

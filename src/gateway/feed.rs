@@ -1,7 +1,7 @@
 //! What a gateway is fed with: route tables, its own credentials, its clients' API keys. Each is replaced whole; a request reads the one
 //! that was current when it began.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::upstream::Upstream;
 use crate::api::model_deployment::Provider;
+use crate::plan::api_key::{self, ApiKey, Expires};
 use crate::plan::backend::{self, Authorization};
 use crate::plan::names::Key;
 use crate::plan::routing::{Client, RouteTable};
@@ -173,48 +174,35 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Who holds an API key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiKey {
-    /// The name of its Secret.
-    pub name: String,
-    /// The labels of its Secret.
-    pub labels: BTreeMap<String, String>,
-}
-
 /// The API keys of clients, by the SHA-256 of the key.
 #[derive(Clone, Debug, Default)]
-pub struct ApiKeys(HashMap<[u8; 32], Client>);
+pub struct ApiKeys(HashMap<[u8; 32], Holder>);
+
+/// Who holds a key, and until when.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    pub(super) client: Client,
+    pub(super) expires: Expires,
+}
 
 impl ApiKeys {
     /// From the hash of each key in hexadecimal. What is no such hash is the hash of no key.
     pub fn new(keys: impl IntoIterator<Item = (String, ApiKey)>) -> Self {
+        let holder = |ApiKey { name, labels, expires }| Holder {
+            client: Client::ApiKey { name, labels },
+            expires,
+        };
+        let keys = keys.into_iter();
         Self(
-            keys.into_iter()
-                .filter_map(|(hash, ApiKey { name, labels })| Some((digest(hash.trim())?, Client::ApiKey { name, labels })))
+            keys.filter_map(|(hash, key)| Some((api_key::digest(hash.trim())?, holder(key))))
                 .collect(),
         )
     }
 
-    pub(super) fn find(&self, key: &str) -> Option<&Client> {
+    pub(super) fn find(&self, key: &str) -> Option<&Holder> {
         if self.0.is_empty() {
             return None;
         }
         self.0.get(Sha256::digest(key).as_slice())
     }
-}
-
-fn digest(hexadecimal: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let (pairs, []) = hexadecimal.as_bytes().as_chunks::<2>() else {
-        return None;
-    };
-    if pairs.len() != bytes.len() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(pairs) {
-        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
-        *byte = u8::try_from(high? * 16 + low?).ok()?;
-    }
-    Some(bytes)
 }

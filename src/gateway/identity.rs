@@ -1,4 +1,5 @@
-//! Who sends a request: the holder of an API key, a Kubernetes service account, or anyone where that is allowed.
+//! Who sends a request: the holder of an API key, a Kubernetes service account, the holder of
+//! a token of an identity provider, or anyone where that is allowed.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -6,9 +7,13 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, header};
 use k8s_openapi::jiff::Timestamp;
 
-use super::feed::ApiKeys;
+use super::Options;
+use super::feed::{ApiKeys, Feed, Holder};
+use super::jwt::{Claimed, Jwts};
 use super::refusal::Refusal;
 use super::tokens::{TokenReview, Tokens};
+use super::upstream::Upstream;
+use crate::plan::api_key::{self, Expires};
 use crate::plan::names::TOKEN_AUDIENCE;
 use crate::plan::routing::Client;
 
@@ -20,20 +25,28 @@ const KEYS: [HeaderName; 2] = [HeaderName::from_static("x-api-key"), HeaderName:
 
 pub(super) struct Identities {
     tokens: Option<Tokens>,
+    jwts: Jwts,
+    /// Which issuers are trusted.
+    feed: Feed,
     allow_anonymous: bool,
+    now: fn() -> Timestamp,
 }
 
 impl Identities {
-    pub(super) fn new(reviewer: Option<Arc<dyn TokenReview>>, allow_anonymous: bool, now: fn() -> Timestamp) -> Self {
+    pub(super) fn new(reviewer: Option<Arc<dyn TokenReview>>, feed: Feed, upstream: Arc<Upstream>, options: &Options) -> Self {
+        let now = options.now;
         Self {
             tokens: reviewer.map(|reviewer| Tokens::new(reviewer, now)),
-            allow_anonymous,
+            jwts: Jwts::new(upstream, now),
+            feed,
+            allow_anonymous: options.allow_anonymous,
+            now,
         }
     }
 
     /// The client, as proved by `Authorization: Bearer`, or by `x-api-key` or `api-key`, as the SDKs of Anthropic and Azure send it. SDKs insist
-    /// on sending some key: one that nobody knows makes its sender anonymous where anonymous clients are allowed. A service-account token that
-    /// is refused never does.
+    /// on sending some key: one that nobody knows makes its sender anonymous where anonymous clients are allowed. One that has expired never
+    /// does, nor does a token that is refused.
     pub(super) async fn of<'a>(&self, headers: &HeaderMap, api_keys: &'a ApiKeys) -> Result<Cow<'a, Client>, Refusal> {
         let token = match headers.get(header::AUTHORIZATION) {
             Some(header) => header.to_str().ok().and_then(bearer),
@@ -48,18 +61,45 @@ impl Identities {
                 how_to()
             )));
         };
-        if let Some(client) = api_keys.find(token) {
-            return Ok(Cow::Borrowed(client));
+        if let Some(holder) = api_keys.find(token) {
+            return self.in_time(holder);
+        }
+        let table = self.feed.routes().filter(|_| looks_signed(token));
+        let issuers = table.as_ref().map(|table| &table.issuers).filter(|issuers| !issuers.is_empty());
+        if let Some((issuers, claimed)) = issuers.and_then(|issuers| Some((issuers, Claimed::of(token, issuers)?))) {
+            return Box::pin(self.jwts.client(token, claimed, issuers)).await.map(Cow::Owned);
         }
         match &self.tokens {
             Some(tokens) if looks_signed(token) => match Box::pin(tokens.client(token)).await {
                 Ok(Some(client)) => Ok(Cow::Owned(client)),
                 Ok(None) => Err(Refusal::unauthenticated(format!(
-                    "the token was refused: it is expired, or not a service account's token for the audience {TOKEN_AUDIENCE}"
+                    "the token was refused: it is expired, or not a service account's token for the audience {TOKEN_AUDIENCE}{}",
+                    if issuers.is_some() {
+                        ", nor one of an issuer that a policy names"
+                    } else {
+                        ""
+                    }
                 ))),
                 Err(unavailable) => Err(unavailable.into()),
             },
+            _ if issuers.is_some() => self.anonymous("the token is of no issuer that a policy names"),
+            _ if api_key::is_mistyped(token) => {
+                self.anonymous("the API key is not known, and its check digits do not fit: it is mistyped or cut off")
+            }
             _ => self.anonymous("the API key is not known"),
+        }
+    }
+
+    fn in_time<'a>(&self, holder: &'a Holder) -> Result<Cow<'a, Client>, Refusal> {
+        match holder.expires {
+            Expires::At(time) if time <= (self.now)() => Err(Refusal::unauthenticated(format!(
+                "the API key expired at {time}: ask for another where it came from"
+            ))),
+            Expires::Unreadable => Err(Refusal::unauthenticated(
+                "the API key may not be used, since it cannot be read until when it is good: its Secret's annotation llmportfolio.dev/expires \
+                 must be a time, such as 2027-01-31T00:00:00Z",
+            )),
+            Expires::At(_) | Expires::Never => Ok(Cow::Borrowed(&holder.client)),
         }
     }
 

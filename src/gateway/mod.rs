@@ -25,6 +25,7 @@ mod google;
 mod headers;
 mod http1;
 mod identity;
+mod jwt;
 mod lanes;
 mod metrics;
 mod models;
@@ -62,7 +63,7 @@ use tower_service::Service;
 
 pub use access::TARGET as ACCESS;
 pub use drain::{Drain, run};
-pub use feed::{ApiKey, ApiKeys, Credentials, Feed, Source, feed};
+pub use feed::{ApiKeys, Credentials, Feed, Source, feed};
 pub use tokens::{ReviewUnavailable, TokenReview};
 pub use traces::{BadTraces, Traces};
 
@@ -146,8 +147,8 @@ impl Gateway {
     pub fn new(feed: Feed, reviewer: Option<Arc<dyn TokenReview>>, options: &Options) -> Result<Arc<Self>, BadCertificates> {
         let upstream = Arc::new(Upstream::new(options.ca_file.as_deref())?);
         Ok(Arc::new(Self {
+            identities: Identities::new(reviewer, feed.clone(), upstream.clone(), options),
             feed,
-            identities: Identities::new(reviewer, options.allow_anonymous, options.now),
             google: google::Tokens::new(google::over(upstream.clone()), options.now),
             upstream,
             balancer: Balancer::default(),

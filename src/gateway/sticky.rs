@@ -34,7 +34,7 @@ impl Conversation {
     pub(super) fn of(route: &Route, client: &Client, headers: &HeaderMap, asked: &Asked) -> Option<Self> {
         let sticky = route.sticky.as_ref()?;
         let mut hash = DefaultHasher::new();
-        (&route.name, client).hash(&mut hash);
+        (&route.name, client.id()).hash(&mut hash);
         match &sticky.by {
             StickyBy::Conversation => asked.beginning()?.hash(&mut hash),
             StickyBy::Header(name) => headers.get(name)?.as_bytes().hash(&mut hash),

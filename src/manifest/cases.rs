@@ -78,7 +78,32 @@ enum Asker {
         #[serde(default)]
         labels: BTreeMap<String, String>,
     },
+    Jwt {
+        issuer: String,
+        subject: String,
+        #[serde(default)]
+        audiences: Vec<String>,
+        #[serde(default)]
+        claims: BTreeMap<String, OneOrMore>,
+    },
     Anonymous {},
+}
+
+/// The value of a claim.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl OneOrMore {
+    fn all(&self) -> Vec<String> {
+        match self {
+            Self::One(value) => vec![value.clone()],
+            Self::More(values) => values.clone(),
+        }
+    }
 }
 
 /// How the world is; what is not said is well.
@@ -382,6 +407,18 @@ impl Ask {
             Asker::ApiKey { name, labels } => Client::ApiKey {
                 name: name.clone(),
                 labels: labels.clone(),
+            },
+            Asker::Jwt {
+                issuer,
+                subject,
+                audiences,
+                claims,
+            } => Client::Jwt {
+                issuer: issuer.clone(),
+                subject: subject.clone(),
+                audiences: audiences.clone(),
+                claims: claims.iter().map(|(name, value)| (name.clone(), value.all())).collect(),
+                team: claims.get("team").and_then(|team| team.all().into_iter().next()),
             },
             Asker::Anonymous {} => Client::Anonymous,
         }

@@ -6,6 +6,7 @@
 //! ```
 
 mod annotations;
+mod api_keys;
 mod cases;
 mod document;
 mod feasible;
@@ -139,6 +140,7 @@ impl Portfolio {
     fn finish(mut self) -> Self {
         references::check(&mut self);
         annotations::check(&mut self);
+        api_keys::check(&mut self);
         self.findings.sort();
         self.findings.dedup();
         self

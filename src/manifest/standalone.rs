@@ -13,8 +13,9 @@ use super::Portfolio;
 use crate::api::condition::{Claim, Kind};
 use crate::api::model_deployment::{ApiSource, KeyRef, ModelDeploymentStatus};
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
+use crate::plan::api_key::{self, ApiKey};
 use crate::plan::backend::{self, Held, Material};
-use crate::plan::names::{API_KEY_LABEL, DATA_CLASS_LABEL, ENDPOINT_ANNOTATION, Key, endpoints};
+use crate::plan::names::{DATA_CLASS_LABEL, ENDPOINT_ANNOTATION, Key, endpoints};
 use crate::plan::{Invalid, model, serving};
 
 /// Values of Secrets from elsewhere than the files, by Secret and key.
@@ -35,8 +36,8 @@ pub struct Standalone {
     pub namespaces: BTreeMap<String, String>,
     /// What the API models need: each that needs anything.
     pub held: Vec<Held>,
-    /// Clients' keys: the name and labels of each Secret, and the hash in it.
-    pub api_keys: Vec<(String, BTreeMap<String, String>, String)>,
+    /// Clients' keys: the hash in each Secret, and whose it is.
+    pub api_keys: Vec<(String, ApiKey)>,
 }
 
 impl Portfolio {
@@ -84,15 +85,8 @@ impl Portfolio {
             .iter()
             .filter(|o| o.kind == "Secret")
             .filter_map(|o| self.secret(&o.key));
-        for secret in secrets.filter(|s| s.labels().get(API_KEY_LABEL).is_some_and(|value| value == "true")) {
-            let hash = secret
-                .data
-                .as_ref()
-                .and_then(|data| data.get("sha256"))
-                .map(|hash| String::from_utf8_lossy(&hash.0).into_owned());
-            seen.api_keys
-                .extend(hash.map(|hash| (secret.name_any(), secret.labels().clone(), hash)));
-        }
+        seen.api_keys
+            .extend(secrets.filter(api_key::is_one).filter_map(|secret| api_key::read(&secret)));
         seen
     }
 
@@ -161,7 +155,7 @@ impl Portfolio {
     }
 
     /// A Secret of the files, with `stringData` as data, as the API server would keep it.
-    fn secret(&self, key: &Key) -> Option<Secret> {
+    pub(super) fn secret(&self, key: &Key) -> Option<Secret> {
         let other = self.others.iter().find(|o| o.kind == "Secret" && o.key == *key)?;
         let mut secret: Secret = serde_json::from_value(other.value.clone()).ok()?;
         for (name, value) in secret.string_data.take().unwrap_or_default() {

@@ -261,6 +261,40 @@ fn an_annotation_that_nobody_reads_is_named_with_the_one_that_was_meant() {
 }
 
 #[test]
+fn keys_that_no_client_can_use_are_warnings() {
+    let secret = |annotations: &str, hash: &str| {
+        let metadata = format!("{{name: ci, namespace: ns, labels: {{llmportfolio.dev/api-key: \"true\"}}, annotations: {annotations}}}");
+        findings(&together(&[
+            &model(MODEL),
+            &format!("apiVersion: v1\nkind: Secret\nmetadata: {metadata}\nstringData: {hash}\n"),
+        ]))
+    };
+    let good = format!("{{sha256: \"{}\"}}", "0a".repeat(32));
+    assert_eq!(
+        secret("{llmportfolio.dev/expires: \"2027-01-31T00:00:00Z\"}", &good),
+        Vec::<String>::new()
+    );
+    for (annotations, hash, says) in [
+        (
+            "{}",
+            "{sha256: sk-the-key-itself}",
+            "stringData.sha256: is not the SHA-256 of a key",
+        ),
+        ("{}", "{}", "stringData.sha256: is not the SHA-256 of a key"),
+        (
+            "{llmportfolio.dev/expires: tomorrow}",
+            &good,
+            "metadata.annotations[llmportfolio.dev/expires]: is no time, so the key is refused",
+        ),
+    ] {
+        let [finding] = &secret(annotations, hash)[..] else {
+            panic!("{says}")
+        };
+        assert!(finding.contains(&format!("warning: Secret ns/ci: {says}")), "{finding}");
+    }
+}
+
+#[test]
 fn names_that_nothing_carries_are_warnings() {
     assert_eq!(
         findings(&together(&[&model(MODEL), CONFIG, &evaluation(GOOD)])),

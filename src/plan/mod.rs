@@ -1,6 +1,7 @@
 //! Decisions and desired objects. Pure: no async, no client, no clock; `now`, settings and observations are arguments, and desired objects,
 //! statuses and route tables are what comes out. Imports `api` only.
 
+pub mod api_key;
 pub mod backend;
 pub mod cache;
 pub mod evaluation;

@@ -32,6 +32,10 @@ pub const BYTES_ANNOTATION: &str = "llmportfolio.dev/bytes";
 pub const BACKEND_LABEL: &str = "llmportfolio.dev/backend";
 /// Label of Secrets that hold the hash of a client's API key; its value is `true`.
 pub const API_KEY_LABEL: &str = "llmportfolio.dev/api-key";
+/// Annotation of the Secret of an API key: until when the key is good, as `2027-01-31T00:00:00Z`. Absent: until it is revoked.
+pub const EXPIRES_ANNOTATION: &str = "llmportfolio.dev/expires";
+/// Label of the Secret of an API key: the team that its holder belongs to.
+pub const TEAM_LABEL: &str = "llmportfolio.dev/team";
 /// Annotation of a ModelDeployment: where its engine already runs, for running without a cluster; several replicas with commas between.
 pub const ENDPOINT_ANNOTATION: &str = "llmportfolio.dev/endpoint";
 /// Annotation of a backend Secret: the digest of where its credential may be sent.
@@ -52,8 +56,9 @@ pub const ADAPTERS_ANNOTATION: &str = "llmportfolio.dev/adapters";
 pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
 
 /// Every annotation of ours.
-pub const ANNOTATIONS: [&str; 14] = [
+pub const ANNOTATIONS: [&str; 15] = [
     ENDPOINT_ANNOTATION,
+    EXPIRES_ANNOTATION,
     EVALUATED_ANNOTATION,
     CACHE_ANNOTATION,
     SOURCE_ANNOTATION,
@@ -69,7 +74,15 @@ pub const ANNOTATIONS: [&str; 14] = [
     APPLIED_ANNOTATION,
 ];
 /// Every label of ours.
-pub const LABELS: [&str; 5] = [MODEL_LABEL, EVAL_JOB_LABEL, CACHE_LABEL, BACKEND_LABEL, API_KEY_LABEL];
+pub const LABELS: [&str; 7] = [
+    MODEL_LABEL,
+    EVAL_JOB_LABEL,
+    CACHE_LABEL,
+    BACKEND_LABEL,
+    API_KEY_LABEL,
+    TEAM_LABEL,
+    DATA_CLASS_LABEL,
+];
 
 /// Label of what a thing is within its application.
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";

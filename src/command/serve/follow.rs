@@ -8,7 +8,7 @@ use crate::api::condition::{self, Kind};
 use crate::api::{RoutingPolicy, Settings};
 use crate::cluster;
 use crate::command::files::Files;
-use crate::gateway::{ApiKey, ApiKeys, Credentials, Source};
+use crate::gateway::{ApiKeys, Credentials, Source};
 use crate::manifest::{Finding, GivenSecrets, Portfolio, Prices, Standalone};
 use crate::plan::names::Key;
 use crate::plan::routing::{self, Inputs, Routing};
@@ -147,13 +147,9 @@ impl Follower {
 
     /// Credentials first: a route must not be open before its credentials are there.
     fn publish(&self, standalone: Standalone, decided: Routing) {
-        let keys = standalone
-            .api_keys
-            .into_iter()
-            .map(|(name, labels, hash)| (hash, ApiKey { name, labels }));
         let credentials = Credentials::new(standalone.held, &self.source.credentials.borrow());
         self.source.credentials.send_replace(Arc::new(credentials));
-        self.source.api_keys.send_replace(Arc::new(ApiKeys::new(keys)));
+        self.source.api_keys.send_replace(Arc::new(ApiKeys::new(standalone.api_keys)));
         let before = self.source.routes.send_replace(Some(Arc::new(decided.table)));
         let (before, now) = (before.as_deref(), self.source.routes.borrow());
         for route in before.iter().flat_map(|table| table.routes()) {

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::*;
+use crate::plan::api_key::{self, ApiKey, Expires};
 
 #[derive(Parser)]
 struct Arguments {
@@ -239,6 +240,35 @@ async fn clients_are_who_the_policy_admits() {
     assert_eq!(chat(&app, "chat", Some(key)).await.0, StatusCode::OK);
     assert_eq!(chat(&app, "chat", Some("sk-other")).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(chat(&app, "chat", None).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn what_key_create_prints_is_served_until_it_expires() {
+    let a = engine("a").await;
+    let made = |name: &str, key: &str, expires| {
+        let holder = ApiKey {
+            name: name.to_owned(),
+            labels: [("team".to_owned(), "claims".to_owned())].into(),
+            expires,
+        };
+        serde_saphyr::to_string(&api_key::secret("default", holder, api_key::hash(key))).unwrap() + "---\n"
+    };
+    let hour = Duration::from_secs(3600);
+    let (past, future) = (cluster::now() - hour, cluster::now() + hour);
+    let keys =
+        made("now", "sk-now", Expires::At(future)) + &made("ever", "sk-ever", Expires::Never) + &made("old", "sk-old", Expires::At(past));
+    let folder = Folder::new(
+        "keys",
+        &(served("a", &a) + &keys + &policy("chat", "a", "{apiKeys: {matchLabels: {team: claims}}}")),
+    );
+    let (mut follower, app) = world(&folder, &[], false);
+    follower.begin().unwrap();
+    for key in ["sk-now", "sk-ever"] {
+        assert_eq!(chat(&app, "chat", Some(key)).await.0, StatusCode::OK, "{key}");
+    }
+    let (status, body) = chat(&app, "chat", Some("sk-old")).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(body.contains("the API key expired at "), "{body}");
 }
 
 #[tokio::test]

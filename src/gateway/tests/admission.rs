@@ -11,7 +11,8 @@ use http::Request;
 use super::engine::{Engine, paris};
 use super::world::{Answer, World, post};
 use super::{ASK, ONLY_A};
-use crate::gateway::{ApiKey, ApiKeys};
+use crate::gateway::ApiKeys;
+use crate::plan::api_key::ApiKey;
 
 fn token(token: &str) -> [(&'static str, String); 1] {
     [("authorization", format!("Bearer {token}"))]
@@ -67,6 +68,7 @@ async fn an_api_key_is_known_by_its_hash_and_admitted_by_its_labels() {
     let key = |team: &str| ApiKey {
         name: format!("key-{team}"),
         labels: [("team".to_owned(), team.to_owned())].into(),
+        ..ApiKey::default()
     };
     let hashes = [super::hash("sk-claims"), super::hash("sk-sales").to_uppercase()];
     let keys = ApiKeys::new(hashes.into_iter().zip([key("claims"), key("sales")]));

@@ -8,6 +8,7 @@ mod choice;
 mod drain;
 mod engine;
 mod fallback;
+mod jwt;
 mod limits;
 mod matrix;
 mod pitfalls;

@@ -14,7 +14,8 @@ use super::world::{World, post};
 use super::{A_THEN_B, ASK, ONLY_A, STREAM, hash};
 use crate::api::model_deployment::Provider;
 use crate::gateway::failure::Failure;
-use crate::gateway::{ACCESS, ApiKey, ApiKeys, Credentials, conventions};
+use crate::gateway::{ACCESS, ApiKeys, Credentials, conventions};
+use crate::plan::api_key::ApiKey;
 use crate::plan::routing::Backend;
 
 const REPORT: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5}}\n\n";
@@ -237,6 +238,7 @@ async fn a_request_is_told_in_one_line_without_a_word_of_it() {
     let key = ApiKey {
         name: "key-of-web".to_owned(),
         labels: BTreeMap::from([("team".to_owned(), "web".to_owned())]),
+        ..ApiKey::default()
     };
     world
         .source

@@ -76,11 +76,21 @@ impl World {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::made(change, true)
+    }
+
+    /// Where no service account can call.
+    pub(super) fn without_kubernetes() -> Self {
+        Self::made(|_| {}, false)
+    }
+
+    fn made(change: impl FnOnce(&mut Options), has_kubernetes: bool) -> Self {
         let mut options = Options::new(|| NOW);
         change(&mut options);
         let reviewer = Arc::new(Reviewer::default());
         let (source, feed) = feed();
-        let gateway = Gateway::new(feed, Some(Arc::new(reviewer.clone())), &options).unwrap();
+        let review: Arc<dyn TokenReview> = Arc::new(reviewer.clone());
+        let gateway = Gateway::new(feed, Some(review).filter(|_| has_kubernetes), &options).unwrap();
         Self {
             source,
             app: app(gateway.clone()),

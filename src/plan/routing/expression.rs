@@ -134,6 +134,7 @@ impl Expression {
         let (kind, namespace, name, labels) = match facts.client {
             Client::ServiceAccount { namespace, name } => ("ServiceAccount", namespace.as_str(), name.as_str(), &none),
             Client::ApiKey { name, labels } => ("APIKey", "", name.as_str(), labels),
+            Client::Jwt { subject, .. } => ("JWT", "", subject.as_str(), &none),
             Client::Anonymous => ("Anonymous", "", "", &none),
         };
         let text = |text: &str| Value::from(text.to_owned());
@@ -155,6 +156,7 @@ impl Expression {
             ("kind", text(kind)),
             ("namespace", text(namespace)),
             ("name", text(name)),
+            ("team", text(facts.client.team().unwrap_or_default())),
             ("labels", Value::from(labels)),
         ]);
         let mut context = FUNCTIONS.new_inner_scope();

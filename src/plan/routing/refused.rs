@@ -90,6 +90,7 @@ impl<'a> Refused<'a> {
         let who = match client {
             Client::ServiceAccount { namespace, name } => format!("service account {namespace}/{name}"),
             Client::ApiKey { name, .. } => format!("API key {name}"),
+            Client::Jwt { issuer, subject, .. } => format!("{subject} of {issuer}"),
             Client::Anonymous => "a client without known credentials".to_owned(),
         };
         let why = match &route.policy {

@@ -14,6 +14,7 @@ use super::data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses};
 use super::demand::Nature;
 use super::eligible::{Exclusion, Known};
 use super::expression::Expression;
+use super::issuers::Issuers;
 use super::refused::Refused;
 use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
 use crate::api::routing_policy::{self, Requirements, RouteRule, RoutingPolicySpec, Strategy};
@@ -29,6 +30,8 @@ pub struct RouteTable {
     pub classes: DataClasses,
     /// The classes of namespaces that have a label.
     namespaces: BTreeMap<String, DataClassId>,
+    /// Whose tokens some route admits.
+    pub issuers: Issuers,
     largest_body: usize,
 }
 
@@ -42,6 +45,10 @@ impl RouteTable {
     pub(super) fn new(routes: HashMap<String, Arc<Route>>, classes: DataClasses, namespaces: BTreeMap<String, DataClassId>) -> Self {
         let largest = routes.values().map(|route| route.max_body_bytes).max();
         Self {
+            issuers: Issuers::of(routes.values().flat_map(|route| {
+                // A rule may look at other claims than those that let a client in.
+                route.clients.iter().chain(route.rules.iter().flat_map(|rule| &rule.when.clients))
+            })),
             routes,
             classes,
             namespaces,
@@ -85,7 +92,7 @@ impl RouteTable {
         match client {
             Client::ServiceAccount { namespace, .. } => self.namespaces.get(namespace).copied(),
             Client::ApiKey { labels, .. } => labels.get(names::DATA_CLASS_LABEL).and_then(|value| self.classes.labelled(value)),
-            Client::Anonymous => None,
+            Client::Jwt { .. } | Client::Anonymous => None,
         }
     }
 

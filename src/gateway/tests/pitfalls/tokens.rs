@@ -6,7 +6,8 @@ use super::super::engine::{DONE, Do, Engine, WORD, answers, chunk, stream_head, 
 use super::super::world::{World, post, post_to};
 use super::super::{ASK, ONLY_A, STREAM, WEB};
 use super::{ONLY_M, provider, tokens};
-use crate::gateway::{ApiKey, ApiKeys};
+use crate::gateway::ApiKeys;
+use crate::plan::api_key::ApiKey;
 
 #[tokio::test]
 async fn pitfall_01_usage_on_streams() {
@@ -136,6 +137,7 @@ async fn pitfall_18_labels_without_bounds() {
         let key = ApiKey {
             name: format!("key-{index}"),
             labels: [("team".to_owned(), "claims".to_owned())].into(),
+            ..ApiKey::default()
         };
         (super::super::hash(&format!("sk-{index}")), key)
     });

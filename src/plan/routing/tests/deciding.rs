@@ -600,6 +600,22 @@ static GOVERNED: std::sync::LazyLock<World> = std::sync::LazyLock::new(|| {
 });
 
 #[test]
+fn a_rule_may_look_at_a_claim_that_lets_nobody_in() {
+    let jwt = |claims: &str| format!("{{jwt: {{issuer: 'https://id.example.com', audiences: [llm], claims: {{{claims}}}}}}}");
+    let rules = format!(
+        "clients: [{}], rules: [{{name: staff, when: {{clients: [{}]}}, targets: [{{model: llama}}]}}, {{name: rest, targets: [{{model: gpt}}]}}]",
+        jwt("group: claims"),
+        jwt("role: staff")
+    );
+    let routing = World::new().assistant(&rules).build();
+    let token = serde_json::json!({"aud": "llm", "group": "claims", "role": ["staff", "user"]});
+    let claims = token.as_object().unwrap();
+    let looks = routing.table.issuers.get("https://id.example.com").unwrap();
+    let client = looks.client("https://id.example.com", "jo", looks.audiences(claims), claims);
+    assert_eq!(Ask::new().by(client).rule(&routing), Ok("staff".to_owned()));
+}
+
+#[test]
 fn a_conversation_stays_with_its_model_where_that_may_have_the_request() {
     let rules =
         "rules: [{targets: [{model: llama, weight: 1}, {model: gpt, weight: 1}, {model: idle, weight: 0}], fallback: [{model: spare}]}]";
