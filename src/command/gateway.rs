@@ -101,7 +101,7 @@ async fn serve(flags: Flags, lines: &Lines) -> anyhow::Result<ExitCode> {
     );
     gateway::run(
         listener,
-        gateway,
+        gateway.clone(),
         stop,
         Drain {
             announce: Duration::from_secs(flags.announce_seconds),
@@ -109,6 +109,7 @@ async fn serve(flags: Flags, lines: &Lines) -> anyhow::Result<ExitCode> {
         },
     )
     .await;
+    gateway.give_back().await;
     start::finish(traces, lines).await;
     Ok(ExitCode::SUCCESS)
 }

@@ -26,6 +26,7 @@ mod headers;
 mod http1;
 mod identity;
 mod lanes;
+mod ledger;
 mod matching;
 mod metrics;
 mod models;
@@ -63,11 +64,13 @@ use tower_service::Service;
 pub use access::TARGET as ACCESS;
 pub use drain::{Drain, run};
 pub use feed::{ApiKey, ApiKeys, Credentials, Feed, Source, feed};
+pub use ledger::{BadLedger, InFile, Memory, Store, Unavailable};
 pub use tokens::{ReviewUnavailable, TokenReview};
 pub use traces::{BadTraces, Traces};
 
 use balance::{Balancer, Budgets};
 use identity::Identities;
+use ledger::Ledger;
 use metrics::Metrics;
 use quiet::Quiet;
 use refusal::Refusal;
@@ -94,7 +97,9 @@ pub struct Options {
     pub access_log: bool,
     /// Where spans of requests go, if anywhere.
     pub traces: Option<Traces>,
-    /// The clock, to know when tokens expire.
+    /// Where it is kept what was spent of budgets.
+    pub ledger: Arc<dyn Store>,
+    /// The clock, to know when tokens expire and budgets begin anew.
     pub now: fn() -> Timestamp,
 }
 
@@ -110,6 +115,7 @@ impl Options {
             max_connections: 10_000,
             access_log: false,
             traces: None,
+            ledger: Arc::new(Memory::default()),
             now,
         }
     }
@@ -123,6 +129,7 @@ pub struct Gateway {
     google: google::Tokens,
     balancer: Balancer,
     budgets: Budgets,
+    ledger: Arc<Ledger>,
     quiet: Quiet,
     metrics: Metrics,
     access_log: bool,
@@ -150,6 +157,7 @@ impl Gateway {
             upstream,
             balancer: Balancer::default(),
             budgets: Budgets::default(),
+            ledger: Ledger::new(options.ledger.clone(), options.now),
             quiet: Quiet::default(),
             metrics: Metrics::new(),
             access_log: options.access_log,
@@ -167,6 +175,11 @@ impl Gateway {
 impl Gateway {
     fn now(&self) -> Timestamp {
         (self.now)()
+    }
+
+    /// Gives back what was taken of budgets and not spent, so that other gateways may spend it: at the end, when no request is left.
+    pub async fn give_back(&self) {
+        self.ledger.give_back().await;
     }
 
     /// Says in the metrics how many entries the price book has that costs are from, and whether its files say the same now.
@@ -284,6 +297,7 @@ async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
     gateway.metrics.feed_is_current(gateway.feed.is_current());
     if let Some(table) = gateway.feed.routes() {
         gateway.metrics.forget(&table, Instant::now());
+        gateway.metrics.tell_budgets(gateway.ledger.spent_ratios());
     }
     ([(header::CONTENT_TYPE, HeaderValue::from_static(text))], gateway.metrics.text()).into_response()
 }

@@ -25,7 +25,12 @@ pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: 
     let response = match gateway.turns.take() {
         // Boxed, because whatever waits for it would have room for it once more, and is moved a few times.
         Some(turn) => match unless_closing(&gateway, Box::pin(answer(operation, &gateway, request, &mut tally))).await {
-            Ok(reply) => reply.into_response(&gateway, tally, turn),
+            Ok(reply) => {
+                let limits = tally.limits();
+                let mut response = reply.into_response(&gateway, tally, turn);
+                response.headers_mut().extend(limits);
+                response
+            }
             Err(refusal) => refused(refusal, operation, id.as_ref(), tally),
         },
         None => refused(too_many(), operation, id.as_ref(), tally),
@@ -38,7 +43,9 @@ pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: 
 
 fn refused(refusal: Refusal, operation: Operation, id: Option<&HeaderValue>, mut tally: Tally) -> Response {
     tally.refused(refusal.status, refusal.code());
-    let response = refusal.in_protocol(operation, id);
+    let limits = tally.limits();
+    let mut response = refusal.in_protocol(operation, id);
+    response.headers_mut().extend(limits);
     tally.sends(response.body().size_hint().lower() as usize);
     response
 }
@@ -85,6 +92,7 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     if body.bytes.len() > route.max_body_bytes {
         return Err(Refusal::too_large(route.max_body_bytes));
     }
+    tally.admitted(gateway.ledger.admit(route, &client, &asked)?);
     let rule = matching::rule(route, &head.headers).ok_or_else(|| no_rule(route))?;
     let models = rule.attempts(fastrand::u64(..));
     if models.is_empty() {

@@ -18,6 +18,7 @@ use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::Invalid;
 use crate::plan::evaluation::check;
+use crate::plan::ledger::Budget;
 use crate::plan::names::{ENDPOINT_ANNOTATION, Key, endpoints};
 use crate::plan::price::Book;
 use crate::plan::serving::{self, Installation};
@@ -107,6 +108,12 @@ impl Portfolio {
             let refused = problem.filter(|problem| problem.claim == Kind::Accepted);
             self.findings
                 .extend(refused.map(|problem| written.origin.finding(Severity::Error, problem.invalid)));
+        }
+        for written in &self.policies {
+            let budgets = written.object.spec.budgets.iter().enumerate();
+            let invalid = budgets.filter_map(|(at, budget)| Budget::of(at, budget).err());
+            self.findings
+                .extend(invalid.map(|invalid| written.origin.finding(Severity::Error, invalid)));
         }
         for written in self.policies.iter().filter(|_| !assumed.allow_anonymous) {
             let clients = &written.object.spec.clients;

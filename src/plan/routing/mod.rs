@@ -2,6 +2,7 @@
 //! one thing while traffic does another. Whatever is unknown keeps a model out.
 
 mod access;
+mod allowance;
 mod eligible;
 mod endpoints;
 mod status;
@@ -17,6 +18,7 @@ use super::price::Book;
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 
 pub use access::{Admission, Client};
+pub use allowance::Allowance;
 pub use eligible::{Exclusion, Reason, served_name};
 pub use endpoints::endpoints;
 pub use status::{PolicyVerdict, status};

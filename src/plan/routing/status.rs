@@ -7,6 +7,7 @@ use super::table::{Route, Rule};
 use crate::api::RoutingPolicy;
 use crate::api::condition::{self, Claim, Kind};
 use crate::api::routing_policy::{RoutingPolicyStatus, Strategy, TargetStatus};
+use crate::plan::Invalid;
 use crate::plan::names::Key;
 
 /// The longest summary; it is a column of a table.
@@ -19,6 +20,8 @@ pub struct PolicyVerdict {
     pub taken_by: Option<Key>,
     /// Whether every client it admits is one that the installer does not allow.
     pub admits_nobody: bool,
+    /// What cannot be understood of its budgets.
+    pub invalid: Option<Invalid>,
     /// Each model the policy names, whether it gets requests, and if not, why.
     pub targets: Vec<TargetStatus>,
     /// What the policy names and does not exist, as sentences.
@@ -35,14 +38,14 @@ impl PolicyVerdict {
     /// Whether the policy answers every request it matches.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.taken_by.is_none() && !self.admits_nobody && self.unanswered.is_empty()
+        self.taken_by.is_none() && !self.admits_nobody && self.invalid.is_none() && self.unanswered.is_empty()
     }
 }
 
 pub(super) fn verdict(policy: &RoutingPolicy, route: &Route, taken_by: Option<&Key>) -> PolicyVerdict {
     let mut targets: Vec<TargetStatus> = Vec::new();
     let mut missing = Vec::new();
-    for candidate in route.rules.iter().flat_map(Rule::candidates) {
+    for candidate in route.candidates() {
         if targets.iter().any(|known| known.model == candidate.model.name) {
             continue;
         }
@@ -60,6 +63,7 @@ pub(super) fn verdict(policy: &RoutingPolicy, route: &Route, taken_by: Option<&K
     PolicyVerdict {
         taken_by: taken_by.cloned(),
         admits_nobody: !policy.spec.clients.is_empty() && route.clients.is_empty(),
+        invalid: route.allowances.as_ref().err().cloned(),
         targets,
         missing,
         unanswered: closed.iter().map(|rule| unanswered(rule)).collect(),
@@ -139,6 +143,9 @@ fn refusal(policy: &RoutingPolicy, verdict: &PolicyVerdict) -> Option<(&'static 
                 "the model name {name:?} belongs to the older RoutingPolicy {winner}: choose another spec.model, or delete one of the two"
             ),
         ));
+    }
+    if let Some(invalid) = &verdict.invalid {
+        return Some(("InvalidBudget", invalid.to_string()));
     }
     verdict.admits_nobody.then(|| {
         let message = "every entry of spec.clients is anonymous, which this installation does not allow: admit serviceAccounts or apiKeys, or \

@@ -8,10 +8,13 @@ use http::Uri;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::access::{Admission, Client, admissions};
+use super::allowance::{Allowance, allowances};
 use super::eligible::{Exclusion, Known};
 use crate::api::RoutingPolicy;
+use crate::api::budget::Limit;
 use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
-use crate::api::routing_policy::{RouteRule, Strategy};
+use crate::api::routing_policy::{Fallback, RouteRule, Strategy};
+use crate::plan::Invalid;
 use crate::plan::names::{self, Key};
 use crate::plan::price::Pricing;
 use crate::plan::quantity;
@@ -66,8 +69,8 @@ impl RouteTable {
 
     /// Every model that may get requests from some route.
     pub fn backends(&self) -> impl Iterator<Item = &Backend> {
-        let rules = self.routes.values().flat_map(|route| &route.rules);
-        rules.flat_map(Rule::candidates).filter_map(|c| c.backend.as_deref().ok())
+        let candidates = self.routes.values().flat_map(|route| route.candidates());
+        candidates.filter_map(|c| c.backend.as_deref().ok())
     }
 }
 
@@ -88,6 +91,10 @@ pub struct Route {
     pub retries: Retries,
     /// The largest request.
     pub max_body_bytes: usize,
+    /// How fast it may be used.
+    pub limits: Vec<Limit>,
+    /// How much may be spent; or what cannot be understood of it, and then it answers nothing.
+    pub allowances: Result<Vec<Allowance>, Invalid>,
 }
 
 /// Requests with images or a million tokens of context are this large.
@@ -129,6 +136,12 @@ impl Route {
     #[must_use]
     pub fn admits(&self, client: &Client) -> bool {
         self.clients.iter().any(|admission| admission.admits(client))
+    }
+
+    /// Every model it names: of its rules, then of its budgets.
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        let instead = self.allowances.iter().flatten().filter_map(|allowance| allowance.instead.as_ref());
+        self.rules.iter().flat_map(Rule::candidates).chain(instead.flatten())
     }
 }
 
@@ -322,6 +335,13 @@ impl Timeouts {
 pub(super) fn route(policy: &RoutingPolicy, known: &Known<'_>, allow_anonymous: bool) -> Route {
     let key = Key::of(policy);
     let rules = policy.spec.rules.iter().enumerate();
+    let instead = |to: &Fallback| {
+        known.candidate(
+            &Key::new(&key.namespace, &to.model),
+            to.adapter.as_deref(),
+            policy.spec.require.as_ref(),
+        )
+    };
     Route {
         name: policy.spec.model.clone(),
         clients: admissions(&policy.spec.clients, &key.namespace, allow_anonymous),
@@ -330,6 +350,8 @@ pub(super) fn route(policy: &RoutingPolicy, known: &Known<'_>, allow_anonymous: 
         retries: Retries::of(policy),
         // The CRD refuses what is no quantity; where its rules are bypassed the default holds.
         max_body_bytes: policy.spec.max_body_bytes.as_ref().and_then(bytes).unwrap_or(MAX_BODY_BYTES),
+        limits: policy.spec.limits.clone(),
+        allowances: allowances(policy, instead),
         policy: Some(key),
     }
 }
@@ -363,6 +385,8 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, is_ope
         },
         retries: Retries::default(),
         max_body_bytes: MAX_BODY_BYTES,
+        limits: Vec::new(),
+        allowances: Ok(Vec::new()),
     }
 }
 
