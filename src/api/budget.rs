@@ -48,8 +48,7 @@ pub enum LimitPer {
 /// How much money or how many tokens may be spent in a calendar window. Before each attempt at a model the most that it may cost is reserved,
 /// and afterwards what it did cost is counted, whatever became of the answer; so requests that run at the same time cannot exceed it together. It may
 /// be exceeded only by what a request costs beyond what was reserved for it (a prompt with more tokens than estimated, an answer longer than
-/// asked for): never by more than that of the requests in flight when it is used up. Each gateway of a cluster counts for
-/// itself, and begins anew when it restarts; `portfolio serve --ledger FILE` remembers.
+/// asked for): never by more than that of the requests in flight when it is used up. All gateways of a cluster share it, and it survives their restarts.
 /// Example: `{per: Policy, usd: "500", window: Month, timeZone: Europe/Berlin}`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

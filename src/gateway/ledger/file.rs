@@ -1,6 +1,5 @@
 //! The store of one gateway alone, in a file: written whole before anything of it is spent, so that no crash forgets what was taken.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,14 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 
-use super::memory::{self, Taken};
 use super::store::{Store, Unavailable};
-use crate::plan::ledger::{Account, Ask, Grant};
-
-/// How the file is written; another reader must not take it for what it is not.
-const VERSION: u32 = 1;
+use crate::plan::ledger::{Account, Accounts, Ask, Grant};
 
 /// What has been taken, in a file. Clones are the same store.
 #[derive(Clone, Debug)]
@@ -24,7 +18,7 @@ pub struct InFile(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    taken: Mutex<Taken>,
+    taken: Mutex<Accounts>,
     /// Held for as long as this lives: two processes would each spend the whole of a budget.
     _lock: File,
 }
@@ -53,20 +47,6 @@ pub enum BadLedger {
     },
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    version: u32,
-    accounts: Vec<Line>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    account: Account,
-    taken: u64,
-}
-
 impl InFile {
     /// The ledger in the file at `path`, which is made where there is none.
     ///
@@ -84,11 +64,11 @@ impl InFile {
             fs::TryLockError::Error(cause) => unusable(cause),
         })?;
         let taken = match fs::read(path) {
-            Ok(bytes) => read(&bytes).map_err(|cause| BadLedger::Damaged {
+            Ok(bytes) => Accounts::read(&bytes).map_err(|cause| BadLedger::Damaged {
                 path: path.to_owned(),
                 cause,
             })?,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Taken::new(),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Accounts::default(),
             Err(cause) => return Err(unusable(cause)),
         };
         // What cannot be written later would refuse every request.
@@ -103,7 +83,7 @@ impl InFile {
     /// Makes a change once it is on disk, or not at all.
     fn change<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut Taken) -> T + Send + 'static,
+        change: impl FnOnce(&mut Accounts) -> T + Send + 'static,
     ) -> BoxFuture<'static, Result<T, Unavailable>> {
         let inner = self.0.clone();
         let changed = tokio::task::spawn_blocking(move || {
@@ -120,39 +100,19 @@ impl InFile {
 
 impl Store for InFile {
     fn take(&self, account: Account, limit: u64, ask: Ask) -> BoxFuture<'static, Result<Grant, Unavailable>> {
-        self.change(move |taken| memory::take(taken, &account, limit, ask))
+        self.change(move |taken| taken.take(&account, limit, ask))
     }
 
     fn give_back(&self, account: Account, amount: u64) -> BoxFuture<'static, Result<(), Unavailable>> {
-        self.change(move |taken| memory::give_back(taken, &account, amount))
+        self.change(move |taken| taken.give_back(&account, amount))
     }
-}
-
-fn read(bytes: &[u8]) -> Result<Taken, String> {
-    let Written { version, accounts } = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if version != VERSION {
-        return Err(format!("it is of version {version}, and this program knows {VERSION}"));
-    }
-    let count = accounts.len();
-    let taken: BTreeMap<Account, u64> = accounts.into_iter().map(|Line { account, taken }| (account, taken)).collect();
-    (taken.len() == count)
-        .then_some(taken)
-        .ok_or_else(|| "an account is in it twice".to_owned())
 }
 
 /// Replaces the file whole, so that a crash leaves either what was before or what is now.
-fn write(path: &Path, taken: &Taken) -> io::Result<()> {
-    let line = |(account, taken): (&Account, &u64)| Line {
-        account: account.clone(),
-        taken: *taken,
-    };
-    let written = Written {
-        version: VERSION,
-        accounts: taken.iter().map(line).collect(),
-    };
+fn write(path: &Path, taken: &Accounts) -> io::Result<()> {
     let fresh = beside(path, "new");
     let mut file = File::create(&fresh)?;
-    file.write_all(&serde_json::to_vec(&written)?)?;
+    file.write_all(taken.written().as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -15,6 +15,7 @@
 //! in flight × the largest underestimate of one. A gateway that dies loses its slice, which counts as spent; if attempts had just cost more
 //! than was reserved and it had not told the store yet, that comes on top, by the same bound. What was charged in one window never counts in the next.
 
+mod accounts;
 mod budget;
 mod calendar;
 mod foresight;
@@ -24,6 +25,7 @@ mod slice;
 #[cfg(test)]
 mod tests;
 
+pub use accounts::Accounts;
 pub use budget::{Account, Budget, Unit, subject};
 pub use calendar::{Calendar, Span};
 pub use foresight::{FLOOR, Mean};
