@@ -145,7 +145,7 @@ const REFUSED: [(&str, &str, &str, &str); 26] = [
         "two kinds of client in one",
         "RoutingPolicy",
         "{model: m, clients: [{anonymous: {}, serviceAccounts: {}}], rules: [{targets: [{model: a}]}]}",
-        "exactly one of serviceAccounts, apiKeys and anonymous",
+        "exactly one of serviceAccounts, apiKeys, jwt and anonymous",
     ),
     (
         "a timeout of nothing",

@@ -61,7 +61,7 @@ spec:
 ",
         provider.url()
     );
-    let good = "[{name: long, when: {expression: 'request.inputTokens > 100000'}, targets: [{model: none}]}, {name: rest, targets: [{model: gpt}]}]";
+    let good = "[{name: long, when: {expression: 'request.inputTokens > 100000'}, targets: [{model: gpt}]}, {name: rest, targets: [{model: gpt}]}]";
     ns.apply(&model).await?;
     ns.apply(&policy(&name, good)).await?;
 
