@@ -1,4 +1,4 @@
-//! A small API server in memory, behind a real client: it knows get, create, server-side apply, status and delete, counts what is sent, and can fail
+//! A small API server in memory, behind a real client: it knows get, create, replace, server-side apply, status and delete, counts what is sent, and can fail
 //! or lose the answer of the k-th write. Enough to show that a settled object is silent and that a crash anywhere still converges.
 
 #![expect(clippy::disallowed_types, reason = "this is the other side of the door")]
@@ -16,7 +16,7 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Known, Stores};
+use crate::cluster::{Cluster, Connection, Known, Stores};
 
 /// What happens to one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Server {
     }
 
     /// A connection to it.
-    pub(crate) fn connection(&self) -> Client {
+    pub(crate) fn connection(&self) -> Connection {
         let server = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let server = server.clone();
@@ -183,6 +183,13 @@ impl Server {
                     false => answer(StatusCode::CREATED, &state.write(&path, body)),
                 }
             }
+            Method::PUT => match state.objects.get(&path) {
+                Some(found) if found["metadata"]["resourceVersion"] == body["metadata"]["resourceVersion"] => {
+                    answer(StatusCode::OK, &state.store(&path, body))
+                }
+                Some(_) => refusal_as(StatusCode::CONFLICT, "Conflict"),
+                None => refusal(StatusCode::NOT_FOUND),
+            },
             Method::DELETE => match state.objects.remove(&path) {
                 Some(object) => answer(StatusCode::OK, &object),
                 None => refusal(StatusCode::NOT_FOUND),

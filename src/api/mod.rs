@@ -6,6 +6,7 @@
     reason = "the derive of the schemas declares every struct a second time, inside a function"
 )]
 
+pub mod budget;
 pub mod cache;
 pub mod client;
 pub mod condition;

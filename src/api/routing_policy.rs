@@ -11,6 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::budget::{Budget, Limit};
 use super::client::JwtClients;
 use super::model_deployment::{Class, Tier};
 use super::money::Usd;
@@ -82,6 +83,15 @@ pub struct RoutingPolicySpec {
     #[x_kube(validation = ("quantity(string(self)).compareTo(quantity('1Ki')) >= 0 && quantity(string(self)).compareTo(quantity('256Mi')) <= 0",
         "must be from 1Ki to 256Mi, such as 32Mi"))]
     pub max_body_bytes: Option<Quantity>,
+    /// How fast it may be used. All of them hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub limits: Vec<Limit>,
+    /// How much may be spent in a calendar window. All of them hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = ("self.all(b, !has(b.name) || self.exists_one(o, has(o.name) && o.name == b.name))", "each budget needs a name of its own"))]
+    pub budgets: Vec<Budget>,
 }
 
 /// A quantity of bytes, as a string or an integer.

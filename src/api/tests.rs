@@ -70,6 +70,15 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             model("m", "{api: {provider: OpenAICompatible, model: x, endpoint: 'https://h/v1', caBundle: {configMapRef: {name: c, key: k}}}}"),
         ),
         (
+            "limits and budgets",
+            policy(
+                "rules: [{targets: [{model: a}]}], limits: [{per: Client, requestsPerMinute: 60, tokensPerMinute: 100000, concurrent: 8}, {per: Policy, concurrent: 1}],
+                 budgets: [{per: Policy, usd: '500', window: Month, timeZone: Europe/Berlin, warnAtPercent: 80, onExhausted: {action: Downgrade, targets: [{model: b}]}},
+                 {name: daily, per: Client, tokens: 1000000, window: Day, onExhausted: {action: Reject}}, {name: t, per: Team, usd: '1', window: Week},
+                 {per: Namespace, usd: '0.5', window: Hour, timeZone: Etc/GMT+5}]",
+            ),
+        ),
+        (
             "a model in the engine's image",
             model("m", "{selfHosted: {engine: {kind: LlamaCpp}}}"),
         ),
@@ -444,6 +453,42 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             policy(&format!("{rules}, require: {{evaluated: [{{evalJob: q, maxAge: 0s}}]}}")),
             "spec.require.evaluated[0].maxAge",
             "must be above 0s, such as 720h",
+        ),
+        (
+            policy(&format!("{rules}, limits: [{{per: Client}}]")),
+            "spec.limits[0]",
+            "at least one of requestsPerMinute, tokensPerMinute and concurrent must be set",
+        ),
+        (
+            policy(&format!("{rules}, budgets: [{{per: Policy, window: Day}}]")),
+            "spec.budgets[0]",
+            "exactly one of usd and tokens must be set",
+        ),
+        (
+            policy(&format!("{rules}, budgets: [{{per: Policy, window: Day, usd: '5', tokens: 5}}]")),
+            "spec.budgets[0]",
+            "exactly one of usd and tokens must be set",
+        ),
+        (
+            policy(&format!(
+                "{rules}, budgets: [{{name: a, per: Policy, window: Day, usd: '5'}}, {{name: a, per: Client, window: Day, usd: '1'}}]"
+            )),
+            "spec.budgets",
+            "each budget needs a name of its own",
+        ),
+        (
+            policy(&format!(
+                "{rules}, budgets: [{{per: Policy, window: Day, usd: '5', onExhausted: {{targets: [{{model: a}}]}}}}]"
+            )),
+            "spec.budgets[0].onExhausted.targets",
+            "targets are for the action Downgrade",
+        ),
+        (
+            policy(&format!(
+                "{rules}, budgets: [{{per: Policy, window: Day, usd: '5', onExhausted: {{action: Downgrade}}}}]"
+            )),
+            "spec.budgets[0].onExhausted.targets",
+            "the action Downgrade needs at least one model to go to",
         ),
         (
             policy(&format!("{rules}, clients: [{{}}]")),

@@ -8,6 +8,7 @@
 )]
 
 mod apply;
+pub mod config_map;
 pub mod followed;
 mod gate;
 pub mod keys;

@@ -1,6 +1,9 @@
-//! `portfolio gateway`: the data plane of a cluster. Watches feed it; it writes nothing.
+//! `portfolio gateway`: the data plane of a cluster. Watches feed it; it writes nothing but what was spent of budgets.
 //!
-//! Needs: modeldeployments, routingpolicies, evaljobs, endpointslices list, watch; tokenreviews create; in its own namespace secrets list, watch.
+//! Needs: modeldeployments, routingpolicies, evaljobs, endpointslices list, watch; tokenreviews create; in its own namespace secrets list, watch,
+//! and the ConfigMaps of what was spent get, update.
+
+mod ledger;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,6 +28,8 @@ use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, DATA_CLASS_LABEL, MODEL_L
 use crate::plan::price::Book;
 use crate::plan::routing::{self, Client, Inputs};
 use crate::plan::{api_key, backend};
+
+use ledger::InCluster;
 
 use super::limits::Limits;
 use super::lines::Lines;
@@ -51,6 +56,9 @@ pub struct Flags {
     /// Where clients reach it.
     #[arg(long, default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// What was spent of budgets is kept in the ConfigMaps PREFIX-0 to PREFIX-7 of that namespace, which all gateways share.
+    #[arg(long, value_name = "PREFIX", default_value = "llm-portfolio-ledger")]
+    ledger: String,
     /// Certificates of the authorities to trust instead of the system's, in PEM.
     #[arg(long, env = "SSL_CERT_FILE")]
     ca_file: Option<PathBuf>,
@@ -85,6 +93,7 @@ async fn serve(flags: Flags, lines: &Lines) -> anyhow::Result<ExitCode> {
         traces: traces.clone(),
         allow_anonymous: settings.allow_anonymous,
         ca_file: flags.ca_file,
+        ledger: Arc::new(InCluster::new(client.clone(), flags.namespace.clone(), flags.ledger)),
         ..Options::new(cluster::now)
     };
     flags.limits.set(&mut options);
@@ -100,7 +109,7 @@ async fn serve(flags: Flags, lines: &Lines) -> anyhow::Result<ExitCode> {
     );
     gateway::run(
         listener,
-        gateway,
+        gateway.clone(),
         stop,
         Drain {
             announce: Duration::from_secs(flags.announce_seconds),
@@ -108,6 +117,7 @@ async fn serve(flags: Flags, lines: &Lines) -> anyhow::Result<ExitCode> {
         },
     )
     .await;
+    gateway.give_back().await;
     start::finish(traces, lines).await;
     Ok(ExitCode::SUCCESS)
 }

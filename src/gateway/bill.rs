@@ -46,6 +46,17 @@ pub(super) struct Charge {
 }
 
 impl Bill {
+    /// What it is reckoned with before anything is sent: a prompt of so many tokens, and the longest answer.
+    pub(super) fn foreseen(&self, prompt: u64, answer: u64) -> Charge {
+        let tokens = Tokens {
+            input: prompt,
+            // Vectors are not billed.
+            output: if self.operation == Operation::Embeddings { 0 } else { answer },
+            ..Tokens::default()
+        };
+        self.charge(tokens, true)
+    }
+
     /// For what the model reports.
     pub(super) fn reported(&self, tokens: Tokens) -> Charge {
         self.charge(tokens, false)

@@ -27,6 +27,7 @@ mod http1;
 mod identity;
 mod jwt;
 mod lanes;
+mod ledger;
 mod metrics;
 mod models;
 mod quiet;
@@ -64,11 +65,13 @@ use tower_service::Service;
 pub use access::TARGET as ACCESS;
 pub use drain::{Drain, run};
 pub use feed::{ApiKeys, Credentials, Feed, Source, feed};
+pub use ledger::{BadLedger, InFile, Memory, Store, Unavailable};
 pub use tokens::{ReviewUnavailable, TokenReview};
 pub use traces::{BadTraces, Traces};
 
 use balance::{Balancer, Budgets};
 use identity::Identities;
+use ledger::Ledger;
 use metrics::Metrics;
 use quiet::Quiet;
 use refusal::Refusal;
@@ -96,7 +99,9 @@ pub struct Options {
     pub access_log: bool,
     /// Where spans of requests go, if anywhere.
     pub traces: Option<Traces>,
-    /// The clock, to know when tokens expire.
+    /// Where it is kept what was spent of budgets.
+    pub ledger: Arc<dyn Store>,
+    /// The clock, to know when tokens expire and budgets begin anew.
     pub now: fn() -> Timestamp,
 }
 
@@ -112,6 +117,7 @@ impl Options {
             max_connections: 10_000,
             access_log: false,
             traces: None,
+            ledger: Arc::new(Memory::default()),
             now,
         }
     }
@@ -125,6 +131,7 @@ pub struct Gateway {
     google: google::Tokens,
     balancer: Balancer,
     budgets: Budgets,
+    ledger: Arc<Ledger>,
     quiet: Quiet,
     sticky: Sticky,
     metrics: Metrics,
@@ -153,6 +160,7 @@ impl Gateway {
             upstream,
             balancer: Balancer::default(),
             budgets: Budgets::default(),
+            ledger: Ledger::new(options.ledger.clone(), options.now),
             quiet: Quiet::default(),
             sticky: Sticky::default(),
             metrics: Metrics::new(),
@@ -171,6 +179,11 @@ impl Gateway {
 impl Gateway {
     fn now(&self) -> Timestamp {
         (self.now)()
+    }
+
+    /// Gives back what was taken of budgets and not spent, so that other gateways may spend it: at the end, when no request is left.
+    pub async fn give_back(&self) {
+        self.ledger.give_back().await;
     }
 
     /// Says in the metrics how many entries the price book has that costs are from, and whether its files say the same now.
@@ -288,6 +301,7 @@ async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
     gateway.metrics.feed_is_current(gateway.feed.is_current());
     if let Some(table) = gateway.feed.routes() {
         gateway.metrics.forget(&table, Instant::now());
+        gateway.metrics.tell_budgets(gateway.ledger.spent_ratios());
     }
     ([(header::CONTENT_TYPE, HeaderValue::from_static(text))], gateway.metrics.text()).into_response()
 }

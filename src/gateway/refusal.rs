@@ -16,6 +16,7 @@ pub(super) struct Refusal {
     error: Box<Error>,
     retry_after: Option<HeaderValue>,
     attempts: usize,
+    more: Box<HeaderMap>,
 }
 
 impl Refusal {
@@ -29,6 +30,7 @@ impl Refusal {
             error: Box::new(error),
             retry_after: None,
             attempts: 0,
+            more: Box::default(),
         }
     }
 
@@ -49,6 +51,12 @@ impl Refusal {
 
     pub(super) fn retry_after(self, retry_after: Option<HeaderValue>) -> Self {
         Self { retry_after, ..self }
+    }
+
+    /// With these headers too.
+    pub(super) fn with(self, more: HeaderMap) -> Self {
+        let more = Box::new(more);
+        Self { more, ..self }
     }
 
     pub(super) fn after_attempts(self, attempts: usize) -> Self {
@@ -122,6 +130,7 @@ impl Refusal {
         error.request_id = request_id.and_then(|id| id.to_str().ok()).map(str::to_owned);
         let mut response = (self.status, [(header::CONTENT_TYPE, json)], operation.write_error(&error)).into_response();
         let headers = response.headers_mut();
+        headers.extend(*self.more);
         if self.attempts > 0 {
             headers.insert(headers::ATTEMPTS, HeaderValue::from(self.attempts));
         }

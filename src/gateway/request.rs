@@ -15,7 +15,7 @@ use super::sticky::Conversation;
 use super::tally::Tally;
 use super::trial::Trial;
 use super::{Gateway, conventions, headers};
-use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Refused, RefusedFor, Route, RouteTable};
+use crate::plan::routing::{self, Client, Content, Decision, Draw, Facts, Refused, RefusedFor, Route, RouteTable};
 use crate::protocol::Operation;
 use crate::protocol::chat::Unfit;
 use crate::protocol::exchange::Asked;
@@ -27,7 +27,12 @@ pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: 
     let response = match gateway.turns.take() {
         // Boxed, because whatever waits for it would have room for it once more, and is moved a few times.
         Some(turn) => match unless_closing(&gateway, Box::pin(answer(operation, &gateway, request, &mut tally))).await {
-            Ok(reply) => reply.into_response(&gateway, tally, turn),
+            Ok(reply) => {
+                let limits = tally.limits();
+                let mut response = reply.into_response(&gateway, tally, turn);
+                response.headers_mut().extend(limits);
+                response
+            }
             Err(refusal) => refused(refusal, operation, id.as_ref(), tally),
         },
         None => refused(too_many(), operation, id.as_ref(), tally),
@@ -40,7 +45,9 @@ pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: 
 
 fn refused(refusal: Refusal, operation: Operation, id: Option<&HeaderValue>, mut tally: Tally) -> Response {
     tally.refused(refusal.status, refusal.code());
-    let response = refusal.in_protocol(operation, id);
+    let limits = tally.limits();
+    let mut response = refusal.in_protocol(operation, id);
+    response.headers_mut().extend(limits);
     tally.sends(response.body().size_hint().lower() as usize);
     response
 }
@@ -83,10 +90,11 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     if body.bytes.len() > route.max_body_bytes {
         return Err(Refusal::too_large(route.max_body_bytes));
     }
+    tally.admitted(gateway.ledger.admit(route, &client, &asked)?);
     let conversation = Conversation::of(route, &client, &head.headers, &asked);
-    let models = models(gateway, &table, route, &client, &head.headers, &asked, conversation)?;
+    let decision = decided(gateway, &table, route, &client, &head.headers, &asked, conversation)?;
     let reply = Trial::new(gateway, route, &asked, &head.headers)
-        .first_answer(models, tally)
+        .first_answer(decision, tally)
         .await?;
     if let (Reply::Answered(answered), Some(conversation)) = (&reply, conversation) {
         gateway.sticky.answered(conversation, &answered.bill.model.model, route);
@@ -94,8 +102,8 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     Ok(reply)
 }
 
-/// The models that may have the request, in the order in which they are asked.
-fn models<'a>(
+/// Which models may have the request.
+fn decided<'a>(
     gateway: &Gateway,
     table: &RouteTable,
     route: &'a Route,
@@ -103,7 +111,7 @@ fn models<'a>(
     headers: &HeaderMap,
     asked: &Asked,
     conversation: Option<Conversation>,
-) -> Result<Vec<&'a Arc<Backend>>, Refusal> {
+) -> Result<Decision<'a>, Refusal> {
     let facts = Facts {
         client,
         headers,
@@ -119,8 +127,7 @@ fn models<'a>(
         roll: conversation.map_or_else(|| fastrand::u64(..), |Conversation(digest)| digest),
         stays_with: home.as_ref(),
     };
-    let decision = routing::decide(route, &table.classes, &facts, &gateway.balancer, draw)?;
-    Ok(decision.models)
+    Ok(routing::decide(route, &table.classes, &facts, &gateway.balancer, draw)?)
 }
 
 impl From<Refused<'_>> for Refusal {

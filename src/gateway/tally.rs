@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::bill::{Bill, Charge};
 use super::failure::Failure;
+use super::ledger::{Unaffordable, Visit};
 use super::metrics::Counting;
 use super::traces::{Parent, Tracing};
 use super::{Gateway, access, headers};
@@ -63,6 +64,8 @@ pub(super) struct Tally {
     counting: Counting,
     /// What an attempt costs that a model has been sent and that has come to nothing yet.
     open: Option<Bill>,
+    /// What the request is counted by, where the policy limits it.
+    visit: Option<Box<Visit>>,
     is_logged: bool,
     tracing: Option<Box<Tracing>>,
 }
@@ -103,6 +106,7 @@ impl Tally {
             began: Instant::now(),
             counting: gateway.metrics.begin(),
             open: None,
+            visit: None,
             is_logged,
             tracing,
         }
@@ -123,6 +127,32 @@ impl Tally {
         self.record.route = Some(route.clone());
     }
 
+    /// The policy's limits let it in.
+    pub(super) fn admitted(&mut self, visit: Option<Box<Visit>>) {
+        self.visit = visit;
+    }
+
+    /// What is left of the policy's limits, as headers.
+    pub(super) fn limits(&self) -> HeaderMap {
+        self.visit.as_ref().map(|visit| visit.limits()).unwrap_or_default()
+    }
+
+    /// An attempt at a model is about to be made: what it may cost is kept in every budget.
+    pub(super) async fn reserve(&mut self, bill: &Bill) -> Result<(), Unaffordable> {
+        match &mut self.visit {
+            // Boxed, because few requests need the room for it.
+            Some(visit) => Box::pin(visit.reserve(bill)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The models that the budget at this position goes on with are asked now.
+    pub(super) fn downgraded(&mut self, budget: usize) {
+        if let Some(visit) = &mut self.visit {
+            visit.downgraded(budget);
+        }
+    }
+
     /// An attempt begins. Its request tells the model which trace it belongs to.
     pub(super) fn attempts(&mut self, model: &Backend, base: &Uri, headers: &mut HeaderMap) {
         if let Some(tracing) = &mut self.tracing {
@@ -140,13 +170,21 @@ impl Tally {
     /// An attempt, whether or not it began, brought no answer.
     pub(super) fn failed(&mut self, failure: &Failure) {
         self.record.attempts += 1;
-        if let Some(bill) = self.open.take().filter(|_| failure.has_cost())
+        let open = self.open.take().filter(|_| failure.has_cost());
+        if let Some(bill) = open
             && let Some(route) = &self.record.route
         {
             let charge = bill.estimated(None, 0);
+            if let Some(visit) = &mut self.visit {
+                visit.charge(&bill.model, &charge);
+            }
             self.counting.lost(route, &bill.model, &charge);
             let earlier = self.record.lost;
             self.record.lost = Some(earlier.map_or(charge.cost, |earlier| earlier.plus(charge.cost)));
+        }
+        // What was kept for an attempt that cost nothing.
+        if let Some(visit) = &mut self.visit {
+            visit.release();
         }
         if let Some(tracing) = &mut self.tracing {
             tracing.failed(failure.outcome());
@@ -167,6 +205,9 @@ impl Tally {
 
     /// What the answer took.
     pub(super) fn charge(&mut self, charge: &Charge) {
+        if let (Some(visit), Some(model)) = (&mut self.visit, &self.record.model) {
+            visit.charge(model, charge);
+        }
         self.record.charge = Some(*charge);
     }
 
@@ -196,7 +237,11 @@ impl Drop for Tally {
         // The client did not wait.
         if let Some(bill) = self.open.take() {
             self.record.attempts += 1;
-            self.record.charge = Some(bill.estimated(None, 0));
+            let charge = bill.estimated(None, 0);
+            if let Some(visit) = &mut self.visit {
+                visit.charge(&bill.model, &charge);
+            }
+            self.record.charge = Some(charge);
             self.record.model = Some(bill.model);
         }
         self.counting.count(&self.record, elapsed);

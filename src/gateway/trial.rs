@@ -15,12 +15,13 @@ use super::bill::{Bill, Prompt};
 use super::body::Taken;
 use super::failure::Failure;
 use super::feed::Held;
+use super::ledger::Unaffordable;
 use super::metrics;
 use super::refusal::Refusal;
 use super::relay::Terms;
 use super::tally::Tally;
 use super::{Gateway, fit, headers};
-use crate::plan::routing::{Backend, Route, operation};
+use crate::plan::routing::{Backend, Decision, Route, operation};
 use crate::protocol::chat::{Unfit, Unsupported};
 use crate::protocol::error::Kind;
 use crate::protocol::exchange::{Asked, Exchange, Put};
@@ -48,6 +49,8 @@ struct Tried<'a> {
     failures: Vec<(&'a Backend, Failure)>,
     /// Models that cannot do what is asked.
     unfit: Vec<(&'a Backend, Unsupported)>,
+    /// Models that a budget has not enough left for, or cannot reckon with.
+    unaffordable: Vec<(&'a Backend, Unaffordable)>,
 }
 
 impl Tried<'_> {
@@ -73,14 +76,17 @@ impl<'a> Trial<'a> {
     }
 
     /// Asks one model after another; those whose endpoints all rest come last.
-    pub(super) async fn first_answer(&self, mut models: Vec<&Arc<Backend>>, tally: &mut Tally) -> Result<Reply, Refusal> {
+    pub(super) async fn first_answer(&self, decision: Decision<'a>, tally: &mut Tally) -> Result<Reply, Refusal> {
+        let Decision { mut models, instead, .. } = decision;
         self.gateway.budgets.save(&self.route.name, self.route.retries.budget_percent);
         if models.len() > 1 {
             models.sort_by_key(|model| !self.gateway.balancer.any_is_well(&model.bases, &[]));
         }
         let mut tried = Tried::default();
         let mut room = Taken::default();
-        for (at, model) in models.iter().enumerate() {
+        let (mut at, mut seen) = (0, 0);
+        while let Some(model) = models.get(at).copied() {
+            at += 1;
             if tried.is_too_long_for(model) {
                 continue;
             }
@@ -97,7 +103,7 @@ impl<'a> Trial<'a> {
             if let Some((earlier, _)) = tried.failures.last() {
                 tally.fell_back(&earlier.model, &model.model);
             }
-            if let Some((answer, place)) = self.ask(model, &exchange, &models[at + 1..], &mut tried.failures, tally).await {
+            if let Some((answer, place)) = self.ask(model, &exchange, &models[at..], &mut tried, tally).await {
                 tally.answered_by(model);
                 return Ok(Reply::Answered(Box::new(Answered {
                     answer,
@@ -113,11 +119,31 @@ impl<'a> Trial<'a> {
                     place,
                 })));
             }
+            if let Some((_, Unaffordable::Exhausted { budget, .. })) = tried.unaffordable.last()
+                && tried.unaffordable.len() > seen
+            {
+                seen = tried.unaffordable.len();
+                (models, at) = (self.instead(&instead, *budget, &tried)?, 0);
+                tally.downgraded(*budget);
+                continue;
+            }
             if tried.failures.len() >= ATTEMPTS || Instant::now() >= self.deadline || self.must_end(&tried) {
                 break;
             }
         }
         Err(self.nobody_did(&tried))
+    }
+
+    /// The models to go on with when the budget at this position has too little left, unless they have been.
+    fn instead(&self, instead: &[Vec<&'a Arc<Backend>>], budget: usize, tried: &Tried<'_>) -> Result<Vec<&'a Arc<Backend>>, Refusal> {
+        let again =
+            |(_, earlier): &&(&Backend, Unaffordable)| matches!(earlier, Unaffordable::Exhausted { budget: at, .. } if *at == budget);
+        let open = instead.get(budget).cloned().unwrap_or_default();
+        let is_again = tried.unaffordable.iter().filter(again).count() > 1;
+        match tried.unaffordable.last() {
+            Some((model, why)) if is_again || open.is_empty() => Err(why.refusal(self.route, model).after_attempts(tried.failures.len())),
+            _ => Ok(open),
+        }
     }
 
     /// Whether nobody else may be asked: what has effects must not be done twice, and where there is no room there is none for another.
@@ -153,7 +179,7 @@ impl<'a> Trial<'a> {
         model: &'b Arc<Backend>,
         exchange: &Exchange,
         others: &[&Arc<Backend>],
-        failures: &mut Vec<(&'b Backend, Failure)>,
+        so_far: &mut Tried<'b>,
         tally: &mut Tally,
     ) -> Option<(Answer, Place)> {
         let Gateway {
@@ -164,10 +190,14 @@ impl<'a> Trial<'a> {
             .flatten();
         let mut tried: Vec<&Uri> = Vec::new();
         let mut repeated = 0;
-        while failures.len() < ATTEMPTS
+        while so_far.failures.len() < ATTEMPTS
             && !self.is_better_elsewhere(model, &tried, others)
             && let Some((base, place)) = balancer.pick(&model.bases, &tried, beginning)
         {
+            if let Err(unaffordable) = tally.reserve(&self.bill(model, exchange)).await {
+                so_far.unaffordable.push((model, unaffordable));
+                return None;
+            }
             // Boxed here, where the most is: what is around it is moved when it begins.
             let failure = match Box::pin(self.attempt(model, base, exchange, tally)).await {
                 Ok(Answer::Refused(refused)) if refused.error.kind == Kind::ContextLength && fit::one_holds_more(model, others) => {
@@ -196,7 +226,7 @@ impl<'a> Trial<'a> {
             if model.bases.len() > 1 || (failure != Failure::Dropped && pause.is_none()) {
                 tried.push(base);
             }
-            failures.push((model, failure));
+            so_far.failures.push((model, failure));
             if !may || !is_paid {
                 break;
             }
@@ -283,10 +313,14 @@ impl<'a> Trial<'a> {
             .iter()
             .map(|(model, failure)| format!("{} {failure}", model.model.name));
         let cannot = tried.unfit.iter().map(|(model, unfit)| format!("{}: {unfit}", model.model.name));
-        let sentences: Vec<String> = failed.chain(cannot).collect();
+        let dear = tried.unaffordable.iter().map(|(model, why)| format!("{}: {why}", model.model.name));
+        let sentences: Vec<String> = failed.chain(cannot).chain(dear).collect();
         let mut message = format!("no model of {called} answered: {}", sentences.join("; "));
         if !tried.failures.is_empty() && self.must_end(tried) && !self.asked.is_repeatable() {
             message.push_str("; no other was asked, because it may have begun what must not be done twice");
+        }
+        if let (None, None, Some((model, why))) = (tried.failures.last(), tried.unfit.first(), tried.unaffordable.last()) {
+            return why.refusal(self.route, model);
         }
         let refusal = match (tried.failures.last(), tried.unfit.first()) {
             (None, Some((_, unfit))) => {

@@ -116,6 +116,11 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
             let fallback = rule.fallback.iter().enumerate();
             named.extend(fallback.map(|(i, f)| (of_rule("fallback", i), f.model.as_str(), f.adapter.as_deref())));
         }
+        for (b, budget) in spec.budgets.iter().enumerate() {
+            let instead = budget.on_exhausted.targets.iter().enumerate();
+            let of_budget = |i: usize| format!("spec.budgets[{b}].onExhausted.targets[{i}]");
+            named.extend(instead.map(|(i, f)| (of_budget(i), f.model.as_str(), f.adapter.as_deref())));
+        }
         let of_models = named.into_iter().filter_map(|(field, model, adapter)| {
             let missing = missing(&models, "ModelDeployment", format!("{field}.model"), &namespace, model);
             missing.or_else(|| lacking(format!("{field}.adapter"), &namespace, model, adapter))

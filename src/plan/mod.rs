@@ -9,6 +9,7 @@ mod fetcher;
 pub mod fingerprint;
 mod hub;
 pub mod leader_worker_set;
+pub mod ledger;
 pub mod model;
 pub mod names;
 pub mod pods;

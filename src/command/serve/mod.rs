@@ -12,13 +12,14 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{ArgAction, Args};
 
 use crate::cluster;
-use crate::gateway::{self, Drain, Gateway, Options};
+use crate::gateway::{self, Drain, Gateway, InFile, Options};
 use crate::manifest::GivenSecrets;
 use crate::plan::names::Key;
 
@@ -50,6 +51,9 @@ pub struct Serve {
     /// Certificates of the authorities to trust instead of the system's, in PEM.
     #[arg(long, env = "SSL_CERT_FILE")]
     ca_file: Option<PathBuf>,
+    /// Where it is kept what was spent of budgets, a file that is made where there is none. Without it every start begins all budgets anew.
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
     #[command(flatten)]
     limits: Limits,
     /// Whether each request is told in the log, by a line without content whose target is `access`.
@@ -82,6 +86,9 @@ impl Serve {
             ..Options::new(cluster::now)
         };
         self.limits.set(&mut options);
+        if let Some(path) = &self.ledger {
+            options.ledger = Arc::new(InFile::open(path)?);
+        }
         let gateway = Gateway::new(feed, None, &options)?;
         let mut follower = Follower::new(self.files, settings, secrets, allow_anonymous, source);
         if let Err(findings) = follower.begin() {
@@ -108,6 +115,7 @@ impl Serve {
             () = gateway::run(listener, gateway.clone(), stop, drain) => {}
             () = keep_following(follower, &gateway) => {}
         }
+        gateway.give_back().await;
         start::finish(traces, lines).await;
         Ok(ExitCode::SUCCESS)
     }

@@ -70,8 +70,7 @@ fn names(table: &RouteTable) -> HashSet<String> {
     for route in table.routes() {
         names.insert(route.name.clone());
         names.extend(route.policy.as_ref().map(Key::to_string));
-        let models = route.rules.iter().flat_map(|rule| rule.candidates());
-        names.extend(models.map(|candidate| candidate.model.to_string()));
+        names.extend(route.candidates().map(|candidate| candidate.model.to_string()));
     }
     names
 }

@@ -37,6 +37,12 @@ pub(super) struct ModelLabels {
 names!(ModelLabels: policy, model);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BudgetLabels {
+    pub(super) policy: String,
+    pub(super) budget: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct UnpricedLabels {
     pub(super) policy: String,
     pub(super) model: String,

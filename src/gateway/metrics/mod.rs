@@ -21,7 +21,7 @@ use super::bill::Charge;
 use super::tally::Record;
 use forget::Seen;
 use gen_ai::GenAi;
-use labels::OutcomeLabels;
+use labels::{BudgetLabels, OutcomeLabels};
 use series::Series;
 
 pub(super) struct Metrics {
@@ -72,6 +72,14 @@ impl Metrics {
     pub(super) fn tell_prices(&self, entries: usize, is_current: bool) {
         self.series.price_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
         self.series.prices_outdated.set(i64::from(!is_current));
+    }
+
+    /// Which part of each budget was spent, by policy and budget; of others nothing is told any more.
+    pub(super) fn tell_budgets(&self, ratios: impl IntoIterator<Item = (String, String, f64)>) {
+        self.series.budgets.retain(|_| false);
+        for (policy, budget, ratio) in ratios {
+            self.series.budgets.of(BudgetLabels { policy, budget }).set(ratio);
+        }
     }
 
     pub(super) fn attempted(&self, model: &Key, outcome: &'static str) {
@@ -167,6 +175,11 @@ fn register(registry: &mut Registry, series: &Series) {
         "estimated_requests",
         "Answers whose tokens are an estimate, because no report of them came",
         series.estimated.clone(),
+    );
+    registry.register(
+        "budget_spent_ratio",
+        "Which part of a policy's budget of the present window was spent, by all gateways as far as this one knows",
+        series.budgets.clone(),
     );
     registry.register(
         "price_book_entries",

@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::family::Family;
 use super::gen_ai::{ByOperation, GenAi};
 use super::known::Known;
-use super::labels::{FallbackLabels, ModelLabels, OutcomeLabels, PolicyLabels, RequestLabels, TokenLabels, UnpricedLabels};
+use super::labels::{BudgetLabels, FallbackLabels, ModelLabels, OutcomeLabels, PolicyLabels, RequestLabels, TokenLabels, UnpricedLabels};
 use crate::gateway::bill::Charge;
 use crate::gateway::conventions;
 use crate::gateway::tally::Record;
@@ -46,6 +46,7 @@ pub(super) struct Series {
     pub(super) cost: Family<ModelLabels, Counter<f64, AtomicU64>>,
     pub(super) unpriced: Family<UnpricedLabels, Counter>,
     pub(super) estimated: Family<ModelLabels, Counter>,
+    pub(super) budgets: Family<BudgetLabels, Gauge<f64, AtomicU64>>,
     pub(super) price_entries: Gauge<i64, AtomicI64>,
     pub(super) prices_outdated: Gauge<i64, AtomicI64>,
     pub(super) gen_ai: GenAi,
@@ -93,6 +94,7 @@ impl Series {
             cost: Family::default(),
             unpriced: Family::default(),
             estimated: Family::default(),
+            budgets: Family::default(),
             price_entries: Gauge::default(),
             prices_outdated: Gauge::default(),
             gen_ai,

@@ -47,6 +47,7 @@ async fn metrics_have_these_names_and_these_labels() {
         "# TYPE gen_ai_server_time_per_output_token_seconds histogram",
         "# TYPE gen_ai_server_time_to_first_token_seconds histogram",
         "# TYPE portfolio_gateway_broken_answers counter",
+        "# TYPE portfolio_gateway_budget_spent_ratio gauge",
         "# TYPE portfolio_gateway_cost_usd counter",
         "# TYPE portfolio_gateway_estimated_requests counter",
         "# TYPE portfolio_gateway_fallbacks counter",

@@ -76,6 +76,8 @@ pub struct Decision<'a> {
     pub rule: &'a Rule,
     /// The models to ask, in order; at least one.
     pub models: Vec<&'a Arc<Backend>>,
+    /// For each budget of the policy, those to ask instead once it is used up: under every requirement that holds for the others.
+    pub instead: Vec<Vec<&'a Arc<Backend>>>,
 }
 
 /// What decides between models that may have a request, beside the rule's strategy.
@@ -116,7 +118,15 @@ pub fn decide<'a>(
         let out: Vec<String> = weighed.out(rule).into_iter().map(|exclusion| exclusion.message).collect();
         return Err(Refused::nobody(route, rule, &out));
     }
-    Ok(Decision { rule, models })
+    let open = |candidates: &'a Vec<Candidate>| {
+        let open = candidates.iter().filter(|candidate| weighed.may_have(rule, candidate));
+        open.filter_map(|candidate| candidate.backend.as_ref().ok()).collect()
+    };
+    Ok(Decision {
+        rule,
+        models,
+        instead: rule.instead.iter().map(open).collect(),
+    })
 }
 
 /// What keeps each model of the rule from a request, those left out of which nothing does.

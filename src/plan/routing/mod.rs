@@ -2,6 +2,7 @@
 //! one thing while traffic does another. Whatever is unknown keeps a model out.
 
 mod access;
+mod allowance;
 mod data_class;
 mod decide;
 mod demand;
@@ -29,6 +30,7 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::plan::Invalid;
 
 pub use access::{Admission, Client};
+pub use allowance::Allowance;
 pub use data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses, UnknownDataClass, labels};
 pub use decide::{Content, Decision, Draw, Facts, Live, decide, eliminated};
 pub use demand::Nature;

@@ -4,10 +4,12 @@ use super::data_class::DataClasses;
 use super::expression::Expression;
 use crate::api::routing_policy::RoutingPolicySpec;
 use crate::plan::Invalid;
+use crate::plan::ledger::Budget;
 
 /// Everything that keeps the specification from being carried out, under these classes of data.
 pub(super) fn of(spec: &RoutingPolicySpec, classes: &DataClasses) -> Vec<Invalid> {
-    let mut problems = Vec::new();
+    let budgets = spec.budgets.iter().enumerate();
+    let mut problems: Vec<Invalid> = budgets.filter_map(|(at, budget)| Budget::of(at, budget).err()).collect();
     for (at, rule) in spec.rules.iter().enumerate() {
         let Some(when) = &rule.when else { continue };
         let unknown = when

@@ -51,7 +51,7 @@ impl PolicyVerdict {
 pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, taken_by: Option<&Key>, now: Timestamp) -> PolicyVerdict {
     let mut targets: Vec<TargetStatus> = Vec::new();
     let mut missing = Vec::new();
-    for candidate in route.rules.iter().flat_map(Rule::candidates) {
+    for candidate in route.candidates() {
         if targets.iter().any(|known| known.model == candidate.model.name) {
             continue;
         }

@@ -10,14 +10,17 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
 
 use super::access::{Admission, Client, admissions};
+use super::allowance::{Allowance, allowances};
 use super::data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses};
 use super::demand::Nature;
 use super::eligible::{Exclusion, Known};
 use super::expression::Expression;
 use super::issuers::Issuers;
 use super::refused::Refused;
+use crate::api::budget::Limit;
 use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
-use crate::api::routing_policy::{self, Requirements, RouteRule, RoutingPolicySpec, Strategy};
+use crate::api::routing_policy::{self, Fallback, Requirements, RouteRule, RoutingPolicySpec, Strategy};
+use crate::plan::Invalid;
 use crate::plan::names::{self, Key};
 use crate::plan::price::Pricing;
 use crate::plan::quantity;
@@ -118,8 +121,8 @@ impl RouteTable {
 
     /// Every model that may get requests from some route.
     pub fn backends(&self) -> impl Iterator<Item = &Backend> {
-        let rules = self.routes.values().flat_map(|route| &route.rules);
-        rules.flat_map(Rule::candidates).filter_map(|c| c.backend.as_deref().ok())
+        let candidates = self.routes.values().flat_map(|route| route.candidates());
+        candidates.filter_map(|c| c.backend.as_deref().ok())
     }
 }
 
@@ -144,6 +147,10 @@ pub struct Route {
     pub retries: Retries,
     /// The largest request.
     pub max_body_bytes: usize,
+    /// How fast it may be used.
+    pub limits: Vec<Limit>,
+    /// How much may be spent; or what cannot be understood of it, and then it answers nothing.
+    pub allowances: Result<Vec<Allowance>, Invalid>,
 }
 
 /// What keeps a conversation with one model.
@@ -228,6 +235,12 @@ impl Route {
     pub fn admits(&self, client: &Client) -> bool {
         self.clients.iter().any(|admission| admission.admits(client))
     }
+
+    /// Every model it names: of its rules, then of its budgets.
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        let instead = self.allowances.iter().flatten().filter_map(|allowance| allowance.instead.as_ref());
+        self.rules.iter().flat_map(Rule::candidates).chain(instead.flatten())
+    }
 }
 
 /// Which models answer the requests that match.
@@ -245,6 +258,8 @@ pub struct Rule {
     pub targets: Vec<Target>,
     /// The models tried after them, in order.
     pub fallback: Vec<Candidate>,
+    /// For each budget of the policy, in its order, the models that are tried instead of all these once it is used up.
+    pub instead: Vec<Vec<Candidate>>,
 }
 
 impl Rule {
@@ -458,6 +473,8 @@ impl Timeouts {
 
 /// What a policy's name stands for, by a specification that [`problems`](super::problems::of) found nothing wrong with.
 pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, classes: &DataClasses, class: Option<DataClassId>) -> Route {
+    let of_all: Vec<(&str, &Requirements)> = spec.require.iter().map(|require| ("the policy", require)).collect();
+    let instead = |to: &Fallback| known.candidate(&Key::new(&key.namespace, &to.model), to.adapter.as_deref(), &of_all);
     Route {
         name: spec.model.clone(),
         class,
@@ -470,6 +487,8 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
         retries: Retries::of(spec),
         // The CRD refuses what is no quantity; where its rules are bypassed the default holds.
         max_body_bytes: spec.max_body_bytes.as_ref().and_then(bytes).unwrap_or(MAX_BODY_BYTES),
+        limits: spec.limits.clone(),
+        allowances: allowances(spec, instead),
         policy: Some(key.clone()),
     }
 }
@@ -497,6 +516,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
                 weight: 1,
             }],
             fallback: Vec::new(),
+            instead: Vec::new(),
         }],
         sticky: None,
         // Nothing to fall back to, so nothing is gained by giving up early.
@@ -506,6 +526,8 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
         },
         retries: Retries::default(),
         max_body_bytes: MAX_BODY_BYTES,
+        limits: Vec::new(),
+        allowances: Ok(Vec::new()),
     }
 }
 
@@ -534,6 +556,16 @@ fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &st
             })
             .collect(),
         fallback: rule.fallback.iter().map(|f| candidate(&f.model, &f.adapter)).collect(),
+        instead: (spec.budgets.iter())
+            .map(|budget| {
+                budget
+                    .on_exhausted
+                    .targets
+                    .iter()
+                    .map(|f| candidate(&f.model, &f.adapter))
+                    .collect()
+            })
+            .collect(),
         name,
     }
 }

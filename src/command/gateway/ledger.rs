@@ -1,0 +1,162 @@
+//! What was spent of budgets, in ConfigMaps in the gateways' own namespace: all gateways of a cluster share it, and it survives them all.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::Mutex;
+
+use crate::cluster::{Connection, config_map};
+use crate::gateway::{Store, Unavailable};
+use crate::plan::ledger::{Account, Accounts, Ask, Grant};
+
+/// So many ConfigMaps share the policies, so that gateways seldom wait for one another. The chart makes them by these numbers.
+pub(super) const SHARDS: u32 = 8;
+/// Where the text is in each.
+const KEY: &str = "ledger.json";
+
+/// What was spent, in the ConfigMaps `PREFIX-0` to `PREFIX-7`.
+#[derive(Clone)]
+pub(super) struct InCluster(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    namespace: String,
+    prefix: String,
+    /// Of this gateway's own changes one after the other is made.
+    turns: [Mutex<()>; SHARDS as usize],
+}
+
+impl std::fmt::Debug for InCluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Inner { namespace, prefix, .. } = &*self.0;
+        write!(f, "InCluster({namespace}/{prefix})")
+    }
+}
+
+impl InCluster {
+    pub(super) fn new(connection: Connection, namespace: String, prefix: String) -> Self {
+        Self(Arc::new(Inner {
+            connection,
+            namespace,
+            prefix,
+            turns: Default::default(),
+        }))
+    }
+
+    fn change<T: Send + 'static>(
+        &self,
+        account: &Account,
+        change: impl Fn(&mut Accounts) -> T + Send + Sync + 'static,
+    ) -> BoxFuture<'static, Result<T, Unavailable>> {
+        let (inner, shard) = (self.0.clone(), shard(&account.policy));
+        async move {
+            let _turn = inner.turns[shard as usize].lock().await;
+            let name = format!("{}-{shard}", inner.prefix);
+            let changed = config_map::change(&inner.connection, &inner.namespace, &name, KEY, |text| {
+                let mut all = text.map_or_else(|| Ok(Accounts::default()), |text| Accounts::read(text.as_bytes()))?;
+                let result = change(&mut all);
+                Ok((all.written(), result))
+            });
+            changed.await.map_err(|error| Unavailable(error.to_string()))
+        }
+        .boxed()
+    }
+}
+
+impl Store for InCluster {
+    fn take(&self, account: Account, limit: u64, ask: Ask) -> BoxFuture<'static, Result<Grant, Unavailable>> {
+        self.change(&account.clone(), move |all| all.take(&account, limit, ask))
+    }
+
+    fn give_back(&self, account: Account, amount: u64) -> BoxFuture<'static, Result<(), Unavailable>> {
+        self.change(&account.clone(), move |all| all.give_back(&account, amount))
+    }
+}
+
+/// Which of the ConfigMaps holds the accounts of a policy: always the same, in every release (FNV-1a).
+fn shard(policy: &str) -> u32 {
+    let hash = policy
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+
+    use super::*;
+    use crate::testing::Server;
+
+    fn account(subject: &str) -> Account {
+        let at = |second| k8s_openapi::jiff::Timestamp::from_second(second).unwrap();
+        Account {
+            policy: "claims/assistant".to_owned(),
+            budget: "1/usd/Day".to_owned(),
+            window: (at(0), at(86_400)),
+            subject: subject.to_owned(),
+        }
+    }
+
+    fn store(server: &Server) -> InCluster {
+        InCluster::new(server.connection(), "gateways".to_owned(), "ledger".to_owned())
+    }
+
+    const ONE: Ask = Ask {
+        owed: 0,
+        returned: 0,
+        at_least: 1,
+        wish: 0,
+    };
+
+    #[test]
+    fn the_chart_makes_every_config_map_and_lets_gateways_change_no_other() {
+        let manifests = include_str!("../../../deploy/manifests.yaml");
+        for line in ["  name: llm-portfolio-ledger-", "  - llm-portfolio-ledger-"] {
+            let numbers: Vec<u32> = manifests
+                .lines()
+                .filter_map(|found| found.strip_prefix(line)?.parse().ok())
+                .collect();
+            assert_eq!(numbers, (0..SHARDS).collect::<Vec<_>>(), "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn gateways_that_take_at_once_never_take_more_than_there_is() {
+        let server = Server::default();
+        let gateways = [store(&server), store(&server), store(&server)];
+        let takes = (0..30).map(|at| gateways[at % 3].take(account(""), 20, ONE));
+        let granted: u64 = join_all(takes).await.into_iter().map(|grant| grant.unwrap().amount).sum();
+        assert_eq!(granted, 20);
+        gateways[0].give_back(account(""), 5).await.unwrap();
+        // Another process, later.
+        let next = store(&server).take(account(""), 20, ONE).await.unwrap();
+        assert_eq!(next, Grant { amount: 1, taken: 16 });
+        assert_eq!(gateways[1].take(account("sa:claims/web"), 20, ONE).await.unwrap().taken, 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_damaged_is_never_taken_for_nothing() {
+        let server = Server::default();
+        let name = format!("ledger-{}", shard("claims/assistant"));
+        server.put(&format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: gateways}}, data: {{ledger.json: '{{}}'}}}}"
+        ));
+        let error = store(&server).take(account(""), 20, ONE).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("the ConfigMap {name} is damaged")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_config_map_that_is_there_and_empty_is_filled_and_keeps_what_else_it_has() {
+        let server = Server::default();
+        let name = format!("ledger-{}", shard("claims/assistant"));
+        server.put(&format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: gateways, labels: {{a: b}}}}}}"
+        ));
+        store(&server).take(account(""), 20, ONE).await.unwrap();
+        let map: k8s_openapi::api::core::v1::ConfigMap = server.get(&format!("/api/v1/namespaces/gateways/configmaps/{name}")).unwrap();
+        assert_eq!(map.metadata.labels.unwrap()["a"], "b");
+        assert!(map.data.unwrap()["ledger.json"].contains("\"taken\":1"));
+    }
+}

@@ -1,0 +1,215 @@
+//! One account at this gateway: what it has taken of it, and how it gets more. Only one asks the store at a time; all others go on with what is
+//! there, or wait for the answer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout};
+
+use super::store::{Store, Unavailable};
+use crate::plan::ledger::{Account, Budget, Purse};
+
+/// How long one call of the store may take.
+const CALL: Duration = Duration::from_secs(1);
+/// How long it is believed that too little is left, and how long it is not asked for more in the background after too little was got.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// One account at this gateway.
+pub(super) struct Entry {
+    pub(super) account: Account,
+    store: Arc<dyn Store>,
+    now: fn() -> Timestamp,
+    state: Mutex<State>,
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    purse: Purse,
+    limit: u64,
+    /// What all gateways had taken at the store's latest answer.
+    taken: u64,
+    /// When the store granted less than was asked for, and what was left.
+    refused: Option<(Instant, u64)>,
+    /// Whether somebody asks in the background, and when it is not to be asked before.
+    is_refilled: bool,
+    rests_until: Option<Instant>,
+    has_warned: bool,
+}
+
+/// An amount that an attempt may cost, kept until it is known what it did cost. Dropped, it is free again.
+pub(super) struct Reserved {
+    entry: Arc<Entry>,
+    amount: u64,
+}
+
+/// Too little is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) struct Exhausted {
+    pub(super) left: u64,
+    /// Whether it would be enough if requests in flight cost nothing: then it is worth coming back soon.
+    pub(super) is_held: bool,
+}
+
+/// Why nothing is reserved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    Exhausted(Exhausted),
+    Unavailable(Unavailable),
+}
+
+impl Entry {
+    pub(super) fn new(account: Account, store: Arc<dyn Store>, now: fn() -> Timestamp) -> Self {
+        Self {
+            account,
+            store,
+            now,
+            state: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps `amount`; asks the store where less is there.
+    pub(super) async fn reserve(self: &Arc<Self>, budget: &Budget, amount: u64) -> Result<Reserved, Denied> {
+        let deadline = Instant::now() + CALL;
+        loop {
+            if let Some(decided) = self.decide(budget, amount) {
+                self.refill_if_low();
+                return decided.map_err(Denied::Exhausted);
+            }
+            // In a task of its own: an answer whose request is gone meanwhile must not be lost.
+            let filled = tokio::spawn(self.clone().fill(amount));
+            match tokio::time::timeout_at(deadline, filled).await {
+                Ok(Ok(Ok(()))) if Instant::now() < deadline => {}
+                Ok(Ok(Err(unavailable))) => return Err(Denied::Unavailable(unavailable)),
+                Ok(Ok(Ok(())) | Err(_)) | Err(_) => return Err(Denied::Unavailable(Unavailable("no answer in time".to_owned()))),
+            }
+        }
+    }
+
+    /// What is known without asking, if that is enough.
+    fn decide(self: &Arc<Self>, budget: &Budget, amount: u64) -> Option<Result<Reserved, Exhausted>> {
+        let now = (self.now)();
+        let mut state = self.state();
+        if state.limit != budget.limit {
+            state.limit = budget.limit;
+            state.refused = None;
+        }
+        let Err(short) = state.purse.reserve(amount, now) else {
+            let entry = self.clone();
+            return Some(Ok(Reserved { entry, amount }));
+        };
+        let (at, left) = state.refused?;
+        if at.elapsed() >= BELIEVED || short.by <= left {
+            return None;
+        }
+        let left = left.saturating_add(state.purse.free());
+        let is_held = amount <= left.saturating_add(state.purse.reserved());
+        Some(Err(Exhausted { left, is_held }))
+    }
+
+    /// Asks the store for so much that `amount` can be reserved, or so much that some is there for later.
+    async fn fill(self: Arc<Self>, amount: u64) -> Result<(), Unavailable> {
+        let _asking = self.asking.lock().await;
+        let (ask, limit) = {
+            let mut state = self.state();
+            if amount > 0 && state.purse.free() >= amount {
+                return Ok(());
+            }
+            (state.purse.ask(amount, (self.now)()), state.limit)
+        };
+        let taking = self.store.take(self.account.clone(), limit, ask);
+        let granted = match timeout(CALL, taking).await {
+            Ok(granted) => granted?,
+            Err(_) => return Err(Unavailable("no answer in time".to_owned())),
+        };
+        let mut state = self.state();
+        state.purse.fill(ask, granted, limit);
+        state.taken = granted.taken;
+        let is_refused = granted.amount < ask.at_least;
+        state.refused = is_refused.then(|| (Instant::now(), limit.saturating_sub(granted.taken)));
+        Ok(())
+    }
+
+    /// Asks for more before what is there is used up; nobody waits for it.
+    fn refill_if_low(self: &Arc<Self>) {
+        let mut state = self.state();
+        let rests = state.purse.owed() == 0 && state.rests_until.is_some_and(|until| Instant::now() < until);
+        if state.is_refilled || rests || !state.purse.is_low((self.now)()) {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        state.is_refilled = true;
+        drop(state);
+        let entry = self.clone();
+        runtime.spawn(async move {
+            let filled = entry.clone().fill(0).await;
+            let mut state = entry.state();
+            state.is_refilled = false;
+            if filled.is_err() || state.purse.is_low((entry.now)()) {
+                state.rests_until = Some(Instant::now() + BELIEVED);
+            }
+        });
+    }
+
+    /// Whether it may be forgotten: its window is over and all of it is told.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        self.account.window.1 <= now && self.state().purse.is_settled()
+    }
+
+    /// Which part of the budget was spent, as far as is known here; reservations and slices of other gateways count as spent.
+    pub(super) fn spent_ratio(&self) -> f64 {
+        let state = self.state();
+        let unspent = state.purse.taken().saturating_sub(state.purse.spent());
+        state.taken.saturating_sub(unspent).max(state.purse.spent()) as f64 / (state.limit.max(1)) as f64
+    }
+
+    /// Gives back what is not used.
+    pub(super) async fn give_back(&self) -> Result<(), Unavailable> {
+        let _asking = self.asking.lock().await;
+        let amount = self.state().purse.empty();
+        if amount == 0 {
+            return Ok(());
+        }
+        match timeout(CALL, self.store.give_back(self.account.clone(), amount)).await {
+            Ok(result) => result,
+            Err(_) => Err(Unavailable("no answer in time".to_owned())),
+        }
+    }
+
+    fn warn(&self, budget: &Budget) {
+        let mut state = self.state();
+        let spent = state.taken.saturating_sub(state.purse.taken()).saturating_add(state.purse.spent());
+        if budget.warn_at.is_some_and(|from| spent >= from) && !state.has_warned {
+            state.has_warned = true;
+            drop(state);
+            let Account { policy, subject, .. } = &self.account;
+            let (spent, limit) = (budget.written(spent), budget.written(budget.limit));
+            tracing::warn!(%policy, budget = %budget.name, subject, "{spent} of {limit} are spent until {}", self.account.window.1);
+        }
+    }
+}
+
+impl Reserved {
+    /// The attempt has cost `charge`; where that is not known, what was kept for it.
+    pub(super) fn settle(mut self, charge: Option<u64>, budget: &Budget) {
+        let reserved = std::mem::take(&mut self.amount);
+        self.entry.state().purse.settle(reserved, charge.unwrap_or(reserved));
+        self.entry.warn(budget);
+        self.entry.refill_if_low();
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if self.amount > 0 {
+            self.entry.state().purse.release(self.amount);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Where it is kept what all gateways together have taken of each account.
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+
+use crate::plan::ledger::{Account, Ask, Grant};
+
+/// What has been taken of each account. Both calls are atomic: of several gateways that ask at once each finds what the ones before it took.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Takes some of an account whose budget is `limit`, as [`grant`](crate::plan::ledger::grant) says. What was taken and whose answer is lost
+    /// stays taken.
+    fn take(&self, account: Account, limit: u64, ask: Ask) -> BoxFuture<'static, Result<Grant, Unavailable>>;
+
+    /// Gives back what was taken and not used.
+    fn give_back(&self, account: Account, amount: u64) -> BoxFuture<'static, Result<(), Unavailable>>;
+}
+
+/// Nothing is known of an account now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what was spent is not known now: {0}")]
+pub struct Unavailable(pub String);

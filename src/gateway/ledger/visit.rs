@@ -1,0 +1,211 @@
+//! One request under a policy that limits it: let in by every limit, and each of its attempts paid for by every budget.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::account::{Denied, Exhausted, Reserved};
+use super::limits::{self, Entered};
+use super::store::Unavailable;
+use super::{Ledger, words};
+use crate::gateway::bill::{Bill, Charge};
+use crate::gateway::refusal::Refusal;
+use crate::plan::ledger::{Standing, Unit};
+use crate::plan::names::Key;
+use crate::plan::price::{Cost, Unpriced};
+use crate::plan::routing::{Allowance, Backend, Client, Route};
+use crate::protocol::exchange::Asked;
+use crate::protocol::longest::Longest;
+use crate::protocol::usage::Tokens;
+use crate::protocol::{Operation, estimate};
+
+/// One request under a policy that limits it. Dropped, it has left, and what was kept for it is free again.
+pub(in crate::gateway) struct Visit {
+    ledger: Arc<Ledger>,
+    route: Arc<Route>,
+    policy: Key,
+    client: Client,
+    operation: Operation,
+    /// The tokens of its prompt, by an estimate.
+    prompt: u64,
+    longest: Longest,
+    entered: Vec<Entered>,
+    standing: Standing,
+    /// What is kept for the attempt that goes on, and in which budget.
+    reserved: Vec<(usize, Reserved)>,
+    /// The budgets whose other models are asked.
+    downgraded: Vec<usize>,
+    /// The tokens of all its attempts.
+    used: u64,
+}
+
+/// Why an attempt at a model is not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Unaffordable {
+    /// It may cost more than is left of the budget at this position.
+    Exhausted {
+        budget: usize,
+        needs: u64,
+        exhausted: Exhausted,
+        /// When the window ends.
+        until: k8s_openapi::jiff::Timestamp,
+        now: k8s_openapi::jiff::Timestamp,
+    },
+    /// It is not known what it costs.
+    Unpriced(Unpriced),
+    /// It is not known what is left.
+    Unavailable(Unavailable),
+}
+
+impl Ledger {
+    /// Lets a request in, if the limits of its policy do. Where a policy has neither limits nor budgets there is nothing to count.
+    pub(in crate::gateway) fn admit(
+        self: &Arc<Self>,
+        route: &Arc<Route>,
+        client: &Client,
+        asked: &Asked,
+    ) -> Result<Option<Box<Visit>>, Refusal> {
+        let allowances = route.allowances.as_ref().map_err(|invalid| words::invalid(route, invalid))?;
+        let Some(policy) = route.policy.as_ref().filter(|_| !allowances.is_empty() || !route.limits.is_empty()) else {
+            return Ok(None);
+        };
+        let operation = asked.operation;
+        let (prompt, longest) = match operation.is_charged() {
+            true => (estimate::of_json(&asked.body), Longest::of(&asked.body)),
+            false => (
+                0,
+                Longest {
+                    tokens: Some(0),
+                    answers: 1,
+                },
+            ),
+        };
+        let mut visit = Visit {
+            ledger: self.clone(),
+            route: route.clone(),
+            policy: policy.clone(),
+            client: client.clone(),
+            operation,
+            prompt,
+            longest,
+            entered: Vec::new(),
+            standing: Standing::default(),
+            reserved: Vec::new(),
+            downgraded: Vec::new(),
+            used: 0,
+        };
+        // Which model it will be is not known yet.
+        let models = || route.candidates().filter_map(|candidate| candidate.backend.as_deref().ok());
+        let answer = match longest.tokens {
+            _ if operation == Operation::Embeddings => 0,
+            Some(tokens) => tokens.saturating_mul(longest.answers),
+            None => models().map(|model| visit.longest_of(model)).max().unwrap_or_default(),
+        };
+        let now = (self.now)();
+        let tokens = prompt.saturating_add(answer);
+        let entered = self.meters.enter(policy, &route.limits, client, tokens, now);
+        let (entered, standing) = entered.map_err(|refused| words::too_fast(policy, &refused, operation, now))?;
+        (visit.entered, visit.standing) = (entered, standing);
+        Ok(Some(Box::new(visit)))
+    }
+}
+
+impl Visit {
+    /// What is left of the limits, as headers.
+    pub(in crate::gateway) fn limits(&self) -> HeaderMap {
+        limits::headers(self.standing, words::is_anthropic(self.operation), (self.ledger.now)())
+    }
+
+    /// Keeps what an attempt may cost in every budget, or in none.
+    pub(in crate::gateway) async fn reserve(&mut self, bill: &Bill) -> Result<(), Unaffordable> {
+        self.release();
+        let allowances = self.route.allowances.as_ref().map(Vec::as_slice).unwrap_or_default();
+        if allowances.is_empty() || !self.operation.is_charged() {
+            return Ok(());
+        }
+        let foreseen = bill.foreseen(self.prompt, self.longest_of(&bill.model));
+        let now = (self.ledger.now)();
+        let mut reserved = Vec::with_capacity(allowances.len());
+        for (at, Allowance { budget, .. }) in allowances.iter().enumerate() {
+            // Or nobody could ever go on.
+            if budget.unit == Unit::Tokens && self.downgraded.contains(&at) {
+                continue;
+            }
+            let needs = amount(budget.unit, &foreseen, &bill.model).map_err(Unaffordable::Unpriced)?;
+            let account = budget.account(&self.policy, &self.client, now);
+            let until = account.window.1;
+            let kept = self.ledger.entry(account).reserve(budget, needs).await;
+            let kept = kept.map_err(|denied| match denied {
+                Denied::Exhausted(exhausted) => Unaffordable::Exhausted {
+                    budget: at,
+                    needs,
+                    exhausted,
+                    until,
+                    now,
+                },
+                Denied::Unavailable(unavailable) => Unaffordable::Unavailable(unavailable),
+            })?;
+            reserved.push((at, kept));
+        }
+        self.reserved = reserved;
+        Ok(())
+    }
+
+    /// The models that a budget goes on with are asked now.
+    pub(in crate::gateway) fn downgraded(&mut self, budget: usize) {
+        self.downgraded.push(budget);
+    }
+
+    /// The attempt that something was kept for has cost this. Where the cost is not known, what was kept counts.
+    pub(in crate::gateway) fn charge(&mut self, model: &Backend, charge: &Charge) {
+        let Charge { tokens, is_estimated, .. } = charge;
+        self.used = self.used.saturating_add(all(tokens));
+        if !is_estimated && tokens.answer() > 0 {
+            self.ledger.learn(&model.model, tokens.answer());
+        }
+        let allowances = self.route.allowances.as_ref().map(Vec::as_slice).unwrap_or_default();
+        for (at, reserved) in self.reserved.drain(..) {
+            if let Some(Allowance { budget, .. }) = allowances.get(at) {
+                reserved.settle(amount(budget.unit, charge, model).ok(), budget);
+            }
+        }
+    }
+
+    /// Nothing came of the attempt that something was kept for, and it cost nothing.
+    pub(in crate::gateway) fn release(&mut self) {
+        self.reserved.clear();
+    }
+
+    /// The tokens of all its answers at most.
+    fn longest_of(&self, model: &Backend) -> u64 {
+        let most = model.capabilities.max_output_tokens.map(u64::from);
+        let one = match (self.longest.tokens, most) {
+            (Some(asked), Some(most)) => asked.min(most),
+            (Some(known), None) | (None, Some(known)) => known,
+            (None, None) => self.ledger.expected(&model.model),
+        };
+        one.saturating_mul(self.longest.answers)
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        for entered in &self.entered {
+            entered.leave(self.used);
+        }
+    }
+}
+
+/// What a charge is in a budget. What runs in our own pods and has no price costs no dollars.
+fn amount(unit: Unit, charge: &Charge, model: &Backend) -> Result<u64, Unpriced> {
+    match (unit, charge.cost) {
+        (Unit::Tokens, _) => Ok(all(&charge.tokens)),
+        (Unit::Usd, Cost::Known(nanos)) => Ok(nanos),
+        (Unit::Usd, Cost::Unknown(Unpriced::NoPrice)) if model.provider.is_none() => Ok(0),
+        (Unit::Usd, Cost::Unknown(why)) => Err(why),
+    }
+}
+
+fn all(tokens: &Tokens) -> u64 {
+    tokens.prompt().saturating_add(tokens.answer())
+}

@@ -1,0 +1,41 @@
+//! How long an answer may become of which nobody says it.
+
+/// The shortest answer that is reckoned with where neither the request nor the model's `maxOutputTokens` bounds it.
+pub const FLOOR: u64 = 1_000;
+
+/// The running mean of what answers of a model took; each new one has a sixteenth of the weight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mean(Option<u64>);
+
+impl Mean {
+    /// An answer took so many tokens.
+    pub fn note(&mut self, tokens: u64) {
+        self.0 = Some(match self.0 {
+            None => tokens,
+            Some(mean) => (mean.saturating_mul(15)).saturating_add(tokens).div_ceil(16),
+        });
+    }
+
+    /// What to reckon with: twice the mean, and at least [`FLOOR`].
+    #[must_use]
+    pub fn expected(self) -> u64 {
+        self.0.unwrap_or_default().saturating_mul(2).max(FLOOR)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reckoned_with_follows_what_was_seen() {
+        let mut mean = Mean::default();
+        assert_eq!(mean.expected(), FLOOR);
+        mean.note(8_000);
+        assert_eq!(mean.expected(), 16_000);
+        for _ in 0..200 {
+            mean.note(100);
+        }
+        assert_eq!(mean.expected(), FLOOR);
+    }
+}
