@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::headers;
+pub(super) use crate::plan::routing::shown;
 use crate::protocol::Operation;
 use crate::protocol::chat::Unreadable;
 use crate::protocol::error::{Error, Kind};
@@ -141,14 +142,5 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, retry_after);
         }
         response
-    }
-}
-
-/// What a client sent, short enough to be sent back.
-pub(super) fn shown(text: &str) -> String {
-    const LIMIT: usize = 128;
-    match text.char_indices().nth(LIMIT) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }

@@ -293,7 +293,11 @@ async fn a_downgrade_is_held_to_the_rule_and_to_the_class_of_the_data_as_every_o
     let personal = [("authorization", "Bearer claims.x.web"), ("x-data-class", "Personal")];
     exhausted(&world.ask_with(&personal, ONE).await);
     assert_eq!((a.requests(), b.requests()), (0, 0));
-    assert_eq!(world.ask(ONE).await.header("x-portfolio-model"), "claims/b", "other data may go there");
+    assert_eq!(
+        world.ask(ONE).await.header("x-portfolio-model"),
+        "claims/b",
+        "other data may go there"
+    );
     world.route(&budget(spent).replace("targets: [{model: a}]", "require: {tiers: [Regulated]}, targets: [{model: a}]"));
     exhausted(&world.ask(ONE).await);
     assert_eq!((a.requests(), b.requests()), (0, 1));

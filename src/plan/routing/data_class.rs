@@ -119,7 +119,7 @@ impl DataClasses {
     /// Why a model may not see data of this class, in words that go on after its name.
     pub(super) fn bars(&self, DataClassId(at): DataClassId, nature: &Nature) -> Option<(Reason, String)> {
         let class = self.classes.get(at)?;
-        class.demand.unmet(nature, &format!("data of class {}", class.name))
+        class.demand.unmet(nature, format_args!("data of class {}", class.name))
     }
 
     /// The classes whose data a model may not see, lowest first.

@@ -1,5 +1,7 @@
 //! What may be demanded of a model whatever it is asked, and whether it fulfils that. What is not known of it does not.
 
+use std::fmt::Display;
+
 use super::eligible::Reason;
 use crate::api::data_class::DataClass;
 use crate::api::model_deployment::{Class, Tier};
@@ -69,7 +71,7 @@ impl From<&DataClass> for Demand {
 impl Demand {
     /// The first demand that a model does not fulfil, in words that go on after its name: `has tier General, and the policy requires
     /// Regulated`. `whose` demands it.
-    pub(super) fn unmet(&self, nature: &Nature, whose: &str) -> Option<(Reason, String)> {
+    pub(super) fn unmet(&self, nature: &Nature, whose: impl Display) -> Option<(Reason, String)> {
         let Self {
             tiers,
             classes,

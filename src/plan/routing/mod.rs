@@ -37,7 +37,7 @@ pub use demand::Nature;
 pub use eligible::{Exclusion, Reason, served_name};
 pub use endpoints::endpoints;
 pub use issuers::{Issuers, Looks, is_for};
-pub use refused::{Refused, RefusedFor};
+pub use refused::{Refused, RefusedFor, shown};
 pub use status::{PolicyVerdict, status};
 pub use table::{Backend, Candidate, Expiry, Retries, Route, RouteTable, Rule, Sticky, StickyBy, Target, Timeouts, When, operation};
 

@@ -141,7 +141,8 @@ impl<'a> Refused<'a> {
 }
 
 /// What a client sent, short enough to be sent back.
-fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
