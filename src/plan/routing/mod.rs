@@ -10,12 +10,15 @@ mod eligible;
 mod endpoints;
 mod expression;
 mod issuers;
+mod made;
 mod problems;
 mod refused;
 mod status;
 mod table;
+mod terms;
 #[cfg(test)]
 mod tests;
+mod when;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -39,7 +42,9 @@ pub use endpoints::endpoints;
 pub use issuers::{Issuers, Looks, is_for};
 pub use refused::{Refused, RefusedFor, shown};
 pub use status::{PolicyVerdict, status};
-pub use table::{Backend, Candidate, Expiry, Retries, Route, RouteTable, Rule, Sticky, StickyBy, Target, Timeouts, When, operation};
+pub use table::{Backend, Candidate, Expiry, Route, RouteTable, Rule, Target, operation};
+pub use terms::{Retries, Sticky, StickyBy, Timeouts};
+pub use when::When;
 
 /// Everything that routing depends on. The order of the objects does not matter.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +95,7 @@ pub fn build(inputs: &Inputs<'_>) -> Routing {
     for held in &held {
         let spec = &*held.spec;
         let class = namespaces.get(&held.key.namespace).copied();
-        let route = table::route(&held.key, spec, &known, &classes, class);
+        let route = made::route(&held.key, spec, &known, &classes, class);
         let winner = winners.get(spec.model.as_str()).filter(|winner| **winner != held.key);
         verdicts.insert(held.key.clone(), status::verdict(held, &route, &classes, winner, inputs.now));
         if winner.is_none() {
@@ -100,7 +105,7 @@ pub fn build(inputs: &Inputs<'_>) -> Routing {
     for key in known.models() {
         let class = namespaces.get(&key.namespace).copied();
         for adapter in std::iter::once(None).chain(known.adapters(key).map(Some)) {
-            let route = table::direct(key, adapter, &known, class, inputs.open_models);
+            let route = made::direct(key, adapter, &known, class, inputs.open_models);
             routes.insert(route.name.clone(), Arc::new(route));
         }
     }

@@ -1,29 +1,29 @@
 //! What gateways hold: for each name that clients call, who may call it and which models answer. Immutable; a change is another table.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Uri};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use http::{HeaderMap, Uri};
 use k8s_openapi::jiff::Timestamp;
 
-use super::access::{Admission, Client, admissions};
-use super::allowance::{Allowance, allowances};
+use super::access::{Admission, Client};
+use super::allowance::Allowance;
 use super::data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses};
 use super::demand::Nature;
-use super::eligible::{Exclusion, Known};
-use super::expression::Expression;
+use super::eligible::Exclusion;
 use super::issuers::Issuers;
 use super::refused::Refused;
+use super::terms::{Retries, Sticky, Timeouts};
+use super::when::When;
 use crate::api::budget::Limit;
 use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
-use crate::api::routing_policy::{self, Fallback, Requirements, RouteRule, RoutingPolicySpec, Strategy};
+use crate::api::routing_policy::Strategy;
 use crate::plan::Invalid;
 use crate::plan::names::{self, Key};
 use crate::plan::price::Pricing;
-use crate::plan::quantity;
+
+/// Requests with images or a million tokens of context are this large.
+pub(super) const MAX_BODY_BYTES: usize = 32 << 20;
 
 /// Every name that clients may call.
 #[derive(Clone, Debug)]
@@ -153,73 +153,6 @@ pub struct Route {
     pub allowances: Result<Vec<Allowance>, Invalid>,
 }
 
-/// What keeps a conversation with one model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sticky {
-    /// What is one conversation.
-    pub by: StickyBy,
-    /// How long it stays.
-    pub lasts: Duration,
-}
-
-/// What is one conversation of a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StickyBy {
-    /// Requests that begin alike.
-    Conversation,
-    /// Requests with the same value of this header.
-    Header(HeaderName),
-}
-
-/// As long as providers keep what they have cached, and some.
-const STAYS: Duration = Duration::from_secs(30 * 60);
-
-impl Sticky {
-    /// The CRD refuses a header that is none, or none where one is needed; where its rules are bypassed nothing is sticky.
-    fn of(given: &routing_policy::Sticky) -> Option<Self> {
-        let by = match given.by {
-            routing_policy::StickyBy::Conversation => StickyBy::Conversation,
-            routing_policy::StickyBy::Header => StickyBy::Header(given.header.as_ref()?.parse().ok()?),
-        };
-        let lasts = given.lasts.filter(|lasts| !lasts.is_negative()).map_or(STAYS, Duration::from);
-        Some(Self { by, lasts })
-    }
-}
-
-/// Requests with images or a million tokens of context are this large.
-const MAX_BODY_BYTES: usize = 32 << 20;
-
-/// How often a model is asked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retries {
-    /// For one request at most.
-    pub attempts: u32,
-    /// For 100 requests at most, beside a small reserve.
-    pub budget_percent: u32,
-}
-
-impl Default for Retries {
-    fn default() -> Self {
-        Self {
-            attempts: 1,
-            budget_percent: 20,
-        }
-    }
-}
-
-impl Retries {
-    fn of(spec: &RoutingPolicySpec) -> Self {
-        let default = Self::default();
-        let Some(given) = &spec.retries else {
-            return default;
-        };
-        Self {
-            attempts: given.attempts.unwrap_or(default.attempts),
-            budget_percent: given.budget_percent.unwrap_or(default.budget_percent),
-        }
-    }
-}
-
 impl Route {
     /// How it is called towards a person.
     #[must_use]
@@ -298,49 +231,6 @@ impl Rule {
             }
         }
         sentences
-    }
-}
-
-/// Which requests a rule is for; what is empty or absent does not matter.
-#[derive(Clone, Debug)]
-pub struct When {
-    /// Headers a request must have, names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The classes that its data may have.
-    pub data_classes: Vec<DataClassId>,
-    /// Who may ask.
-    pub clients: Vec<Admission>,
-    /// How many tokens its input has.
-    pub input_tokens: Range<u64>,
-    /// Whether it has tools.
-    pub tools: Option<bool>,
-    /// Whether it has images.
-    pub images: Option<bool>,
-    /// What else must be true.
-    pub expression: Option<Expression>,
-}
-
-/// Every number of tokens.
-const ANY: Range<u64> = 0..u64::MAX;
-
-impl Default for When {
-    fn default() -> Self {
-        Self {
-            headers: Vec::new(),
-            data_classes: Vec::new(),
-            clients: Vec::new(),
-            input_tokens: ANY,
-            tools: None,
-            images: None,
-            expression: None,
-        }
-    }
-}
-
-impl When {
-    /// Whether it must be known what is in the body, the expression left aside.
-    pub(super) fn reads_content(&self) -> bool {
-        self.input_tokens != ANY || self.tools.is_some() || self.images.is_some()
     }
 }
 
@@ -423,172 +313,4 @@ pub fn operation(base: &Uri, path: &str) -> Option<Uri> {
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(format!("{before}{path}").try_into().ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// How long each step of a request may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// To connect.
-    pub connect: Duration,
-    /// To the first content of a streamed answer.
-    pub first_token: Duration,
-    /// Between two pieces of an answer.
-    pub idle: Duration,
-    /// For all of it.
-    pub total: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            first_token: Duration::from_secs(60),
-            idle: Duration::from_secs(60),
-            total: Duration::from_secs(600),
-        }
-    }
-}
-
-impl Timeouts {
-    fn of(spec: &RoutingPolicySpec) -> Self {
-        let default = Self::default();
-        let Some(given) = &spec.timeouts else {
-            return default;
-        };
-        // The CRD refuses what is not positive; where its rules are bypassed the default holds.
-        let or = |value: &Option<kube::core::Duration>, default| match value {
-            Some(value) if !value.is_negative() => Some(Duration::from(*value)).filter(|d| !d.is_zero()).unwrap_or(default),
-            _ => default,
-        };
-        let total = or(&given.total, default.total);
-        Self {
-            connect: or(&given.connect, default.connect),
-            // Or a model that says nothing would use up the time of those to fall back to.
-            first_token: or(&given.first_token, default.first_token.min(total / 2)),
-            idle: or(&given.idle, default.idle),
-            total,
-        }
-    }
-}
-
-/// What a policy's name stands for, by a specification that [`problems`](super::problems::of) found nothing wrong with.
-pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, classes: &DataClasses, class: Option<DataClassId>) -> Route {
-    let of_all: Vec<(&str, &Requirements)> = spec.require.iter().map(|require| ("the policy", require)).collect();
-    let instead = |to: &Fallback| known.candidate(&Key::new(&key.namespace, &to.model), to.adapter.as_deref(), &of_all);
-    Route {
-        name: spec.model.clone(),
-        class,
-        clients: admissions(&spec.clients, &key.namespace, known.allows_anonymous()),
-        rules: (spec.rules.iter().enumerate())
-            .map(|(at, rule)| checked(at, rule, spec, &key.namespace, known, classes))
-            .collect(),
-        sticky: spec.sticky.as_ref().and_then(Sticky::of),
-        timeouts: Timeouts::of(spec),
-        retries: Retries::of(spec),
-        // The CRD refuses what is no quantity; where its rules are bypassed the default holds.
-        max_body_bytes: spec.max_body_bytes.as_ref().and_then(bytes).unwrap_or(MAX_BODY_BYTES),
-        limits: spec.limits.clone(),
-        allowances: allowances(spec, instead),
-        policy: Some(key.clone()),
-    }
-}
-
-/// What `namespace/name` or `namespace/name:adapter` stands for: that model alone, whatever policies require, for the service accounts of its own namespace. This is
-/// how evaluations reach a model that no policy admits yet. With `is_open` it is for anyone.
-pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class: Option<DataClassId>, is_open: bool) -> Route {
-    let own = Admission::ServiceAccounts {
-        namespaces: vec![key.namespace.clone()],
-        names: Vec::new(),
-    };
-    let timeouts = Timeouts::default();
-    Route {
-        name: names::asked(&key.to_string(), adapter),
-        policy: None,
-        class,
-        clients: vec![if is_open { Admission::Anyone } else { own }],
-        rules: vec![Rule {
-            name: "1".to_owned(),
-            when: When::default(),
-            max_cost: None,
-            strategy: Strategy::Ordered,
-            targets: vec![Target {
-                candidate: known.candidate(key, adapter, &[]),
-                weight: 1,
-            }],
-            fallback: Vec::new(),
-            instead: Vec::new(),
-        }],
-        sticky: None,
-        // Nothing to fall back to, so nothing is gained by giving up early.
-        timeouts: Timeouts {
-            first_token: timeouts.total,
-            ..timeouts
-        },
-        retries: Retries::default(),
-        max_body_bytes: MAX_BODY_BYTES,
-        limits: Vec::new(),
-        allowances: Ok(Vec::new()),
-    }
-}
-
-fn bytes(quantity: &Quantity) -> Option<usize> {
-    quantity::bytes(&quantity.0).and_then(|bytes| usize::try_from(bytes).ok())
-}
-
-fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &str, known: &Known<'_>, classes: &DataClasses) -> Rule {
-    let name = rule.name.clone().unwrap_or_else(|| (at + 1).to_string());
-    let whose = format!("rule {name}");
-    let of_all = spec.require.iter().map(|require| ("the policy", require));
-    let required: Vec<(&str, &Requirements)> = of_all.chain(rule.require.iter().map(|require| (whose.as_str(), require))).collect();
-    let candidate = |model: &str, adapter: &Option<String>| known.candidate(&Key::new(namespace, model), adapter.as_deref(), &required);
-    Rule {
-        when: when(rule, namespace, known, classes),
-        // The CRD refuses what is no amount; where its rules are bypassed nothing is cheap enough.
-        max_cost: (required.iter())
-            .filter_map(|(_, require)| require.max_cost_per_request_usd.as_ref())
-            .map(|limit| limit.nanos().unwrap_or(0))
-            .min(),
-        strategy: rule.strategy,
-        targets: (rule.targets.iter())
-            .map(|t| Target {
-                candidate: candidate(&t.model, &t.adapter),
-                weight: t.weight,
-            })
-            .collect(),
-        fallback: rule.fallback.iter().map(|f| candidate(&f.model, &f.adapter)).collect(),
-        instead: (spec.budgets.iter())
-            .map(|budget| {
-                budget
-                    .on_exhausted
-                    .targets
-                    .iter()
-                    .map(|f| candidate(&f.model, &f.adapter))
-                    .collect()
-            })
-            .collect(),
-        name,
-    }
-}
-
-fn when(rule: &RouteRule, namespace: &str, known: &Known<'_>, classes: &DataClasses) -> When {
-    let Some(given) = &rule.when else {
-        return When::default();
-    };
-    let tokens = given.input_tokens.clone().unwrap_or_default();
-    When {
-        headers: given
-            .headers
-            .iter()
-            .map(|h| (h.name.to_ascii_lowercase(), h.value.clone()))
-            .collect(),
-        data_classes: given.data_classes.iter().filter_map(|name| classes.named(name)).collect(),
-        clients: match given.clients.as_slice() {
-            [] => Vec::new(),
-            clients => admissions(clients, namespace, known.allows_anonymous()),
-        },
-        input_tokens: tokens.at_least.map_or(ANY.start, u64::from)..tokens.below.map_or(ANY.end, u64::from),
-        tools: given.tools,
-        images: given.images,
-        expression: given.expression.as_deref().and_then(|source| Expression::compile(source).ok()),
-    }
 }

@@ -1,0 +1,113 @@
+//! From what a policy says to the route that its name stands for.
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::access::{Admission, admissions};
+use super::allowance::allowances;
+use super::data_class::{DataClassId, DataClasses};
+use super::eligible::Known;
+use super::table::{MAX_BODY_BYTES, Route, Rule, Target};
+use super::terms::{Retries, Sticky, Timeouts};
+use super::when::When;
+use crate::api::routing_policy::{Fallback, Requirements, RouteRule, RoutingPolicySpec, Strategy};
+use crate::plan::names::{self, Key};
+use crate::plan::quantity;
+
+/// What a policy's name stands for, by a specification that [`problems`](super::problems::of) found nothing wrong with.
+pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, classes: &DataClasses, class: Option<DataClassId>) -> Route {
+    let of_all: Vec<(&str, &Requirements)> = spec.require.iter().map(|require| ("the policy", require)).collect();
+    let instead = |to: &Fallback| known.candidate(&Key::new(&key.namespace, &to.model), to.adapter.as_deref(), &of_all);
+    Route {
+        name: spec.model.clone(),
+        class,
+        clients: admissions(&spec.clients, &key.namespace, known.allows_anonymous()),
+        rules: (spec.rules.iter().enumerate())
+            .map(|(at, rule)| checked(at, rule, spec, &key.namespace, known, classes))
+            .collect(),
+        sticky: spec.sticky.as_ref().and_then(Sticky::of),
+        timeouts: Timeouts::of(spec),
+        retries: Retries::of(spec),
+        // The CRD refuses what is no quantity; where its rules are bypassed the default holds.
+        max_body_bytes: spec.max_body_bytes.as_ref().and_then(bytes).unwrap_or(MAX_BODY_BYTES),
+        limits: spec.limits.clone(),
+        allowances: allowances(spec, instead),
+        policy: Some(key.clone()),
+    }
+}
+
+/// What `namespace/name` or `namespace/name:adapter` stands for: that model alone, whatever policies require, for the service accounts of its own namespace. This is
+/// how evaluations reach a model that no policy admits yet. With `is_open` it is for anyone.
+pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class: Option<DataClassId>, is_open: bool) -> Route {
+    let own = Admission::ServiceAccounts {
+        namespaces: vec![key.namespace.clone()],
+        names: Vec::new(),
+    };
+    let timeouts = Timeouts::default();
+    Route {
+        name: names::asked(&key.to_string(), adapter),
+        policy: None,
+        class,
+        clients: vec![if is_open { Admission::Anyone } else { own }],
+        rules: vec![Rule {
+            name: "1".to_owned(),
+            when: When::default(),
+            max_cost: None,
+            strategy: Strategy::Ordered,
+            targets: vec![Target {
+                candidate: known.candidate(key, adapter, &[]),
+                weight: 1,
+            }],
+            fallback: Vec::new(),
+            instead: Vec::new(),
+        }],
+        sticky: None,
+        // Nothing to fall back to, so nothing is gained by giving up early.
+        timeouts: Timeouts {
+            first_token: timeouts.total,
+            ..timeouts
+        },
+        retries: Retries::default(),
+        max_body_bytes: MAX_BODY_BYTES,
+        limits: Vec::new(),
+        allowances: Ok(Vec::new()),
+    }
+}
+
+fn bytes(quantity: &Quantity) -> Option<usize> {
+    quantity::bytes(&quantity.0).and_then(|bytes| usize::try_from(bytes).ok())
+}
+
+fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &str, known: &Known<'_>, classes: &DataClasses) -> Rule {
+    let name = rule.name.clone().unwrap_or_else(|| (at + 1).to_string());
+    let whose = format!("rule {name}");
+    let of_all = spec.require.iter().map(|require| ("the policy", require));
+    let required: Vec<(&str, &Requirements)> = of_all.chain(rule.require.iter().map(|require| (whose.as_str(), require))).collect();
+    let candidate = |model: &str, adapter: &Option<String>| known.candidate(&Key::new(namespace, model), adapter.as_deref(), &required);
+    Rule {
+        when: When::of(rule.when.as_ref(), namespace, known.allows_anonymous(), classes),
+        // The CRD refuses what is no amount; where its rules are bypassed nothing is cheap enough.
+        max_cost: (required.iter())
+            .filter_map(|(_, require)| require.max_cost_per_request_usd.as_ref())
+            .map(|limit| limit.nanos().unwrap_or(0))
+            .min(),
+        strategy: rule.strategy,
+        targets: (rule.targets.iter())
+            .map(|t| Target {
+                candidate: candidate(&t.model, &t.adapter),
+                weight: t.weight,
+            })
+            .collect(),
+        fallback: rule.fallback.iter().map(|f| candidate(&f.model, &f.adapter)).collect(),
+        instead: (spec.budgets.iter())
+            .map(|budget| {
+                budget
+                    .on_exhausted
+                    .targets
+                    .iter()
+                    .map(|f| candidate(&f.model, &f.adapter))
+                    .collect()
+            })
+            .collect(),
+        name,
+    }
+}
