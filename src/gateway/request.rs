@@ -19,6 +19,7 @@ use crate::plan::routing::{self, Client, Content, Decision, Draw, Facts, Refused
 use crate::protocol::Operation;
 use crate::protocol::chat::Unfit;
 use crate::protocol::exchange::Asked;
+use crate::protocol::longest::Longest;
 
 pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: Request) -> Response {
     let began = Instant::now();
@@ -156,10 +157,12 @@ fn content(asked: &Asked) -> Result<Content, String> {
         Unfit::Unsupported(unsupported) => unsupported.to_string(),
         Unfit::Unreadable(unreadable) => unreadable.message,
     })?;
+    // As budgets reckon it: where a request says two things, the larger counts.
+    let Longest { tokens, answers } = Longest::of(&asked.body);
     Ok(Content {
         input_tokens: needs.prompt_tokens,
-        max_tokens: needs.output_tokens,
-        answers: needs.answers,
+        max_tokens: tokens,
+        answers,
         tools: needs.tools,
         images: needs.images,
         json_schema: needs.json_schema,

@@ -188,15 +188,20 @@ pub fn read(path: &Path) -> Result<Vec<Case>, Box<Finding>> {
             ..Finding::of_file(&file, without_place(&error), remedy)
         })
     })?;
-    match cases.iter().find_map(|case| Some((case, case.expect.problem()?))) {
-        _ if cases.is_empty() => Err(Box::new(Finding::of_file(&file, "holds no cases", "write at least one"))),
-        Some((case, problem)) => Err(Box::new(Finding::of_file(
-            &file,
-            format!("{:?}: {problem}", case.name),
-            "correct its expect",
-        ))),
-        None => Ok(cases),
+    if cases.is_empty() {
+        return Err(Box::new(Finding::of_file(&file, "holds no cases", "write at least one")));
     }
+    let wrong =
+        |case: &Case, problem: String, remedy: &str| Box::new(Finding::of_file(&file, format!("{:?}: {problem}", case.name), remedy));
+    for case in &cases {
+        if let Some(problem) = case.expect.problem() {
+            return Err(wrong(case, problem.to_owned(), "correct its expect"));
+        }
+        if let Err(problem) = case.request.headers() {
+            return Err(wrong(case, problem, "correct its request.headers"));
+        }
+    }
+    Ok(cases)
 }
 
 impl Expected {
@@ -350,10 +355,12 @@ fn decided(case: &Case, routing: &Routing, now: Timestamp) -> Decided {
     let mut decided = Decided::default();
     let client = ask.client();
     let table = &routing.table;
-    let (route, headers) = match table.open_to(&client, &ask.model) {
-        Ok(route) => (route, ask.headers()),
+    let route = match table.open_to(&client, &ask.model) {
+        Ok(route) => route,
         Err(refused) => return Decided::refused(refused),
     };
+    // Cases with others were refused when they were read.
+    let headers = ask.headers().unwrap_or_default();
     let data_class = match table.class_of_request(route, &client, &headers) {
         Ok(class) => class,
         Err(refused) => return Decided::refused(refused),
@@ -424,11 +431,14 @@ impl Ask {
         }
     }
 
-    /// What is no header cannot be sent, so no rule sees it.
-    fn headers(&self) -> HeaderMap {
-        let headers = self.headers.iter();
-        let headers = headers.filter_map(|(name, value)| Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?)));
-        headers.collect()
+    /// Its headers, or which of them is none.
+    fn headers(&self) -> Result<HeaderMap, String> {
+        let header = |(name, value): (&String, &String)| match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            (Ok(name), Ok(value)) => Ok((name, value)),
+            (Err(_), _) => Err(format!("{name:?} is not the name of a header")),
+            (_, Err(_)) => Err(format!("the header {name} cannot have the value {value:?}")),
+        };
+        self.headers.iter().map(header).collect()
     }
 
     fn content(&self) -> Content {

@@ -160,8 +160,15 @@ async fn a_request_that_may_cost_more_than_one_may_goes_to_a_model_that_is_cheap
     assert_eq!((dear.requests(), own.requests()), (1, 0));
     ask(&world, "/v1/chat/completions", &[], &asked("\"max_tokens\":5,\"n\":100")).await;
     ask(&world, "/v1/chat/completions", &[], &asked("\"max_completion_tokens\":500")).await;
+    ask(
+        &world,
+        "/v1/chat/completions",
+        &[],
+        &asked("\"max_tokens\":5,\"max_completion_tokens\":500"),
+    )
+    .await;
     ask(&world, "/v1/chat/completions", &[], ASK).await;
-    assert_eq!((dear.requests(), own.requests()), (1, 3));
+    assert_eq!((dear.requests(), own.requests()), (1, 4));
 }
 
 #[tokio::test]

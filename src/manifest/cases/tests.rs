@@ -141,6 +141,10 @@ fn a_case_that_cannot_be_read_or_cannot_fail_is_refused_with_its_place() {
             "says target and targets",
         ),
         (
+            "- {name: n, request: {model: m, client: {anonymous: {}}, headers: {'x team': a}}, expect: {refused: 403}}".to_owned(),
+            "\"n\": \"x team\" is not the name of a header",
+        ),
+        (
             format!("- name: n\n  {request}\n  expect: {{taget: t}}"),
             ":3: unknown field `taget`",
         ),

@@ -22,8 +22,6 @@ pub struct Needs {
     pub prompt_tokens: u64,
     /// Give so many tokens in an answer.
     pub output_tokens: Option<u64>,
-    /// Give so many answers.
-    pub answers: u64,
 }
 
 impl Asked {
@@ -61,7 +59,6 @@ impl Asked {
             prompt_tokens_at_least: prompt_tokens / 2,
             prompt_tokens,
             output_tokens: request.max_tokens,
-            answers: request.choices.unwrap_or(1),
         })
     }
 }
