@@ -14,6 +14,7 @@ pub mod kubernetes;
 pub mod lws;
 pub mod nginx;
 pub mod packages;
+pub(crate) mod redis;
 pub mod sdks;
 
 /// How many versions of one asset are kept: the current one and those of another branch or two.

@@ -7,6 +7,7 @@
 //! - [`vllm::run`] is vLLM without a model: what it says about adapters is what the real one says.
 //! - [`fake_nodes::FakeNodes`] makes pods Ready on nodes that do not exist.
 //! - [`lws::Controller`] is the real controller of LeaderWorkerSets, and [`stand_in`] an engine over several pods.
+//! - [`redis::Redis`] is a real Redis that can be killed, frozen and started again.
 //! - [`portfolio::Portfolio::install`] installs the product as users do.
 //! - [`bench::run`] measures the gateway beside nginx; it needs no cluster.
 //! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
@@ -33,6 +34,7 @@ pub mod policies;
 pub mod portfolio;
 mod process;
 pub mod provider;
+pub mod redis;
 pub mod scale;
 mod skip;
 pub mod stand_in;

@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use crate::assets::engine;
 use crate::http_client::HttpClient;
@@ -17,6 +20,9 @@ use crate::until;
 
 /// For the weights to be loaded on a busy machine.
 const STARTS: Duration = Duration::from_secs(120);
+
+/// For what it has begun.
+const ENDS: Duration = Duration::from_secs(60);
 
 /// A program that answers HTTP until it is dropped.
 pub struct Server {
@@ -49,6 +55,21 @@ impl Server {
         }
     }
 
+    /// Ends it at once, as a crash does.
+    pub async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn stop(mut self) -> Result<()> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let pid = id.and_then(Pid::from_raw).context("it has ended")?;
+        kill_process(pid, Signal::TERM)?;
+        let status = timeout(ENDS, self.child.wait()).await.context("it does not end")??;
+        ensure!(status.success(), "{status}: {}", self.said());
+        Ok(())
+    }
+
     /// What it wrote so far.
     pub fn said(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
@@ -63,7 +84,7 @@ impl Drop for Server {
 }
 
 /// A port that nobody listens on now.
-async fn free_address() -> Result<SocketAddr> {
+pub(crate) async fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?)
 }
 
@@ -81,7 +102,11 @@ pub async fn engine(arguments: &[&str]) -> Result<Server> {
 
 /// `portfolio serve` over a file, with more arguments and these variables.
 pub async fn serve(file: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Server> {
-    let program = images::cargo_build(&["--bin", "portfolio"], Profile::Debug).await?;
+    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+    // Once, so that tests may start many.
+    let program = PROGRAM
+        .get_or_try_init(|| images::cargo_build(&["--bin", "portfolio"], Profile::Debug))
+        .await?;
     let address = free_address().await?;
     let mut command = Command::new(program);
     command.args(["serve", "--listen", &address.to_string(), "-f"]).arg(file);

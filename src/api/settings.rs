@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::data_class::{self, DataClass};
+use super::ledger::Ledger;
 use super::model_deployment::EngineKind;
 use super::money::{self, Usd};
 
@@ -44,6 +45,9 @@ pub struct Settings {
     /// may take to start. Default: 64Mi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_bytes_per_second: Option<Quantity>,
+    /// Where it is kept what was spent of budgets. Default: in the gateways' namespace. Example:
+    /// `{redis: {url: "redis://valkey.llm-portfolio:6379", onFailure: Closed}}`.
+    pub ledger: Ledger,
     /// Who reads the metrics of engines, besides the gateway and the operator: nobody else may reach their pods. Default: nobody.
     pub scrapers: Vec<Scraper>,
 }

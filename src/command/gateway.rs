@@ -56,7 +56,8 @@ pub struct Flags {
     /// Where clients reach it.
     #[arg(long, default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
-    /// What was spent of budgets is kept in the ConfigMaps PREFIX-0 to PREFIX-7 of that namespace, which all gateways share.
+    /// What was spent of budgets is kept in the ConfigMaps PREFIX-0 to PREFIX-7 of that namespace, which all gateways share, unless the
+    /// settings name a Redis (ledger.redis), whose password is in the environment variable PORTFOLIO_LEDGER_PASSWORD.
     #[arg(long, value_name = "PREFIX", default_value = "llm-portfolio-ledger")]
     ledger: String,
     /// Certificates of the authorities to trust instead of the system's, in PEM.
@@ -97,6 +98,7 @@ async fn serve(flags: Flags, lines: &Lines) -> anyhow::Result<ExitCode> {
         ..Options::new(cluster::now)
     };
     flags.limits.set(&mut options);
+    start::ledger(&settings, &mut options)?;
     let gateway = Gateway::new(feed, Some(Arc::new(Reviewer(client.clone()))), &options)?;
     let listener = tokio::net::TcpListener::bind(flags.listen)
         .await

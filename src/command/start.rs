@@ -17,7 +17,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::lines::Lines;
 use crate::api::Settings;
-use crate::gateway::Traces;
+use crate::gateway::{InRedis, Options, Traces};
 use crate::manifest;
 
 /// Logs to stderr: JSON lines, or text on a terminal. `RUST_LOG` filters them.
@@ -80,6 +80,20 @@ pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub(super) fn settings(path: Option<&Path>) -> anyhow::Result<Settings> {
     let Some(path) = path else { return Ok(Settings::default()) };
     manifest::settings(path).map_err(|finding| anyhow::anyhow!("{finding}"))
+}
+
+/// The password of the store of what was spent. Not a flag: everybody on the machine can read those.
+const LEDGER_PASSWORD: &str = "PORTFOLIO_LEDGER_PASSWORD";
+
+/// Lets a gateway keep what was spent in the store that the settings name; whether they name one.
+pub(super) fn ledger(settings: &Settings, options: &mut Options) -> anyhow::Result<bool> {
+    let Some(redis) = &settings.ledger.redis else { return Ok(false) };
+    let password = std::env::var(LEDGER_PASSWORD).ok().filter(|password| !password.is_empty());
+    tracing::info!(url = %redis.url, on_failure = ?redis.on_failure, "what was spent of budgets is kept in a Redis");
+    let store = InRedis::open(redis, password.as_deref(), options.ca_file.as_deref(), options.now)?;
+    options.ledger = Arc::new(store);
+    options.on_ledger_failure = redis.on_failure;
+    Ok(true)
 }
 
 /// Cancelled by the first SIGTERM or SIGINT.

@@ -65,7 +65,7 @@ use tower_service::Service;
 pub use access::TARGET as ACCESS;
 pub use drain::{Drain, run};
 pub use feed::{ApiKeys, Credentials, Feed, Source, feed};
-pub use ledger::{BadLedger, InFile, Memory, Store, Unavailable};
+pub use ledger::{BadLedger, InFile, InRedis, Memory, Store, Unavailable};
 pub use tokens::{ReviewUnavailable, TokenReview};
 pub use traces::{BadTraces, Traces};
 
@@ -79,6 +79,7 @@ use sticky::Sticky;
 use turns::Turns;
 use upstream::Upstream;
 
+use crate::api::ledger::OnFailure;
 use crate::protocol::Operation;
 use crate::tls::BadCertificates;
 
@@ -101,6 +102,8 @@ pub struct Options {
     pub traces: Option<Traces>,
     /// Where it is kept what was spent of budgets.
     pub ledger: Arc<dyn Store>,
+    /// What becomes of requests under a budget while that does not answer.
+    pub on_ledger_failure: OnFailure,
     /// The clock, to know when tokens expire and budgets begin anew.
     pub now: fn() -> Timestamp,
 }
@@ -118,6 +121,7 @@ impl Options {
             access_log: false,
             traces: None,
             ledger: Arc::new(Memory::default()),
+            on_ledger_failure: OnFailure::default(),
             now,
         }
     }
@@ -160,7 +164,7 @@ impl Gateway {
             upstream,
             balancer: Balancer::default(),
             budgets: Budgets::default(),
-            ledger: Ledger::new(options.ledger.clone(), options.now),
+            ledger: Ledger::new(options.ledger.clone(), options.on_ledger_failure, options.now),
             quiet: Quiet::default(),
             sticky: Sticky::default(),
             metrics: Metrics::new(),
@@ -299,6 +303,7 @@ async fn with_id<F: Future<Output = Response>>(gateway: &Gateway, mut request: R
 async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
     let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     gateway.metrics.feed_is_current(gateway.feed.is_current());
+    gateway.metrics.ledger_answers(gateway.ledger.store_answers());
     if let Some(table) = gateway.feed.routes() {
         gateway.metrics.forget(&table, Instant::now());
         gateway.metrics.tell_budgets(gateway.ledger.spent_ratios());

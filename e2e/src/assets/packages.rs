@@ -1,12 +1,12 @@
 //! Programs of the machine: installed by apt when we may, else named.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use tokio::process::Command;
 
-use super::{Lock, cache, lock};
+use super::{Lock, cache, key, lock};
 use crate::command::{find, step};
 
 /// A program, or a file where it has a fixed place, and the Debian package that has it.
@@ -71,6 +71,37 @@ pub(crate) async fn ensure(needed: &[Needed]) -> Result<()> {
         still if still.is_empty() => Ok(()),
         still => bail!("still missing after installing them: {still}"),
     }
+}
+
+/// Packages of Debian, fetched and unpacked into a folder of ours: where installing them would start a server.
+pub(crate) async fn unpacked(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    const DEADLINE: Duration = Duration::from_secs(300);
+    needs("apt-get", &format!("{name}, or run this on Debian or Ubuntu"))?;
+    let key = key(packages.iter().map(|package| package.as_bytes()));
+    let note = format!("fetching {name} from Debian, once; some seconds");
+    super::ensure(name, &key, &note, async |out| {
+        let log = out.join("build.log");
+        let apt = |arguments: &[&str]| {
+            let mut apt = Command::new("apt-get");
+            apt.current_dir(out).arg("-q").args(arguments);
+            apt
+        };
+        if is_root() {
+            step(&mut apt(&["update"]), "reading the package lists", &log, DEADLINE).await?;
+        }
+        let fetch = [&["download"], packages].concat();
+        step(&mut apt(&fetch), &format!("fetching {name}"), &log, DEADLINE).await?;
+        for entry in std::fs::read_dir(out)? {
+            let archive = entry?.path();
+            if archive.extension().is_some_and(|e| e == "deb") {
+                let mut unpack = Command::new("dpkg-deb");
+                unpack.arg("-x").arg(&archive).arg(out);
+                step(&mut unpack, &format!("unpacking {name}"), &log, DEADLINE).await?;
+            }
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Python with pip; virtual environments and pyenv count.

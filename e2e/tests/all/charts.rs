@@ -47,6 +47,8 @@ async fn a_wrong_value_is_refused_with_its_name() {
         ("gateway.limits.bodyMemory=much", "/gateway/limits/bodyMemory"),
         ("settings.hubEndpoint=hub.example.com", "/settings/hubEndpoint"),
         ("settings.imageVolumes=Sometimes", "/settings/imageVolumes"),
+        ("settings.ledger.redis.url=redis://:secret@valkey", "/settings/ledger/redis/url"),
+        ("settings.ledger.redis.onFailure=Closed", "missing property 'url'"),
     ] {
         let said = run(&helm, &["template", "x", "charts/llm-portfolio", "--set", value]);
         assert!(!said.status.success() && text(&said).contains(named), "{value}: {}", text(&said));
@@ -61,4 +63,20 @@ async fn one_gateway_has_no_budget_and_two_have_one() {
         let said = run(&helm, &["template", "x", "charts/llm-portfolio", "--set", &set]);
         assert_eq!(text(&said).matches("kind: PodDisruptionBudget").count(), budgets, "{replicas}");
     }
+}
+
+#[tokio::test]
+async fn the_password_of_the_store_of_budgets_comes_from_its_secret() {
+    let helm = helm::binary().await.expect("helm");
+    let made = |set: &[&str]| {
+        let set = set.iter().flat_map(|value| ["--set", value]);
+        let all: Vec<&str> = ["template", "x", "charts/llm-portfolio"].into_iter().chain(set).collect();
+        text(&run(&helm, &all))
+    };
+    let redis = "settings.ledger.redis.url=redis://valkey.llm-portfolio:6379";
+    let with = made(&[redis, "gateway.ledger.existingSecret.name=valkey"]);
+    let variable = r#"{name: PORTFOLIO_LEDGER_PASSWORD, valueFrom: {secretKeyRef: {name: "valkey", key: "password"}}}"#;
+    assert_eq!(with.matches(variable).count(), 1, "of the gateway alone");
+    assert!(with.contains("url: redis://valkey.llm-portfolio:6379"), "{with}");
+    assert!(!made(&[redis]).contains("PORTFOLIO_LEDGER_PASSWORD"));
 }

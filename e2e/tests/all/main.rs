@@ -13,6 +13,7 @@ mod faults;
 mod fetch;
 mod group;
 mod image_source;
+mod ledger;
 mod network;
 mod provider;
 mod reasons;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{ArgAction, Args};
 
+use crate::api::Settings;
 use crate::cluster;
 use crate::gateway::{self, Drain, Gateway, InFile, Options};
 use crate::manifest::GivenSecrets;
@@ -51,7 +52,8 @@ pub struct Serve {
     /// Certificates of the authorities to trust instead of the system's, in PEM.
     #[arg(long, env = "SSL_CERT_FILE")]
     ca_file: Option<PathBuf>,
-    /// Where it is kept what was spent of budgets, a file that is made where there is none. Without it every start begins all budgets anew.
+    /// Where it is kept what was spent of budgets, a file that is made where there is none. Without it every start begins all budgets anew,
+    /// unless the settings name a Redis (ledger.redis), whose password is in the environment variable PORTFOLIO_LEDGER_PASSWORD.
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
     #[command(flatten)]
@@ -86,9 +88,16 @@ impl Serve {
             ..Options::new(cluster::now)
         };
         self.limits.set(&mut options);
+        let is_kept = settings.as_ref().is_some_and(|settings| settings.ledger.redis.is_some());
         if let Some(path) = &self.ledger {
+            anyhow::ensure!(
+                !is_kept,
+                "what was spent would be kept in two places, --ledger {} and ledger.redis of the settings: remove one of them",
+                path.display()
+            );
             options.ledger = Arc::new(InFile::open(path)?);
         }
+        start::ledger(settings.as_ref().unwrap_or(&Settings::default()), &mut options)?;
         let gateway = Gateway::new(feed, None, &options)?;
         let mut follower = Follower::new(self.files, settings, secrets, allow_anonymous, source);
         if let Err(findings) = follower.begin() {

@@ -330,3 +330,18 @@ async fn the_table_is_replaced_and_never_empty_in_between() {
     assert!(!Arc::ptr_eq(&first, &second));
     assert!(first.find("chat").is_some() && second.find("talk").is_some() && second.find("chat").is_none());
 }
+
+#[tokio::test]
+async fn two_places_for_what_was_spent_are_refused() {
+    let folder = Folder::new("two-ledgers", "");
+    let (settings, ledger) = (folder.0.join("settings.txt"), folder.0.join("ledger"));
+    fs::write(&settings, "ledger: {redis: {url: 'redis://127.0.0.1:1'}}").unwrap();
+    let [path, settings, ledger] = [&folder.0, &settings, &ledger].map(|path| path.display().to_string());
+    let Arguments { serve } = Arguments::parse_from(["serve", "-f", &path, "--settings", &settings, "--ledger", &ledger]);
+    let refused = serve.serve(&Lines::to_stderr().unwrap()).await.err().unwrap().to_string();
+    assert!(
+        refused.contains("--ledger") && refused.contains("ledger.redis of the settings: remove one of them"),
+        "{refused}"
+    );
+    assert!(!Path::new(&ledger).exists());
+}

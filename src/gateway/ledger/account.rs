@@ -1,6 +1,7 @@
 //! One account at this gateway: what it has taken of it, and how it gets more. Only one asks the store at a time; all others go on with what is
 //! there, or wait for the answer.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
-use super::store::{Store, Unavailable};
-use crate::plan::ledger::{Account, Budget, Purse};
+use super::Keeping;
+use super::store::Unavailable;
+use crate::api::ledger::OnFailure;
+use crate::plan::ledger::{Account, Ask, Budget, Purse};
 
 /// How long one call of the store may take.
 const CALL: Duration = Duration::from_secs(1);
@@ -19,7 +22,7 @@ const BELIEVED: Duration = Duration::from_secs(1);
 /// One account at this gateway.
 pub(super) struct Entry {
     pub(super) account: Account,
-    store: Arc<dyn Store>,
+    keeping: Arc<Keeping>,
     now: fn() -> Timestamp,
     state: Mutex<State>,
     asking: tokio::sync::Mutex<()>,
@@ -33,6 +36,8 @@ struct State {
     taken: u64,
     /// When the store granted less than was asked for, and what was left.
     refused: Option<(Instant, u64)>,
+    /// When the store did not answer, and why, if that was the latest that it was asked.
+    failed: Option<(Instant, Unavailable)>,
     /// Whether somebody asks in the background, and when it is not to be asked before.
     is_refilled: bool,
     rests_until: Option<Instant>,
@@ -61,10 +66,10 @@ pub(super) enum Denied {
 }
 
 impl Entry {
-    pub(super) fn new(account: Account, store: Arc<dyn Store>, now: fn() -> Timestamp) -> Self {
+    pub(super) fn new(account: Account, keeping: Arc<Keeping>, now: fn() -> Timestamp) -> Self {
         Self {
             account,
-            store,
+            keeping,
             now,
             state: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
@@ -77,19 +82,28 @@ impl Entry {
 
     /// Keeps `amount`; asks the store where less is there.
     pub(super) async fn reserve(self: &Arc<Self>, budget: &Budget, amount: u64) -> Result<Reserved, Denied> {
-        let deadline = Instant::now() + CALL;
+        let began = Instant::now();
+        let deadline = began + CALL;
         loop {
             if let Some(decided) = self.decide(budget, amount) {
                 self.refill_if_low();
                 return decided.map_err(Denied::Exhausted);
             }
             // In a task of its own: an answer whose request is gone meanwhile must not be lost.
-            let filled = tokio::spawn(self.clone().fill(amount));
-            match tokio::time::timeout_at(deadline, filled).await {
-                Ok(Ok(Ok(()))) if Instant::now() < deadline => {}
-                Ok(Ok(Err(unavailable))) => return Err(Denied::Unavailable(unavailable)),
-                Ok(Ok(Ok(())) | Err(_)) | Err(_) => return Err(Denied::Unavailable(Unavailable("no answer in time".to_owned()))),
-            }
+            let filled = tokio::spawn(self.clone().fill(amount, began));
+            let unavailable = match tokio::time::timeout_at(deadline, filled).await {
+                Ok(Ok(Ok(()))) if Instant::now() < deadline => continue,
+                Ok(Ok(Err(unavailable))) => unavailable,
+                Ok(Ok(Ok(())) | Err(_)) | Err(_) => no_answer(),
+            };
+            return match self.keeping.on_failure {
+                OnFailure::Closed => Err(Denied::Unavailable(unavailable)),
+                OnFailure::Open => {
+                    let reserved = self.reserve_owing(&mut self.state(), amount);
+                    self.refill_if_low();
+                    reserved.map_err(Denied::Exhausted)
+                }
+            };
         }
     }
 
@@ -105,31 +119,54 @@ impl Entry {
             let entry = self.clone();
             return Some(Ok(Reserved { entry, amount }));
         };
+        // Nobody waits again for a store that is away; who refills finds out when it is back.
+        if state.failed.is_some() && self.keeping.on_failure == OnFailure::Open {
+            return Some(self.reserve_owing(&mut state, amount));
+        }
         let (at, left) = state.refused?;
         if at.elapsed() >= BELIEVED || short.by <= left {
             return None;
         }
-        let left = left.saturating_add(state.purse.free());
-        let is_held = amount <= left.saturating_add(state.purse.reserved());
-        Some(Err(Exhausted { left, is_held }))
+        Some(Err(state.exhausted(amount, left.saturating_add(state.purse.free()))))
     }
 
-    /// Asks the store for so much that `amount` can be reserved, or so much that some is there for later.
-    async fn fill(self: Arc<Self>, amount: u64) -> Result<(), Unavailable> {
+    /// Keeps `amount` as far as that is within the budget by all that is known here.
+    fn reserve_owing(self: &Arc<Self>, state: &mut State, amount: u64) -> Result<Reserved, Exhausted> {
+        let most = state.limit.saturating_sub(state.taken);
+        match state.purse.reserve_owing(amount, most, (self.now)()) {
+            Ok(()) => {
+                let entry = self.clone();
+                Ok(Reserved { entry, amount })
+            }
+            Err(short) => Err(state.exhausted(amount, amount.saturating_sub(short.by))),
+        }
+    }
+
+    /// Asks the store for so much that `amount` can be reserved, or so much that some is there for later. What was answered to others since
+    /// `began` is not asked again.
+    async fn fill(self: Arc<Self>, amount: u64, began: Instant) -> Result<(), Unavailable> {
         let _asking = self.asking.lock().await;
         let (ask, limit) = {
             let mut state = self.state();
             if amount > 0 && state.purse.free() >= amount {
                 return Ok(());
             }
+            if let Some((_, unavailable)) = state.failed.as_ref().filter(|(at, _)| *at > began) {
+                return Err(unavailable.clone());
+            }
             (state.purse.ask(amount, (self.now)()), state.limit)
         };
-        let taking = self.store.take(self.account.clone(), limit, ask);
-        let granted = match timeout(CALL, taking).await {
-            Ok(granted) => granted?,
-            Err(_) => return Err(Unavailable("no answer in time".to_owned())),
-        };
+        self.ask(ask, limit).await
+    }
+
+    /// Asks the store. Whoever calls this holds `asking`.
+    async fn ask(&self, ask: Ask, limit: u64) -> Result<(), Unavailable> {
+        let taking = self.keeping.store.take(self.account.clone(), limit, ask);
+        let granted = timeout(CALL, taking).await.unwrap_or_else(|_| Err(no_answer()));
+        self.keeping.has_answered.store(granted.is_ok(), Ordering::Relaxed);
         let mut state = self.state();
+        let granted = granted.inspect_err(|unavailable| state.failed = Some((Instant::now(), unavailable.clone())))?;
+        state.failed = None;
         state.purse.fill(ask, granted, limit);
         state.taken = granted.taken;
         let is_refused = granted.amount < ask.at_least;
@@ -137,7 +174,7 @@ impl Entry {
         Ok(())
     }
 
-    /// Asks for more before what is there is used up; nobody waits for it.
+    /// Asks for more before what is there is used up; nobody waits for it. While something is owed and the store does not answer, it asks again.
     fn refill_if_low(self: &Arc<Self>) {
         let mut state = self.state();
         let rests = state.purse.owed() == 0 && state.rests_until.is_some_and(|until| Instant::now() < until);
@@ -149,10 +186,12 @@ impl Entry {
         drop(state);
         let entry = self.clone();
         runtime.spawn(async move {
-            let filled = entry.clone().fill(0).await;
+            while entry.clone().fill(0, Instant::now()).await.is_err() && entry.state().purse.owed() > 0 {
+                tokio::time::sleep(BELIEVED).await;
+            }
             let mut state = entry.state();
             state.is_refilled = false;
-            if filled.is_err() || state.purse.is_low((entry.now)()) {
+            if state.failed.is_some() || state.purse.is_low((entry.now)()) {
                 state.rests_until = Some(Instant::now() + BELIEVED);
             }
         });
@@ -170,17 +209,23 @@ impl Entry {
         state.taken.saturating_sub(unspent).max(state.purse.spent()) as f64 / (state.limit.max(1)) as f64
     }
 
-    /// Gives back what is not used.
+    /// Tells what is owed, and gives back what is not used.
     pub(super) async fn give_back(&self) -> Result<(), Unavailable> {
         let _asking = self.asking.lock().await;
+        let (owed, limit) = {
+            let state = self.state();
+            (state.purse.owed(), state.limit)
+        };
+        if owed > 0 {
+            let ask = Ask { owed, ..Ask::default() };
+            return self.ask(ask, limit).await;
+        }
         let amount = self.state().purse.empty();
         if amount == 0 {
             return Ok(());
         }
-        match timeout(CALL, self.store.give_back(self.account.clone(), amount)).await {
-            Ok(result) => result,
-            Err(_) => Err(Unavailable("no answer in time".to_owned())),
-        }
+        let given = timeout(CALL, self.keeping.store.give_back(self.account.clone(), amount)).await;
+        given.unwrap_or_else(|_| Err(no_answer()))
     }
 
     fn warn(&self, budget: &Budget) {
@@ -194,6 +239,18 @@ impl Entry {
             tracing::warn!(%policy, budget = %budget.name, subject, "{spent} of {limit} are spent until {}", self.account.window.1);
         }
     }
+}
+
+impl State {
+    /// More is needed than the `left` that there is.
+    fn exhausted(&self, amount: u64, left: u64) -> Exhausted {
+        let is_held = amount <= left.saturating_add(self.purse.reserved());
+        Exhausted { left, is_held }
+    }
+}
+
+fn no_answer() -> Unavailable {
+    Unavailable("no answer in time".to_owned())
 }
 
 impl Reserved {

@@ -6,23 +6,27 @@
 //!                                 └── the next attempt, at the price of its model ──┘
 //! ```
 //!
-//! A request waits for the store only where what this gateway has taken is used up, for a second at most.
+//! A request waits for the store only where what this gateway has taken is used up, for a second at most. What becomes of it where the store does
+//! not answer is the installer's choice ([`OnFailure`]); what may be spent then is said in `plan::ledger`.
 
 mod account;
 mod file;
 mod limits;
 mod memory;
+mod redis;
 mod store;
 mod visit;
 mod words;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
+use crate::api::ledger::OnFailure;
 use crate::plan::ledger::{Account, Mean};
 use crate::plan::names::Key;
 use account::Entry;
@@ -30,6 +34,7 @@ use limits::Meters;
 
 pub use file::{BadLedger, InFile};
 pub use memory::Memory;
+pub use redis::InRedis;
 pub use store::{Store, Unavailable};
 pub(super) use visit::{Unaffordable, Visit};
 
@@ -40,11 +45,19 @@ const MODELS: usize = 4096;
 
 /// All accounts and limits at this gateway.
 pub(super) struct Ledger {
-    store: Arc<dyn Store>,
+    keeping: Arc<Keeping>,
     now: fn() -> Timestamp,
     accounts: Mutex<Accounts>,
     meters: Meters,
     means: Mutex<HashMap<Key, Mean>>,
+}
+
+/// Where and how it is kept what was spent.
+struct Keeping {
+    store: Arc<dyn Store>,
+    on_failure: OnFailure,
+    /// Whether the store answered its latest call.
+    has_answered: AtomicBool,
 }
 
 struct Accounts {
@@ -53,9 +66,14 @@ struct Accounts {
 }
 
 impl Ledger {
-    pub(super) fn new(store: Arc<dyn Store>, now: fn() -> Timestamp) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn new(store: Arc<dyn Store>, on_failure: OnFailure, now: fn() -> Timestamp) -> Arc<Self> {
+        let keeping = Keeping {
             store,
+            on_failure,
+            has_answered: AtomicBool::new(true),
+        };
+        Arc::new(Self {
+            keeping: Arc::new(keeping),
             now,
             accounts: Mutex::new(Accounts {
                 entries: HashMap::new(),
@@ -79,7 +97,7 @@ impl Ledger {
         }
         let entry = accounts.entries.entry(account.clone());
         entry
-            .or_insert_with(|| Arc::new(Entry::new(account, self.store.clone(), self.now)))
+            .or_insert_with(|| Arc::new(Entry::new(account, self.keeping.clone(), self.now)))
             .clone()
     }
 
@@ -116,13 +134,19 @@ impl Ledger {
         shared.map(told).collect()
     }
 
-    /// Gives back what was taken and not spent.
+    /// Whether the store answers, as far as that is known.
+    pub(super) fn store_answers(&self) -> bool {
+        let Keeping { store, has_answered, .. } = &*self.keeping;
+        store.answers().unwrap_or_else(|| has_answered.load(Ordering::Relaxed))
+    }
+
+    /// Tells what is owed, and gives back what was taken and not spent.
     pub(super) async fn give_back(&self) {
         let now = (self.now)();
         let entries: Vec<Arc<Entry>> = self.accounts().entries.values().cloned().collect();
         for entry in entries.iter().filter(|entry| now < entry.account.window.1) {
             if let Err(error) = entry.give_back().await {
-                tracing::warn!(%error, "what was taken of budgets and not spent stays taken until their windows end");
+                tracing::warn!(%error, "what was taken of budgets and not spent stays taken until their windows end, and what was spent beyond it is not told");
                 return;
             }
         }

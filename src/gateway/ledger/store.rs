@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use crate::plan::ledger::{Account, Ask, Grant};
 
 /// What has been taken of each account. Both calls are atomic: of several gateways that ask at once each finds what the ones before it took.
+/// Of one account a gateway makes one call at a time; it gives up waiting for one, and makes another.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Takes some of an account whose budget is `limit`, as [`grant`](crate::plan::ledger::grant) says. What was taken and whose answer is lost
     /// stays taken.
@@ -14,6 +15,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Gives back what was taken and not used.
     fn give_back(&self, account: Account, amount: u64) -> BoxFuture<'static, Result<(), Unavailable>>;
+
+    /// Whether it answers, where it is looked after; `None` where that shows when it is asked.
+    fn answers(&self) -> Option<bool> {
+        None
+    }
 }
 
 /// Nothing is known of an account now.

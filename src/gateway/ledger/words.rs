@@ -123,7 +123,7 @@ impl fmt::Display for Unaffordable {
                 f.write_str("what it costs is not known: set spec.price of the ModelDeployment, or add it to the price book")
             }
             // What is behind it is for our logs.
-            Self::Unavailable(_) => f.write_str("what was spent is not known now"),
+            Self::Unavailable(_) => f.write_str("the store of what was spent does not answer"),
         }
     }
 }

@@ -62,6 +62,11 @@ impl Metrics {
         self.series.is_current.set(i64::from(is_current));
     }
 
+    /// Whether the store of what was spent answers.
+    pub(super) fn ledger_answers(&self, answers: bool) {
+        self.series.ledger_answers.set(i64::from(answers));
+    }
+
     /// A request has come.
     pub(super) fn begin(&self) -> Counting {
         self.series.in_flight.inc();
@@ -180,6 +185,11 @@ fn register(registry: &mut Registry, series: &Series) {
         "budget_spent_ratio",
         "Which part of a policy's budget of the present window was spent, by all gateways as far as this one knows",
         series.budgets.clone(),
+    );
+    registry.register(
+        "ledger_answers",
+        "1 while the store of what was spent of budgets answers; 0 while requests go on with what this gateway has taken of them",
+        series.ledger_answers.clone(),
     );
     registry.register(
         "price_book_entries",

@@ -1,7 +1,7 @@
 //! No way around a budget or a limit: not by many requests at once, streams, hanging up, retries, fallbacks, or restarts.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::engine::{CONTENT, DONE, Do, Engine, WORD, answers, chunk, paris, stream_head, streams};
 use super::world::{Answer, World, post, post_to};
 use super::{A_THEN_B, ASK, ONLY_A, WEB};
+use crate::api::ledger::OnFailure;
 use crate::gateway::{BadLedger, InFile, Memory, Options, Store, Unavailable};
 use crate::plan::ledger::{Account, Ask, Grant};
 
@@ -462,6 +463,106 @@ async fn while_nothing_is_known_of_a_budget_nothing_is_spent_and_nobody_waits_lo
         assert_eq!(answer.error().0, "ledger_unavailable");
     }
     assert_eq!(engine.requests(), 0);
+}
+
+/// A store that goes away and comes back.
+#[derive(Clone, Debug, Default)]
+struct Leaving {
+    there: Memory,
+    is_away: Arc<AtomicBool>,
+    is_silent: bool,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Store for Leaving {
+    fn take(&self, account: Account, limit: u64, ask: Ask) -> BoxFuture<'static, Result<Grant, Unavailable>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        match (self.is_away.load(Ordering::Relaxed), self.is_silent) {
+            (false, _) => self.there.take(account, limit, ask),
+            (true, true) => std::future::pending().boxed(),
+            (true, false) => async { Err(Unavailable("connection refused".to_owned())) }.boxed(),
+        }
+    }
+
+    fn give_back(&self, account: Account, amount: u64) -> BoxFuture<'static, Result<(), Unavailable>> {
+        self.there.give_back(account, amount)
+    }
+}
+
+fn open_over(engine: &Engine, store: &Leaving, usd: &str) -> World {
+    World::dollar(engine, &budget(&format!("usd: '{usd}'")), |options| {
+        options.ledger = Arc::new(store.clone());
+        options.on_ledger_failure = OnFailure::Open;
+    })
+}
+
+#[tokio::test]
+async fn a_gateway_that_goes_on_without_the_store_counts_by_itself_and_tells_it_afterwards() {
+    let engine = Engine::start(paris()).await;
+    let store = Leaving::default();
+    let (first, second) = (open_over(&engine, &store, "5"), open_over(&engine, &store, "5"));
+    assert_eq!(first.ask(ONE).await.status, StatusCode::OK);
+    store.is_away.store(true, Ordering::Relaxed);
+    for _ in 0..4 {
+        assert_eq!(first.ask(ONE).await.status, StatusCode::OK);
+    }
+    assert_eq!(first.metric("portfolio_gateway_ledger_answers").await, 0.0);
+    let message = exhausted(&first.ask(ONE).await);
+    assert!(message.contains("has 0 US dollars left"), "{message}");
+    assert_eq!(second.ask(ONE).await.status, StatusCode::OK, "it knows of nothing that was spent");
+    assert_eq!(engine.requests(), 6);
+
+    store.is_away.store(false, Ordering::Relaxed);
+    // Nobody asks the gateways meanwhile.
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    let third = open_over(&engine, &store, "7");
+    assert_eq!(third.ask(ONE).await.status, StatusCode::OK, "six of seven are known to be spent");
+    exhausted(&third.ask(ONE).await);
+    assert_eq!(first.metric("portfolio_gateway_ledger_answers").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_gateway_that_goes_on_waits_once_for_a_store_that_is_away_and_does_not_ask_it_all_the_time() {
+    let engine = Engine::start(paris()).await;
+    let store = Leaving {
+        is_away: Arc::new(AtomicBool::new(true)),
+        is_silent: true,
+        ..Leaving::default()
+    };
+    let world = open_over(&engine, &store, "500");
+    let began = std::time::Instant::now();
+    let answers = join_all((0..20).map(|_| world.ask(ONE))).await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
+    assert!(began.elapsed() < Duration::from_millis(1_900), "{:?}", began.elapsed());
+    let began = std::time::Instant::now();
+    for _ in 0..20 {
+        assert_eq!(world.ask(ONE).await.status, StatusCode::OK);
+    }
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(store.asked.load(Ordering::Relaxed) <= 4, "{}", store.asked.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn those_who_wait_behind_a_store_that_does_not_answer_are_refused_together() {
+    let engine = Engine::start(paris()).await;
+    let store = Leaving {
+        is_away: Arc::new(AtomicBool::new(true)),
+        is_silent: true,
+        ..Leaving::default()
+    };
+    let world = World::dollar(&engine, &budget("usd: '3'"), |options| options.ledger = Arc::new(store.clone()));
+    let answers = join_all((0..20).map(|_| world.ask(ONE))).await;
+    for answer in &answers {
+        let (code, message) = answer.error();
+        assert_eq!((answer.status.as_u16(), code.as_str()), (503, "ledger_unavailable"));
+        assert!(message.contains("the store of what was spent does not answer"), "{message}");
+    }
+    // They do not stand in line for it after they were refused.
+    store.is_away.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.ask(ONE).await.status, StatusCode::OK);
+    assert!(store.asked.load(Ordering::Relaxed) <= 3, "{}", store.asked.load(Ordering::Relaxed));
+    assert_eq!(engine.requests(), 1);
 }
 
 #[tokio::test]

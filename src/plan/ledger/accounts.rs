@@ -8,7 +8,7 @@ use super::budget::Account;
 use super::slice::{Ask, Grant, grant};
 
 /// How long the accounts of a window are kept after its end: requests that began in it may still be charged.
-const KEPT_SECONDS: i64 = 24 * 60 * 60;
+pub const KEPT_SECONDS: i64 = 24 * 60 * 60;
 /// How they are written; another reader must not take them for what they are not.
 const VERSION: u32 = 1;
 

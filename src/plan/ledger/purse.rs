@@ -83,6 +83,21 @@ impl Purse {
         Ok(())
     }
 
+    /// Keeps `amount` although the store cannot be asked, as far as no more than `most` is owed by it.
+    ///
+    /// # Errors
+    /// When more would be owed.
+    pub fn reserve_owing(&mut self, amount: u64, most: u64, now: Timestamp) -> Result<(), Short> {
+        let within = self.free().saturating_add(most.saturating_sub(self.owed()));
+        if amount > within {
+            let by = amount - within;
+            return Err(Short { by });
+        }
+        self.reserved = self.reserved.saturating_add(amount);
+        self.pace.note(amount, now);
+        Ok(())
+    }
+
     /// The attempt that `reserved` was kept for has cost `charge`.
     pub fn settle(&mut self, reserved: u64, charge: u64) {
         self.release(reserved);

@@ -241,6 +241,74 @@ proptest! {
     }
 }
 
+/// One thing that happens to gateways that go on while the store is away.
+#[derive(Clone, Copy, Debug)]
+enum Away {
+    /// A gateway attempts something that costs what was reserved.
+    Spend(usize, u64),
+    /// It dies and begins anew.
+    Crash(usize),
+    /// The store goes away, or comes back.
+    Turn,
+}
+
+fn away() -> impl Strategy<Value = Away> {
+    prop_oneof![
+        8 => (0..3usize, 1..80u64).prop_map(|(at, amount)| Away::Spend(at, amount)),
+        1 => (0..3usize).prop_map(Away::Crash),
+        1 => Just(Away::Turn),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// However often the store goes away: at most as many budgets are spent as gateways were there or began anew, and what is owed is told.
+    #[test]
+    fn gateways_that_go_on_without_the_store_spend_a_budget_each_at_most(limit in 0..2_000u64, steps in prop::collection::vec(away(), 1..200)) {
+        let now = Timestamp::UNIX_EPOCH;
+        let (mut store, mut is_away, mut spent, mut lost, mut gateways) = (0, false, 0, 0, 3);
+        // What each holds, and what all had taken at the latest answer that it got.
+        let mut purses: [(Purse, u64); 3] = std::array::from_fn(|_| (Purse::default(), 0));
+        for step in steps {
+            match step {
+                Away::Spend(at, amount) => {
+                    let (purse, known) = &mut purses[at];
+                    if purse.reserve(amount, now).is_err() {
+                        if is_away {
+                            let within = purse.reserve_owing(amount, limit.saturating_sub(*known), now).is_ok();
+                            prop_assert!(purse.owed() <= limit.saturating_sub(*known));
+                            if !within { continue }
+                        } else {
+                            let ask = purse.ask(amount, now);
+                            let granted = grant(limit, store, ask);
+                            (store, *known) = (granted.taken, granted.taken);
+                            purse.fill(ask, granted, limit);
+                            if purse.reserve(amount, now).is_err() { continue }
+                        }
+                    }
+                    purse.settle(amount, amount);
+                    spent += amount;
+                }
+                Away::Crash(at) => {
+                    let (dead, _) = std::mem::take(&mut purses[at]);
+                    lost += dead.owed();
+                    gateways += 1;
+                }
+                Away::Turn => is_away = !is_away,
+            }
+            prop_assert!(spent <= limit * gateways, "{spent} of {limit} by {gateways}");
+        }
+        for (purse, _) in &mut purses {
+            let ask = Ask { wish: 0, ..purse.ask(0, now) };
+            let granted = grant(limit, store, ask);
+            store = granted.taken;
+            purse.fill(ask, granted, limit);
+        }
+        prop_assert!(spent <= store + lost, "{spent} are spent, and {store} told");
+    }
+}
+
 #[test]
 fn little_is_stranded_near_the_end() {
     let ask = Ask {
