@@ -255,8 +255,10 @@ async fn no_request_waits_for_the_redis_while_something_is_left_of_a_slice() -> 
 #[tokio::test]
 async fn a_redis_behind_tls_is_trusted_by_its_authority() -> Result<()> {
     let world = World::start(Redis::over_tls().await?, 5, BY_ANSWER, "Closed").await?;
-    world.load(1, &ask(1), None).await;
-    assert_eq!(world.billed(1), 5);
+    let tally = world.load(1, &ask(1), None).await;
+    // A part of a dollar may be left with a gateway.
+    assert!((3..=5).contains(&world.billed(1)), "{tally:?}");
+    assert_eq!(world.stop().await?, world.billed(1));
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 mod adapters;
 mod affinity;
 mod bad_input;
+mod budgets;
 mod cache;
 mod charts;
 mod closed_loop;

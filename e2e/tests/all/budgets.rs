@@ -1,0 +1,108 @@
+//! A budget on a real cluster: the gateways share it through their ConfigMaps, and it outlives them.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use e2e::http_client::{Answer, HttpClient};
+use e2e::images::Profile;
+use e2e::portfolio::{NAMESPACE, Portfolio};
+use e2e::provider::{Options, Provider};
+use e2e::{Cluster, skip, until};
+use http::StatusCode;
+use serde_json::json;
+
+/// From a change to the routes that obey it.
+const OBEYED: Duration = Duration::from_secs(10);
+/// In dollars, of which each answer costs one.
+const BUDGET: usize = 30;
+
+#[tokio::test]
+async fn two_gateways_spend_one_budget_and_others_after_them_know_what_was_spent() -> Result<()> {
+    let cluster = Cluster::connect().await?;
+    let Some(local) = cluster.local() else {
+        skip("its provider listens inside our own cluster");
+        return Ok(());
+    };
+    let installed = Portfolio::install(&cluster, Profile::Debug, "").await?;
+    let ns = cluster.namespace("budgets").await?;
+    let options = Options {
+        tls: false,
+        ..Options::default()
+    };
+    let provider = Provider::on(local.listen(0)?, options).await?;
+    provider.set(|script| script.answer = "yes".to_owned());
+    let billed = || {
+        let records = provider.records();
+        records.iter().filter(|record| record.path.ends_with("/chat/completions")).count()
+    };
+    ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-good"])
+        .await?;
+    let name = format!("assistant-{}", ns.name());
+    ns.apply(&format!(
+        "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {{name: gpt}}
+spec:
+  api: {{provider: OpenAI, model: gpt-5-mini, endpoint: '{}/v1', credentials: {{secretRef: {{name: openai, key: api-key}}}}}}
+  price: {{inputPer1M: '0', outputPer1M: '1000000'}}
+",
+        provider.url()
+    ))
+    .await?;
+    ns.apply(&format!(
+        "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {{name: assistant}}
+spec:
+  model: {name}
+  rules: [{{targets: [{{model: gpt}}]}}]
+  budgets: [{{per: Policy, usd: '{BUDGET}', window: Month}}]
+"
+    ))
+    .await?;
+
+    let bearer = format!("Bearer {}", installed.token(ns.name(), "caller").await?);
+    let url = format!("{}/v1/chat/completions", installed.gateway());
+    let body = json!({"model": name, "max_tokens": 1, "messages": [{"role": "user", "content": "hello"}]});
+    // By a connection of its own, so that each is answered by one of two gateways.
+    let ask = async || -> Result<Answer> { HttpClient::new(None)?.post(&url, &[("authorization", &bearer)], &body).await };
+    until("it is answered", OBEYED, async || {
+        let answer = ask().await?;
+        ensure!(answer.status == StatusCode::OK, "{} {}", answer.status, answer.body);
+        Ok(Some(()))
+    })
+    .await?;
+    // As many in a row as make it sure that both were asked.
+    let refused_by_all = async || -> Result<()> {
+        let mut refused = 0;
+        for _ in 0..BUDGET * 4 {
+            let answer = ask().await?;
+            match answer.status {
+                StatusCode::OK => refused = 0,
+                StatusCode::TOO_MANY_REQUESTS => {
+                    ensure!(answer.body["error"]["code"] == "budget_exhausted", "{}", answer.body);
+                    refused += 1;
+                }
+                status => anyhow::bail!("{status} {}", answer.body),
+            }
+            if refused == 16 {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("{} are billed, and it goes on", billed())
+    };
+    refused_by_all().await?;
+    assert!((BUDGET * 2 / 3..=BUDGET).contains(&billed()), "{} of {BUDGET}", billed());
+
+    let kubectl = cluster.kubectl();
+    let deployment = "deployment/llm-portfolio-gateway";
+    kubectl.run(&["-n", NAMESPACE, "rollout", "restart", deployment]).await?;
+    kubectl
+        .run(&["-n", NAMESPACE, "rollout", "status", deployment, "--timeout=180s"])
+        .await?;
+    refused_by_all().await?;
+    assert!(billed() <= BUDGET, "{} of {BUDGET}", billed());
+    Ok(())
+}
