@@ -26,7 +26,9 @@ pub struct Redis {
     /// Where it is, such as `redis://valkey.llm-portfolio:6379`, or `rediss://` for TLS, with the number of a database where it is not 0
     /// (`redis://valkey:6379/3`). Default port: 6379. At most 500 characters, and no password.
     pub url: RedisUrl,
-    /// Whom it knows the gateways as (an ACL user), such as `portfolio`. At most 200 characters. Default: its default user.
+    /// Whom it knows the gateways as (an ACL user), such as `portfolio`, who may call `ping`, `script|load`, `eval`, `evalsha`, `get`, `mset` and
+    /// `expire` on keys that begin with `keyPrefix`, and `config|get` for gateways to warn of eviction. At most 200 characters. Default: its
+    /// default user.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "username")]
     pub username: Option<String>,
     /// What its keys begin with; installations that share a database need one each, or they share budgets of policies with the same names. 1 to 100

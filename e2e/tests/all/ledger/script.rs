@@ -43,7 +43,15 @@ fn account(subject: &str) -> Account {
 }
 
 fn store(redis: &Redis) -> Result<InRedis> {
-    let settings: Settings = serde_saphyr::from_str(&format!("ledger: {{redis: {{url: '{}'}}}}", redis.url()))?;
+    store_as(redis, "")
+}
+
+fn store_as(redis: &Redis, username: &str) -> Result<InRedis> {
+    let settings = format!(
+        "ledger: {{redis: {{url: '{}', username: '{username}', keyPrefix: 'eu:1'}}}}",
+        redis.url()
+    );
+    let settings: Settings = serde_saphyr::from_str(&settings)?;
     Ok(InRedis::open(
         &settings.ledger.redis.context("a Redis")?,
         Some(PASSWORD),
@@ -153,5 +161,28 @@ async fn what_is_damaged_in_the_redis_is_not_taken_for_nothing() -> Result<()> {
             "{damage}: {error}"
         );
     }
+    Ok(())
+}
+
+/// The rights that the settings' documentation names.
+#[tokio::test]
+async fn a_user_with_few_rights_is_enough() -> Result<()> {
+    let redis = Redis::start().await?;
+    let password = format!(">{PASSWORD}");
+    let mut user = redis::cmd("ACL");
+    user.arg(&["SETUSER", "portfolio", "on", &password, "~eu:1:*"]);
+    user.arg(&["+ping", "+script|load", "+eval", "+evalsha", "+get", "+mset", "+expire"]);
+    redis.ask::<()>(user).await?;
+    let ask = Ask {
+        at_least: 3,
+        ..Ask::default()
+    };
+    let (account, store) = (account(""), store_as(&redis, "portfolio")?);
+    store.take(account.clone(), 10, ask).await?;
+    // A server that was told to forget its scripts gets it again.
+    let mut flush = redis::cmd("SCRIPT");
+    flush.arg("FLUSH");
+    redis.ask::<()>(flush).await?;
+    assert_eq!(store.take(account, 10, ask).await?.taken, 6);
     Ok(())
 }
