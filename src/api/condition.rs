@@ -27,6 +27,8 @@ pub enum Kind {
     AdaptersLoaded,
     /// Everything the object names exists.
     ResolvedRefs,
+    /// No budget of the policy is used up.
+    WithinBudget,
     /// The latest run's verdict: `True` for `Pass`, `False` for `Fail`, `Unknown` otherwise.
     Passed,
 }

@@ -18,6 +18,7 @@ pub mod model_deployment;
 pub mod money;
 pub mod parallelism;
 pub mod placement;
+pub mod policy_status;
 pub mod price;
 mod provider;
 mod resources;

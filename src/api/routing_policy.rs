@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::budget::{Budget, Limit};
 use super::client::JwtClients;
 use super::model_deployment::{Class, Tier};
 use super::money::Usd;
 use super::placement::{LABEL, NAME};
+use super::policy_status::RoutingPolicyStatus;
 
 /// `90s`, `1h30m`; so few digits that no sum overflows.
 pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m))+$";
@@ -39,6 +38,8 @@ pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Targets", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "$ 1h", type_ = "string", json_path = ".status.lastHour.costUSD"),
+    printcolumn(name = "P95", type_ = "string", json_path = ".status.lastHour.p95"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",
@@ -429,67 +430,4 @@ pub struct Timeouts {
     #[schemars(length(max = 32), regex(pattern = DURATION))]
     #[x_kube(validation = ("duration(self) > duration('0s')", "must be above 0s, such as 10m"))]
     pub total: Option<Duration>,
-}
-
-/// What the operator observed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RoutingPolicyStatus {
-    /// The generation of the spec that this status describes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// `Ready` says whether requests are answered; `Accepted` and `ResolvedRefs` say why not.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
-    /// The specification that was last found to be good. Where the present one cannot be carried out, as with an expression that is none, this
-    /// one goes on being in force, and the condition `Accepted` says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<Accepted>,
-    /// The models that get requests now, such as `llama 80, gpt 20`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub summary: Option<String>,
-    /// Each model the policy names, whether it gets requests, and if not, why.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub targets: Vec<TargetStatus>,
-}
-
-/// A specification that was good.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Accepted {
-    /// Its generation.
-    pub generation: i64,
-    /// It, as `spec` had it.
-    #[schemars(schema_with = "any_object")]
-    pub spec: Value,
-}
-
-impl Accepted {
-    /// The specification, unless it was written by another version that says things otherwise.
-    #[must_use]
-    pub fn read(&self) -> Option<RoutingPolicySpec> {
-        RoutingPolicySpec::deserialize(&self.spec).ok()
-    }
-}
-
-/// An object whose fields the API server keeps without knowing them.
-fn any_object(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
-}
-
-/// Whether one model of a policy gets requests.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TargetStatus {
-    /// The ModelDeployment's name, or `name:adapter` of it.
-    pub model: String,
-    /// Whether it may get requests now, of the classes of data that it may see.
-    pub eligible: bool,
-    /// The classes of data that it may not see, by the installer's settings.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub barred_from: Vec<String>,
-    /// Why not, for a person.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
 }

@@ -19,6 +19,7 @@ use crate::plan::{Invalid, model};
 
 use super::adapters::Adapters;
 use super::asker::Asker;
+use super::gateways::Gateways;
 use super::probe::Prober;
 use super::progress::Progresses;
 
@@ -53,6 +54,8 @@ pub struct Context {
     pub progress: Progresses,
     /// Asks engines.
     pub asker: Asker,
+    /// Asks gateways.
+    pub gateways: Arc<Gateways>,
 }
 
 /// What can go wrong in a reconcile: only the infrastructure. A wrong spec is a status.

@@ -7,6 +7,7 @@ mod asker;
 mod cache;
 mod context;
 mod eval_job;
+mod gateways;
 mod model_deployment;
 mod orphans;
 mod probe;

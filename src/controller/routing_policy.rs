@@ -1,4 +1,5 @@
-//! The RoutingPolicy controller: the same decision that the gateways take, written down as statuses. A policy has no children.
+//! The RoutingPolicy controller: the same decision that the gateways take, written down as statuses, with what they say of their traffic. A
+//! policy has no children.
 //!
 //! Needs: routingpolicies, modeldeployments, evaljobs, endpointslices, namespaces get, list, watch; routingpolicies/status patch; events create, patch.
 
@@ -32,7 +33,9 @@ pub(super) async fn reconcile(policy: Arc<RoutingPolicy>, cx: Arc<Context>) -> R
     });
     let mut next = None;
     if let Some(verdict) = decided.verdicts.get(&Key::of(&*policy)) {
-        cx.cluster.set_status(&*policy, routing::status(&policy, verdict, now)).await?;
+        let seen = cx.gateways.figures(&Key::of(&*policy));
+        let status = routing::status(&policy, verdict, seen.as_ref(), now);
+        cx.cluster.set_status(&*policy, status).await?;
         next = verdict.next;
     }
     // A verdict of an evaluation grows too old by itself.

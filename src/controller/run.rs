@@ -5,7 +5,7 @@
 //!                    its certificates ConfigMap, its backend Secret, the objects of its cache
 //! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
 //! Both of these   ◄─ another price book
-//! RoutingPolicy   ◄─ itself, and every ModelDeployment, EvalJob and EndpointSlice (all policies: they are few, and an unchanged one is silent)
+//! RoutingPolicy   ◄─ itself, what gateways say of its traffic, and every ModelDeployment, EvalJob and EndpointSlice (all policies: they are few, and an unchanged one is silent)
 //! ```
 
 use std::sync::Arc;
@@ -43,6 +43,7 @@ use crate::plan::{backend, cache};
 use super::adapters::Adapters;
 use super::asker::Asker;
 use super::context::{Context, on_error};
+use super::gateways::{self, Gateways};
 use super::probe::Prober;
 use super::progress::Progresses;
 use super::{eval_job, model_deployment, orphans, routing_policy};
@@ -96,6 +97,11 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let mut pods = Feed::<Pod>::everywhere(&client, &ours);
     let mut slices = Feed::<EndpointSlice>::everywhere(&client, MODEL_LABEL);
     let mut namespaces = Feed::<Namespace>::everywhere(&client, DATA_CLASS_LABEL);
+    let gateway_service = gateways::service(&setup.gateway_url);
+    let gateway_slices = gateway_service.map(|service| {
+        let of_it = format!("kubernetes.io/service-name={}", service.name);
+        Feed::<EndpointSlice>::within(&client, &service.namespace, &of_it)
+    });
     let mut backends = Feed::<Secret>::within(&client, &setup.gateway_namespace, BACKEND_LABEL);
 
     let stores = Stores {
@@ -133,11 +139,12 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         gateway_namespace: setup.gateway_namespace,
         serves_claims,
         mounts_images,
-        gateway_url: setup.gateway_url,
+        gateway_url: setup.gateway_url.clone(),
         image: setup.image,
         prober: Prober::new()?,
         progress: Progresses::new(),
         asker: Asker::new(heard),
+        gateways: Arc::new(Gateways::new(cluster::now())),
         adapters: Adapters::new(adapters_moved),
     });
 
@@ -216,8 +223,20 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         .reconcile_on(evaluation_triggers)
         .reconcile_all_on(changes(setup.book))
         .with_config(config());
+    let (told, tellings) = unbounded::<gateways::Moved>();
+    let by_traffic = {
+        let known = policies.known();
+        tellings.flat_map(move |moved| {
+            let of = match moved {
+                gateways::Moved::One(policy) => vec![policy],
+                gateways::Moved::All => known.all().iter().map(|policy| Key::of(&**policy)).collect(),
+            };
+            futures::stream::iter(of.into_iter().map(|policy| reference(&policy)))
+        })
+    };
     let policies_control = Controller::for_shared_stream(policies.subscribe(), policy_store)
         .reconcile_all_on(policy_moves)
+        .reconcile_on(by_traffic)
         .with_config(config());
 
     tokio::join!(
@@ -240,6 +259,14 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     if serves_claims {
         claims.start().await;
     }
+    let whereabouts = match gateway_slices {
+        Some(slices) => {
+            let known = slices.known();
+            slices.start().await;
+            gateways::Whereabouts::Service(known)
+        }
+        None => gateways::Whereabouts::Url(setup.gateway_url.clone()),
+    };
     cx.cluster.groups.follow(groups);
     // Where they are, what there is must be known before anything is decided; where they are not, models that ask for them look again.
     tokio::select! {
@@ -269,6 +296,10 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         secrets: Followed::new(client.clone(), secret_moved),
         maps: Followed::new(client, map_moved),
     };
+    let reports = cx.gateways.clone().follow(whereabouts, told);
+    let reports = async {
+        tokio::select! { () = reports => {}, () = stop.cancelled() => {} }
+    };
     let chores = orphans::run(Arc::clone(&cx), named, chores);
     let chores = async {
         tokio::select! { () = chores => {}, () = stop.cancelled() => {} }
@@ -280,12 +311,13 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         Ok(())
     };
     let (mut models_control, mut evaluations_control) = (finished(models_control).boxed(), finished(evaluations_control).boxed());
-    let (mut policies_control, mut chores) = (finished(policies_control).boxed(), chores.boxed());
+    let (mut policies_control, mut chores, mut reports) = (finished(policies_control).boxed(), chores.boxed(), reports.boxed());
     tokio::try_join!(
         until_stopped(&mut models_control, "the ModelDeployment controller"),
         until_stopped(&mut evaluations_control, "the EvalJob controller"),
         until_stopped(&mut policies_control, "the RoutingPolicy controller"),
         until_stopped(&mut chores, "the care for Secrets"),
+        until_stopped(&mut reports, "asking the gateways"),
     )?;
     Ok(())
 }

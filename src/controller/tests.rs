@@ -22,6 +22,7 @@ use crate::testing::{Fault, Server};
 use super::adapters::Adapters;
 use super::asker::Asker;
 use super::context::{Context, Error};
+use super::gateways::Gateways;
 use super::probe::Prober;
 use super::progress::Progresses;
 use super::{eval_job, model_deployment, routing_policy};
@@ -118,6 +119,7 @@ pub(super) fn started(server: &Server) -> Arc<Context> {
         prober: Prober::new().unwrap(),
         progress: Progresses::new(),
         asker: Asker::new(unbounded().0),
+        gateways: Arc::new(Gateways::new(crate::cluster::now())),
         adapters: Adapters::new(futures::channel::mpsc::unbounded().0),
     })
 }

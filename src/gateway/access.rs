@@ -38,6 +38,8 @@ pub(super) fn write(record: &Record, elapsed: Duration) {
         broken,
         bytes_in,
         bytes_out,
+        // Told of all requests together.
+        saved: _,
     } = record;
     let (client, name) = client.as_ref().map(|(kind, name)| (*kind, name.as_deref())).unzip();
     let (policy, called) = (

@@ -33,6 +33,7 @@ mod models;
 mod quiet;
 mod refusal;
 mod relay;
+mod report;
 mod request;
 mod sticky;
 mod tally;
@@ -141,6 +142,9 @@ pub struct Gateway {
     metrics: Metrics,
     access_log: bool,
     traces: Option<Traces>,
+    /// Another one for each gateway, and when it began.
+    instance: u64,
+    began: Instant,
     now: fn() -> Timestamp,
     bodies: body::Room,
     turns: Turns,
@@ -170,6 +174,8 @@ impl Gateway {
             metrics: Metrics::new(),
             access_log: options.access_log,
             traces: options.traces.clone(),
+            instance: fastrand::u64(..),
+            began: Instant::now(),
             now: options.now,
             bodies: body::Room::new(options.max_body_bytes_together),
             turns: Turns::new(options.max_requests),
@@ -216,6 +222,7 @@ pub fn app(gateway: Arc<Gateway>) -> Router {
         .route(models::PATH, get(models::list))
         .route("/v1/models/{*name}", get(models::one))
         .route("/metrics", get(scrape))
+        .route(report::PATH, get(report::tell))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async |request: Request| {

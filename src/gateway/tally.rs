@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use k8s_openapi::jiff::Timestamp;
 
 use super::bill::{Bill, Charge};
 use super::failure::Failure;
@@ -34,6 +35,8 @@ pub(super) struct Record {
     pub(super) is_streamed: bool,
     pub(super) first_content: Option<Duration>,
     pub(super) charge: Option<Charge>,
+    /// What the dearest model of the route would have cost more, in nano-dollars.
+    pub(super) saved: u64,
     /// What attempts cost that brought no answer, by an estimate.
     pub(super) lost: Option<Cost>,
     /// None until it is known: the client hung up.
@@ -68,6 +71,7 @@ pub(super) struct Tally {
     visit: Option<Box<Visit>>,
     is_logged: bool,
     tracing: Option<Box<Tracing>>,
+    now: fn() -> Timestamp,
 }
 
 impl Tally {
@@ -96,6 +100,7 @@ impl Tally {
                 is_streamed: false,
                 first_content: None,
                 charge: None,
+                saved: 0,
                 lost: None,
                 status: None,
                 refused: None,
@@ -109,6 +114,7 @@ impl Tally {
             visit: None,
             is_logged,
             tracing,
+            now: gateway.now,
         }
     }
 
@@ -207,6 +213,10 @@ impl Tally {
     pub(super) fn charge(&mut self, charge: &Charge) {
         if let (Some(visit), Some(model)) = (&mut self.visit, &self.record.model) {
             visit.charge(model, charge);
+        }
+        if let (Some(route), Cost::Known(nanos)) = (&self.record.route, charge.cost) {
+            let dearest = route.dearest(&charge.tokens, (self.now)());
+            self.record.saved = dearest.map_or(0, |dearest| dearest.saturating_sub(nanos));
         }
         self.record.charge = Some(*charge);
     }

@@ -19,6 +19,7 @@ mod restricted;
 pub mod routing;
 pub mod serving;
 pub mod statistics;
+pub mod traffic;
 
 /// A specification that cannot be carried out: what is wrong where, and what to do about it. It becomes a condition, never an error.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use e2e::assets::helm;
 use e2e::portfolio::repository;
+use serde_json::{Value, json};
 
 fn run(program: &Path, args: &[&str]) -> Output {
     Command::new(program)
@@ -45,6 +46,11 @@ async fn a_wrong_value_is_refused_with_its_name() {
         ("operator.replicas=9", "/operator/replicas"),
         ("gateway.limits.requests=0", "/gateway/limits/requests"),
         ("gateway.limits.bodyMemory=much", "/gateway/limits/bodyMemory"),
+        ("gateway.httpRoute.parentRefs[0].nam=public", "/gateway/httpRoute/parentRefs/0"),
+        (
+            "gateway.httpRoute.hostnames={https://models.example.com}",
+            "/gateway/httpRoute/hostnames/0",
+        ),
         ("settings.hubEndpoint=hub.example.com", "/settings/hubEndpoint"),
         ("settings.imageVolumes=Sometimes", "/settings/imageVolumes"),
         ("settings.ledger.redis.url=redis://:secret@valkey", "/settings/ledger/redis/url"),
@@ -79,4 +85,37 @@ async fn the_password_of_the_store_of_budgets_comes_from_its_secret() {
     assert_eq!(with.matches(variable).count(), 1, "of the gateway alone");
     assert!(with.contains("url: redis://valkey.llm-portfolio:6379"), "{with}");
     assert!(!made(&[redis]).contains("PORTFOLIO_LEDGER_PASSWORD"));
+}
+
+#[tokio::test]
+async fn only_what_clients_ask_is_routed_by_a_gateway_and_only_where_one_is_named() {
+    let helm = helm::binary().await.expect("helm");
+    let template = |sets: &[&str]| {
+        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let said = run(
+            &helm,
+            &[&["template", "x", "charts/llm-portfolio", "--namespace", "llm"], sets.as_slice()].concat(),
+        );
+        assert!(said.status.success(), "{}", text(&said));
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&text(&said)).expect("YAML");
+        objects.into_iter().find(|object| object["kind"] == "HTTPRoute")
+    };
+    assert_eq!(template(&[]), None);
+    let route = template(&[
+        "gateway.httpRoute.parentRefs[0].name=public",
+        "gateway.httpRoute.parentRefs[0].namespace=ingress",
+        "gateway.httpRoute.hostnames={models.example.com}",
+        "gateway.service.port=8000",
+    ]);
+    let route = route.expect("an HTTPRoute");
+    assert_eq!(route["spec"]["parentRefs"], json!([{"name": "public", "namespace": "ingress"}]));
+    assert_eq!(route["spec"]["hostnames"], json!(["models.example.com"]));
+    assert_eq!(
+        route["spec"]["rules"],
+        json!([{
+            "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
+            "timeouts": {"request": "0s"},
+            "backendRefs": [{"name": "x-llm-portfolio-gateway", "port": 8000}]
+        }])
+    );
 }

@@ -21,9 +21,9 @@ use world::{BY_ANSWER, BY_PROMPT, Seeded, World, ask};
 async fn a_budget_is_exact_under_load_on_three_gateways() -> Result<()> {
     const BUDGET: u64 = 3_000;
     let world = World::start(Redis::start().await?, BUDGET, BY_ANSWER, "Closed").await?;
-    let tally = world.load(8, &ask(1), None).await;
+    let tally = world.load(8, &ask(1), None).await?;
     let billed = world.billed(1);
-    assert!(billed <= BUDGET && billed >= BUDGET * 3 / 4, "{billed} {tally:?}");
+    assert!((BUDGET * 3 / 4..=BUDGET).contains(&billed), "{billed} {tally:?}");
     assert_eq!(tally.answered.load(Ordering::Relaxed), billed, "{tally:?}");
     assert_eq!(world.stop().await?, billed, "what was not used was given back");
     Ok(())
@@ -37,7 +37,7 @@ async fn underestimates_exceed_a_budget_by_those_of_the_requests_in_flight_at_mo
     const CLIENTS: u64 = 8;
     let world = World::start(Redis::start().await?, BUDGET, BY_PROMPT, "Closed").await?;
     let body = json!({"model": "assistant", "max_tokens": 1, "messages": [{"role": "user", "content": "a ".repeat(WORDS as usize)}]});
-    world.load(CLIENTS as usize, &body, None).await;
+    world.load(CLIENTS as usize, &body, None).await?;
     let last = world.ask(0, &body).await.context("an answer")?;
     let message = last.body["error"]["message"].as_str().unwrap_or_default();
     let words = message.split_once("may cost ").and_then(|(_, rest)| rest.split(' ').next());
@@ -46,7 +46,7 @@ async fn underestimates_exceed_a_budget_by_those_of_the_requests_in_flight_at_mo
     let billed = world.billed(WORDS);
     assert!(reserved < WORDS, "{reserved}");
     assert!(
-        billed <= BUDGET + bound && billed >= BUDGET * 3 / 4,
+        (BUDGET * 3 / 4..=BUDGET + bound).contains(&billed),
         "{billed}, and {bound} more are allowed"
     );
     assert_eq!(world.stop().await?, billed);
@@ -102,9 +102,10 @@ async fn no_schedule_of_crashes_and_freezes_spends_more_than_the_budget() -> Res
         });
         let before = world.billed(1);
         world.provider.set(|script| script.behaviour.delay_millis = 0);
-        let after = world.load(8, &ask(1), None).await;
+        let after = world.load(8, &ask(1), None).await?;
         let billed = world.billed(1);
-        println!("seed {seed}: {:?}, {before} and {billed} billed; {during:?}, then {after:?}", done?);
+        let (during, done) = (during?, done?);
+        println!("seed {seed}: {done:?}, {before} and {billed} billed; {during:?}, then {after:?}");
         assert!(billed <= BUDGET, "{billed} of {BUDGET} (seed {seed})");
         assert!(
             before > BUDGET / 20 && before < BUDGET,
@@ -122,10 +123,10 @@ async fn no_schedule_of_crashes_and_freezes_spends_more_than_the_budget() -> Res
 #[tokio::test]
 async fn while_the_redis_is_frozen_no_more_is_spent_than_was_taken_and_afterwards_nothing_is_lost() -> Result<()> {
     let world = World::start(Redis::start().await?, 1_000_000, BY_ANSWER, "Closed").await?;
-    world.load_for(4, &ask(1), Duration::from_secs(2)).await;
+    world.load_for(4, &ask(1), Duration::from_secs(2)).await?;
     let taken = world.taken().await?;
     world.redis.read().await.freeze()?;
-    let frozen = world.load_for(4, &ask(1), Duration::from_secs(20)).await;
+    let frozen = world.load_for(4, &ask(1), Duration::from_secs(20)).await?;
     let billed = world.billed(1);
     assert!(billed <= taken, "{billed} are spent and {taken} were taken: {frozen:?}");
     assert!(frozen.unavailable.load(Ordering::Relaxed) > 0, "{frozen:?}");
@@ -141,7 +142,7 @@ async fn while_the_redis_is_frozen_no_more_is_spent_than_was_taken_and_afterward
         })
         .await?;
     }
-    world.load_for(4, &ask(1), Duration::from_secs(1)).await;
+    world.load_for(4, &ask(1), Duration::from_secs(1)).await?;
     assert_eq!(
         world.stop().await?,
         world.billed(1),
@@ -153,9 +154,9 @@ async fn while_the_redis_is_frozen_no_more_is_spent_than_was_taken_and_afterward
 #[tokio::test]
 async fn gateways_that_go_on_without_the_redis_tell_it_afterwards_what_was_spent() -> Result<()> {
     let world = World::start(Redis::start().await?, 1_000_000, BY_ANSWER, "Open").await?;
-    world.load_for(4, &ask(1), Duration::from_secs(1)).await;
+    world.load_for(4, &ask(1), Duration::from_secs(1)).await?;
     world.redis.read().await.freeze()?;
-    let frozen = world.load_for(4, &ask(1), Duration::from_secs(6)).await;
+    let frozen = world.load_for(4, &ask(1), Duration::from_secs(6)).await?;
     assert_eq!(
         [&frozen.unavailable, &frozen.exhausted].map(|count| count.load(Ordering::Relaxed)),
         [0, 0],
@@ -175,7 +176,7 @@ async fn gateways_that_go_on_without_the_redis_tell_it_afterwards_what_was_spent
     .await?;
     // The same with one that is gone.
     world.redis.write().await.kill().await?;
-    let gone = world.load_for(4, &ask(1), Duration::from_secs(3)).await;
+    let gone = world.load_for(4, &ask(1), Duration::from_secs(3)).await?;
     assert_eq!(gone.unavailable.load(Ordering::Relaxed), 0, "{gone:?}");
     world.redis.write().await.start_again().await?;
     let billed = world.billed(1);
@@ -196,7 +197,7 @@ async fn without_the_redis_each_gateway_spends_one_budget_at_most() -> Result<()
     redis.kill().await?;
     // They start, and are ready.
     let world = World::start(redis, BUDGET, BY_ANSWER, "Open").await?;
-    world.load(4, &ask(1), None).await;
+    world.load(4, &ask(1), None).await?;
     assert_eq!(world.billed(1), 3 * BUDGET);
     world.redis.write().await.start_again().await?;
     until("the debts are told", Duration::from_secs(8), async || {
@@ -255,7 +256,7 @@ async fn no_request_waits_for_the_redis_while_something_is_left_of_a_slice() -> 
 #[tokio::test]
 async fn a_redis_behind_tls_is_trusted_by_its_authority() -> Result<()> {
     let world = World::start(Redis::over_tls().await?, 5, BY_ANSWER, "Closed").await?;
-    let tally = world.load(1, &ask(1), None).await;
+    let tally = world.load(1, &ask(1), None).await?;
     // A part of a dollar may be left with a gateway.
     assert!((3..=5).contains(&world.billed(1)), "{tally:?}");
     assert_eq!(world.stop().await?, world.billed(1));

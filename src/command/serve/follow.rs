@@ -172,7 +172,7 @@ fn report(standalone: &Standalone, decided: &Routing) {
         let Some(verdict) = decided.verdicts.get(&Key::of(&**policy)) else {
             continue;
         };
-        let status = routing::status(policy, verdict, cluster::now());
+        let status = routing::status(policy, verdict, None, cluster::now());
         let ready = condition::find(&status.conditions, Kind::Ready);
         let (name, message) = (policy.name_any(), ready.map_or("", |ready| ready.message.as_str()));
         if verdict.is_ready() {

@@ -13,6 +13,7 @@ use super::Keeping;
 use super::store::Unavailable;
 use crate::api::ledger::OnFailure;
 use crate::plan::ledger::{Account, Ask, Budget, Purse};
+use crate::plan::traffic::OfBudget;
 
 /// How long one call of the store may take.
 const CALL: Duration = Duration::from_secs(1);
@@ -207,6 +208,20 @@ impl Entry {
         let state = self.state();
         let unspent = state.purse.taken().saturating_sub(state.purse.spent());
         state.taken.saturating_sub(unspent).max(state.purse.spent()) as f64 / (state.limit.max(1)) as f64
+    }
+
+    /// What is known of it here.
+    pub(super) fn standing(&self) -> OfBudget {
+        let state = self.state();
+        // What was spent beyond what was taken is owed, and will be taken.
+        let unspent = state.purse.taken().saturating_sub(state.purse.spent());
+        OfBudget {
+            until: self.account.window.1,
+            taken: state.taken.saturating_add(state.purse.owed()),
+            unspent,
+            accounts: 1,
+            exhausted: u32::from(state.refused.is_some()),
+        }
     }
 
     /// Tells what is owed, and gives back what is not used.

@@ -18,7 +18,7 @@ mod store;
 mod visit;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use crate::api::ledger::OnFailure;
 use crate::plan::ledger::{Account, Mean};
 use crate::plan::names::Key;
+use crate::plan::traffic::OfBudget;
 use account::Entry;
 use limits::Meters;
 
@@ -120,18 +121,37 @@ impl Ledger {
 
     /// Which part was spent of each budget that all of a policy share, in the present window.
     pub(super) fn spent_ratios(&self) -> Vec<(String, String, f64)> {
-        let now = (self.now)();
-        let accounts = self.accounts();
-        let shared = accounts.entries.values().filter(|entry| {
-            let (start, end) = entry.account.window;
-            entry.account.subject.is_empty() && start <= now && now < end
-        });
-        let told = |entry: &Arc<Entry>| {
+        let shared = self.present().into_iter().filter(|entry| entry.account.subject.is_empty());
+        let told = |entry: Arc<Entry>| {
             let Account { policy, budget, .. } = &entry.account;
             let name = budget.split('/').next().unwrap_or_default();
             (policy.clone(), name.to_owned(), entry.spent_ratio())
         };
         shared.map(told).collect()
+    }
+
+    /// What is known of each policy's budgets in their present windows, by their names in accounts. Those who share them are not told.
+    pub(super) fn standings(&self) -> BTreeMap<String, BTreeMap<String, OfBudget>> {
+        let mut all: BTreeMap<String, BTreeMap<String, OfBudget>> = BTreeMap::new();
+        for entry in self.present() {
+            let Account { policy, budget, .. } = &entry.account;
+            let of = entry.standing();
+            let policy = all.entry(policy.clone()).or_default();
+            match policy.get_mut(budget) {
+                None => {
+                    policy.insert(budget.clone(), of);
+                }
+                Some(known) => *known = known.and(of),
+            }
+        }
+        all
+    }
+
+    /// The accounts whose windows are not over.
+    fn present(&self) -> Vec<Arc<Entry>> {
+        let now = (self.now)();
+        let is_present = |entry: &&Arc<Entry>| entry.account.window.0 <= now && now < entry.account.window.1;
+        self.accounts().entries.values().filter(is_present).cloned().collect()
     }
 
     /// Whether the store answers, as far as that is known.

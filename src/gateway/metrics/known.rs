@@ -32,6 +32,13 @@ impl<K: Eq + Hash, V> Known<K, V> {
         made
     }
 
+    /// Calls `see` with each.
+    pub(super) fn each(&self, mut see: impl FnMut(&K, &V)) {
+        for (key, value) in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            see(key, value);
+        }
+    }
+
     /// Forgets what is not to be kept.
     pub(super) fn retain(&self, keep: impl Fn(&K, &V) -> bool) {
         self.0

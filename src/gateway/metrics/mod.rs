@@ -6,8 +6,10 @@ mod forget;
 mod gen_ai;
 mod known;
 mod labels;
+mod seen;
 mod series;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,7 @@ use prometheus_client::registry::Registry;
 
 use crate::plan::names::Key;
 use crate::plan::routing::{Backend, Route, RouteTable};
+use crate::plan::traffic::Counts;
 
 use super::bill::Charge;
 use super::tally::Record;
@@ -65,6 +68,17 @@ impl Metrics {
     /// Whether the store of what was spent answers.
     pub(super) fn ledger_answers(&self, answers: bool) {
         self.series.ledger_answers.set(i64::from(answers));
+    }
+
+    /// What was counted of each policy since the start.
+    pub(super) fn counts(&self) -> BTreeMap<String, Counts> {
+        let mut counts = BTreeMap::new();
+        self.series.routes.each(|_, route| {
+            if let Some(policy) = &route.policy {
+                counts.insert(policy.to_string(), route.counts());
+            }
+        });
+        counts
     }
 
     /// A request has come.

@@ -1,5 +1,6 @@
 //! All series, and how one request counts in them. Those of good answers are found by what they are of; labels are only made for the rest.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,12 +14,14 @@ use super::family::Family;
 use super::gen_ai::{ByOperation, GenAi};
 use super::known::Known;
 use super::labels::{BudgetLabels, FallbackLabels, ModelLabels, OutcomeLabels, PolicyLabels, RequestLabels, TokenLabels, UnpricedLabels};
+use super::seen::{Answers, Requests};
 use crate::gateway::bill::Charge;
 use crate::gateway::conventions;
 use crate::gateway::tally::Record;
 use crate::plan::names::Key;
 use crate::plan::price::Cost;
 use crate::plan::routing::{Backend, Route};
+use crate::plan::traffic::Counts;
 use crate::protocol::usage::Tokens;
 
 /// Seconds, from what the gateway adds to what a long answer takes.
@@ -63,6 +66,7 @@ pub(super) struct OfRoute {
     label: String,
     duration: Histogram,
     first_content: Histogram,
+    seen: Requests,
     pub(super) models: Known<Key, OfModel>,
 }
 
@@ -76,8 +80,26 @@ pub(super) struct OfModel {
     /// By kind, in the order of `Tokens::by_kind`; each is made when there is something to count.
     tokens: [OnceLock<Counter>; Tokens::KINDS],
     cost: OnceLock<Counter<f64, AtomicU64>>,
+    seen: Answers,
     /// By operation.
     gen_ai: ByOperation,
+}
+
+impl OfRoute {
+    /// What was counted of it since the start.
+    pub(super) fn counts(&self) -> Counts {
+        let (requests, errors, durations) = self.seen.read();
+        let mut models = BTreeMap::new();
+        self.models.each(|model, of| {
+            models.insert(model.name.clone(), of.seen.read());
+        });
+        Counts {
+            requests,
+            errors,
+            durations: durations.collect(),
+            models,
+        }
+    }
 }
 
 impl Series {
@@ -110,7 +132,10 @@ impl Series {
         let seconds = elapsed.as_secs_f64();
         let route = record.route.as_deref().map(|route| self.of_route(route));
         match &route {
-            Some(route) => route.duration.observe(seconds),
+            Some(route) => {
+                route.duration.observe(seconds);
+                route.seen.count(record, elapsed);
+            }
             None => self
                 .duration
                 .of(PolicyLabels {
@@ -124,6 +149,7 @@ impl Series {
             return;
         };
         let model = self.of_model(route, model);
+        model.seen.count(record.saved);
         if let Some(first) = record.first_content {
             route.first_content.observe(first.as_secs_f64());
         }
@@ -173,6 +199,7 @@ impl Series {
                 policy: route.policy.clone(),
                 duration: self.duration.of(labels.clone()),
                 first_content: self.first_content.of(labels),
+                seen: Requests::default(),
                 models: Known::default(),
                 label,
             }
@@ -189,6 +216,7 @@ impl Series {
                 good: self.requests.of(requests(&route.label, &label, GOOD)),
                 tokens: Default::default(),
                 cost: OnceLock::new(),
+                seen: Answers::default(),
                 gen_ai: ByOperation::default(),
                 label,
             }
@@ -198,6 +226,7 @@ impl Series {
     /// What the answer took. The cost is counted where it is known, and where it is not, that.
     fn charge(&self, route: &OfRoute, model: &OfModel, charge: &Charge) {
         self.count_tokens(route, model, charge.tokens);
+        model.seen.charge(charge.cost);
         let labels = || ModelLabels {
             policy: route.label.clone(),
             model: model.label.clone(),

@@ -13,6 +13,7 @@ mod jwt;
 mod limits;
 mod matrix;
 mod pitfalls;
+mod report;
 mod resilience;
 mod rules;
 mod shapes;

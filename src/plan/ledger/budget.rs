@@ -102,17 +102,23 @@ impl Budget {
         })
     }
 
-    /// The account that a client's requests count in now.
+    /// Its name in accounts: its own, what it is counted in, and how long its windows are.
     #[must_use]
-    pub fn account(&self, policy: &Key, client: &Client, now: Timestamp) -> Account {
-        let Span { start, end } = self.calendar.at(now);
+    pub fn id(&self) -> String {
         let unit = match self.unit {
             Unit::Usd => "usd",
             Unit::Tokens => "tokens",
         };
+        format!("{}/{unit}/{}", self.name, self.calendar.window())
+    }
+
+    /// The account that a client's requests count in now.
+    #[must_use]
+    pub fn account(&self, policy: &Key, client: &Client, now: Timestamp) -> Account {
+        let Span { start, end } = self.calendar.at(now);
         Account {
             policy: policy.to_string(),
-            budget: format!("{}/{unit}/{}", self.name, self.calendar.window()),
+            budget: self.id(),
             window: (start, end),
             subject: subject(self.per, client),
         }
@@ -121,9 +127,19 @@ impl Budget {
     /// An amount of it, as people write it.
     #[must_use]
     pub fn written(&self, amount: u64) -> String {
+        let unit = match self.unit {
+            Unit::Usd => "US dollars",
+            Unit::Tokens => "tokens",
+        };
+        format!("{} {unit}", self.amount(amount))
+    }
+
+    /// An amount of it, as a number.
+    #[must_use]
+    pub fn amount(&self, amount: u64) -> String {
         match self.unit {
-            Unit::Usd => format!("{} US dollars", crate::api::money::written(amount.into())),
-            Unit::Tokens => format!("{amount} tokens"),
+            Unit::Usd => crate::api::money::written(amount.into()),
+            Unit::Tokens => amount.to_string(),
         }
     }
 }

@@ -32,6 +32,12 @@ impl Pricing {
         Self { lines: lines.into() }
     }
 
+    /// Whether it costs something at some time, as far as is known.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
     /// The rates that hold at `now`, if any are known. Costs a few comparisons.
     #[must_use]
     pub fn at(&self, now: Timestamp) -> Option<&Arc<Rates>> {

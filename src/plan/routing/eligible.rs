@@ -2,6 +2,7 @@
 //! is the reason.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use http::Uri;
@@ -55,6 +56,12 @@ pub enum Reason {
     NotEvaluated,
     /// The model does not serve now.
     NotReady,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
 }
 
 impl Reason {

@@ -1,6 +1,6 @@
 //! EndpointSlices → where the ready pods of each model answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -15,35 +15,32 @@ pub fn endpoints(slices: &[Arc<EndpointSlice>]) -> BTreeMap<Key, Vec<String>> {
         let Some(model) = slice.metadata.labels.as_ref().and_then(|labels| labels.get(MODEL_LABEL)) else {
             continue;
         };
-        let port = slice
-            .ports
-            .iter()
-            .flatten()
-            .find(|p| p.name.as_deref() == Some(PORT_NAME))
-            .and_then(|p| p.port);
-        let (Some(port), Some(namespace)) = (port, &slice.metadata.namespace) else {
-            continue;
-        };
-        let urls = found.entry(Key::new(namespace, model)).or_default();
-        for address in slice
-            .endpoints
-            .iter()
-            .flatten()
-            .filter(|e| takes_requests(e))
-            .flat_map(|e| &e.addresses)
-        {
-            match slice.address_type.as_str() {
-                "IPv4" => urls.push(format!("http://{address}:{port}")),
-                "IPv6" => urls.push(format!("http://[{address}]:{port}")),
-                _ => {}
-            }
-        }
+        let Some(namespace) = &slice.metadata.namespace else { continue };
+        found.entry(Key::new(namespace, model)).or_default().extend(urls(slice));
     }
     for urls in found.values_mut() {
         urls.sort();
         urls.dedup();
     }
     found
+}
+
+/// The base URLs of every ready address of a Service, whose slices these are.
+#[must_use]
+pub fn addresses(slices: &[Arc<EndpointSlice>]) -> BTreeSet<String> {
+    slices.iter().flat_map(|slice| urls(slice)).collect()
+}
+
+fn urls(slice: &EndpointSlice) -> impl Iterator<Item = String> {
+    let port = slice.ports.iter().flatten().find(|p| p.name.as_deref() == Some(PORT_NAME));
+    let port = port.and_then(|p| p.port);
+    let ready = slice.endpoints.iter().flatten().filter(|e| takes_requests(e));
+    let addresses = ready.flat_map(|e| &e.addresses);
+    addresses.filter_map(move |address| match (slice.address_type.as_str(), port?) {
+        ("IPv4", port) => Some(format!("http://{address}:{port}")),
+        ("IPv6", port) => Some(format!("http://[{address}]:{port}")),
+        _ => None,
+    })
 }
 
 /// An absent `ready` counts as ready, as the API's documentation asks of its readers.

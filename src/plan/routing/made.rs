@@ -1,5 +1,7 @@
 //! From what a policy says to the route that its name stands for.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::access::{Admission, admissions};
@@ -11,19 +13,22 @@ use super::terms::{Retries, Sticky, Timeouts};
 use super::when::When;
 use crate::api::routing_policy::{Fallback, Requirements, RouteRule, RoutingPolicySpec, Strategy};
 use crate::plan::names::{self, Key};
+use crate::plan::price::Pricing;
 use crate::plan::quantity;
 
 /// What a policy's name stands for, by a specification that [`problems`](super::problems::of) found nothing wrong with.
 pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, classes: &DataClasses, class: Option<DataClassId>) -> Route {
     let of_all: Vec<(&str, &Requirements)> = spec.require.iter().map(|require| ("the policy", require)).collect();
     let instead = |to: &Fallback| known.candidate(&Key::new(&key.namespace, &to.model), to.adapter.as_deref(), &of_all);
+    let rules: Vec<Rule> = (spec.rules.iter().enumerate())
+        .map(|(at, rule)| checked(at, rule, spec, &key.namespace, known, classes))
+        .collect();
     Route {
         name: spec.model.clone(),
         class,
         clients: admissions(&spec.clients, &key.namespace, known.allows_anonymous()),
-        rules: (spec.rules.iter().enumerate())
-            .map(|(at, rule)| checked(at, rule, spec, &key.namespace, known, classes))
-            .collect(),
+        priced: priced(&rules),
+        rules,
         sticky: spec.sticky.as_ref().and_then(Sticky::of),
         timeouts: Timeouts::of(spec),
         retries: Retries::of(spec),
@@ -68,9 +73,20 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
         },
         retries: Retries::default(),
         max_body_bytes: MAX_BODY_BYTES,
+        priced: Vec::new(),
         limits: Vec::new(),
         allowances: Ok(Vec::new()),
     }
+}
+
+/// What the models cost that may answer and have a price, each model once.
+fn priced(rules: &[Rule]) -> Vec<Pricing> {
+    let models: BTreeMap<&Key, &Pricing> = (rules.iter())
+        .flat_map(Rule::usable)
+        .map(|(candidate, backend)| (&candidate.model, &backend.pricing))
+        .filter(|(_, pricing)| pricing.is_known())
+        .collect();
+    models.into_values().cloned().collect()
 }
 
 fn bytes(quantity: &Quantity) -> Option<usize> {

@@ -18,6 +18,7 @@ mod table;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod when;
 
 use std::borrow::Cow;
@@ -38,7 +39,7 @@ pub use data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses, UnknownDataCla
 pub use decide::{Content, Decision, Draw, Facts, Live, decide, eliminated};
 pub use demand::Nature;
 pub use eligible::{Exclusion, Reason, served_name};
-pub use endpoints::endpoints;
+pub use endpoints::{addresses, endpoints};
 pub use issuers::{Issuers, Looks, is_for};
 pub use refused::{Refused, RefusedFor, shown};
 pub use status::{PolicyVerdict, status};

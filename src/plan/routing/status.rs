@@ -5,12 +5,15 @@ use k8s_openapi::jiff::Timestamp;
 use super::InForce;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Reason;
-use super::table::{Route, Rule};
+use super::table::{Candidate, Route, Rule, Target};
+use super::traffic::{self, Used};
 use crate::api::RoutingPolicy;
 use crate::api::condition::{self, Claim, Kind};
-use crate::api::routing_policy::{Accepted, RoutingPolicyStatus, Strategy, TargetStatus};
+use crate::api::policy_status::{Accepted, RoutingPolicyStatus, RuleStatus, RuleTargetStatus, TargetStatus};
+use crate::api::routing_policy::Strategy;
 use crate::plan::Invalid;
 use crate::plan::names::Key;
+use crate::plan::traffic::Figures;
 
 /// The longest summary; it is a column of a table.
 const SUMMARY_LIMIT: usize = 120;
@@ -36,6 +39,8 @@ pub struct PolicyVerdict {
     pub all_missing: bool,
     /// The models that get requests now, such as `llama 80, gpt 20`.
     pub summary: String,
+    /// Each rule, with what each of its models gets.
+    pub rules: Vec<RuleStatus>,
     /// When the next of the verdicts that models have passed becomes too old.
     pub next: Option<Timestamp>,
 }
@@ -99,6 +104,7 @@ pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, 
                 .all(|c| matches!(&c.backend, Err(e) if is_missing(e.reason)))
         }),
         summary: summary(&route.rules),
+        rules: route.rules.iter().map(|rule| shares(rule, now)).collect(),
         next: expiries.map(|expiry| expiry.at).filter(|at| *at > now).min(),
     }
 }
@@ -177,12 +183,58 @@ fn summary(rules: &[Rule]) -> String {
     }
 }
 
+/// What part of a rule's requests each of its models gets, by what is known of the models.
+fn shares(rule: &Rule, now: Timestamp) -> RuleStatus {
+    let expired = |candidate: &Candidate| candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now).is_some();
+    let open = |target: &&Target| target.weight > 0 && target.candidate.backend.is_ok() && !expired(&target.candidate);
+    let total: u64 = rule.targets.iter().filter(open).map(|target| u64::from(target.weight)).sum();
+    let first = rule.targets.iter().position(|target| open(&target));
+    let percent = |at: usize, target: &Target| match rule.strategy {
+        _ if !open(&target) => Some(0),
+        Strategy::Ordered => Some(if first == Some(at) { 100 } else { 0 }),
+        Strategy::Weighted => u32::try_from((u64::from(target.weight) * 100 + total / 2) / total.max(1)).ok(),
+        Strategy::LeastCost | Strategy::LeastLatency | Strategy::LeastBusy => None,
+    };
+    let of = |candidate: &Candidate, percent: Option<u32>, otherwise: &str| {
+        let expiry = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now);
+        let (reason, message) = match (&candidate.backend, expiry) {
+            (Err(exclusion), _) => (exclusion.reason.to_string(), Some(exclusion.message.clone())),
+            (Ok(_), Some(expiry)) => (
+                Reason::NotEvaluated.to_string(),
+                Some(format!("{} {}", candidate.model.name, expiry.message)),
+            ),
+            (Ok(_), None) => (otherwise.to_owned(), None),
+        };
+        RuleTargetStatus {
+            model: candidate.model.name.clone(),
+            percent,
+            reason,
+            message,
+        }
+    };
+    let targets = rule.targets.iter().enumerate().map(|(at, target)| {
+        let otherwise = match rule.strategy {
+            _ if target.weight == 0 => "Unused",
+            Strategy::Ordered if first != Some(at) => "Standby",
+            _ => "Eligible",
+        };
+        of(&target.candidate, percent(at, target), otherwise)
+    });
+    let fallback = rule.fallback.iter().map(|candidate| of(candidate, Some(0), "Fallback"));
+    RuleStatus {
+        name: rule.name.clone(),
+        targets: targets.chain(fallback).collect(),
+    }
+}
+
 /// The status of a policy. Depends on `now` only where a condition's status moves.
 #[must_use]
-pub fn status(policy: &RoutingPolicy, verdict: &PolicyVerdict, now: Timestamp) -> RoutingPolicyStatus {
+pub fn status(policy: &RoutingPolicy, verdict: &PolicyVerdict, seen: Option<&Figures>, now: Timestamp) -> RoutingPolicyStatus {
+    let budgets = seen.map(|seen| traffic::budgets(&policy.spec, seen)).unwrap_or_default();
     let claims = [accepted(policy, verdict), references(verdict)]
         .into_iter()
-        .chain(ready(policy, verdict));
+        .chain(ready(policy, verdict))
+        .chain(traffic::within(&policy.spec, seen.map(|_| budgets.as_slice())));
     let previous = policy.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
     let generation = policy.metadata.generation;
     RoutingPolicyStatus {
@@ -191,6 +243,12 @@ pub fn status(policy: &RoutingPolicy, verdict: &PolicyVerdict, now: Timestamp) -
         conditions: condition::merge(previous, &claims.collect::<Vec<_>>(), generation, now),
         summary: verdict.taken_by.is_none().then(|| verdict.summary.clone()),
         targets: verdict.targets.clone(),
+        rules: match seen {
+            Some(seen) => traffic::as_seen(&verdict.rules, seen, &budgets),
+            None => verdict.rules.clone(),
+        },
+        last_hour: seen.filter(|seen| seen.requests > 0).map(traffic::last_hour),
+        budgets: budgets.iter().map(Used::told).collect(),
     }
 }
 

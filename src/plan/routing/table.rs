@@ -20,7 +20,8 @@ use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
 use crate::api::routing_policy::Strategy;
 use crate::plan::Invalid;
 use crate::plan::names::{self, Key};
-use crate::plan::price::Pricing;
+use crate::plan::price::{Cost, Pricing};
+use crate::protocol::usage::Tokens;
 
 /// Requests with images or a million tokens of context are this large.
 pub(super) const MAX_BODY_BYTES: usize = 32 << 20;
@@ -147,6 +148,8 @@ pub struct Route {
     pub retries: Retries,
     /// The largest request.
     pub max_body_bytes: usize,
+    /// What its models cost that have a price of their own, each once.
+    pub priced: Vec<Pricing>,
     /// How fast it may be used.
     pub limits: Vec<Limit>,
     /// How much may be spent; or what cannot be understood of it, and then it answers nothing.
@@ -167,6 +170,16 @@ impl Route {
     #[must_use]
     pub fn admits(&self, client: &Client) -> bool {
         self.clients.iter().any(|admission| admission.admits(client))
+    }
+
+    /// What so many tokens cost with the dearest of its models that have a price, in nano-dollars; `None` where fewer than two have one.
+    #[must_use]
+    pub fn dearest(&self, tokens: &Tokens, now: Timestamp) -> Option<u64> {
+        let cost = |pricing: &Pricing| match pricing.cost(Some(tokens), now) {
+            Cost::Known(nanos) => Some(nanos),
+            Cost::Unknown(_) => None,
+        };
+        (self.priced.len() > 1).then(|| self.priced.iter().filter_map(cost).max()).flatten()
     }
 
     /// Every model it names: of its rules, then of its budgets.

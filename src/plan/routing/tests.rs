@@ -1,11 +1,12 @@
 //! What routing decides, in sentences.
 
 mod deciding;
+mod seen;
 
 use super::*;
 use crate::api::condition::{Kind, find};
 use crate::api::model_deployment::Provider;
-use crate::api::routing_policy::RoutingPolicyStatus;
+use crate::api::policy_status::RoutingPolicyStatus;
 use crate::plan::price::{Book, Cost, Unpriced};
 use crate::plan::{backend, fingerprint};
 use crate::protocol::usage::Tokens;
@@ -98,7 +99,12 @@ impl World {
 
     fn status(&self, policy: &str) -> RoutingPolicyStatus {
         let policy = self.policies.iter().find(|p| p.metadata.name.as_deref() == Some(policy)).unwrap();
-        status(policy, &self.build().verdicts[&Key::of(policy.as_ref())], Timestamp::UNIX_EPOCH)
+        status(
+            policy,
+            &self.build().verdicts[&Key::of(policy.as_ref())],
+            None,
+            Timestamp::UNIX_EPOCH,
+        )
     }
 
     /// Why a model is out of policy `assistant`.
@@ -480,7 +486,10 @@ fn the_status_of_an_unchanged_policy_does_not_depend_on_the_time() {
     policy.status = Some(first.clone());
     world.policies = vec![Arc::new(policy)];
     let verdict = world.build().verdicts.into_values().next().unwrap();
-    assert_eq!(status(&world.policies[0], &verdict, Timestamp::from_second(99).unwrap()), first);
+    assert_eq!(
+        status(&world.policies[0], &verdict, None, Timestamp::from_second(99).unwrap()),
+        first
+    );
 }
 
 proptest! {

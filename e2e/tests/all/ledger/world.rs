@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
 use e2e::http_client::{Answer, HttpClient};
 use e2e::local::{self, Server};
 use e2e::provider::{Options, Provider};
 use e2e::redis::{PASSWORD, Redis};
-use futures::future::join_all;
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
@@ -117,9 +117,9 @@ spec:
     }
 
     /// So many clients at each gateway, one request after the other, until told to stop, or until the budget is used up where nobody tells.
-    pub(super) async fn load(&self, clients: usize, body: &Value, stop: Option<&AtomicBool>) -> Tally {
+    pub(super) async fn load(&self, clients: usize, body: &Value, stop: Option<&AtomicBool>) -> Result<Tally> {
         let tally = Tally::default();
-        let client = async |at: usize| {
+        let client = async |at: usize| -> Result<()> {
             while !stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
                 let began = Instant::now();
                 let Some(answer) = self.ask(at, body).await else {
@@ -136,29 +136,30 @@ spec:
                         tally.exhausted.fetch_add(1, Ordering::Relaxed);
                         // What requests in flight hold may come free.
                         if stop.is_none() && answer.headers.contains_key("x-should-retry") {
-                            return;
+                            return Ok(());
                         }
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
                     (503, Some("ledger_unavailable")) => {
                         let message = answer.body["error"]["message"].as_str().unwrap_or_default();
-                        assert!(message.contains("the store of what was spent does not answer"), "{message}");
+                        ensure!(message.contains("the store of what was spent does not answer"), "{message}");
                         tally.unavailable.fetch_add(1, Ordering::Relaxed);
                         tally.slowest_unavailable.fetch_max(millis, Ordering::Relaxed);
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
                     // A gateway that was killed, or is not yet there.
                     (502..=504, _) => tokio::time::sleep(Duration::from_millis(20)).await,
-                    (status, _) => panic!("{status} {}", answer.body),
+                    (status, _) => bail!("{status} {}", answer.body),
                 }
             }
+            Ok(())
         };
-        join_all((0..self.gateways.len() * clients).map(|number| client(number % self.gateways.len()))).await;
-        tally
+        try_join_all((0..self.gateways.len() * clients).map(|number| client(number % self.gateways.len()))).await?;
+        Ok(tally)
     }
 
     /// Load for a while.
-    pub(super) async fn load_for(&self, clients: usize, body: &Value, time: Duration) -> Tally {
+    pub(super) async fn load_for(&self, clients: usize, body: &Value, time: Duration) -> Result<Tally> {
         let stop = AtomicBool::new(false);
         let (tally, ()) = tokio::join!(self.load(clients, body, Some(&stop)), async {
             tokio::time::sleep(time).await;
