@@ -32,6 +32,8 @@ pub(super) struct Record {
     pub(super) attempts: usize,
     /// Whether a streamed answer was asked for.
     pub(super) is_streamed: bool,
+    /// How long it waited for a model to wake, if it did.
+    pub(super) held: Option<Duration>,
     pub(super) first_content: Option<Duration>,
     pub(super) charge: Option<Charge>,
     /// What attempts cost that brought no answer, by an estimate.
@@ -68,6 +70,8 @@ pub(super) struct Tally {
     visit: Option<Box<Visit>>,
     is_logged: bool,
     tracing: Option<Box<Tracing>>,
+    /// Whether its answer was kept, where the policy keeps some.
+    cache: Option<&'static str>,
 }
 
 impl Tally {
@@ -94,6 +98,7 @@ impl Tally {
                 model: None,
                 attempts: 0,
                 is_streamed: false,
+                held: None,
                 first_content: None,
                 charge: None,
                 lost: None,
@@ -109,6 +114,7 @@ impl Tally {
             visit: None,
             is_logged,
             tracing,
+            cache: None,
         }
     }
 
@@ -130,6 +136,33 @@ impl Tally {
     /// The policy's limits let it in.
     pub(super) fn admitted(&mut self, visit: Option<Box<Visit>>) {
         self.visit = visit;
+    }
+
+    /// What the policy's limits let in, to be let in again.
+    pub(super) fn leaves(&mut self) -> Option<Box<Visit>> {
+        self.visit.take()
+    }
+
+    /// It waited so long for a model to wake.
+    pub(super) fn held(&mut self, time: Duration) {
+        self.record.held = Some(time);
+    }
+
+    /// Its answer was looked for among those that are kept: `hit`, `miss` or `bypass`.
+    pub(super) fn looked(&mut self, outcome: &'static str) {
+        self.cache = Some(outcome);
+        if let Some(route) = &self.record.route {
+            self.counting.looked(route, outcome);
+        }
+    }
+
+    /// What an answer tells beside itself, as headers: what is left of the limits, and whether it was kept.
+    pub(super) fn told(&self) -> HeaderMap {
+        let mut told = self.limits();
+        if let Some(outcome) = self.cache {
+            told.insert(headers::CACHE, HeaderValue::from_static(outcome));
+        }
+        told
     }
 
     /// What is left of the policy's limits, as headers.

@@ -21,3 +21,4 @@ mod rules;
 mod sdks;
 mod settled;
 mod status;
+mod warmup;

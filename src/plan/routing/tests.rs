@@ -1,6 +1,7 @@
 //! What routing decides, in sentences.
 
 mod deciding;
+mod warmup;
 
 use super::*;
 use crate::api::condition::{Kind, find};
