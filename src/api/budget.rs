@@ -84,7 +84,7 @@ pub struct Budget {
 }
 
 /// Who shares a budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum BudgetPer {
     /// All requests of the policy together.
     Policy,

@@ -6,6 +6,7 @@
     reason = "the derive of the schemas declares every struct a second time, inside a function"
 )]
 
+pub mod answer_cache;
 pub mod budget;
 pub mod cache;
 pub mod client;
@@ -24,6 +25,7 @@ mod provider;
 mod resources;
 pub mod routing_policy;
 pub mod settings;
+pub mod warmup;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -9,12 +9,14 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::answer_cache::AnswerCache;
 use super::budget::{Budget, Limit};
 use super::client::JwtClients;
 use super::model_deployment::{Class, Tier};
 use super::money::Usd;
 use super::placement::{LABEL, NAME};
 use super::policy_status::RoutingPolicyStatus;
+use super::warmup::Warmup;
 
 /// `90s`, `1h30m`; so few digits that no sum overflows.
 pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m))+$";
@@ -51,6 +53,9 @@ pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0
 )]
 #[kube(cel)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.warmup) || !has(self.warmup.__for__) || \
+    duration(self.warmup.__for__) < duration(has(self.timeouts) && has(self.timeouts.total) ? self.timeouts.total : '10m')")
+    .message("warmup.for must be below timeouts.total (default 10m), which ends the request: raise total or lower for").field_path(".warmup.for"))]
 pub struct RoutingPolicySpec {
     /// What clients put into the `model` field of a request, such as `assistant`. One policy of the cluster has it: the oldest wins, the
     /// others say so in their status.
@@ -71,6 +76,11 @@ pub struct RoutingPolicySpec {
     /// draws for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<Sticky>,
+    /// What happens to requests while the targets of their rule are in our own pods and none of those answers yet. Default: as when they fail,
+    /// the fallbacks answer, or the request is refused with 503.
+    /// Example: `{mode: Hold, max: 50, for: 90s}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
     /// How long each step of a request may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
@@ -93,6 +103,9 @@ pub struct RoutingPolicySpec {
     #[schemars(length(max = 8))]
     #[x_kube(validation = ("self.all(b, !has(b.name) || self.exists_one(o, has(o.name) && o.name == b.name))", "each budget needs a name of its own"))]
     pub budgets: Vec<Budget>,
+    /// Answers that are kept, and given again to the same client for the very same request. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<AnswerCache>,
 }
 
 /// A quantity of bytes, as a string or an integer.

@@ -70,6 +70,16 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             model("m", "{api: {provider: OpenAICompatible, model: x, endpoint: 'https://h/v1', caBundle: {configMapRef: {name: c, key: k}}}}"),
         ),
         (
+            "every way to bear a model that wakes",
+            policy("rules: [{targets: [{model: a}]}], warmup: {mode: Hold, max: 50, for: 90s}, timeouts: {total: 2m}"),
+        ),
+        (
+            "another model while one wakes",
+            policy("rules: [{targets: [{model: a}]}], warmup: {mode: Spill, targets: [{model: b}, {model: c, adapter: x}]}"),
+        ),
+        ("answers that are kept", policy("rules: [{targets: [{model: a}]}], cache: {mode: Exact, for: 10m}")),
+        ("no waiting", policy("rules: [{targets: [{model: a}]}], warmup: {mode: Refuse}")),
+        (
             "limits and budgets",
             policy(
                 "rules: [{targets: [{model: a}]}], limits: [{per: Client, requestsPerMinute: 60, tokensPerMinute: 100000, concurrent: 8}, {per: Policy, concurrent: 1}],
@@ -199,6 +209,41 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
     let url = "endpoint must be a URL that starts with http:// or https:// and a host";
     vec![
         (model("m", "{}"), "spec", "spec.api and spec.selfHosted are both absent"),
+        (
+            policy(&format!("{rules}, cache: {{mode: Exact, for: 25h}}")),
+            "spec.cache.for",
+            "must be above 0s and at most 24h, such as 10m",
+        ),
+        (
+            policy(&format!("{rules}, warmup: {{mode: Refuse, max: 5}}")),
+            "spec.warmup.max",
+            "max is for the mode Hold",
+        ),
+        (
+            policy(&format!("{rules}, warmup: {{mode: Refuse, for: 5s}}")),
+            "spec.warmup.for",
+            "for belongs to the mode Hold",
+        ),
+        (
+            policy(&format!("{rules}, warmup: {{mode: Hold, targets: [{{model: b}}]}}")),
+            "spec.warmup.targets",
+            "targets are for the mode Spill",
+        ),
+        (
+            policy(&format!("{rules}, warmup: {{mode: Spill}}")),
+            "spec.warmup.targets",
+            "the mode Spill needs at least one model",
+        ),
+        (
+            policy(&format!("{rules}, warmup: {{mode: Hold, for: 0s}}")),
+            "spec.warmup.for",
+            "must be above 0s and at most 1h",
+        ),
+        (
+            policy(&format!("{rules}, warmup: {{mode: Hold, for: 10m}}")),
+            "spec.warmup.for",
+            "warmup.for must be below timeouts.total",
+        ),
         (
             tiers("{aboveInputTokens: 5, inputPer1M: '1', outputPer1M: '1'}, {aboveInputTokens: 4, inputPer1M: '1', outputPer1M: '1'}"),
             "spec.price.tiers",

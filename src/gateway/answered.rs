@@ -1,11 +1,14 @@
 //! A model's answer, ready to be shown: its headers, its body, or its beginning.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use super::answers::{Again, Keeping, Recording};
 use super::attempt::{Answer, Refused};
 use super::balance::Place;
 use super::bill::Bill;
@@ -24,6 +27,8 @@ pub(super) enum Reply {
     Answered(Box<Answered>),
     /// No model was asked: an estimate in the name of one.
     Estimate(Bytes, Key),
+    /// No model was asked: an answer that was kept.
+    Again(Arc<Again>),
 }
 
 impl Reply {
@@ -34,6 +39,15 @@ impl Reply {
                 tally.sends(body.len());
                 tally.end(StatusCode::OK);
                 counted(body, &model)
+            }
+            Self::Again(again) => {
+                tally.sends(again.body.len());
+                tally.end(StatusCode::OK);
+                let mut headers = again.headers.clone();
+                headers.insert(headers::ATTEMPTS, HeaderValue::from(0));
+                headers.insert(headers::COST, HeaderValue::from_static("0"));
+                headers.insert(header::AGE, HeaderValue::from(again.kept.elapsed().as_secs()));
+                with(StatusCode::OK, headers, sent(again.body.clone(), Taken::default(), turn))
             }
         }
     }
@@ -48,19 +62,30 @@ pub(super) struct Answered {
     pub(super) attempts: usize,
     pub(super) terms: Terms,
     pub(super) place: Place,
+    /// Where it is kept, if it is.
+    pub(super) keeping: Option<Keeping>,
 }
 
 impl Answered {
     fn into_response(self, gateway: &Gateway, mut tally: Tally, turn: Turn) -> Response {
         let Self {
-            exchange, bill, attempts, ..
+            exchange,
+            bill,
+            attempts,
+            keeping,
+            ..
         } = self;
+        // A fallback is not to answer for longer than it must.
+        let keeping = keeping.filter(|_| attempts == 1);
         let (model, operation) = (bill.model.clone(), bill.operation);
         let shown = |head: &Parts, written| headers::to_client(&head.headers, &exchange, written, &model.model, attempts);
         let is_written = !exchange.back.is_unchanged();
         match self.answer {
             Answer::Whole(head, whole, room) => {
                 let mut headers = shown(&head, is_written.then_some(headers::JSON));
+                if let Some(keeping) = keeping.filter(|_| head.status == StatusCode::OK) {
+                    keeping.keep(headers.clone(), &whole.body);
+                }
                 if operation.is_charged() {
                     let charge = match whole.tokens {
                         Some(tokens) => bill.reported(tokens),
@@ -94,11 +119,15 @@ impl Answered {
                     turn,
                 };
                 let mut headers = shown(&head, is_written.then_some(headers::EVENTS));
+                let is_good = head.status == StatusCode::OK && begun.course.is_stream();
+                let recording = keeping.filter(|_| is_good);
+                let recording = recording.map(|keeping| Recording::new(keeping, headers.clone()));
                 if self.terms.takes_trailers {
                     headers::announce_cost(&mut headers);
                 }
                 let bill = bill.settled(begun.course.tokens());
                 let relay = Relay::new(whose, *begun, &self.terms, gateway.closing.clone(), tally, bill, self.place);
+                let relay = relay.recorded(recording);
                 with(head.status, headers, relay.into_body())
             }
         }

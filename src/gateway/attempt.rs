@@ -95,6 +95,11 @@ impl Course {
         }
     }
 
+    /// Whether it comes in events, which are known to be whole at their end.
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self, Self::Events(_))
+    }
+
     /// What the answer took, by the latest report.
     pub(super) fn tokens(&self) -> Option<Tokens> {
         match self {

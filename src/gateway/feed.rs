@@ -67,6 +67,11 @@ impl Feed {
         self.routes.borrow().clone()
     }
 
+    /// The route tables from now on.
+    pub(super) fn follow_routes(&self) -> watch::Receiver<Option<Arc<RouteTable>>> {
+        self.routes.clone()
+    }
+
     pub(super) fn is_current(&self) -> bool {
         *self.is_current.borrow()
     }

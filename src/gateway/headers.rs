@@ -25,6 +25,9 @@ pub(super) const COST: HeaderName = HeaderName::from_static("x-portfolio-cost-us
 /// `true` where the answer, or what it cost, is an estimate.
 pub(super) const ESTIMATED: HeaderName = HeaderName::from_static("x-portfolio-estimated");
 
+/// Whether an answer was kept: `hit`, `miss`, or `bypass` where the request wants none. Only where the policy keeps answers.
+pub(super) const CACHE: HeaderName = HeaderName::from_static("x-portfolio-cache");
+
 const TO_MODELS: [HeaderName; 4] = [
     header::ACCEPT,
     REQUEST_ID,

@@ -9,6 +9,7 @@
 
 mod access;
 mod answered;
+mod answers;
 mod attempt;
 mod authorize;
 mod balance;
@@ -17,12 +18,14 @@ mod body;
 mod connect;
 mod connections;
 mod conventions;
+mod demand;
 mod drain;
 mod failure;
 mod feed;
 mod fit;
 mod google;
 mod headers;
+mod hold;
 mod http1;
 mod identity;
 mod jwt;
@@ -46,6 +49,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,13 +68,17 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 pub use access::TARGET as ACCESS;
+pub use demand::Wanted;
 pub use drain::{Drain, run};
 pub use feed::{ApiKeys, Credentials, Feed, Source, feed};
 pub use ledger::{BadLedger, InFile, InRedis, Memory, Store, Unavailable};
 pub use tokens::{ReviewUnavailable, TokenReview};
 pub use traces::{BadTraces, Traces};
 
+use answers::Answers;
 use balance::{Balancer, Budgets};
+use demand::Demand;
+use hold::Holds;
 use identity::Identities;
 use ledger::Ledger;
 use metrics::Metrics;
@@ -81,6 +89,7 @@ use turns::Turns;
 use upstream::Upstream;
 
 use crate::api::ledger::OnFailure;
+use crate::plan::names::Key;
 use crate::protocol::Operation;
 use crate::tls::BadCertificates;
 
@@ -139,6 +148,9 @@ pub struct Gateway {
     ledger: Arc<Ledger>,
     quiet: Quiet,
     sticky: Sticky,
+    answers: Arc<Answers>,
+    holds: Holds,
+    demand: Demand,
     metrics: Metrics,
     access_log: bool,
     traces: Option<Traces>,
@@ -171,6 +183,9 @@ impl Gateway {
             ledger: Ledger::new(options.ledger.clone(), options.on_ledger_failure, options.now),
             quiet: Quiet::default(),
             sticky: Sticky::default(),
+            answers: Arc::default(),
+            holds: Holds::default(),
+            demand: Demand::default(),
             metrics: Metrics::new(),
             access_log: options.access_log,
             traces: options.traces.clone(),
@@ -194,6 +209,13 @@ impl Gateway {
     /// Gives back what was taken of budgets and not spent, so that other gateways may spend it: at the end, when no request is left.
     pub async fn give_back(&self) {
         self.ledger.give_back().await;
+    }
+
+    /// The demand for each model in our own pods, as this gateway sees it: what they are scaled by.
+    #[must_use]
+    pub fn demand(&self) -> BTreeMap<Key, Wanted> {
+        let table = self.feed.routes();
+        table.map(|table| self.demand.report(&table, &self.balancer)).unwrap_or_default()
     }
 
     /// Says in the metrics how many entries the price book has that costs are from, and whether its files say the same now.
@@ -314,6 +336,8 @@ async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
     if let Some(table) = gateway.feed.routes() {
         gateway.metrics.forget(&table, Instant::now());
         gateway.metrics.tell_budgets(gateway.ledger.spent_ratios());
+        let held = gateway.demand().into_iter().map(|(model, wanted)| (model, wanted.held));
+        gateway.metrics.tell_held(held);
     }
     ([(header::CONTENT_TYPE, HeaderValue::from_static(text))], gateway.metrics.text()).into_response()
 }

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::answers::Recording;
 use super::attempt::{Begun, Course};
 use super::balance::Place;
 use super::bill::{Bill, Charge};
@@ -84,6 +85,8 @@ pub(super) struct Relay {
     trailers: Trailers,
     tally: Tally,
     bill: Bill,
+    /// Where it is written down to be kept, if it is.
+    recording: Option<Box<Recording>>,
 }
 
 /// What is said of an answer only when it has ended: what it cost.
@@ -192,7 +195,14 @@ impl Relay {
             },
             tally,
             bill,
+            recording: None,
         }
+    }
+
+    /// Keeps the answer when it has ended well.
+    pub(super) fn recorded(mut self, recording: Option<Recording>) -> Self {
+        self.recording = recording.map(Box::new);
+        self
     }
 
     pub(super) fn into_body(self) -> Body {
@@ -301,6 +311,7 @@ impl Relay {
         if is_done && broken != Broken::Failed {
             return None;
         }
+        self.recording = None;
         if matches!(broken, Broken::Cut | Broken::Failed | Broken::Stalled)
             && let Some(Live { place, .. }) = locked(&self.live).as_ref()
         {
@@ -320,8 +331,19 @@ impl Relay {
         })
     }
 
+    /// What follows the answer. Now that all of it has been taken it is kept.
+    fn last(&mut self) -> Option<HeaderMap> {
+        if let Some(recording) = self.recording.take() {
+            recording.keep();
+        }
+        self.trailers.take()
+    }
+
     fn finish(&mut self, is_whole: bool) {
         self.is_over = true;
+        if !is_whole {
+            self.recording = None;
+        }
         self.charge(is_whole);
         self.tally.end(StatusCode::OK);
     }
@@ -360,10 +382,13 @@ impl HttpBody for Relay {
         Poll::Ready(match ready!(self.poll_next(cx)) {
             Some(Ok(piece)) => {
                 self.tally.sends(piece.len());
+                if self.recording.as_mut().is_some_and(|recording| !recording.write(&piece)) {
+                    self.recording = None;
+                }
                 Some(Ok(Frame::data(piece)))
             }
             Some(Err(broken)) => Some(Err(broken)),
-            None => self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))),
+            None => self.last().map(|trailers| Ok(Frame::trailers(trailers))),
         })
     }
 }

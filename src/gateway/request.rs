@@ -9,17 +9,25 @@ use hyper::body::Body as _;
 use tokio::time::Instant;
 
 use super::answered::Reply;
+use super::answers::{Asker, Looked};
 use super::attempt::is_compressed;
+use super::hold::Held;
 use super::refusal::{Refusal, shown};
 use super::sticky::Conversation;
 use super::tally::Tally;
 use super::trial::Trial;
 use super::{Gateway, conventions, headers};
-use crate::plan::routing::{self, Client, Content, Decision, Draw, Facts, Refused, RefusedFor, Route, RouteTable};
+use crate::plan::names::Key;
+use crate::plan::routing::{self, Client, Content, Decision, Draw, Facts, Refused, RefusedFor, Route, RouteTable, Warmup};
 use crate::protocol::Operation;
 use crate::protocol::chat::Unfit;
 use crate::protocol::exchange::Asked;
 use crate::protocol::longest::Longest;
+
+/// An answer that was kept.
+const HIT: &str = "hit";
+/// When to come back to a model that starts, in seconds: nobody knows how long it takes.
+const STARTING: &str = "10";
 
 pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: Request) -> Response {
     let began = Instant::now();
@@ -29,7 +37,7 @@ pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: 
         // Boxed, because whatever waits for it would have room for it once more, and is moved a few times.
         Some(turn) => match unless_closing(&gateway, Box::pin(answer(operation, &gateway, request, &mut tally))).await {
             Ok(reply) => {
-                let limits = tally.limits();
+                let limits = tally.told();
                 let mut response = reply.into_response(&gateway, tally, turn);
                 response.headers_mut().extend(limits);
                 response
@@ -78,7 +86,7 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     let api_keys = gateway.feed.api_keys();
     let client = gateway.identities.of(&head.headers, &api_keys).await?;
     tally.from(&client);
-    let table = gateway.feed.routes().ok_or_else(Refusal::not_ready)?;
+    let mut table = gateway.feed.routes().ok_or_else(Refusal::not_ready)?;
     if is_compressed(&head.headers) {
         return Err(compressed(&head.headers));
     }
@@ -86,21 +94,125 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     let asked = Asked::read(operation, body.bytes.clone()).map_err(Refusal::unreadable)?;
     tally.received(asked.body.len(), asked.is_streamed());
 
-    let route = table.open_to(&client, &asked.peek.model)?;
-    tally.on(route);
-    if body.bytes.len() > route.max_body_bytes {
-        return Err(Refusal::too_large(route.max_body_bytes));
-    }
-    tally.admitted(gateway.ledger.admit(route, &client, &asked)?);
-    let conversation = Conversation::of(route, &client, &head.headers, &asked);
-    let decision = decided(gateway, &table, route, &client, &head.headers, &asked, conversation)?;
-    let reply = Trial::new(gateway, route, &asked, &head.headers)
+    let (began, roll) = (Instant::now(), fastrand::u64(..));
+    let mut held: Option<Box<Held<'_>>> = None;
+    // Once, unless it waits for a model: then everything is decided anew by each table that may change something.
+    let (route, conversation, decision) = loop {
+        let route = table.open_to(&client, &asked.peek.model)?;
+        tally.on(route);
+        if body.bytes.len() > route.max_body_bytes {
+            return Err(Refusal::too_large(route.max_body_bytes));
+        }
+        let visit = match &held {
+            None => gateway.ledger.admit(route, &client, &asked)?,
+            Some(_) => gateway.ledger.admit_again(tally.leaves(), route, &client, &asked)?,
+        };
+        tally.admitted(visit);
+        let conversation = Conversation::of(route, &client, &head.headers, &asked);
+        let decision = decided(gateway, &table, route, &client, &head.headers, &asked, (conversation, roll));
+        let decision = decision.map_err(|refused| turned_away(gateway, route, refused, held.as_deref(), tally))?;
+        let (Some(hold), Some(policy)) = (decision.hold, &route.policy) else {
+            break (route, conversation, decision);
+        };
+        let wakes: Vec<Key> = decision.wakes.iter().map(|model| (*model).clone()).collect();
+        let waited = match &mut held {
+            Some(held) => held.wait(hold, &wakes).await,
+            None => match Held::enter(gateway, policy, hold, decision.wakes[0]) {
+                Ok(new) => held.insert(Box::new(new)).wait(hold, &wakes).await,
+                Err(in_vain) => Err(in_vain),
+            },
+        };
+        match waited {
+            Ok(again) => {
+                drop(decision);
+                table = again.ok_or_else(Refusal::not_ready)?;
+            }
+            Err(_) if !decision.models.is_empty() => break (route, conversation, decision),
+            Err(in_vain) => {
+                let refused = decision.starting(route, &in_vain.why());
+                return Err(turned_away(gateway, route, refused, held.as_deref(), tally));
+            }
+        }
+    };
+    let is_meanwhile = warmed(gateway, route, &decision, held.as_deref(), tally);
+    drop(held);
+    let looked = route.cache.as_ref().map(|caching| {
+        let class = table.class_of_request(route, &client, &head.headers).ok().flatten();
+        let (client, headers, asked, decision) = (&client, &head.headers, &asked, &decision);
+        let asker = Asker {
+            client,
+            class,
+            headers,
+            asked,
+            route,
+            decision,
+        };
+        gateway.answers.look(caching, &asker)
+    });
+    let keeping = match looked {
+        None => None,
+        Some(Looked::Hit(again)) => {
+            tally.looked(HIT);
+            return Ok(Reply::Again(again));
+        }
+        Some(Looked::Bypass) => {
+            tally.looked("bypass");
+            None
+        }
+        Some(Looked::Miss(keeping)) => {
+            tally.looked("miss");
+            Some(keeping)
+        }
+    };
+    let mut reply = Trial::new(gateway, route, &asked, &head.headers, began)
         .first_answer(decision, tally)
         .await?;
-    if let (Reply::Answered(answered), Some(conversation)) = (&reply, conversation) {
+    if let Reply::Answered(answered) = &mut reply {
+        // Nor is one kept that another model gives only until the rule's own answers.
+        answered.keeping = keeping.filter(|_| !is_meanwhile);
+    }
+    if let (Reply::Answered(answered), Some(conversation)) = (&reply, conversation)
+        // It moves to the model that wakes, as soon as that answers.
+        && !is_meanwhile
+    {
         gateway.sticky.answered(conversation, &answered.bill.model.model, route);
     }
     Ok(reply)
+}
+
+/// Tells whoever counts what became of a request for a model that does not answer yet, if it is one; and whether another model answers it only
+/// until that one does.
+fn warmed(gateway: &Gateway, route: &Route, decision: &Decision<'_>, held: Option<&Held<'_>>, tally: &mut Tally) -> bool {
+    let time = held.map(Held::time);
+    if let Some(time) = time {
+        tally.held(time);
+    }
+    if let Some(model) = decision.wakes.first() {
+        gateway.demand.went_elsewhere(model);
+    }
+    let outcome = match &route.warmup {
+        Some(Warmup::Spill(_)) if !decision.wakes.is_empty() => "spilled",
+        Some(_) if !decision.wakes.is_empty() => "fallback",
+        _ if held.is_some() => "held",
+        _ => return false,
+    };
+    gateway.metrics.warmed(route, outcome, time);
+    !decision.wakes.is_empty()
+}
+
+/// The same of one that is refused.
+fn turned_away(gateway: &Gateway, route: &Route, refused: Refused<'_>, held: Option<&Held<'_>>, tally: &mut Tally) -> Refusal {
+    let time = held.map(Held::time);
+    if let Some(time) = time {
+        tally.held(time);
+    }
+    if let Some(model) = refused.wakes.first() {
+        gateway.demand.refused(model);
+    }
+    if held.is_some() || refused.reason == RefusedFor::Starting {
+        gateway.metrics.warmed(route, "refused", time);
+    }
+    refused.into()
 }
 
 /// Which models may have the request.
@@ -111,8 +223,8 @@ fn decided<'a>(
     client: &Client,
     headers: &HeaderMap,
     asked: &Asked,
-    conversation: Option<Conversation>,
-) -> Result<Decision<'a>, Refusal> {
+    (conversation, roll): (Option<Conversation>, u64),
+) -> Result<Decision<'a>, Refused<'a>> {
     let facts = Facts {
         client,
         headers,
@@ -125,10 +237,10 @@ fn decided<'a>(
     };
     let home = conversation.and_then(|conversation| gateway.sticky.home(conversation));
     let draw = Draw {
-        roll: conversation.map_or_else(|| fastrand::u64(..), |Conversation(digest)| digest),
+        roll: conversation.map_or(roll, |Conversation(digest)| digest),
         stays_with: home.as_ref(),
     };
-    Ok(routing::decide(route, &table.classes, &facts, &gateway.balancer, draw)?)
+    routing::decide(route, &table.classes, &facts, &gateway.balancer, draw)
 }
 
 impl From<Refused<'_>> for Refusal {
@@ -137,6 +249,7 @@ impl From<Refused<'_>> for Refusal {
         let refusal = Self::new(status, refused.reason.code(), refused.message);
         match refused.reason {
             RefusedFor::UnknownModel => refusal.about("model"),
+            RefusedFor::Starting => refusal.retry_after(Some(HeaderValue::from_static(STARTING))),
             _ => refusal,
         }
     }

@@ -33,6 +33,8 @@ pub(super) struct Record {
     pub(super) attempts: usize,
     /// Whether a streamed answer was asked for.
     pub(super) is_streamed: bool,
+    /// How long it waited for a model to wake, if it did.
+    pub(super) held: Option<Duration>,
     pub(super) first_content: Option<Duration>,
     pub(super) charge: Option<Charge>,
     /// What the dearest model of the route would have cost more, in nano-dollars.
@@ -72,6 +74,8 @@ pub(super) struct Tally {
     is_logged: bool,
     tracing: Option<Box<Tracing>>,
     now: fn() -> Timestamp,
+    /// Whether its answer was kept, where the policy keeps some.
+    cache: Option<&'static str>,
 }
 
 impl Tally {
@@ -98,6 +102,7 @@ impl Tally {
                 model: None,
                 attempts: 0,
                 is_streamed: false,
+                held: None,
                 first_content: None,
                 charge: None,
                 saved: 0,
@@ -115,6 +120,7 @@ impl Tally {
             is_logged,
             tracing,
             now: gateway.now,
+            cache: None,
         }
     }
 
@@ -136,6 +142,33 @@ impl Tally {
     /// The policy's limits let it in.
     pub(super) fn admitted(&mut self, visit: Option<Box<Visit>>) {
         self.visit = visit;
+    }
+
+    /// What the policy's limits let in, to be let in again.
+    pub(super) fn leaves(&mut self) -> Option<Box<Visit>> {
+        self.visit.take()
+    }
+
+    /// It waited so long for a model to wake.
+    pub(super) fn held(&mut self, time: Duration) {
+        self.record.held = Some(time);
+    }
+
+    /// Its answer was looked for among those that are kept: `hit`, `miss` or `bypass`.
+    pub(super) fn looked(&mut self, outcome: &'static str) {
+        self.cache = Some(outcome);
+        if let Some(route) = &self.record.route {
+            self.counting.looked(route, outcome);
+        }
+    }
+
+    /// What an answer tells beside itself, as headers: what is left of the limits, and whether it was kept.
+    pub(super) fn told(&self) -> HeaderMap {
+        let mut told = self.limits();
+        if let Some(outcome) = self.cache {
+            told.insert(headers::CACHE, HeaderValue::from_static(outcome));
+        }
+        told
     }
 
     /// What is left of the policy's limits, as headers.

@@ -62,8 +62,8 @@ impl Tried<'_> {
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(gateway: &'a Gateway, route: &'a Route, asked: &'a Asked, headers: &'a HeaderMap) -> Self {
-        let began = Instant::now();
+    /// `began` is when the time for the whole request begins to count.
+    pub(super) fn new(gateway: &'a Gateway, route: &'a Route, asked: &'a Asked, headers: &'a HeaderMap, began: Instant) -> Self {
         Self {
             gateway,
             route,
@@ -117,6 +117,7 @@ impl<'a> Trial<'a> {
                         takes_trailers: headers::takes_trailers(self.headers),
                     },
                     place,
+                    keeping: None,
                 })));
             }
             if let Some((_, Unaffordable::Exhausted { budget, .. })) = tried.unaffordable.last()

@@ -1,6 +1,8 @@
 //! Tests of policies: requests, what is given, and which model must answer. They are decided by the very functions that gateways decide by,
 //! with models as the case has them.
 
+mod spent;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -24,6 +26,7 @@ use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::Book;
 use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Inputs, Live, Refused, Route, Routing};
 use crate::plan::{backend, fingerprint, model, serving};
+use spent::Spent;
 
 /// Rolls that are tried to find every model that a request may go to: weights add up to more only where one of them is rare.
 const ROLLS: u64 = 1000;
@@ -114,6 +117,10 @@ struct Given {
     verdicts: BTreeMap<String, Verdicts>,
     /// Models that do not answer.
     down: BTreeSet<String>,
+    /// Models in our own pods that have no replicas, and that a request wakes.
+    asleep: BTreeSet<String>,
+    /// How much is spent of budgets, by who shares them: `{Policy: "500", Client: "5"}`.
+    spent: Spent,
     /// How long answers of models took to begin of late, as `300ms`.
     latency: BTreeMap<String, kube::core::Duration>,
     /// Requests that models have under way.
@@ -150,6 +157,9 @@ struct Expected {
     targets: Option<BTreeSet<String>>,
     /// The models that are asked after it, in order.
     fallback: Option<Vec<String>>,
+    /// Whether it waits for a model to wake before any is asked.
+    #[serde(default)]
+    held: bool,
     /// The rule that decides.
     rule: Option<String>,
     /// The HTTP status that refuses it.
@@ -207,12 +217,15 @@ pub fn read(path: &Path) -> Result<Vec<Case>, Box<Finding>> {
 impl Expected {
     /// A case that cannot fail says nothing.
     fn problem(&self) -> Option<&'static str> {
-        let answers = self.target.is_some() || self.targets.is_some() || self.fallback.is_some();
+        let answers = self.held || self.target.is_some() || self.targets.is_some() || self.fallback.is_some();
         match (self.refused, &self.rule) {
-            (None, None) if !answers => Some("expects nothing: say target, targets, fallback, rule or refused"),
+            (None, None) if !answers => Some("expects nothing: say target, targets, fallback, held, rule or refused"),
             (None, _) if self.because.is_some() => Some("says because without refused"),
             (Some(_), _) if answers => Some("expects an answer and a refusal"),
             _ if self.target.is_some() && self.targets.is_some() => Some("says target and targets"),
+            _ if self.held && (self.target.is_some() || self.targets.is_some()) => {
+                Some("says held and a target: no model is asked at once; fallback says who is if none wakes")
+            }
             _ => None,
         }
     }
@@ -224,8 +237,12 @@ struct Decided {
     rule: Option<String>,
     /// Which models are asked, for everything that may be drawn.
     orders: BTreeSet<Vec<String>>,
+    /// The models that it waits for, where it does.
+    held: Vec<String>,
     refused: Option<(u16, String)>,
     eliminated: Vec<String>,
+    /// What is wrong with the case itself.
+    problems: Vec<String>,
 }
 
 impl Portfolio {
@@ -246,10 +263,19 @@ impl Portfolio {
             now,
         });
         let decided = decided(case, &routing, now);
+        let no_pods = case.given.asleep.iter().filter(|name| {
+            let its = |md: &&Arc<ModelDeployment>| md.name_any() == **name && md.spec.self_hosted.is_some();
+            seen.models.iter().find(its).is_none()
+        });
+        let mut wrong: Vec<String> = no_pods
+            .map(|name| format!("says that {name} is asleep, which is no selfHosted model here"))
+            .collect();
+        wrong.extend(decided.problems.iter().cloned());
+        wrong.extend(decided.differs_from(&case.expect));
         Outcome {
             name: case.name.clone(),
             decision: decided.told(),
-            wrong: decided.differs_from(&case.expect),
+            wrong,
             eliminated: decided.eliminated,
         }
     }
@@ -263,14 +289,15 @@ impl Portfolio {
         seen.namespaces.extend(given.namespaces.clone());
         for written in &self.models {
             let mut md = written.object.clone();
-            let is_up = !given.down.contains(&md.name_any());
+            let is_asleep = md.spec.self_hosted.is_some() && given.asleep.contains(&md.name_any());
+            let is_up = !is_asleep && !given.down.contains(&md.name_any());
             if is_up && md.spec.self_hosted.is_some() {
                 seen.endpoints.insert(Key::of(&md), vec!["http://model.invalid".to_owned()]);
             }
-            let (reason, message) = if is_up {
-                ("Given", "given as up")
-            } else {
-                ("Down", "given as down")
+            let (reason, message) = match (is_up, is_asleep) {
+                (true, _) => ("Given", "given as up"),
+                (false, true) => ("ScaledToZero", "given as asleep"),
+                (false, false) => ("Down", "given as down"),
             };
             md.status = Some(ModelDeploymentStatus {
                 confirmed_for: md.spec.api.as_ref().map(backend::destination),
@@ -375,16 +402,26 @@ fn decided(case: &Case, routing: &Routing, now: Timestamp) -> Decided {
         content: &|| Ok(ask.content()),
         now,
     };
+    decided.problems = spent::problems(&case.given.spent, route);
     let live = AsGiven(&case.given);
     for roll in 0..rolls(route) {
         match routing::decide(route, &table.classes, &facts, &live, Draw { roll, stays_with: None }) {
             Ok(decision) => {
                 decided.rule = Some(decision.rule.name.clone());
-                decided
-                    .orders
-                    .insert(decision.models.iter().map(|model| model.model.name.clone()).collect());
                 let out = routing::eliminated(decision.rule, &table.classes, &facts);
                 decided.eliminated = out.into_iter().map(|exclusion| exclusion.message).collect();
+                if decision.hold.is_some() {
+                    decided.held = decision.wakes.iter().map(|model| model.name.clone()).collect();
+                }
+                match spent::affordable(&decision, route, &case.given.spent, &ask.content(), now) {
+                    Ok(models) => {
+                        decided.orders.insert(models.iter().map(|model| model.model.name.clone()).collect());
+                    }
+                    Err(refused) => {
+                        decided.refused = Some(refused);
+                        return decided;
+                    }
+                }
             }
             Err(refused) => return Decided::refused(refused),
         }
@@ -473,8 +510,17 @@ impl Decided {
                 let _ = write!(told, "{status} {why}");
             }
             None => {
-                let orders: Vec<String> = self.orders.iter().map(|order| order.join(", then ")).collect();
-                told.push_str(&orders.join(" | "));
+                let orders = self
+                    .orders
+                    .iter()
+                    .filter(|order| !order.is_empty())
+                    .map(|order| order.join(", then "));
+                let orders = orders.collect::<Vec<String>>().join(" | ");
+                told.push_str(&match (self.held.join(" or "), orders) {
+                    (held, orders) if held.is_empty() => orders,
+                    (held, orders) if orders.is_empty() => format!("waits for {held}"),
+                    (held, orders) => format!("waits for {held}, then {orders}"),
+                });
             }
         }
         told
@@ -485,12 +531,17 @@ impl Decided {
             target,
             targets,
             fallback,
+            held,
             rule,
             refused,
             because,
         } = expected;
         let mut wrong = Vec::new();
-        let first: BTreeSet<String> = self.orders.iter().filter_map(|order| order.first().cloned()).collect();
+        let is_held = !self.held.is_empty();
+        let first: BTreeSet<String> = match is_held {
+            true => BTreeSet::new(),
+            false => self.orders.iter().filter_map(|order| order.first().cloned()).collect(),
+        };
         let all = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
         let wanted = targets.clone().or(target.clone().map(|target| BTreeSet::from([target])));
         match (refused, &self.refused) {
@@ -513,11 +564,20 @@ impl Decided {
         if self.refused.is_some() {
             return wrong;
         }
+        if *held != is_held {
+            wrong.push(match is_held {
+                true => format!("waits for {}, and should not", self.held.join(" or ")),
+                false => format!("goes to {} at once, and should wait", all(&first)),
+            });
+        }
         if let Some(wanted) = wanted.filter(|wanted| *wanted != first) {
             wrong.push(format!("goes to {}, not to {}", all(&first), all(&wanted)));
         }
         if let Some(fallback) = fallback {
-            let others = self.orders.iter().map(|order| order.get(1..).unwrap_or_default());
+            let others = self
+                .orders
+                .iter()
+                .map(|order| order.get(usize::from(!is_held)..).unwrap_or_default());
             if let Some(got) = others.into_iter().find(|got| got != fallback) {
                 wrong.push(format!("falls back to [{}], not to [{}]", got.join(", "), fallback.join(", ")));
             }

@@ -121,6 +121,8 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
             let of_budget = |i: usize| format!("spec.budgets[{b}].onExhausted.targets[{i}]");
             named.extend(instead.map(|(i, f)| (of_budget(i), f.model.as_str(), f.adapter.as_deref())));
         }
+        let spill = spec.warmup.iter().flat_map(|warmup| &warmup.targets).enumerate();
+        named.extend(spill.map(|(i, f)| (format!("spec.warmup.targets[{i}]"), f.model.as_str(), f.adapter.as_deref())));
         let of_models = named.into_iter().filter_map(|(field, model, adapter)| {
             let missing = missing(&models, "ModelDeployment", format!("{field}.model"), &namespace, model);
             missing.or_else(|| lacking(format!("{field}.adapter"), &namespace, model, adapter))

@@ -23,3 +23,4 @@ mod rules;
 mod sdks;
 mod settled;
 mod status;
+mod warmup;

@@ -118,10 +118,14 @@ impl Balancer {
         seen.or_else(|| all.iter().any(|endpoint| endpoint.busy() > 0).then_some(Duration::MAX))
     }
 
+    /// Requests under way at these endpoints.
+    pub(super) fn in_flight(&self, urls: &[Uri]) -> usize {
+        self.endpoints(urls).iter().map(|endpoint| endpoint.busy()).sum()
+    }
+
     /// Requests under way at these endpoints, in thousandths for each of them.
     pub(super) fn load(&self, urls: &[Uri]) -> usize {
-        let busy: usize = self.endpoints(urls).iter().map(|endpoint| endpoint.busy()).sum();
-        busy.saturating_mul(1000) / urls.len().max(1)
+        self.in_flight(urls).saturating_mul(1000) / urls.len().max(1)
     }
 
     fn endpoints(&self, urls: &[Uri]) -> Vec<Arc<Endpoint>> {

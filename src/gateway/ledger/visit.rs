@@ -10,9 +10,9 @@ use super::store::Unavailable;
 use super::{Ledger, words};
 use crate::gateway::bill::{Bill, Charge};
 use crate::gateway::refusal::Refusal;
-use crate::plan::ledger::{Standing, Unit};
+use crate::plan::ledger::{self, Standing, Unit};
 use crate::plan::names::Key;
-use crate::plan::price::{Cost, Unpriced};
+use crate::plan::price::Unpriced;
 use crate::plan::routing::{Allowance, Backend, Client, Route};
 use crate::protocol::exchange::Asked;
 use crate::protocol::longest::Longest;
@@ -95,7 +95,10 @@ impl Ledger {
             used: 0,
         };
         // Which model it will be is not known yet.
-        let models = || route.candidates().filter_map(|candidate| candidate.backend.as_deref().ok());
+        let models = || {
+            let candidates = route.candidates();
+            candidates.filter_map(|candidate| candidate.backend.as_deref().ok().or(candidate.waking.as_deref()))
+        };
         let answer = match longest.tokens {
             _ if operation == Operation::Embeddings => 0,
             Some(tokens) => tokens.saturating_mul(longest.answers),
@@ -107,6 +110,31 @@ impl Ledger {
         let (entered, standing) = entered.map_err(|refused| words::too_fast(policy, &refused, operation, now))?;
         (visit.entered, visit.standing) = (entered, standing);
         Ok(Some(Box::new(visit)))
+    }
+}
+
+impl Ledger {
+    /// The same for a request that was let in before, and has waited since: the budgets of the policy as it is now hold, and what counts it in
+    /// limits goes on counting it, unless they are others.
+    pub(in crate::gateway) fn admit_again(
+        self: &Arc<Self>,
+        before: Option<Box<Visit>>,
+        route: &Arc<Route>,
+        client: &Client,
+        asked: &Asked,
+    ) -> Result<Option<Box<Visit>>, Refusal> {
+        match before {
+            Some(mut visit) if Some(&visit.policy) == route.policy.as_ref() && visit.route.limits == route.limits => {
+                route.allowances.as_ref().map_err(|invalid| words::invalid(route, invalid))?;
+                visit.route = route.clone();
+                Ok(Some(visit))
+            }
+            // Dropped first: its place among those at one time may be the last.
+            other => {
+                drop(other);
+                self.admit(route, client, asked)
+            }
+        }
     }
 }
 
@@ -131,7 +159,8 @@ impl Visit {
             if budget.unit == Unit::Tokens && self.downgraded.contains(&at) {
                 continue;
             }
-            let needs = amount(budget.unit, &foreseen, &bill.model).map_err(Unaffordable::Unpriced)?;
+            let needs = budget.unit.amount(&foreseen.tokens, foreseen.cost, &bill.model);
+            let needs = needs.map_err(Unaffordable::Unpriced)?;
             let account = budget.account(&self.policy, &self.client, now);
             let until = account.window.1;
             let kept = self.ledger.entry(account).reserve(budget, needs).await;
@@ -166,7 +195,7 @@ impl Visit {
         let allowances = self.route.allowances.as_ref().map(Vec::as_slice).unwrap_or_default();
         for (at, reserved) in self.reserved.drain(..) {
             if let Some(Allowance { budget, .. }) = allowances.get(at) {
-                reserved.settle(amount(budget.unit, charge, model).ok(), budget);
+                reserved.settle(budget.unit.amount(tokens, charge.cost, model).ok(), budget);
             }
         }
     }
@@ -179,11 +208,7 @@ impl Visit {
     /// The tokens of all its answers at most.
     fn longest_of(&self, model: &Backend) -> u64 {
         let most = model.capabilities.max_output_tokens.map(u64::from);
-        let one = match (self.longest.tokens, most) {
-            (Some(asked), Some(most)) => asked.min(most),
-            (Some(known), None) | (None, Some(known)) => known,
-            (None, None) => self.ledger.expected(&model.model),
-        };
+        let one = ledger::longest(self.longest.tokens, most, || self.ledger.expected(&model.model));
         one.saturating_mul(self.longest.answers)
     }
 }
@@ -193,16 +218,6 @@ impl Drop for Visit {
         for entered in &self.entered {
             entered.leave(self.used);
         }
-    }
-}
-
-/// What a charge is in a budget. What runs in our own pods and has no price costs no dollars.
-fn amount(unit: Unit, charge: &Charge, model: &Backend) -> Result<u64, Unpriced> {
-    match (unit, charge.cost) {
-        (Unit::Tokens, _) => Ok(all(&charge.tokens)),
-        (Unit::Usd, Cost::Known(nanos)) => Ok(nanos),
-        (Unit::Usd, Cost::Unknown(Unpriced::NoPrice)) if model.provider.is_none() => Ok(0),
-        (Unit::Usd, Cost::Unknown(why)) => Err(why),
     }
 }
 

@@ -53,6 +53,9 @@ impl Seen {
         retain(&series.attempts, keeps);
         retain(&series.broken, keeps);
         retain(&series.fallbacks, keeps);
+        retain(&series.warmups, keeps);
+        retain(&series.cached, keeps);
+        retain(&series.held_time, keeps);
         retain(&series.tokens, keeps);
         retain(&series.cost, keeps);
         retain(&series.unpriced, keeps);
@@ -80,6 +83,8 @@ fn each_family(series: &Series, note: &mut dyn FnMut(&str)) {
     each(&series.duration, note);
     each(&series.attempts, note);
     each(&series.fallbacks, note);
+    each(&series.warmups, note);
+    each(&series.cached, note);
     each(&series.gen_ai.duration, note);
 }
 

@@ -65,6 +65,18 @@ pub(super) struct OutcomeLabels {
 names!(OutcomeLabels: model);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct EndLabels {
+    pub(super) policy: String,
+    pub(super) outcome: &'static str,
+}
+names!(EndLabels: policy);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct WantedLabels {
+    pub(super) model: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct FallbackLabels {
     pub(super) policy: String,
     pub(super) from: String,

@@ -24,7 +24,7 @@ use super::bill::Charge;
 use super::tally::Record;
 use forget::Seen;
 use gen_ai::GenAi;
-use labels::{BudgetLabels, OutcomeLabels};
+use labels::{BudgetLabels, OutcomeLabels, WantedLabels};
 use series::Series;
 
 pub(super) struct Metrics {
@@ -101,6 +101,23 @@ impl Metrics {
         }
     }
 
+    /// A request for a model that does not answer yet: what became of it, and how long it waited if it did.
+    pub(super) fn warmed(&self, route: &Route, outcome: &'static str, held: Option<Duration>) {
+        self.series.warmed(route, outcome, held);
+    }
+
+    /// How many requests wait for each model.
+    pub(super) fn tell_held(&self, all: impl IntoIterator<Item = (Key, usize)>) {
+        self.series.held.retain(|_| false);
+        for (model, held) in all {
+            let model = model.to_string();
+            self.series
+                .held
+                .of(WantedLabels { model })
+                .set(i64::try_from(held).unwrap_or(i64::MAX));
+        }
+    }
+
     pub(super) fn attempted(&self, model: &Key, outcome: &'static str) {
         let count = || {
             let model = model.to_string();
@@ -128,6 +145,11 @@ impl Counting {
     /// What a model was asked in vain.
     pub(super) fn lost(&self, route: &Route, model: &Backend, charge: &Charge) {
         self.0.lost(route, model, charge);
+    }
+
+    /// Its answer was looked for among those that are kept.
+    pub(super) fn looked(&self, route: &Route, outcome: &'static str) {
+        self.0.looked(route, outcome);
     }
 
     /// It has ended.
@@ -178,6 +200,23 @@ fn register(registry: &mut Registry, series: &Series) {
         "fallbacks",
         "Requests that moved from one model to another",
         series.fallbacks.clone(),
+    );
+    registry.register(
+        "warmup_requests",
+        "Requests whose rule had no target that answers yet, by policy and by what became of them: held until one did, spilled, sent to a \
+         fallback, or refused",
+        series.warmups.clone(),
+    );
+    registry.register(
+        "held_seconds",
+        "How long requests waited for a model to wake",
+        series.held_time.clone(),
+    );
+    registry.register("requests_held", "Requests that wait for a model to wake", series.held.clone());
+    registry.register(
+        "cache_requests",
+        "Requests of policies that keep answers, by whether theirs was kept: hit, miss, or bypass where the request wants none",
+        series.cached.clone(),
     );
     registry.register("tokens", "Tokens that answers reported", series.tokens.clone());
     registry.register(

@@ -13,7 +13,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::family::Family;
 use super::gen_ai::{ByOperation, GenAi};
 use super::known::Known;
-use super::labels::{BudgetLabels, FallbackLabels, ModelLabels, OutcomeLabels, PolicyLabels, RequestLabels, TokenLabels, UnpricedLabels};
+use super::labels::{
+    BudgetLabels, EndLabels, FallbackLabels, ModelLabels, OutcomeLabels, PolicyLabels, RequestLabels, TokenLabels, UnpricedLabels,
+    WantedLabels,
+};
 use super::seen::{Answers, Requests};
 use crate::gateway::bill::Charge;
 use crate::gateway::conventions;
@@ -51,6 +54,10 @@ pub(super) struct Series {
     pub(super) estimated: Family<ModelLabels, Counter>,
     pub(super) budgets: Family<BudgetLabels, Gauge<f64, AtomicU64>>,
     pub(super) ledger_answers: Gauge<i64, AtomicI64>,
+    pub(super) warmups: Family<EndLabels, Counter>,
+    pub(super) cached: Family<EndLabels, Counter>,
+    pub(super) held_time: Family<PolicyLabels, Histogram>,
+    pub(super) held: Family<WantedLabels, Gauge<i64, AtomicI64>>,
     pub(super) price_entries: Gauge<i64, AtomicI64>,
     pub(super) prices_outdated: Gauge<i64, AtomicI64>,
     pub(super) gen_ai: GenAi,
@@ -119,6 +126,10 @@ impl Series {
             estimated: Family::default(),
             budgets: Family::default(),
             ledger_answers: Gauge::default(),
+            warmups: Family::default(),
+            cached: Family::default(),
+            held_time: Family::new(|| Histogram::new(SECONDS)),
+            held: Family::default(),
             price_entries: Gauge::default(),
             prices_outdated: Gauge::default(),
             gen_ai,
@@ -182,6 +193,21 @@ impl Series {
         let policy = route.map_or_else(|| UNKNOWN.to_owned(), label);
         let (from, to) = (from.to_string(), to.to_string());
         self.fallbacks.of(FallbackLabels { policy, from, to }).inc();
+    }
+
+    pub(super) fn warmed(&self, route: &Route, outcome: &'static str, held: Option<Duration>) {
+        let policy = label(route);
+        if let Some(time) = held {
+            self.held_time
+                .of(PolicyLabels { policy: policy.clone() })
+                .observe(time.as_secs_f64());
+        }
+        self.warmups.of(EndLabels { policy, outcome }).inc();
+    }
+
+    pub(super) fn looked(&self, route: &Route, outcome: &'static str) {
+        let policy = label(route);
+        self.cached.of(EndLabels { policy, outcome }).inc();
     }
 
     /// An attempt that brought no answer, and costs all the same.

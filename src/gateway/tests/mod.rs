@@ -10,6 +10,7 @@ mod drain;
 mod engine;
 mod fallback;
 mod jwt;
+mod kept;
 mod limits;
 mod matrix;
 mod pitfalls;
@@ -21,6 +22,7 @@ mod sizes;
 mod stream;
 mod telemetry;
 mod traces;
+mod warmup;
 mod world;
 
 /// A request to the policy `assistant`.

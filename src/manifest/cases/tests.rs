@@ -141,6 +141,10 @@ fn a_case_that_cannot_be_read_or_cannot_fail_is_refused_with_its_place() {
             "says target and targets",
         ),
         (
+            format!("- {{name: n, {request}, expect: {{target: t, held: true}}}}"),
+            "says held and a target",
+        ),
+        (
             "- {name: n, request: {model: m, client: {anonymous: {}}, headers: {'x team': a}}, expect: {refused: 403}}".to_owned(),
             "\"n\": \"x team\" is not the name of a header",
         ),
@@ -158,4 +162,96 @@ fn a_case_that_cannot_be_read_or_cannot_fail_is_refused_with_its_place() {
     }
     std::fs::remove_file(&file).unwrap();
     assert!(read(&file).unwrap_err().to_string().contains("name the file of cases"));
+}
+
+const WARM: &str = r#"
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: gpt, namespace: claims}
+spec:
+  api: {provider: OpenAI, model: gpt-5, credentials: {secretRef: {name: openai, key: api-key}}}
+  price: {inputPer1M: "1", outputPer1M: "10"}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: llama, namespace: claims}
+spec: {tier: Regulated, selfHosted: {engine: {kind: VLLM}, accelerator: {profile: cpu}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: assistant, namespace: claims}
+spec:
+  model: assistant
+  rules: [{name: all, strategy: Ordered, targets: [{model: gpt}, {model: llama}]}]
+  budgets:
+  - {per: Policy, usd: "500", window: Month, onExhausted: {action: Downgrade, targets: [{model: llama}]}}
+  - {name: each, per: Client, tokens: 5000, window: Day}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: spilling, namespace: claims}
+spec:
+  model: spilling
+  rules: [{name: all, targets: [{model: llama}]}]
+  warmup: {mode: Spill, targets: [{model: gpt}]}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: holding, namespace: claims}
+spec:
+  model: holding
+  rules: [{name: all, targets: [{model: llama}], fallback: [{model: gpt}]}]
+  warmup: {mode: Hold}
+"#;
+
+fn warm(cases: &str) -> Vec<Outcome> {
+    let portfolio = Portfolio::from_text("policy.yaml", WARM);
+    assert_eq!(portfolio.errors(), 0, "{:?}", portfolio.findings);
+    let cases: Vec<Case> = serde_saphyr::from_str(cases).unwrap();
+    let outcome = |case| portfolio.outcome(case, &Settings::default(), &Book::default(), Timestamp::UNIX_EPOCH);
+    cases.iter().map(outcome).collect()
+}
+
+#[test]
+fn what_happens_while_a_model_sleeps_and_when_a_budget_is_used_up_is_decided_without_a_cluster() {
+    let ask = |model: &str| format!("request: {{model: {model}, client: {{serviceAccount: claims/web}}, inputTokens: 10, maxTokens: 100}}");
+    let (assistant, spilling, holding) = (ask("assistant"), ask("spilling"), ask("holding"));
+    let cases = format!(
+        "
+- {{name: the pod answers, {spilling}, expect: {{target: llama}}}}
+- {{name: another while it wakes, {spilling}, given: {{asleep: [llama]}}, expect: {{target: gpt, rule: all}}}}
+- {{name: nobody when it fails, {spilling}, given: {{down: [llama]}}, expect: {{refused: 503, because: Down}}}}
+- {{name: waits, {holding}, given: {{asleep: [llama]}}, expect: {{held: true, fallback: [gpt], rule: all}}}}
+- {{name: does not wait for what fails, {holding}, given: {{down: [llama]}}, expect: {{target: gpt}}}}
+- {{name: within the budget, {assistant}, given: {{spent: {{Policy: '499'}}}}, expect: {{target: gpt}}}}
+- {{name: over budget the cheap model answers, {assistant}, given: {{spent: {{Policy: '500'}}}}, expect: {{target: llama}}}}
+- {{name: and nobody where that is asleep, {assistant}, given: {{spent: {{Policy: '500'}}, asleep: [llama]}}, expect: {{refused: 429, because: budget 1}}}}
+- {{name: no tokens left, {assistant}, given: {{spent: {{Client: 4900}}}}, expect: {{refused: 429, because: 100 tokens left}}}}
+"
+    );
+    for outcome in warm(&cases) {
+        assert_eq!(outcome.wrong, Vec::<String>::new(), "{outcome:?}");
+    }
+    let cases = format!(
+        "
+- {{name: a, {holding}, given: {{asleep: [llama]}}, expect: {{target: gpt}}}}
+- {{name: b, {holding}, expect: {{held: true}}}}
+- {{name: c, {holding}, given: {{asleep: [gpt]}}, expect: {{target: llama}}}}
+- {{name: d, {holding}, given: {{spent: {{Policy: '1'}}}}, expect: {{target: llama}}}}
+- {{name: e, {assistant}, given: {{spent: {{Client: many}}}}, expect: {{target: gpt}}}}
+"
+    );
+    let outcomes = warm(&cases);
+    let wrong: Vec<String> = outcomes.iter().map(|outcome| outcome.wrong.join("; ")).collect();
+    assert_eq!(
+        wrong,
+        [
+            "waits for llama, and should not; goes to , not to gpt",
+            "goes to llama at once, and should wait",
+            "says that gpt is asleep, which is no selfHosted model here",
+            "says spent for Policy, and RoutingPolicy claims/holding has no budget per Policy",
+            "says spent Text(\"many\"), which is no amount of the budget each: 5000 tokens",
+        ]
+    );
+    assert_eq!(outcomes[0].decision, "rule all: waits for llama, then gpt");
 }

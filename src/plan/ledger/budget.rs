@@ -9,7 +9,9 @@ use super::calendar::{Calendar, Span};
 use crate::api::budget::{self, BudgetPer, LimitPer};
 use crate::plan::Invalid;
 use crate::plan::names::Key;
-use crate::plan::routing::Client;
+use crate::plan::price::{Cost, Unpriced};
+use crate::plan::routing::{Backend, Client};
+use crate::protocol::usage::Tokens;
 
 /// What a budget is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,21 @@ pub enum Unit {
     Usd,
     /// Tokens.
     Tokens,
+}
+
+impl Unit {
+    /// What an answer of a model is in it. What runs in our own pods and has no price costs no dollars.
+    ///
+    /// # Errors
+    /// When it is not known what it costs.
+    pub fn amount(self, tokens: &Tokens, cost: Cost, model: &Backend) -> Result<u64, Unpriced> {
+        match (self, cost) {
+            (Self::Tokens, _) => Ok(tokens.prompt().saturating_add(tokens.answer())),
+            (Self::Usd, Cost::Known(nanos)) => Ok(nanos),
+            (Self::Usd, Cost::Unknown(Unpriced::NoPrice)) if model.provider.is_none() => Ok(0),
+            (Self::Usd, Cost::Unknown(why)) => Err(why),
+        }
+    }
 }
 
 /// A budget that was understood.

@@ -3,6 +3,16 @@
 /// The shortest answer that is reckoned with where neither the request nor the model's `maxOutputTokens` bounds it.
 pub const FLOOR: u64 = 1_000;
 
+/// The tokens of one answer at most: what the request allows and what the model gives, or else what is `expected`.
+#[must_use]
+pub fn longest(asked: Option<u64>, most: Option<u64>, expected: impl FnOnce() -> u64) -> u64 {
+    match (asked, most) {
+        (Some(asked), Some(most)) => asked.min(most),
+        (Some(known), None) | (None, Some(known)) => known,
+        (None, None) => expected(),
+    }
+}
+
 /// The running mean of what answers of a model took; each new one has a sixteenth of the weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mean(Option<u64>);

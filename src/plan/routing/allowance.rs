@@ -1,10 +1,15 @@
 //! The budgets of a policy, each with the models that are asked instead once it is used up: under the same requirements as all others.
 
-use super::table::Candidate;
+use k8s_openapi::jiff::Timestamp;
+
+use super::decide::Content;
+use super::table::{Backend, Candidate};
 use crate::api::budget::Action;
 use crate::api::routing_policy::{Fallback, RoutingPolicySpec};
 use crate::plan::Invalid;
-use crate::plan::ledger::Budget;
+use crate::plan::ledger::{Budget, FLOOR, longest};
+use crate::plan::price::Unpriced;
+use crate::protocol::usage::Tokens;
 
 /// A budget, and what happens to requests that may cost more than is left.
 #[derive(Clone, Debug)]
@@ -13,6 +18,24 @@ pub struct Allowance {
     pub budget: Budget,
     /// The models that are asked instead, in order; `None`: the request is refused.
     pub instead: Option<Vec<Candidate>>,
+}
+
+impl Allowance {
+    /// What a request with this content may take of the budget where `model` answers it, by what is known before any answer of the model.
+    ///
+    /// # Errors
+    /// When it is not known what it costs.
+    pub fn needs(&self, model: &Backend, content: &Content, now: Timestamp) -> Result<u64, Unpriced> {
+        let most = model.capabilities.max_output_tokens.map(u64::from);
+        let answer = longest(content.max_tokens, most, || FLOOR).saturating_mul(content.answers.max(1));
+        let tokens = Tokens {
+            input: content.input_tokens,
+            output: if content.is_wordless { 0 } else { answer },
+            ..Tokens::default()
+        };
+        let cost = model.pricing.cost(Some(&tokens), now);
+        self.budget.unit.amount(&tokens, cost, model)
+    }
 }
 
 /// The budgets of a policy.

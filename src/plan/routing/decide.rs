@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!  first rule that matches ─► its models ─► may have this request? ─► strategy ─► Decision
+//!                                                 └─ none of its targets yet, but one that wakes may ─► warm-up ─► Decision
 //! ```
 
 use std::cell::OnceCell;
@@ -17,6 +18,7 @@ use super::data_class::{DataClassId, DataClasses};
 use super::eligible::{Exclusion, Reason};
 use super::refused::Refused;
 use super::table::{Backend, Candidate, Route, Rule, Target, drawn};
+use super::warmup::{Hold, Warmup};
 use crate::api::money;
 use crate::api::routing_policy::Strategy;
 use crate::plan::names::Key;
@@ -74,10 +76,14 @@ pub trait Live {
 pub struct Decision<'a> {
     /// The rule that decides.
     pub rule: &'a Rule,
-    /// The models to ask, in order; at least one.
+    /// The models to ask, in order; at least one, unless the request waits.
     pub models: Vec<&'a Arc<Backend>>,
     /// For each budget of the policy, those to ask instead once it is used up: under every requirement that holds for the others.
     pub instead: Vec<Vec<&'a Arc<Backend>>>,
+    /// The targets that the request is for and that do not answer yet, the one that is wanted most first; none where a target answers.
+    pub wakes: Vec<&'a Key>,
+    /// Whether it waits for one of them before any model is asked.
+    pub hold: Option<Hold>,
 }
 
 /// What decides between models that may have a request, beside the rule's strategy.
@@ -113,20 +119,54 @@ pub fn decide<'a>(
         let problem = format!("a request may cost {limit} USD at most, and {problem}");
         return Err(Refused::undecidable(route, rule, &problem));
     }
-    let models = weighed.in_order(rule, live, draw);
-    if models.is_empty() {
-        let out: Vec<String> = weighed.out(rule).into_iter().map(|exclusion| exclusion.message).collect();
-        return Err(Refused::nobody(route, rule, &out));
-    }
-    let open = |candidates: &'a Vec<Candidate>| {
+    let open = |candidates: &'a Vec<Candidate>| -> Vec<&'a Arc<Backend>> {
         let open = candidates.iter().filter(|candidate| weighed.may_have(rule, candidate));
         open.filter_map(|candidate| candidate.backend.as_ref().ok()).collect()
     };
+    let mut models = weighed.in_order(rule, live, draw);
+    let waking = weighed.waking(rule, draw.roll);
+    let wakes: Vec<&Key> = waking.iter().map(|candidate| &candidate.model).collect();
+    let mut hold = None;
+    match route.warmup.as_ref().filter(|_| !waking.is_empty()) {
+        None => {}
+        Some(Warmup::Hold(how)) => hold = Some(*how),
+        Some(Warmup::Spill(_)) => {
+            let fallback = std::mem::replace(&mut models, open(&rule.spill));
+            for model in fallback {
+                if models.iter().all(|earlier| earlier.model != model.model) {
+                    models.push(model);
+                }
+            }
+        }
+        Some(Warmup::Refuse) => return Err(Refused::starting(route, rule, &waking, "")),
+    }
+    if models.is_empty() && hold.is_none() {
+        return Err(match route.warmup {
+            Some(_) if !waking.is_empty() => Refused::starting(route, rule, &waking, ""),
+            _ => {
+                let out: Vec<String> = weighed.out(rule).into_iter().map(|exclusion| exclusion.message).collect();
+                let nobody = Refused::nobody(route, rule, &out);
+                Refused { wakes, ..nobody }
+            }
+        });
+    }
     Ok(Decision {
         rule,
         models,
         instead: rule.instead.iter().map(open).collect(),
+        wakes,
+        hold,
     })
+}
+
+impl<'a> Decision<'a> {
+    /// The refusal of a request that waited in vain, or found no place to wait; `why` says which, and begins with `, and`.
+    #[must_use]
+    pub fn starting(&self, route: &Route, why: &str) -> Refused<'a> {
+        let targets = self.rule.targets.iter().map(|target| &target.candidate);
+        let waking: Vec<&Candidate> = targets.filter(|candidate| self.wakes.contains(&&candidate.model)).collect();
+        Refused::starting(route, self.rule, &waking, why)
+    }
 }
 
 /// What keeps each model of the rule from a request, those left out of which nothing does.
@@ -239,6 +279,30 @@ impl Weighed<'_> {
             }
         }
         models
+    }
+
+    /// The targets that would be asked if they were awake, where none can be asked now: the one that would be first comes first.
+    fn waking<'a>(&self, rule: &'a Rule, roll: u64) -> Vec<&'a Candidate> {
+        let used = || rule.targets.iter().filter(|target| target.weight > 0);
+        if used().all(|target| target.candidate.waking.is_none()) || used().any(|target| self.may_have(rule, &target.candidate)) {
+            return Vec::new();
+        }
+        let may_wake = |target: &&Target| {
+            let model = target.candidate.waking.as_ref();
+            model.is_some_and(|model| self.barrier(rule, &target.candidate, model).is_none())
+        };
+        let waking: Vec<&Target> = used().filter(may_wake).collect();
+        let first = match rule.strategy {
+            Strategy::Weighted => drawn(&waking, roll),
+            Strategy::Ordered | Strategy::LeastCost | Strategy::LeastLatency | Strategy::LeastBusy => None,
+        };
+        let mut all: Vec<&Candidate> = Vec::with_capacity(waking.len());
+        for target in first.into_iter().chain(waking) {
+            if all.iter().all(|earlier| earlier.model != target.candidate.model) {
+                all.push(&target.candidate);
+            }
+        }
+        all
     }
 
     fn may_have(&self, rule: &Rule, candidate: &Candidate) -> bool {

@@ -11,6 +11,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::Inputs;
 use super::demand::{Demand, Nature};
 use super::table::{Backend, Candidate, Expiry};
+use super::warmup::may_wake;
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::Verdict;
 use crate::api::model_deployment::ApiSource;
@@ -115,11 +116,12 @@ impl<'a> Known<'a> {
     /// A model, or an adapter of it, as a candidate: with its backend if it may answer, else with the reason why not.
     pub(super) fn candidate(&self, key: &Key, adapter: Option<&str>, required: &[Required<'_>]) -> Candidate {
         let asked = Key::new(&key.namespace, names::asked(&key.name, adapter));
-        let mut passed_until = None;
-        let backend = self.eligible(key, adapter, &asked, required, &mut passed_until).map(Arc::new);
+        let (mut passed_until, mut waking) = (None, None);
+        let backend = self.eligible(key, adapter, &asked, required, &mut passed_until, &mut waking);
         Candidate {
             model: asked,
-            backend,
+            backend: backend.map(Arc::new),
+            waking: waking.map(Arc::new),
             passed_until,
         }
     }
@@ -131,6 +133,7 @@ impl<'a> Known<'a> {
         asked: &Key,
         required: &[Required<'_>],
         passed_until: &mut Option<Expiry>,
+        waking: &mut Option<Backend>,
     ) -> Result<Backend, Exclusion> {
         let exclude = |reason, why: String| Exclusion {
             reason,
@@ -164,17 +167,28 @@ impl<'a> Known<'a> {
                 }
             }
         }
-        let backend = self.backend(key, md, nature).and_then(|backend| match adapter {
-            Some(adapter) => of_adapter(md, adapter, asked, backend),
-            None => Ok(backend),
+        let model = self.backend(key, md, nature);
+        let model = match adapter {
+            Some(adapter) => of_adapter(md, adapter, asked, model),
+            None => model,
+        };
+        let is_loaded = adapter.is_none_or(|adapter| is_loaded(md, adapter));
+        let bases = self.bases(key, md).and_then(|bases| match is_loaded {
+            true => Ok(bases),
+            false => Err("is not loaded yet".to_owned()),
         });
-        backend.map_err(|why| exclude(Reason::NotReady, why))
+        match bases {
+            Ok(bases) => Ok(Backend { bases, ..model }),
+            Err(why) => {
+                *waking = may_wake(md).then_some(model);
+                Err(exclude(Reason::NotReady, why))
+            }
+        }
     }
 
     /// Where the model answers now.
-    fn backend(&self, key: &Key, md: &ModelDeployment, nature: Nature) -> Result<Backend, String> {
-        let (api, own) = (md.spec.api.as_ref(), md.spec.self_hosted.as_ref());
-        let bases = match api {
+    fn bases(&self, key: &Key, md: &ModelDeployment) -> Result<Vec<Uri>, String> {
+        let bases = match md.spec.api.as_ref() {
             Some(api) => {
                 provider_is_confirmed(md, api)?;
                 vec![backend::base_url(api)]
@@ -185,12 +199,19 @@ impl<'a> Known<'a> {
                 .collect(),
         };
         let bases: Result<Vec<Uri>, _> = bases.iter().map(|url| url.parse()).collect();
-        Ok(Backend {
+        bases.map_err(|e| format!("has an endpoint that is not a URL ({e}): correct it"))
+    }
+
+    /// What the model is, without where it answers.
+    fn backend(&self, key: &Key, md: &ModelDeployment, nature: Nature) -> Backend {
+        let (api, own) = (md.spec.api.as_ref(), md.spec.self_hosted.as_ref());
+        Backend {
             model: key.clone(),
             provider: api.map(|api| api.provider),
             engine: own.map(|own| own.engine.kind),
             region: api.and_then(|api| api.region.clone()),
-            bases: bases.map_err(|e| format!("has an endpoint that is not a URL ({e}): correct it"))?,
+            bases: Vec::new(),
+            version: (md.metadata.uid.clone(), md.metadata.generation),
             upstream_model: served_name(md),
             capabilities: md.spec.capabilities.clone().unwrap_or_default(),
             may_be_lacking: false,
@@ -198,23 +219,25 @@ impl<'a> Known<'a> {
             authorities: api.filter(|api| api.ca_bundle.is_some()).map(backend::destination),
             pricing: Pricing::of(md, self.prices),
             nature,
-        })
+        }
     }
 }
 
-/// Where an adapter answers: where its model does, once a pod has it. Which pods have it, each says to who asks: a table would know it late.
-fn of_adapter(md: &ModelDeployment, adapter: &str, asked: &Key, backend: Backend) -> Result<Backend, String> {
-    let known = md.status.iter().flat_map(|status| &status.adapters);
-    if !known.into_iter().any(|known| known.name == adapter && known.answers) {
-        return Err("is not loaded yet".to_owned());
-    }
+/// An adapter answers where its model does, once a pod has it. Which pods have it, each says to who asks: a table would know it late.
+fn of_adapter(md: &ModelDeployment, adapter: &str, asked: &Key, backend: Backend) -> Backend {
     let own = md.spec.self_hosted.as_ref();
-    Ok(Backend {
+    Backend {
         model: asked.clone(),
         upstream_model: own.map_or_else(|| adapter.to_owned(), |own| serving::adapter_name(md, own, adapter)),
         may_be_lacking: true,
         ..backend
-    })
+    }
+}
+
+/// Whether a pod answers to the name of an adapter.
+fn is_loaded(md: &ModelDeployment, adapter: &str) -> bool {
+    let mut known = md.status.iter().flat_map(|status| &status.adapters);
+    known.any(|known| known.name == adapter && known.answers)
 }
 
 /// What the provider or engine calls the model.

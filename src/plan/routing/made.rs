@@ -9,7 +9,8 @@ use super::allowance::allowances;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Known;
 use super::table::{MAX_BODY_BYTES, Route, Rule, Target};
-use super::terms::{Retries, Sticky, Timeouts};
+use super::terms::{Caching, Retries, Sticky, Timeouts};
+use super::warmup::Warmup;
 use super::when::When;
 use crate::api::routing_policy::{Fallback, Requirements, RouteRule, RoutingPolicySpec, Strategy};
 use crate::plan::names::{self, Key};
@@ -19,10 +20,10 @@ use crate::plan::quantity;
 /// What a policy's name stands for, by a specification that [`problems`](super::problems::of) found nothing wrong with.
 pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, classes: &DataClasses, class: Option<DataClassId>) -> Route {
     let of_all: Vec<(&str, &Requirements)> = spec.require.iter().map(|require| ("the policy", require)).collect();
-    let instead = |to: &Fallback| known.candidate(&Key::new(&key.namespace, &to.model), to.adapter.as_deref(), &of_all);
     let rules: Vec<Rule> = (spec.rules.iter().enumerate())
         .map(|(at, rule)| checked(at, rule, spec, &key.namespace, known, classes))
         .collect();
+    let of_policy = |to: &Fallback| known.candidate(&Key::new(&key.namespace, &to.model), to.adapter.as_deref(), &of_all);
     Route {
         name: spec.model.clone(),
         class,
@@ -35,7 +36,9 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
         // The CRD refuses what is no quantity; where its rules are bypassed the default holds.
         max_body_bytes: spec.max_body_bytes.as_ref().and_then(bytes).unwrap_or(MAX_BODY_BYTES),
         limits: spec.limits.clone(),
-        allowances: allowances(spec, instead),
+        warmup: Warmup::of(spec, of_policy),
+        cache: Caching::of(key, spec),
+        allowances: allowances(spec, of_policy),
         policy: Some(key.clone()),
     }
 }
@@ -64,8 +67,11 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
             }],
             fallback: Vec::new(),
             instead: Vec::new(),
+            spill: Vec::new(),
         }],
         sticky: None,
+        warmup: None,
+        cache: None,
         // Nothing to fall back to, so nothing is gained by giving up early.
         timeouts: Timeouts {
             first_token: timeouts.total,
@@ -123,6 +129,10 @@ fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &st
                     .map(|f| candidate(&f.model, &f.adapter))
                     .collect()
             })
+            .collect(),
+        spill: (spec.warmup.iter())
+            .flat_map(|warmup| &warmup.targets)
+            .map(|f| candidate(&f.model, &f.adapter))
             .collect(),
         name,
     }

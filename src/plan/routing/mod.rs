@@ -19,6 +19,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod warmup;
 mod when;
 
 use std::borrow::Cow;
@@ -44,7 +45,8 @@ pub use issuers::{Issuers, Looks, is_for};
 pub use refused::{Refused, RefusedFor, shown};
 pub use status::{PolicyVerdict, status};
 pub use table::{Backend, Candidate, Expiry, Route, RouteTable, Rule, Target, operation};
-pub use terms::{Retries, Sticky, StickyBy, Timeouts};
+pub use terms::{Caching, Retries, Sticky, StickyBy, Timeouts};
+pub use warmup::{Hold, Warmup};
 pub use when::When;
 
 /// Everything that routing depends on. The order of the objects does not matter.

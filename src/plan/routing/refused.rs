@@ -3,7 +3,8 @@
 
 use super::access::Client;
 use super::data_class::{DATA_CLASS_HEADER, UnknownDataClass};
-use super::table::{Route, Rule};
+use super::table::{Candidate, Route, Rule};
+use crate::plan::names::Key;
 
 /// As many names as a person reads.
 const NAMED: usize = 20;
@@ -19,6 +20,8 @@ pub struct Refused<'a> {
     pub rule: Option<&'a Rule>,
     /// What to do about it.
     pub message: String,
+    /// The models that it was for and that do not answer yet, the one that is wanted most first.
+    pub wakes: Vec<&'a Key>,
 }
 
 /// The kinds of reasons.
@@ -38,6 +41,8 @@ pub enum RefusedFor {
     Undecidable,
     /// None of the rule's models may have it.
     Nobody,
+    /// The rule's models do not answer yet, and the policy lets it wait no longer.
+    Starting,
 }
 
 impl RefusedFor {
@@ -48,7 +53,7 @@ impl RefusedFor {
             Self::UnknownModel => 404,
             Self::NotAdmitted => 403,
             Self::UnknownDataClass | Self::NoRule | Self::Undecidable => 400,
-            Self::NotInForce | Self::Nobody => 503,
+            Self::NotInForce | Self::Nobody | Self::Starting => 503,
         }
     }
 
@@ -62,13 +67,19 @@ impl RefusedFor {
             Self::NoRule => "no_rule_matches",
             Self::Undecidable => "rule_undecidable",
             Self::NotInForce | Self::Nobody => "no_eligible_model",
+            Self::Starting => "model_starting",
         }
     }
 }
 
 impl<'a> Refused<'a> {
     fn new(reason: RefusedFor, rule: Option<&'a Rule>, message: String) -> Self {
-        Self { reason, rule, message }
+        Self {
+            reason,
+            rule,
+            message,
+            wakes: Vec::new(),
+        }
     }
 
     /// Nothing is called `model`; the client may call `callable`.
@@ -137,6 +148,23 @@ impl<'a> Refused<'a> {
             sentences.join("; ")
         );
         Self::new(RefusedFor::Nobody, Some(rule), message)
+    }
+
+    pub(super) fn starting(route: &Route, rule: &'a Rule, waking: &[&'a Candidate], why: &str) -> Self {
+        let sentences: Vec<&str> = waking
+            .iter()
+            .filter_map(|candidate| Some(candidate.backend.as_ref().err()?.message.as_str()))
+            .collect();
+        let message = format!(
+            "no target of {}, rule {}, answers yet{why}: {}; try again in a moment",
+            route.called(),
+            rule.name,
+            sentences.join("; ")
+        );
+        Self {
+            wakes: waking.iter().map(|candidate| &candidate.model).collect(),
+            ..Self::new(RefusedFor::Starting, Some(rule), message)
+        }
     }
 }
 

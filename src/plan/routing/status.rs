@@ -1,12 +1,15 @@
 //! What a policy's status says: derived from the very route that gateways use.
 
+use std::sync::Arc;
+
 use k8s_openapi::jiff::Timestamp;
 
 use super::InForce;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Reason;
-use super::table::{Candidate, Route, Rule, Target};
+use super::table::{Backend, Candidate, Route, Rule, Target};
 use super::traffic::{self, Used};
+use super::warmup::Warmup;
 use crate::api::RoutingPolicy;
 use crate::api::condition::{self, Claim, Kind};
 use crate::api::policy_status::{Accepted, RoutingPolicyStatus, RuleStatus, RuleTargetStatus, TargetStatus};
@@ -83,11 +86,8 @@ pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, 
         .iter()
         .filter_map(|rule| Closed::of(rule, route, classes, now))
         .collect();
-    let expiries = route
-        .rules
-        .iter()
-        .flat_map(Rule::candidates)
-        .filter_map(|c| c.passed_until.as_ref());
+    let spill = route.rules.iter().flat_map(|rule| &rule.spill);
+    let expiries = route.candidates().chain(spill).filter_map(|c| c.passed_until.as_ref());
     PolicyVerdict {
         problems: held.problems.clone(),
         earlier: held.earlier,
@@ -103,8 +103,8 @@ pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, 
                 .candidates()
                 .all(|c| matches!(&c.backend, Err(e) if is_missing(e.reason)))
         }),
-        summary: summary(&route.rules),
         rules: route.rules.iter().map(|rule| shares(rule, now)).collect(),
+        summary: summary(route),
         next: expiries.map(|expiry| expiry.at).filter(|at| *at > now).min(),
     }
 }
@@ -120,7 +120,8 @@ impl<'a> Closed<'a> {
     fn of(rule: &'a Rule, route: &Route, classes: &DataClasses, now: Timestamp) -> Option<Self> {
         let name = &rule.name;
         let open = || {
-            rule.usable()
+            answering(rule, route)
+                .into_iter()
                 .filter(|(candidate, _)| candidate.passed_until.as_ref().is_none_or(|expiry| expiry.at > now))
         };
         if open().next().is_none() {
@@ -149,9 +150,43 @@ impl<'a> Closed<'a> {
     }
 }
 
+/// The models that answer requests of the rule, of those that they may have: those that can, and while a target wakes, what the policy has for
+/// that. A request that waits is answered too.
+fn answering<'a>(rule: &'a Rule, route: &'a Route) -> Vec<(&'a Candidate, &'a Arc<Backend>)> {
+    let wakes = || rule.waking_targets().map(|target| &target.candidate);
+    let meanwhile: Vec<(&Candidate, &Arc<Backend>)> = match &route.warmup {
+        Some(Warmup::Hold(_)) => wakes()
+            .filter_map(|candidate| Some((candidate, candidate.waking.as_ref()?)))
+            .collect(),
+        Some(Warmup::Spill(_)) if wakes().next().is_some() => (rule.spill.iter())
+            .filter_map(|candidate| Some((candidate, candidate.backend.as_ref().ok()?)))
+            .collect(),
+        // Nor do the fallbacks answer then.
+        Some(Warmup::Refuse) if wakes().next().is_some() => return Vec::new(),
+        Some(Warmup::Spill(_) | Warmup::Refuse) | None => Vec::new(),
+    };
+    rule.usable().chain(meanwhile).collect()
+}
+
 /// Who answers now: with shares where they are drawn, else the first in order.
-fn summary(rules: &[Rule]) -> String {
+fn summary(route: &Route) -> String {
+    let waits = |rule: &Rule| {
+        let target = rule.waking_targets().next()?;
+        let name = &target.candidate.model.name;
+        match &route.warmup {
+            Some(Warmup::Hold(_)) => Some(format!("{name} (waited for)")),
+            Some(Warmup::Spill(_)) => {
+                let open = rule.spill.iter().find(|candidate| candidate.backend.is_ok())?;
+                Some(format!("{} (until {name} answers)", open.model.name))
+            }
+            Some(Warmup::Refuse) => Some("none".to_owned()),
+            None => None,
+        }
+    };
     let line = |rule: &Rule| {
+        if let Some(waits) = waits(rule) {
+            return waits;
+        }
         let open: Vec<_> = rule.open_targets().collect();
         match (rule.strategy, open.as_slice()) {
             (_, []) => match rule.fallback.iter().find(|c| c.backend.is_ok()) {
@@ -169,7 +204,7 @@ fn summary(rules: &[Rule]) -> String {
             }
         }
     };
-    let text = match rules {
+    let text = match route.rules.as_slice() {
         [only] => line(only),
         several => several
             .iter()

@@ -13,7 +13,8 @@ use super::demand::Nature;
 use super::eligible::Exclusion;
 use super::issuers::Issuers;
 use super::refused::Refused;
-use super::terms::{Retries, Sticky, Timeouts};
+use super::terms::{Caching, Retries, Sticky, Timeouts};
+use super::warmup::Warmup;
 use super::when::When;
 use crate::api::budget::Limit;
 use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
@@ -142,6 +143,10 @@ pub struct Route {
     pub rules: Vec<Rule>,
     /// What keeps a conversation with one model.
     pub sticky: Option<Sticky>,
+    /// What happens to requests while the model that should answer wakes; `None`: what happens where it fails.
+    pub warmup: Option<Warmup>,
+    /// Which answers are kept, if any.
+    pub cache: Option<Caching>,
     /// How long each step may take.
     pub timeouts: Timeouts,
     /// How often a model is asked again.
@@ -182,10 +187,14 @@ impl Route {
         (self.priced.len() > 1).then(|| self.priced.iter().filter_map(cost).max()).flatten()
     }
 
-    /// Every model it names: of its rules, then of its budgets.
+    /// Every model it names: of its rules, then of its budgets, then those that answer while others wake.
     pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
         let instead = self.allowances.iter().flatten().filter_map(|allowance| allowance.instead.as_ref());
-        self.rules.iter().flat_map(Rule::candidates).chain(instead.flatten())
+        let spill = self.warmup.iter().flat_map(|warmup| match warmup {
+            Warmup::Spill(targets) => targets.as_slice(),
+            Warmup::Hold(_) | Warmup::Refuse => &[],
+        });
+        self.rules.iter().flat_map(Rule::candidates).chain(instead.flatten()).chain(spill)
     }
 }
 
@@ -206,6 +215,8 @@ pub struct Rule {
     pub fallback: Vec<Candidate>,
     /// For each budget of the policy, in its order, the models that are tried instead of all these once it is used up.
     pub instead: Vec<Vec<Candidate>>,
+    /// The models that answer while a target wakes, where the policy has some for that.
+    pub spill: Vec<Candidate>,
 }
 
 impl Rule {
@@ -219,6 +230,16 @@ impl Rule {
         self.targets
             .iter()
             .filter(|target| target.weight > 0 && target.candidate.backend.is_ok())
+    }
+
+    /// The targets that would get requests if they were awake, where none gets any now.
+    pub fn waking_targets(&self) -> impl Iterator<Item = &Target> {
+        let is_open = self.open_targets().next().is_some();
+        let waking = self
+            .targets
+            .iter()
+            .filter(|target| target.weight > 0 && target.candidate.waking.is_some());
+        waking.filter(move |_| !is_open)
     }
 
     /// The models that can answer, of the requests that they may have.
@@ -275,6 +296,8 @@ pub struct Candidate {
     pub model: Key,
     /// Where it answers, or why it may not.
     pub backend: Result<Arc<Backend>, Exclusion>,
+    /// What it will be, where it is only not awake: without a base, as nobody knows yet where it will answer.
+    pub waking: Option<Arc<Backend>>,
     /// When an evaluation that it must have passed becomes too old.
     pub passed_until: Option<Expiry>,
 }
@@ -301,6 +324,8 @@ pub struct Backend {
     pub region: Option<String>,
     /// The base URLs, without a slash at the end, at least one; each is another pod, or the one provider. [`operation`] adds to them.
     pub bases: Vec<Uri>,
+    /// Which ModelDeployment it is, and of which generation.
+    pub version: (Option<String>, Option<i64>),
     /// What the other side calls the model.
     pub upstream_model: String,
     /// What it can do, as far as that is known.

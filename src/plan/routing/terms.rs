@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use sha2::{Digest, Sha256};
+
 use crate::api::routing_policy::{self, RoutingPolicySpec};
+use crate::plan::names::Key;
 
 /// How long each step of a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +84,28 @@ impl Retries {
             attempts: given.attempts.unwrap_or(default.attempts),
             budget_percent: given.budget_percent.unwrap_or(default.budget_percent),
         }
+    }
+}
+
+/// Which answers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caching {
+    /// For how long.
+    pub lasts: Duration,
+    /// A digest of all that the policy says: what was kept under another word of it is not found any more.
+    pub policy: [u8; 32],
+}
+
+impl Caching {
+    /// The CRD refuses a time that is none; where its rules are bypassed nothing is kept.
+    pub(super) fn of(key: &Key, spec: &RoutingPolicySpec) -> Option<Self> {
+        let lasts = spec.cache.as_ref()?.lasts;
+        let said = serde_json::to_vec(spec).ok()?;
+        let digest = Sha256::new().chain_update(format!("{key} ")).chain_update(said);
+        (!lasts.is_negative()).then(|| Self {
+            lasts: lasts.into(),
+            policy: digest.finalize().into(),
+        })
     }
 }
 

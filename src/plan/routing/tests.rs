@@ -2,6 +2,7 @@
 
 mod deciding;
 mod seen;
+mod warmup;
 
 use super::*;
 use crate::api::condition::{Kind, find};

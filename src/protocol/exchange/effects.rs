@@ -86,6 +86,24 @@ fn is_run_by_anthropic(kind: Option<&str>) -> bool {
     kind.is_some_and(|kind| !is_a_clients(kind))
 }
 
+/// Whether the provider keeps the answer, or makes it from what it keeps: then it is the provider's to give, as long as it does. OpenAI's
+/// Responses are kept unless the request says otherwise. What cannot be read may be.
+pub(super) fn is_kept(operation: Operation, body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Fields {
+        store: Option<bool>,
+        previous_response_id: Option<IgnoredAny>,
+    }
+    let keeps_unasked = match operation {
+        Operation::Responses => true,
+        Operation::ChatCompletions => false,
+        Operation::Messages | Operation::Completions | Operation::Embeddings | Operation::CountTokens => return false,
+    };
+    serde_json::from_slice(body).map_or(true, |asked: Fields| {
+        asked.store.unwrap_or(keeps_unasked) || asked.previous_response_id.is_some()
+    })
+}
+
 /// Whether it goes on with what the provider keeps: an earlier response or a conversation.
 pub(super) fn goes_on(body: &[u8]) -> bool {
     #[derive(Deserialize)]
@@ -110,6 +128,23 @@ pub(super) fn is_about_the_past(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_provider_keeps_is_known() {
+        use Operation::{ChatCompletions, Messages, Responses};
+        for (operation, body, kept) in [
+            (Responses, r#"{"input":"x"}"#, true),
+            (Responses, r#"{"input":"x","store":null}"#, true),
+            (Responses, r#"{"input":"x","store":false}"#, false),
+            (Responses, r#"{"input":"x","store":false,"previous_response_id":"resp_1"}"#, true),
+            (ChatCompletions, r#"{"messages":[]}"#, false),
+            (ChatCompletions, r#"{"messages":[],"store":true}"#, true),
+            (ChatCompletions, r#"{"messages":[],"store":"yes"}"#, true),
+            (Messages, r#"{"messages":[]}"#, false),
+        ] {
+            assert_eq!(is_kept(operation, body.as_bytes()), kept, "{operation:?} {body}");
+        }
+    }
 
     #[test]
     fn what_would_be_done_twice_is_known_in_every_protocol() {

@@ -115,6 +115,12 @@ impl Asked {
         !effects::has_effects(self.operation, &self.body)
     }
 
+    /// Whether the provider keeps its answer, or makes it from what it keeps.
+    #[must_use]
+    pub fn is_kept_elsewhere(&self) -> bool {
+        effects::is_kept(self.operation, &self.body)
+    }
+
     /// Whether `error` is the client's own: the response or conversation that it goes on with is nowhere, which no other model changes.
     #[must_use]
     pub fn goes_on_with_nothing(&self, error: &Error) -> bool {

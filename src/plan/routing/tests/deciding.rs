@@ -16,7 +16,7 @@ pub(super) struct Ask {
 }
 
 /// Models that have given no answer yet.
-struct Quiet;
+pub(super) struct Quiet;
 
 impl Live for Quiet {
     fn latency(&self, _: &Backend, _: bool) -> Option<std::time::Duration> {
@@ -84,14 +84,14 @@ impl Ask {
         }
     }
 
-    fn draw(&self) -> Draw<'_> {
+    pub(super) fn draw(&self) -> Draw<'_> {
         Draw {
             roll: self.roll,
             stays_with: self.stays_with.as_ref(),
         }
     }
 
-    fn facts<T>(&self, routing: &Routing, then: impl FnOnce(&Route, &Facts<'_>) -> T) -> T {
+    pub(super) fn facts<T>(&self, routing: &Routing, then: impl FnOnce(&Route, &Facts<'_>) -> T) -> T {
         let table = &routing.table;
         let route = table.find(self.model).unwrap();
         let data_class = table.class_of_request(route, &self.client, &self.headers).unwrap();
@@ -143,7 +143,7 @@ impl Ask {
     }
 }
 
-fn settings(yaml: &str) -> Settings {
+pub(super) fn settings(yaml: &str) -> Settings {
     serde_saphyr::from_str(yaml).unwrap()
 }
 
