@@ -30,6 +30,7 @@ mod lanes;
 mod ledger;
 mod metrics;
 mod models;
+mod queue;
 mod quiet;
 mod refusal;
 mod relay;
@@ -74,6 +75,7 @@ use balance::{Balancer, Budgets};
 use identity::Identities;
 use ledger::Ledger;
 use metrics::Metrics;
+use queue::Queues;
 use quiet::Quiet;
 use refusal::Refusal;
 use sticky::Sticky;
@@ -134,6 +136,7 @@ pub struct Gateway {
     budgets: Budgets,
     ledger: Arc<Ledger>,
     quiet: Quiet,
+    queues: Queues,
     sticky: Sticky,
     metrics: Metrics,
     access_log: bool,
@@ -166,6 +169,7 @@ impl Gateway {
             budgets: Budgets::default(),
             ledger: Ledger::new(options.ledger.clone(), options.now),
             quiet: Quiet::default(),
+            queues: Queues::default(),
             sticky: Sticky::default(),
             metrics: Metrics::new(),
             access_log: options.access_log,
@@ -309,6 +313,7 @@ async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
     if let Some(table) = gateway.feed.routes() {
         gateway.metrics.forget(&table, Instant::now());
         gateway.metrics.tell_budgets(gateway.ledger.spent_ratios());
+        gateway.metrics.tell_queues(gateway.queues.waiting());
     }
     ([(header::CONTENT_TYPE, HeaderValue::from_static(text))], gateway.metrics.text()).into_response()
 }

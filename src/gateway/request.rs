@@ -94,7 +94,7 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     tally.admitted(gateway.ledger.admit(route, &client, &asked)?);
     let conversation = Conversation::of(route, &client, &head.headers, &asked);
     let decision = decided(gateway, &table, route, &client, &head.headers, &asked, conversation)?;
-    let reply = Trial::new(gateway, route, &asked, &head.headers)
+    let reply = Trial::new(gateway, route, &client, &asked, &head.headers)
         .first_answer(decision, tally)
         .await?;
     if let (Reply::Answered(answered), Some(conversation)) = (&reply, conversation) {

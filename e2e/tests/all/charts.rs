@@ -47,7 +47,10 @@ async fn a_wrong_value_is_refused_with_its_name() {
         ("gateway.limits.requests=0", "/gateway/limits/requests"),
         ("gateway.limits.bodyMemory=much", "/gateway/limits/bodyMemory"),
         ("gateway.httpRoute.parentRefs[0].nam=public", "/gateway/httpRoute/parentRefs/0"),
-        ("gateway.httpRoute.hostnames={https://models.example.com}", "/gateway/httpRoute/hostnames/0"),
+        (
+            "gateway.httpRoute.hostnames={https://models.example.com}",
+            "/gateway/httpRoute/hostnames/0",
+        ),
         ("settings.hubEndpoint=hub.example.com", "/settings/hubEndpoint"),
         ("settings.imageVolumes=Sometimes", "/settings/imageVolumes"),
     ] {
@@ -71,7 +74,10 @@ async fn only_what_clients_ask_is_routed_by_a_gateway_and_only_where_one_is_name
     let helm = helm::binary().await.expect("helm");
     let template = |sets: &[&str]| {
         let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
-        let said = run(&helm, &[&["template", "x", "charts/llm-portfolio", "--namespace", "llm"], sets.as_slice()].concat());
+        let said = run(
+            &helm,
+            &[&["template", "x", "charts/llm-portfolio", "--namespace", "llm"], sets.as_slice()].concat(),
+        );
         assert!(said.status.success(), "{}", text(&said));
         let objects: Vec<Value> = serde_saphyr::from_multiple(&text(&said)).expect("YAML");
         objects.into_iter().find(|object| object["kind"] == "HTTPRoute")

@@ -43,6 +43,11 @@ pub(super) struct BudgetLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct QueueLabels {
+    pub(super) model: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct UnpricedLabels {
     pub(super) policy: String,
     pub(super) model: String,

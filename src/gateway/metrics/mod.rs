@@ -24,7 +24,7 @@ use super::bill::Charge;
 use super::tally::Record;
 use forget::Seen;
 use gen_ai::GenAi;
-use labels::{BudgetLabels, OutcomeLabels};
+use labels::{BudgetLabels, OutcomeLabels, QueueLabels};
 use series::Series;
 
 pub(super) struct Metrics {
@@ -93,6 +93,18 @@ impl Metrics {
         self.series.budgets.retain(|_| false);
         for (policy, budget, ratio) in ratios {
             self.series.budgets.of(BudgetLabels { policy, budget }).set(ratio);
+        }
+    }
+
+    /// How many requests wait for each model that has a queue; of others nothing is told any more.
+    pub(super) fn tell_queues(&self, waiting: impl IntoIterator<Item = (Key, usize)>) {
+        self.series.queued.retain(|_| false);
+        for (model, waiting) in waiting {
+            let model = model.to_string();
+            self.series
+                .queued
+                .of(QueueLabels { model })
+                .set(i64::try_from(waiting).unwrap_or(i64::MAX));
         }
     }
 
@@ -194,6 +206,11 @@ fn register(registry: &mut Registry, series: &Series) {
         "budget_spent_ratio",
         "Which part of a policy's budget of the present window was spent, by all gateways as far as this one knows",
         series.budgets.clone(),
+    );
+    registry.register(
+        "requests_queued",
+        "Requests that wait for a turn at a model with a queue",
+        series.queued.clone(),
     );
     registry.register(
         "price_book_entries",

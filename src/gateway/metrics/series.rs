@@ -13,7 +13,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::family::Family;
 use super::gen_ai::{ByOperation, GenAi};
 use super::known::Known;
-use super::labels::{BudgetLabels, FallbackLabels, ModelLabels, OutcomeLabels, PolicyLabels, RequestLabels, TokenLabels, UnpricedLabels};
+use super::labels::{
+    BudgetLabels, FallbackLabels, ModelLabels, OutcomeLabels, PolicyLabels, QueueLabels, RequestLabels, TokenLabels, UnpricedLabels,
+};
 use super::seen::{Answers, Requests};
 use crate::gateway::bill::Charge;
 use crate::gateway::conventions;
@@ -50,6 +52,7 @@ pub(super) struct Series {
     pub(super) unpriced: Family<UnpricedLabels, Counter>,
     pub(super) estimated: Family<ModelLabels, Counter>,
     pub(super) budgets: Family<BudgetLabels, Gauge<f64, AtomicU64>>,
+    pub(super) queued: Family<QueueLabels, Gauge<i64, AtomicI64>>,
     pub(super) price_entries: Gauge<i64, AtomicI64>,
     pub(super) prices_outdated: Gauge<i64, AtomicI64>,
     pub(super) gen_ai: GenAi,
@@ -117,6 +120,7 @@ impl Series {
             unpriced: Family::default(),
             estimated: Family::default(),
             budgets: Family::default(),
+            queued: Family::default(),
             price_entries: Gauge::default(),
             prices_outdated: Gauge::default(),
             gen_ai,

@@ -13,6 +13,7 @@ mod jwt;
 mod limits;
 mod matrix;
 mod pitfalls;
+mod queue;
 mod report;
 mod resilience;
 mod rules;

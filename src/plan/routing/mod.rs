@@ -43,7 +43,7 @@ pub use endpoints::{addresses, endpoints};
 pub use issuers::{Issuers, Looks, is_for};
 pub use refused::{Refused, RefusedFor, shown};
 pub use status::{PolicyVerdict, status};
-pub use table::{Backend, Candidate, Expiry, Route, RouteTable, Rule, Target, operation};
+pub use table::{Backend, Candidate, Expiry, Queue, Route, RouteTable, Rule, Target, operation};
 pub use terms::{Retries, Sticky, StickyBy, Timeouts};
 pub use when::When;
 
