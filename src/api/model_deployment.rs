@@ -174,6 +174,10 @@ pub struct SelfHosted {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
+    /// How many requests its pods work on at once, while further ones wait at the gateways, their clients in turn. Default: every request is
+    /// put to a pod at once, and its engine decides who waits. Example: `{atOncePerPod: 32}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
     /// How pods of a changed specification replace those there are. Default: `{strategy: Auto}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
@@ -223,6 +227,28 @@ pub struct SelfHosted {
 
 fn one() -> i32 {
     1
+}
+
+/// How requests wait for the pods of a model. A client with many requests keeps no other waiting for more than one of its own: the next turn is
+/// always another client's. Whoever waits too long, or finds the queue full, goes to the next model of the rule, or gets 503.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Queue {
+    /// How many requests one gateway has under way at each pod; further ones wait. Each gateway counts for itself: of three gateways a
+    /// pod may get three times as many. An engine's own limit, such as vLLM's `--max-num-seqs`, divided by the gateways, is a good one. Limit:
+    /// from 1 to 10000. Example: `32`.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub at_once_per_pod: u32,
+    /// How many wait at one gateway. Where it is full, the latest request of whoever has most waiting makes room for a client with fewer.
+    /// Default: 256. Limit: 10000. 0: none waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub waiting: Option<u32>,
+    /// How long one waits, within the policy's `timeouts.total`. Default: 30s. Limit: 10m.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    #[x_kube(validation = ("duration(self) > duration('0s') && duration(self) <= duration('10m')", "must be above 0s and at most 10m, such as 30s"))]
+    pub lasts: Option<Duration>,
 }
 
 /// Where weights come from.

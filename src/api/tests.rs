@@ -129,6 +129,7 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             model(
                 "m",
                 "{selfHosted: {engine: {kind: TGI}, podTemplate: {spec: {hostUsers: false}}, priorityClassName: a.b, schedulerName: s, queueName: q, startupDeadline: 2h,
+                  queue: {atOncePerPod: 32, waiting: 0, for: 1m},
                   topologySpreadConstraints: [{topologyKey: topology.kubernetes.io/zone}]}}",
             ),
         ),
@@ -463,6 +464,11 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             model("m", "{selfHosted: {engine: {kind: VLLM}, startupDeadline: 5s}}"),
             "spec.selfHosted.startupDeadline",
             "must be from 10s to 168h, such as 30m",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM}, queue: {atOncePerPod: 8, for: 11m}}}"),
+            "spec.selfHosted.queue.for",
+            "must be above 0s and at most 10m, such as 30s",
         ),
         (
             policy("rules: [{targets: [{model: a}]}, {targets: [{model: a, weight: 0}, {model: b, weight: 0}]}]"),

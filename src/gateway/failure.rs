@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 
 use super::balance::Place;
+use super::queue::NoTurn;
 
 /// Why an attempt brought no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(super) enum Failure {
     NoCredentials,
     /// There is no token for it now, and why.
     NoToken(String),
+    /// It got no turn at the model.
+    NoTurn(NoTurn),
     /// The gateway has no room for the answer.
     NoRoom,
     /// The time for the whole request is over.
@@ -58,6 +61,7 @@ impl Failure {
             | Self::Compressed
             | Self::NoCredentials
             | Self::NoToken(_)
+            | Self::NoTurn(_)
             | Self::NoRoom
             | Self::OutOfTime
             | Self::TooLong => false,
@@ -76,7 +80,7 @@ impl Failure {
             | Self::NoRoom
             | Self::OutOfTime => true,
             Self::Status(status, ..) => status.is_server_error() && *status != StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unreachable(_) | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::TooLong => false,
+            Self::Unreachable(_) | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoTurn(_) | Self::TooLong => false,
         }
     }
 
@@ -90,7 +94,8 @@ impl Failure {
             | Self::TooLong
             | Self::Lacking
             | Self::NoCredentials
-            | Self::NoToken(_) => false,
+            | Self::NoToken(_)
+            | Self::NoTurn(_) => false,
         }
     }
 
@@ -115,24 +120,32 @@ impl Failure {
             | Self::Status(..) => {
                 place.failed();
             }
-            Self::TooLong | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoRoom | Self::OutOfTime => {}
+            Self::TooLong | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoTurn(_) | Self::NoRoom | Self::OutOfTime => {}
         }
     }
 
     /// Whether the model has no capacity now, which time heals: too many requests, or too much to do (529 is Anthropic's).
     pub(super) fn is_no_capacity(&self) -> bool {
-        matches!(self, Self::Status(status, ..) if matches!(status.as_u16(), 429 | 503 | 529))
+        matches!(self, Self::NoTurn(_)) || matches!(self, Self::Status(status, ..) if matches!(status.as_u16(), 429 | 503 | 529))
     }
 
     /// When the model says to come back, rounded up to seconds.
     pub(super) fn advice_seconds(&self, now: Timestamp) -> Option<u64> {
-        let Self::Status(_, advice, _) = self else { return None };
+        let advice = match self {
+            // Turns come back all the time.
+            Self::NoTurn(_) => return Some(1),
+            Self::Status(_, advice, _) => advice,
+            _ => return None,
+        };
         advised(advice.as_ref(), now).map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 
     /// Whether it is no fault but a limit.
     pub(super) fn is_limit(&self) -> bool {
-        matches!(self, Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) | Self::TooLong)
+        matches!(
+            self,
+            Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) | Self::TooLong | Self::NoTurn(_)
+        )
     }
 
     /// The same without these secrets, where the other side repeats what it was shown.
@@ -163,6 +176,7 @@ impl Failure {
             | Self::TooLong
             | Self::Lacking
             | Self::NoCredentials
+            | Self::NoTurn(_)
             | Self::NoRoom
             | Self::OutOfTime => None,
         }
@@ -183,6 +197,7 @@ impl Failure {
             Self::Status(..) => "refused",
             Self::TooLong => "too_long",
             Self::Lacking => "lacking",
+            Self::NoTurn(_) => "no_turn",
             Self::NoRoom => "no_room",
             Self::OutOfTime => "out_of_time",
         }
@@ -219,6 +234,8 @@ impl fmt::Display for Failure {
             Self::Lacking => f.write_str("has not loaded the adapter (404)"),
             Self::NoCredentials => f.write_str("has no credentials at this gateway yet"),
             Self::NoToken(_) => f.write_str("has credentials that its provider gave no token for"),
+            Self::NoTurn(NoTurn::Full(waiting)) => write!(f, "has as many requests waiting as may ({waiting})"),
+            Self::NoTurn(NoTurn::TooLong(limit)) => write!(f, "had no turn for it within {limit:?}"),
             Self::NoRoom => f.write_str("gave an answer that the gateway has no room for"),
             Self::OutOfTime => f.write_str("had not answered when the time for the request was over"),
         }

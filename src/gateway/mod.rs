@@ -33,6 +33,7 @@ mod lanes;
 mod ledger;
 mod metrics;
 mod models;
+mod queue;
 mod quiet;
 mod refusal;
 mod relay;
@@ -82,6 +83,7 @@ use hold::Holds;
 use identity::Identities;
 use ledger::Ledger;
 use metrics::Metrics;
+use queue::Queues;
 use quiet::Quiet;
 use refusal::Refusal;
 use sticky::Sticky;
@@ -147,6 +149,7 @@ pub struct Gateway {
     budgets: Budgets,
     ledger: Arc<Ledger>,
     quiet: Quiet,
+    queues: Queues,
     sticky: Sticky,
     answers: Arc<Answers>,
     holds: Holds,
@@ -182,6 +185,7 @@ impl Gateway {
             budgets: Budgets::default(),
             ledger: Ledger::new(options.ledger.clone(), options.on_ledger_failure, options.now),
             quiet: Quiet::default(),
+            queues: Queues::default(),
             sticky: Sticky::default(),
             answers: Arc::default(),
             holds: Holds::default(),
@@ -338,6 +342,7 @@ async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
         gateway.metrics.tell_budgets(gateway.ledger.spent_ratios());
         let held = gateway.demand().into_iter().map(|(model, wanted)| (model, wanted.held));
         gateway.metrics.tell_held(held);
+        gateway.metrics.tell_queues(gateway.queues.waiting());
     }
     ([(header::CONTENT_TYPE, HeaderValue::from_static(text))], gateway.metrics.text()).into_response()
 }

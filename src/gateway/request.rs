@@ -164,7 +164,7 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
             Some(keeping)
         }
     };
-    let mut reply = Trial::new(gateway, route, &asked, &head.headers, began)
+    let mut reply = Trial::new(gateway, route, &client, &asked, &head.headers, began)
         .first_answer(decision, tally)
         .await?;
     if let Reply::Answered(answered) = &mut reply {

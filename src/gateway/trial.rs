@@ -17,11 +17,12 @@ use super::failure::Failure;
 use super::feed::Held;
 use super::ledger::Unaffordable;
 use super::metrics;
+use super::queue::Turn;
 use super::refusal::Refusal;
 use super::relay::Terms;
 use super::tally::Tally;
 use super::{Gateway, fit, headers};
-use crate::plan::routing::{Backend, Decision, Route, operation};
+use crate::plan::routing::{Backend, Client, Decision, Route, operation};
 use crate::protocol::chat::{Unfit, Unsupported};
 use crate::protocol::error::Kind;
 use crate::protocol::exchange::{Asked, Exchange, Put};
@@ -36,6 +37,7 @@ const PAUSE: Duration = Duration::from_millis(400);
 pub(super) struct Trial<'a> {
     gateway: &'a Gateway,
     route: &'a Route,
+    client: &'a Client,
     asked: &'a Asked,
     headers: &'a HeaderMap,
     id: Cow<'a, str>,
@@ -63,10 +65,18 @@ impl Tried<'_> {
 
 impl<'a> Trial<'a> {
     /// `began` is when the time for the whole request begins to count.
-    pub(super) fn new(gateway: &'a Gateway, route: &'a Route, asked: &'a Asked, headers: &'a HeaderMap, began: Instant) -> Self {
+    pub(super) fn new(
+        gateway: &'a Gateway,
+        route: &'a Route,
+        client: &'a Client,
+        asked: &'a Asked,
+        headers: &'a HeaderMap,
+        began: Instant,
+    ) -> Self {
         Self {
             gateway,
             route,
+            client,
             asked,
             headers,
             id: headers::printable_id(headers),
@@ -189,11 +199,19 @@ impl<'a> Trial<'a> {
         let beginning = (model.provider.is_none() && model.bases.len() > 1)
             .then(|| self.asked.beginning())
             .flatten();
+        let mut turn = match self.turn(model).await {
+            Ok(turn) => turn,
+            Err(failure) => {
+                counts.attempted(&model.model, failure.outcome());
+                so_far.failures.push((model, failure));
+                return None;
+            }
+        };
         let mut tried: Vec<&Uri> = Vec::new();
         let mut repeated = 0;
         while so_far.failures.len() < ATTEMPTS
             && !self.is_better_elsewhere(model, &tried, others)
-            && let Some((base, place)) = balancer.pick(&model.bases, &tried, beginning)
+            && let Some((base, mut place)) = balancer.pick(&model.bases, &tried, beginning)
         {
             if let Err(unaffordable) = tally.reserve(&self.bill(model, exchange)).await {
                 so_far.unaffordable.push((model, unaffordable));
@@ -208,6 +226,7 @@ impl<'a> Trial<'a> {
                 Ok(answer) => {
                     place.answered(self.asked.is_streamed());
                     counts.attempted(&model.model, metrics::ANSWERED);
+                    place.keep(turn.take());
                     return Some((answer, place));
                 }
                 Err(failure) => failure,
@@ -236,6 +255,15 @@ impl<'a> Trial<'a> {
             }
         }
         None
+    }
+
+    /// A turn at a model that has a queue.
+    async fn turn(&self, model: &Backend) -> Result<Option<Turn>, Failure> {
+        let Some(queue) = model.queue else { return Ok(None) };
+        let patience = self.deadline.saturating_duration_since(Instant::now());
+        let client = self.client.id();
+        let turn = self.gateway.queues.turn(&model.model, queue, model.bases.len(), &client, patience);
+        turn.await.map(Some).map_err(Failure::NoTurn)
     }
 
     /// Whether the model's other endpoints rest, while another model has one that is well.

@@ -19,6 +19,7 @@ pub(super) use budget::Budgets;
 use health::Health;
 use pace::Pace;
 
+use super::queue::Turn;
 use crate::plan::routing::{Backend, Live};
 
 /// Endpoints remembered before those without requests are forgotten.
@@ -173,13 +174,20 @@ pub(super) struct Place {
     began: Instant,
     /// Whether this request finds out how the endpoint is.
     tries: bool,
+    /// Its turn at the model, where there are turns.
+    turn: Option<Turn>,
 }
 
 impl Place {
     fn new(endpoint: Arc<Endpoint>, began: Instant) -> Self {
         endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
         let tries = endpoint.health(|h| h.begins(began));
-        Self { endpoint, began, tries }
+        Self {
+            endpoint,
+            began,
+            tries,
+            turn: None,
+        }
     }
 
     /// The endpoint answered: a stream has begun, or a plain answer is there.
@@ -188,6 +196,11 @@ impl Place {
         let now = Instant::now();
         let mut paces = self.endpoint.paces.lock().unwrap_or_else(PoisonError::into_inner);
         paces[usize::from(is_streamed)].began(now.saturating_duration_since(self.began), now);
+    }
+
+    /// Keeps the turn at the model for as long.
+    pub(super) fn keep(&mut self, turn: Option<Turn>) {
+        self.turn = turn;
     }
 
     /// It did not, or broke off.

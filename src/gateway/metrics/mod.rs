@@ -118,6 +118,18 @@ impl Metrics {
         }
     }
 
+    /// How many requests wait for each model that has a queue; of others nothing is told any more.
+    pub(super) fn tell_queues(&self, waiting: impl IntoIterator<Item = (Key, usize)>) {
+        self.series.queued.retain(|_| false);
+        for (model, waiting) in waiting {
+            let model = model.to_string();
+            self.series
+                .queued
+                .of(WantedLabels { model })
+                .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        }
+    }
+
     pub(super) fn attempted(&self, model: &Key, outcome: &'static str) {
         let count = || {
             let model = model.to_string();
@@ -243,6 +255,11 @@ fn register(registry: &mut Registry, series: &Series) {
         "ledger_answers",
         "1 while the store of what was spent of budgets answers; 0 while requests go on with what this gateway has taken of them",
         series.ledger_answers.clone(),
+    );
+    registry.register(
+        "requests_queued",
+        "Requests that wait for a turn at a model with a queue",
+        series.queued.clone(),
     );
     registry.register(
         "price_book_entries",

@@ -14,6 +14,7 @@ mod kept;
 mod limits;
 mod matrix;
 mod pitfalls;
+mod queue;
 mod report;
 mod resilience;
 mod rules;

@@ -136,6 +136,13 @@ impl World {
         endpoints.insert(Key::new("claims", name), vec![url.to_owned()]);
     }
 
+    /// A model on one pod, at this address, whose requests wait as `queue` says.
+    pub(super) fn pod_with_queue(&self, name: &str, url: &str, queue: &str) {
+        self.model(name, &format!("{{selfHosted: {{engine: {{kind: VLLM}}, queue: {queue}}}}}"), "{}");
+        let mut endpoints = self.endpoints.lock().unwrap();
+        endpoints.insert(Key::new("claims", name), vec![url.to_owned()]);
+    }
+
     /// A provider's model in namespace `claims` at this address, with a key.
     pub(super) fn api_with_key(&self, name: &str, provider: &str, url: &str) {
         self.api(name, provider, url);

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::Inputs;
 use super::demand::{Demand, Nature};
-use super::table::{Backend, Candidate, Expiry};
+use super::table::{Backend, Candidate, Expiry, Queue};
 use super::warmup::may_wake;
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::Verdict;
@@ -217,6 +217,7 @@ impl<'a> Known<'a> {
             may_be_lacking: false,
             destination: api.filter(|api| api.credentials.is_some()).map(backend::destination),
             authorities: api.filter(|api| api.ca_bundle.is_some()).map(backend::destination),
+            queue: own.and_then(|own| own.queue.as_ref()).map(Queue::of),
             pricing: Pricing::of(md, self.prices),
             nature,
         }

@@ -44,7 +44,7 @@ pub use endpoints::{addresses, endpoints};
 pub use issuers::{Issuers, Looks, is_for};
 pub use refused::{Refused, RefusedFor, shown};
 pub use status::{PolicyVerdict, status};
-pub use table::{Backend, Candidate, Expiry, Route, RouteTable, Rule, Target, operation};
+pub use table::{Backend, Candidate, Expiry, Queue, Route, RouteTable, Rule, Target, operation};
 pub use terms::{Caching, Retries, Sticky, StickyBy, Timeouts};
 pub use warmup::{Hold, Warmup};
 pub use when::When;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Uri};
 use k8s_openapi::jiff::Timestamp;
@@ -17,7 +18,7 @@ use super::terms::{Caching, Retries, Sticky, Timeouts};
 use super::warmup::Warmup;
 use super::when::When;
 use crate::api::budget::Limit;
-use crate::api::model_deployment::{Capabilities, EngineKind, Provider};
+use crate::api::model_deployment::{self, Capabilities, EngineKind, Provider};
 use crate::api::routing_policy::Strategy;
 use crate::plan::Invalid;
 use crate::plan::names::{self, Key};
@@ -337,10 +338,37 @@ pub struct Backend {
     /// Set where only the authorities that the user named may vouch for the other side: the [`backend::destination`](crate::plan::backend)
     /// that they are held for. Without them nothing is sent: those of the system are none for it.
     pub authorities: Option<String>,
+    /// How requests wait for it; `None`: they do not.
+    pub queue: Option<Queue>,
     /// What its tokens cost, at any moment.
     pub pricing: Pricing,
     /// What it is, as far as demands go.
     pub nature: Nature,
+}
+
+/// How requests wait for the pods of a model, at one gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many are under way at each pod.
+    pub at_once_per_pod: usize,
+    /// How many wait.
+    pub waiting: usize,
+    /// How long one waits.
+    pub lasts: Duration,
+}
+
+impl Queue {
+    /// The CRD refuses what is out of bounds; where its rules are bypassed the defaults hold.
+    pub(super) fn of(given: &model_deployment::Queue) -> Self {
+        Self {
+            at_once_per_pod: given.at_once_per_pod.max(1) as usize,
+            waiting: given.waiting.unwrap_or(256) as usize,
+            lasts: given
+                .lasts
+                .filter(|lasts| !lasts.is_negative())
+                .map_or(Duration::from_secs(30), Duration::from),
+        }
+    }
 }
 
 /// The URL of an operation, whose path begins with a slash, such as `/chat/completions`, and may have a query; `None` if it is none. (A base
