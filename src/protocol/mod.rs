@@ -13,6 +13,7 @@ pub mod exchange;
 mod fields;
 pub mod gemini;
 pub mod google;
+pub mod identifiers;
 pub mod longest;
 mod misread;
 pub mod models;
