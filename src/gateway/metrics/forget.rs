@@ -53,6 +53,7 @@ impl Seen {
         retain(&series.attempts, keeps);
         retain(&series.broken, keeps);
         retain(&series.fallbacks, keeps);
+        retain(&series.redacted, keeps);
         retain(&series.tokens, keeps);
         retain(&series.cost, keeps);
         retain(&series.unpriced, keeps);
@@ -80,6 +81,7 @@ fn each_family(series: &Series, note: &mut dyn FnMut(&str)) {
     each(&series.duration, note);
     each(&series.attempts, note);
     each(&series.fallbacks, note);
+    each(&series.redacted, note);
     each(&series.gen_ai.duration, note);
 }
 

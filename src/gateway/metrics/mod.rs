@@ -21,7 +21,7 @@ use super::bill::Charge;
 use super::tally::Record;
 use forget::Seen;
 use gen_ai::GenAi;
-use labels::{BudgetLabels, OutcomeLabels};
+use labels::{BudgetLabels, OutcomeLabels, PolicyLabels};
 use series::Series;
 
 pub(super) struct Metrics {
@@ -80,6 +80,12 @@ impl Metrics {
         for (policy, budget, ratio) in ratios {
             self.series.budgets.of(BudgetLabels { policy, budget }).set(ratio);
         }
+    }
+
+    /// So many identifiers of a request were replaced before a model got it.
+    pub(super) fn redacted(&self, route: &Route, identifiers: usize) {
+        let policy = route.policy.as_ref().map_or_else(|| route.name.clone(), Key::to_string);
+        self.series.redacted.of(PolicyLabels { policy }).inc_by(identifiers as u64);
     }
 
     pub(super) fn attempted(&self, model: &Key, outcome: &'static str) {
@@ -180,6 +186,11 @@ fn register(registry: &mut Registry, series: &Series) {
         "budget_spent_ratio",
         "Which part of a policy's budget of the present window was spent, by all gateways as far as this one knows",
         series.budgets.clone(),
+    );
+    registry.register(
+        "redacted_identifiers",
+        "Personal identifiers that were replaced before a model got a request, each once for every model",
+        series.redacted.clone(),
     );
     registry.register(
         "price_book_entries",

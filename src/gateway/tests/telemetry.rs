@@ -191,7 +191,7 @@ async fn providers_have_the_words_of_the_conventions_and_only_public_hosts_are_t
 
 /// What is logged on this thread, as JSON.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -205,13 +205,13 @@ impl io::Write for Log {
 }
 
 impl Log {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+    pub(super) fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let to = self.clone();
         let logs = tracing_subscriber::fmt().json().with_max_level(tracing::Level::TRACE);
         tracing::subscriber::set_default(logs.with_writer(move || to.clone()).finish())
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 

@@ -8,6 +8,7 @@ use http::Uri;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::Inputs;
+use super::blocklist::Terms;
 use super::demand::{Demand, Nature};
 use super::table::{Backend, Candidate, Expiry};
 use crate::api::condition::{self, Kind};
@@ -71,6 +72,7 @@ pub(super) struct Known<'a> {
     evaluations: HashMap<Key, &'a EvalJob>,
     endpoints: &'a BTreeMap<Key, Vec<String>>,
     prices: &'a Book,
+    terms: &'a Terms,
     settings: &'a Settings,
 }
 
@@ -84,6 +86,7 @@ impl<'a> Known<'a> {
             evaluations: inputs.evaluations.iter().map(|ej| (Key::of(ej.as_ref()), ej.as_ref())).collect(),
             endpoints: inputs.endpoints,
             prices: inputs.prices,
+            terms: inputs.terms,
             settings: inputs.settings,
         }
     }
@@ -91,6 +94,11 @@ impl<'a> Known<'a> {
     /// Whether the installer lets policies admit clients without credentials.
     pub(super) fn allows_anonymous(&self) -> bool {
         self.settings.allow_anonymous
+    }
+
+    /// The terms that policies may block.
+    pub(super) fn terms(&self) -> &Terms {
+        self.terms
     }
 
     /// The keys of all models, sorted.

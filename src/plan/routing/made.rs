@@ -6,6 +6,7 @@ use super::access::{Admission, admissions};
 use super::allowance::allowances;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Known;
+use super::guard::Guard;
 use super::table::{MAX_BODY_BYTES, Route, Rule, Target};
 use super::terms::{Retries, Sticky, Timeouts};
 use super::when::When;
@@ -31,6 +32,7 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
         max_body_bytes: spec.max_body_bytes.as_ref().and_then(bytes).unwrap_or(MAX_BODY_BYTES),
         limits: spec.limits.clone(),
         allowances: allowances(spec, instead),
+        guard: Guard::of(spec, &key.namespace, known.terms()),
         policy: Some(key.clone()),
     }
 }
@@ -70,6 +72,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
         max_body_bytes: MAX_BODY_BYTES,
         limits: Vec::new(),
         allowances: Ok(Vec::new()),
+        guard: Guard::default(),
     }
 }
 
