@@ -54,7 +54,7 @@ fn domain(text: &str, from: usize) -> Option<usize> {
     let length = rest
         .char_indices()
         .take(DOMAIN)
-        .find(|(_, c)| !matches!(c, '-' | '.') && !(c.is_alphanumeric() && Some(is_unspaced(*c)) == script))
+        .find(|(_, c)| !(matches!(c, '-' | '.') || c.is_alphanumeric() && Some(is_unspaced(*c)) == script))
         .map_or_else(|| rest.char_indices().nth(DOMAIN).map_or(rest.len(), |(at, _)| at), |(at, _)| at);
     // What is no label, as an empty one, ends it.
     let mut labels: Vec<&str> = rest[..length].split('.').take_while(|label| is_label(label)).collect();

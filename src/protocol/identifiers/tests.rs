@@ -48,7 +48,7 @@ fn the_time_is_linear_in_the_text_however_it_is_made() {
             began.elapsed()
         };
         // A megabyte, in a build without optimization: what is quadratic would take hours.
-        assert!(took((1 << 20) / unit.len()).as_secs() < 20, "{unit}");
+        assert!(took((1 << 20) / unit.len()).as_secs() < 60, "{unit}");
     }
 }
 
