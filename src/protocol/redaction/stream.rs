@@ -287,11 +287,10 @@ fn parts(event: &[u8]) -> Parts {
         };
         let index = choice.index.unwrap_or(position as u64);
         let is_last = choice.finish_reason.is_some();
-        let seed = 0_u64;
         for (name, value) in [("delta", choice.delta), ("text", choice.text)] {
             if let Some(value) = value {
-                leaves(value, name, seed, &mut |place, raw| {
-                    parts.push(part(event, raw, index, place, is_last))
+                leaves(value, name, 0, &mut |place, raw| {
+                    parts.push(part(event, raw, index, place, is_last));
                 });
             }
         }
@@ -308,7 +307,7 @@ fn parts(event: &[u8]) -> Parts {
             read.kind.map(RawValue::get),
         ));
         leaves(delta, "delta", place, &mut |place, raw| {
-            parts.push(part(event, raw, 0, place, false))
+            parts.push(part(event, raw, 0, place, false));
         });
     }
     parts.sort_by_key(|part| part.at.start);
