@@ -140,7 +140,8 @@ fn each_protocol_has_its_texts_restored() {
         )
     };
     let completions = |text: &str| format!("data: {}\n\n", json!({"choices": [{"index": 0, "text": text}]}));
-    let cases: Vec<Box<dyn Fn(&str) -> String>> = vec![
+    type Event = Box<dyn Fn(&str) -> String>;
+    let cases: Vec<Event> = vec![
         Box::new(move |text| messages("text", text)),
         Box::new(move |text| messages("thinking", text)),
         Box::new(move |text| messages("partial_json", text)),
@@ -153,7 +154,10 @@ fn each_protocol_has_its_texts_restored() {
         assert_eq!(passed.concat() + &last, [event("x\"anna@example.com"), event("\"y")].concat());
     }
     let done = "data: {\"type\":\"response.output_text.done\",\"text\":\"[EMAIL_1]\"}\n\n".to_owned();
-    assert_eq!(streamed(&[done.clone()]).0[0], done.replace("[EMAIL_1]", "anna@example.com"));
+    assert_eq!(
+        streamed(std::slice::from_ref(&done)).0[0],
+        done.replace("[EMAIL_1]", "anna@example.com")
+    );
 }
 
 fn identifier() -> impl Strategy<Value = String> {
