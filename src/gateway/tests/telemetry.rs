@@ -54,6 +54,7 @@ async fn metrics_have_these_names_and_these_labels() {
         "# TYPE portfolio_gateway_first_content_seconds histogram",
         "# TYPE portfolio_gateway_price_book_entries gauge",
         "# TYPE portfolio_gateway_price_book_outdated gauge",
+        "# TYPE portfolio_gateway_redacted_identifiers counter",
         "# TYPE portfolio_gateway_request_duration_seconds histogram",
         "# TYPE portfolio_gateway_requests counter",
         "# TYPE portfolio_gateway_requests_in_flight gauge",
