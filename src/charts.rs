@@ -260,8 +260,11 @@ fn every_value_is_in_the_schema_and_the_other_way_round() {
             match (values.get(name), known.get(name)) {
                 (Some(value), Some(schema)) => compare(&format!("{at}.{name}"), value, schema, wrong),
                 (None, Some(_)) if at.is_empty() && name == "global" => {}
-                // What may be left out of a resource list, a profile or an engine has no default to show.
-                (None, Some(_)) if at.contains("resources") || at.contains("engines") || at.contains("Profiles") => {}
+                // What may be left out of a resource list, a profile, an engine or a detection has no default to show.
+                (None, Some(_))
+                    if ["resources", "engines", "Profiles", "detection"]
+                        .iter()
+                        .any(|part| at.contains(part)) => {}
                 // Nor has a store of the installer's own.
                 (None, Some(_)) if at == ".settings.ledger" => {}
                 (value, _) => wrong.push(format!(

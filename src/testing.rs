@@ -115,6 +115,7 @@ impl Server {
             pods: self.known(),
             slices: self.known(),
             namespaces: self.known(),
+            terms: self.known(),
             backends: self.known(),
         };
         Cluster::new(self.connection(), stores)

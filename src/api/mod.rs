@@ -14,6 +14,7 @@ pub mod condition;
 mod custom;
 pub mod data_class;
 pub mod eval_job;
+pub mod guardrails;
 pub mod ledger;
 pub mod model_deployment;
 pub mod money;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::answer_cache::AnswerCache;
 use super::budget::{Budget, Limit};
 use super::client::JwtClients;
+use super::guardrails::Guardrails;
 use super::model_deployment::{Class, Tier};
 use super::money::Usd;
 use super::placement::{LABEL, NAME};
@@ -106,6 +107,10 @@ pub struct RoutingPolicySpec {
     /// Answers that are kept, and given again to the same client for the very same request. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<AnswerCache>,
+    /// What is done about the texts of requests before a model has them. Default: nothing.
+    /// Example: `{redact: [Email, Phone], blockedTerms: {configMapRef: {name: blocked, key: terms.txt}}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guardrails: Option<Guardrails>,
 }
 
 /// A quantity of bytes, as a string or an integer.
@@ -319,8 +324,8 @@ impl fmt::Display for Strategy {
 #[serde(rename_all = "camelCase")]
 pub struct When {
     /// Classes of data, by the names that the installer gave them; a request of one of them matches. A request's class is the highest of the
-    /// one its header `x-data-class` names, and the labels `llmportfolio.dev/data-class` of its client's namespace (of an API key's Secret) and
-    /// of the policy's namespace. Example: `[Personal, Special]`.
+    /// one its header `x-data-class` names, and the labels `llmportfolio.dev/data-class` of its client's namespace (of an API key's Secret),
+    /// of the policy's namespace, and of what the installer's `detection` finds in its text; nothing lowers it. Example: `[Personal, Special]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
     #[x_kube(merge_strategy = ListMerge::Set)]

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::data_class::{self, DataClass};
+use super::guardrails::Detection;
 use super::ledger::Ledger;
 use super::model_deployment::EngineKind;
 use super::money::{self, Usd};
@@ -29,6 +30,12 @@ pub struct Settings {
     /// The class of data that comes from a namespace without the label `llmportfolio.dev/data-class`. Default: the lowest of `dataClasses`.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     pub default_data_class: Option<String>,
+    /// What is looked for in the text of every request, and the class that its data has then at least, whatever its headers say. It holds for
+    /// policies and for models that are called directly. Pictures, sound and files in base64 are not looked into; what comes as numbers of tokens
+    /// counts as found, because nobody can tell. Default: nothing is looked for. Example:
+    /// `{identifiers: [Email, Phone, Iban], dataClass: Personal}`.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "anything")]
+    pub detection: Option<Detection>,
     /// What `accelerator.profile` of a ModelDeployment may name.
     pub accelerator_profiles: BTreeMap<String, AcceleratorProfile>,
     /// The default image and extra arguments of each engine.
@@ -55,6 +62,23 @@ pub struct Settings {
 /// A text that is none when it is empty, as Helm writes what is not set.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
+}
+
+/// A detection that is none when it is empty, as Helm writes what is not set.
+fn anything<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Detection>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Given {
+        Nothing(Nothing),
+        Detection(Detection),
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    Ok(match Option::<Given>::deserialize(deserializer)? {
+        None | Some(Given::Nothing(Nothing {})) => None,
+        Some(Given::Detection(detection)) => Some(detection),
+    })
 }
 
 /// What a hub can be reached at.

@@ -246,6 +246,11 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             "warmup.for must be below timeouts.total",
         ),
         (
+            policy(&format!("{rules}, guardrails: {{}}")),
+            "spec.guardrails",
+            "redact or blockedTerms must be set",
+        ),
+        (
             tiers("{aboveInputTokens: 5, inputPer1M: '1', outputPer1M: '1'}, {aboveInputTokens: 4, inputPer1M: '1', outputPer1M: '1'}"),
             "spec.price.tiers",
             "each tier must begin above the one before it",

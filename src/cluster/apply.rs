@@ -127,6 +127,8 @@ stores! {
     // Only read.
     /// Namespaces with a class of data.
     namespaces: Namespace,
+    /// ConfigMaps with terms that policies may block.
+    terms: ConfigMap,
 }
 
 /// The door.

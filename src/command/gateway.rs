@@ -1,6 +1,6 @@
 //! `portfolio gateway`: the data plane of a cluster. Watches feed it; it writes nothing but what was spent of budgets.
 //!
-//! Needs: modeldeployments, routingpolicies, evaljobs, endpointslices list, watch; tokenreviews create; in its own namespace secrets list, watch,
+//! Needs: modeldeployments, routingpolicies, evaljobs, endpointslices, namespaces, configmaps list, watch; tokenreviews create; in its own namespace secrets list, watch,
 //! and the ConfigMaps of what was spent get, update.
 
 mod ledger;
@@ -16,7 +16,7 @@ use clap::{ArgAction, Args};
 use futures::future::BoxFuture;
 use futures::stream::{self, select_all};
 use futures::{FutureExt, Stream, StreamExt};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::watch;
 
@@ -24,9 +24,9 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::watch::{Feed, vital};
 use crate::cluster::{self, Connection, Known, tokens};
 use crate::gateway::{self, ApiKeys, Credentials, Drain, Gateway, Options, ReviewUnavailable, Source, TokenReview};
-use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, DATA_CLASS_LABEL, MODEL_LABEL};
+use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, DATA_CLASS_LABEL, MODEL_LABEL, TERMS_LABEL};
 use crate::plan::price::Book;
-use crate::plan::routing::{self, Client, Inputs};
+use crate::plan::routing::{self, Client, Inputs, Terms};
 use crate::plan::{api_key, backend};
 
 use ledger::InCluster;
@@ -167,6 +167,9 @@ struct View {
     namespaces: Arc<Known<Namespace>>,
     backends: Arc<Known<Secret>>,
     keys: Arc<Known<Secret>>,
+    maps: Arc<Known<ConfigMap>>,
+    /// The terms that those hold, as they were last read.
+    terms: Terms,
     book: watch::Receiver<Arc<Book>>,
 }
 
@@ -179,7 +182,8 @@ async fn watch(client: Connection, namespace: String, source: Source, settings: 
     let mut namespaces = Feed::<Namespace>::everywhere(&client, DATA_CLASS_LABEL);
     let mut backends = Feed::<Secret>::within(&client, &namespace, BACKEND_LABEL);
     let mut keys = Feed::<Secret>::within(&client, &namespace, &format!("{API_KEY_LABEL}=true"));
-    let view = View {
+    let mut maps = Feed::<ConfigMap>::everywhere(&client, &format!("{TERMS_LABEL}=true"));
+    let mut view = View {
         models: models.known(),
         policies: policies.known(),
         evaluations: evaluations.known(),
@@ -187,6 +191,8 @@ async fn watch(client: Connection, namespace: String, source: Source, settings: 
         namespaces: namespaces.known(),
         backends: backends.known(),
         keys: keys.known(),
+        maps: maps.known(),
+        terms: Terms::default(),
         book: book.clone(),
     };
     let mut moves = select_all([
@@ -197,6 +203,7 @@ async fn watch(client: Connection, namespace: String, source: Source, settings: 
         namespaces.subscribe().map(drop).boxed(),
         backends.subscribe().map(drop).boxed(),
         keys.subscribe().map(drop).boxed(),
+        maps.subscribe().map(drop).boxed(),
         changes(book).boxed(),
     ]);
     tokio::join!(
@@ -206,7 +213,8 @@ async fn watch(client: Connection, namespace: String, source: Source, settings: 
         slices.start(),
         namespaces.start(),
         backends.start(),
-        keys.start()
+        keys.start(),
+        maps.start()
     );
     tracing::info!("the watches are complete");
     loop {
@@ -247,7 +255,8 @@ impl View {
             && self.slices.is_current()
             && self.namespaces.is_current()
             && self.backends.is_current()
-            && self.keys.is_current();
+            && self.keys.is_current()
+            && self.maps.is_current();
         let was_current = source.is_current.send_replace(is_current);
         match (was_current, is_current) {
             (true, false) => tracing::warn!("the API server does not answer: routes and credentials stay as they were"),
@@ -257,13 +266,15 @@ impl View {
     }
 
     /// Credentials first: a route must not be open before its credentials are there.
-    fn publish(&self, source: &Source, settings: &Settings) {
+    fn publish(&mut self, source: &Source, settings: &Settings) {
         let models = self.models.all();
         let held = self.backends.all().into_iter().filter_map(|secret| backend::held(&secret));
         let credentials = Credentials::new(held, &source.credentials.borrow());
         source.credentials.send_replace(Arc::new(credentials));
         let keys = self.keys.all().into_iter().filter_map(|secret| api_key::read(&secret));
         source.api_keys.send_replace(Arc::new(ApiKeys::new(keys)));
+        let maps = self.maps.all();
+        self.terms = Terms::of(maps.iter().map(AsRef::as_ref), &self.terms);
         let decided = routing::build(&Inputs {
             models: &models,
             policies: &self.policies.all(),
@@ -271,6 +282,7 @@ impl View {
             endpoints: &routing::endpoints(&self.slices.all()),
             prices: &self.book.borrow().clone(),
             namespaces: &routing::labels(&self.namespaces.all()),
+            terms: &self.terms,
             settings,
             open_models: false,
             now: cluster::now(),

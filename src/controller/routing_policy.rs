@@ -1,7 +1,7 @@
 //! The RoutingPolicy controller: the same decision that the gateways take, written down as statuses, with what they say of their traffic. A
 //! policy has no children.
 //!
-//! Needs: routingpolicies, modeldeployments, evaljobs, endpointslices, namespaces get, list, watch; routingpolicies/status patch; events create, patch.
+//! Needs: routingpolicies, modeldeployments, evaljobs, endpointslices, namespaces, configmaps get, list, watch; routingpolicies/status patch; events create, patch.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use kube::runtime::controller::Action;
 use crate::api::RoutingPolicy;
 use crate::plan::names::Key;
 use crate::plan::price::Book;
-use crate::plan::routing::{self, Inputs};
+use crate::plan::routing::{self, Inputs, Terms};
 
 use super::context::{Context, Error, resync_by};
 
@@ -19,6 +19,7 @@ pub(super) async fn reconcile(policy: Arc<RoutingPolicy>, cx: Arc<Context>) -> R
     let policy = cx.cluster.stores.policies.latest(&policy);
     let stores = &cx.cluster.stores;
     let now = cx.now();
+    let terms = stores.terms.all();
     let decided = routing::build(&Inputs {
         models: &stores.models.all(),
         policies: &stores.policies.all(),
@@ -27,6 +28,7 @@ pub(super) async fn reconcile(policy: Arc<RoutingPolicy>, cx: Arc<Context>) -> R
         // What a model costs decides no verdict.
         prices: &Book::default(),
         namespaces: &routing::labels(&stores.namespaces.all()),
+        terms: &Terms::of(terms.iter().map(AsRef::as_ref), &Terms::default()),
         settings: &cx.settings,
         open_models: false,
         now,

@@ -18,7 +18,7 @@ use futures::stream::{SelectAll, select_all};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -36,7 +36,9 @@ use crate::cluster::followed::Followed;
 use crate::cluster::watch::Feed;
 use crate::cluster::{self, Cluster, Connection, Stores};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
-use crate::plan::names::{BACKEND_LABEL, CACHE_LABEL, DATA_CLASS_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL, asked_parts};
+use crate::plan::names::{
+    BACKEND_LABEL, CACHE_LABEL, DATA_CLASS_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL, TERMS_LABEL, asked_parts,
+};
 use crate::plan::price::Book;
 use crate::plan::{backend, cache};
 
@@ -102,6 +104,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         let of_it = format!("kubernetes.io/service-name={}", service.name);
         Feed::<EndpointSlice>::within(&client, &service.namespace, &of_it)
     });
+    let mut terms = Feed::<ConfigMap>::everywhere(&client, &format!("{TERMS_LABEL}=true"));
     let mut backends = Feed::<Secret>::within(&client, &setup.gateway_namespace, BACKEND_LABEL);
 
     let stores = Stores {
@@ -119,6 +122,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         pods: pods.known(),
         slices: slices.known(),
         namespaces: namespaces.known(),
+        terms: terms.known(),
         backends: backends.known(),
     };
     // Older clusters do not have them, and a watch of what is not there would never be complete.
@@ -200,6 +204,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         evaluations.subscribe().map(drop).boxed(),
         slices.subscribe().map(drop).boxed(),
         namespaces.subscribe().map(drop).boxed(),
+        terms.subscribe().map(drop).boxed(),
         policies.subscribe().map(drop).boxed(),
     ]));
     let chores = gathered(select_all([
@@ -254,6 +259,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         pods.start(),
         slices.start(),
         namespaces.start(),
+        terms.start(),
         backends.start()
     );
     if serves_claims {

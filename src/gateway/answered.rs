@@ -103,6 +103,7 @@ impl Answered {
                 tally.end(refused.head.status);
                 let Refused { head, body, mut error } = *refused;
                 if exchange.back.is_unchanged() && operation.is_error(&body) {
+                    let body = exchange.back.restored(body);
                     tally.sends(body.len());
                     return with(head.status, shown(&head, None), sent(body, Taken::default(), turn));
                 }

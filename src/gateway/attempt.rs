@@ -27,7 +27,7 @@ use crate::protocol::usage::Tokens;
 const SMALL: usize = 64 << 10;
 /// A plain answer up to this size is shown only when it is whole, so that one that breaks off can still be asked of another model.
 const WHOLE_LIMIT: usize = 1 << 20;
-/// The largest plain answer that is read to be written in another protocol.
+/// The largest plain answer that is read to be written in another protocol, or with the identifiers that the model did not see.
 const TRANSLATED_LIMIT: usize = 32 << 20;
 /// So many times its bytes such an answer takes: as it came, as it is read, and as it is written.
 const TRANSLATED_TAKES: usize = 4;
@@ -258,7 +258,11 @@ impl Waiting<'_> {
         let mut held = BytesMut::new();
         let mut taken = Taken::default();
         let mut until = self.first_by;
-        let limit = if self.back.is_unchanged() { WHOLE_LIMIT } else { TRANSLATED_LIMIT };
+        let limit = if self.back.passes_in_parts() {
+            WHOLE_LIMIT
+        } else {
+            TRANSLATED_LIMIT
+        };
         loop {
             match timeout_at(until, rest.frame()).await {
                 Ok(Some(Ok(frame))) => {
@@ -278,7 +282,7 @@ impl Waiting<'_> {
             }
             let has_room = held.len() <= SMALL || self.has_room(&mut taken, &held).await;
             if held.len() > limit || !has_room {
-                if !self.back.is_unchanged() {
+                if !self.back.passes_in_parts() {
                     return Err(if has_room { Failure::Garbled } else { Failure::NoRoom });
                 }
                 let (held, room) = (held.freeze(), taken);
@@ -293,7 +297,7 @@ impl Waiting<'_> {
 
     /// Whether there is room for so much of a plain answer. One that must be read to be written anew waits for it; another is shown at once.
     async fn has_room(&self, taken: &mut Taken, held: &BytesMut) -> bool {
-        if self.back.is_unchanged() {
+        if self.back.passes_in_parts() {
             return taken.grow_at_once(self.room, held.capacity());
         }
         taken.grow(self.room, held.capacity().max(TRANSLATED_TAKES * held.len())).await
@@ -302,7 +306,7 @@ impl Waiting<'_> {
     fn whole(&self, head: Parts, body: Bytes, mut taken: Taken) -> Result<Answer, Failure> {
         match self.back.whole(body) {
             Ok(whole) => {
-                if !self.back.is_unchanged() && !taken.is_none() {
+                if !self.back.passes_in_parts() && !taken.is_none() {
                     taken.shrink(whole.body.len());
                 }
                 Ok(Answer::Whole(head, whole, taken))

@@ -20,6 +20,8 @@ pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-portfolio-att
 
 /// What was left out of the request because the model's protocol has no place for it, by the client's names.
 pub(super) const LOST: HeaderName = HeaderName::from_static("x-portfolio-lost");
+/// How many personal identifiers the model did not see.
+pub(super) const REDACTED: HeaderName = HeaderName::from_static("x-portfolio-redacted");
 /// What an answer cost, in US dollars; `unknown` where that is not known. Of a stream that is known at its end only, so that it is a trailer.
 pub(super) const COST: HeaderName = HeaderName::from_static("x-portfolio-cost-usd");
 /// `true` where the answer, or what it cost, is an estimate.
@@ -111,6 +113,9 @@ pub(super) fn to_client(
         && !lost.is_empty()
     {
         headers.insert(LOST, lost);
+    }
+    if exchange.back.redacted() > 0 {
+        headers.insert(REDACTED, HeaderValue::from(exchange.back.redacted()));
     }
     if let Ok(name) = HeaderValue::try_from(answered_by.to_string()) {
         headers.insert(MODEL, name);

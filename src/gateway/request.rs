@@ -18,7 +18,7 @@ use super::tally::Tally;
 use super::trial::Trial;
 use super::{Gateway, conventions, headers};
 use crate::plan::names::Key;
-use crate::plan::routing::{self, Client, Content, Decision, Draw, Facts, Refused, RefusedFor, Route, RouteTable, Warmup};
+use crate::plan::routing::{self, Client, Content, Decision, Draw, Facts, Refused, RefusedFor, Route, RouteTable, Texts, Warmup};
 use crate::protocol::Operation;
 use crate::protocol::chat::Unfit;
 use crate::protocol::exchange::Asked;
@@ -221,17 +221,28 @@ fn decided<'a>(
     table: &RouteTable,
     route: &'a Route,
     client: &Client,
-    headers: &HeaderMap,
+    given: &HeaderMap,
     asked: &Asked,
     (conversation, roll): (Option<Conversation>, u64),
 ) -> Result<Decision<'a>, Refused<'a>> {
+    let class = table.class_of_request(route, client, given)?;
+    let texts = texts(asked);
+    route.check(texts).map_err(|stopped| {
+        if let Some(line) = stopped.line {
+            let id = given.get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
+            tracing::info!(id, policy = %route.called(), line, "a request has a blocked term, of this line of the list");
+        }
+        stopped.refused
+    })?;
+    let raised = table.raised(route, class, texts);
     let facts = Facts {
         client,
-        headers,
+        headers: given,
         model: &asked.peek.model,
         operation: conventions::operation(asked.operation),
         is_streamed: asked.is_streamed(),
-        data_class: table.class_of_request(route, client, headers)?,
+        data_class: raised.map(|raised| raised.to).or(class),
+        raised,
         content: &|| content(asked),
         now: gateway.now(),
     };
@@ -241,6 +252,14 @@ fn decided<'a>(
         stays_with: home.as_ref(),
     };
     routing::decide(route, &table.classes, &facts, &gateway.balancer, draw)
+}
+
+/// What can be looked into.
+fn texts(asked: &Asked) -> Texts<'_> {
+    Texts {
+        body: &asked.body,
+        may_be_tokens: asked.may_be_tokens(),
+    }
 }
 
 impl From<Refused<'_>> for Refusal {

@@ -1,7 +1,7 @@
 //! Asking one model after another until one answers. Until the first content of an answer a failure costs the client nothing but time.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -25,7 +25,7 @@ use super::{Gateway, fit, headers};
 use crate::plan::routing::{Backend, Client, Decision, Route, operation};
 use crate::protocol::chat::{Unfit, Unsupported};
 use crate::protocol::error::Kind;
-use crate::protocol::exchange::{Asked, Exchange, Put};
+use crate::protocol::exchange::{Asked, Clean, Exchange, Put};
 use crate::protocol::usage;
 
 /// Attempts for one request at most, however many endpoints there are.
@@ -40,6 +40,8 @@ pub(super) struct Trial<'a> {
     client: &'a Client,
     asked: &'a Asked,
     headers: &'a HeaderMap,
+    /// The request without what models behind an API must not see; made when the first of them is asked.
+    clean: OnceLock<Result<Option<Clean>, Unfit>>,
     id: Cow<'a, str>,
     began: Instant,
     deadline: Instant,
@@ -79,6 +81,7 @@ impl<'a> Trial<'a> {
             client,
             asked,
             headers,
+            clean: OnceLock::new(),
             id: headers::printable_id(headers),
             began,
             deadline: began + route.timeouts.total,
@@ -112,6 +115,10 @@ impl<'a> Trial<'a> {
             };
             if let Some((earlier, _)) = tried.failures.last() {
                 tally.fell_back(&earlier.model, &model.model);
+            }
+            let redacted = exchange.back.redacted();
+            if redacted > 0 {
+                self.gateway.metrics.redacted(self.route, redacted);
             }
             if let Some((answer, place)) = self.ask(model, &exchange, &models[at..], &mut tried, tally).await {
                 tally.answered_by(model);
@@ -165,7 +172,7 @@ impl<'a> Trial<'a> {
 
     /// Takes the room for what is made of the request when it is put to `model`; it is kept for those after it.
     async fn take_room(&self, room: &mut Taken, model: &Backend) -> Result<(), Refusal> {
-        let (bodies, takes) = (&self.gateway.bodies, fit::takes(self.asked, model));
+        let (bodies, takes) = (&self.gateway.bodies, self.takes(model));
         if !bodies.could_hold(self.asked.body.len() + takes) {
             let message = format!(
                 "the request is too large to be written in the protocol of {}: the gateway has less memory for all requests (--max-body-memory)",
@@ -180,8 +187,30 @@ impl<'a> Trial<'a> {
     }
 
     fn put(&self, model: &Backend) -> Result<Put, Unfit> {
-        fit::check(self.asked, &model.capabilities)?;
-        self.asked.put(&fit::recipient(model), &self.id, self.gateway.now().as_second())
+        let clean = self.clean_for(model)?;
+        let asked = clean.map_or(self.asked, |clean| &clean.asked);
+        fit::check(asked, &model.capabilities)?;
+        let mut put = asked.put(&fit::recipient(model), &self.id, self.gateway.now().as_second())?;
+        if let (Put::Send(exchange), Some(clean)) = (&mut put, clean) {
+            exchange.restoring(clean.placeholders.clone());
+        }
+        Ok(put)
+    }
+
+    /// What a model may see instead of the request, if that must differ: our own pods see all of it.
+    fn clean_for(&self, model: &Backend) -> Result<Option<&Clean>, Unfit> {
+        let kinds = self.route.guard.redact;
+        if kinds.is_empty() || model.provider.is_none() {
+            return Ok(None);
+        }
+        let clean = self.clean.get_or_init(|| self.asked.without(kinds));
+        clean.as_ref().map(Option::as_ref).map_err(Clone::clone)
+    }
+
+    /// How many bytes are held of the request while it is put to `model`, beside its own.
+    fn takes(&self, model: &Backend) -> usize {
+        let is_copied = !self.route.guard.redact.is_empty() && model.provider.is_some();
+        fit::takes(self.asked, model) + if is_copied { 2 * self.asked.body.len() } else { 0 }
     }
 
     /// Asks one model, at one of its endpoints; at another one, or again, when that may help.

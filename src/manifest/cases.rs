@@ -24,7 +24,7 @@ use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::Book;
-use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Inputs, Live, Refused, Route, Routing};
+use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Inputs, Live, Refused, Route, Routing, Texts};
 use crate::plan::{backend, fingerprint, model, serving};
 use spent::Spent;
 
@@ -64,6 +64,8 @@ struct Ask {
     images: bool,
     #[serde(default)]
     json_schema: bool,
+    /// What it says, for classes of data that depend on it, and for blocked terms.
+    text: Option<String>,
 }
 
 fn chat() -> String {
@@ -258,6 +260,7 @@ impl Portfolio {
             endpoints: &seen.endpoints,
             prices: book,
             namespaces: &seen.namespaces,
+            terms: &seen.terms,
             settings,
             open_models: false,
             now,
@@ -284,6 +287,7 @@ impl Portfolio {
         let mut seen = Standalone {
             policies: self.policies.iter().map(|p| Arc::new(p.object.clone())).collect(),
             namespaces: self.labelled_namespaces(),
+            terms: self.terms(),
             ..Standalone::default()
         };
         seen.namespaces.extend(given.namespaces.clone());
@@ -392,13 +396,23 @@ fn decided(case: &Case, routing: &Routing, now: Timestamp) -> Decided {
         Ok(class) => class,
         Err(refused) => return Decided::refused(refused),
     };
+    let said = serde_json::Value::from(ask.text.as_deref().unwrap_or_default()).to_string();
+    let texts = Texts {
+        body: said.as_bytes(),
+        may_be_tokens: false,
+    };
+    if let Err(stopped) = route.check(texts) {
+        return Decided::refused(stopped.refused);
+    }
+    let raised = table.raised(route, data_class, texts);
     let facts = Facts {
         client: &client,
         headers: &headers,
         model: &ask.model,
         operation: &ask.operation,
         is_streamed: ask.stream,
-        data_class,
+        data_class: raised.map(|raised| raised.to).or(data_class),
+        raised,
         content: &|| Ok(ask.content()),
         now,
     };

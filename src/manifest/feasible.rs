@@ -62,6 +62,25 @@ pub fn settings(path: &Path) -> Result<Settings, Box<Finding>> {
             ..Finding::of_file(&file, format!("{name:?} is none of the dataClasses"), remedy)
         }));
     }
+    if let Some(detection) = &settings.detection {
+        let wrong = |field: &str, problem: String, remedy: &str| {
+            Err(Box::new(Finding {
+                field: format!("detection.{field}"),
+                ..Finding::of_file(&file, problem, remedy)
+            }))
+        };
+        if !settings.data_classes.contains_key(&detection.data_class) {
+            let problem = format!("{:?} is none of the dataClasses", detection.data_class);
+            return wrong("dataClass", problem, "name one of the dataClasses, or add it to them");
+        }
+        if detection.identifiers.is_empty() {
+            return wrong(
+                "identifiers",
+                "is empty, so that nothing is looked for".to_owned(),
+                "write some, such as [Email, Phone, Iban], or remove detection",
+            );
+        }
+    }
     match &settings.load_bytes_per_second {
         Some(Quantity(rate)) if quantity::bytes(rate).is_none_or(|rate| rate == 0) => Err(Box::new(Finding {
             field: "loadBytesPerSecond".to_owned(),

@@ -127,6 +127,13 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
             let missing = missing(&models, "ModelDeployment", format!("{field}.model"), &namespace, model);
             missing.or_else(|| lacking(format!("{field}.adapter"), &namespace, model, adapter))
         });
+        let blocked = spec.guardrails.as_ref().and_then(|guardrails| guardrails.blocked_terms.as_ref());
+        let of_terms = blocked.and_then(|blocked| {
+            let field = "spec.guardrails.blockedTerms.configMapRef";
+            let reference = &blocked.config_map_ref;
+            data(portfolio, "ConfigMap", field, &namespace, reference).or_else(|| terms(portfolio, field, &namespace, reference))
+        });
+        found.extend(of_terms.map(|(severity, invalid)| policy.origin.finding(severity, invalid)));
         let evaluated = spec.require.iter().flat_map(|r| r.evaluated.iter().enumerate());
         let of_evaluations = evaluated.filter_map(|(i, e)| {
             missing(
@@ -213,6 +220,16 @@ fn data(portfolio: &Portfolio, kind: &str, field: &str, namespace: &str, referen
         let invalid = Invalid::new(format!("{field}.key"), format!("{kind} {key} has no key {}", reference.key), remedy);
         (Severity::Error, invalid)
     })
+}
+
+/// Why a list of terms that is here cannot be used.
+fn terms(portfolio: &Portfolio, field: &str, namespace: &str, reference: &KeyRef) -> Option<(Severity, Invalid)> {
+    let map = Key::new(namespace, reference.name.as_str());
+    let problem = portfolio.terms().find(&map, &reference.key).err()?;
+    Some((
+        Severity::Error,
+        Invalid::new(field, problem, "until then the policy answers nothing"),
+    ))
 }
 
 /// A hint at what was probably meant: the same name in another namespace, or nearly the same name in this one.

@@ -16,6 +16,7 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::api_key::{self, ApiKey};
 use crate::plan::backend::{self, Held, Material};
 use crate::plan::names::{DATA_CLASS_LABEL, ENDPOINT_ANNOTATION, Key, endpoints};
+use crate::plan::routing::Terms;
 use crate::plan::{Invalid, model, serving};
 
 /// Values of Secrets from elsewhere than the files, by Secret and key.
@@ -34,6 +35,8 @@ pub struct Standalone {
     pub endpoints: BTreeMap<Key, Vec<String>>,
     /// What the label `llmportfolio.dev/data-class` of each Namespace says that has one.
     pub namespaces: BTreeMap<String, String>,
+    /// The terms that policies may block.
+    pub terms: Terms,
     /// What the API models need: each that needs anything.
     pub held: Vec<Held>,
     /// Clients' keys: the hash in each Secret, and whose it is.
@@ -48,6 +51,7 @@ impl Portfolio {
             policies: self.policies.iter().map(|p| Arc::new(p.object.clone())).collect(),
             evaluations: self.evaluations.iter().map(|e| Arc::new(e.object.clone())).collect(),
             namespaces: self.labelled_namespaces(),
+            terms: self.terms(),
             ..Standalone::default()
         };
         for written in &self.models {
@@ -97,6 +101,16 @@ impl Portfolio {
             Some((o.key.name.clone(), label.to_owned()))
         });
         said.collect()
+    }
+
+    /// The terms of the ConfigMaps that have the label for it.
+    pub(super) fn terms(&self) -> Terms {
+        let maps = self
+            .others
+            .iter()
+            .filter(|o| o.kind == "ConfigMap")
+            .filter_map(|o| self.map(&o.key));
+        Terms::of(&maps.collect::<Vec<_>>(), &Terms::default())
     }
 
     /// What an API model needs, nothing for most that need no credential; or why it is not there.

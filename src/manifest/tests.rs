@@ -465,6 +465,14 @@ fn a_misspelled_setting_is_refused_with_its_line() {
             "defaultDataClass: Intenal\ndataClasses: {Internal: {}}\n",
             "defaultDataClass: \"Intenal\" is none of the dataClasses; write one of Internal, or add it to dataClasses",
         ),
+        (
+            "dataClasses: {Personal: {}}\ndetection: {identifiers: [Email], dataClass: Persnal}\n",
+            "detection.dataClass: \"Persnal\" is none of the dataClasses; name one of the dataClasses, or add it to them",
+        ),
+        (
+            "dataClasses: {Personal: {}}\ndetection: {identifiers: [], dataClass: Personal}\n",
+            "detection.identifiers: is empty, so that nothing is looked for",
+        ),
         ("dataClasses: {Secret: {}}\n", "the data class \"Secret\" needs a level"),
         (
             "dataClasses: {Secret: {level: 20}, Personal: {}}\n",
@@ -605,6 +613,7 @@ fn without_a_cluster_an_adapter_answers_where_its_engine_does() {
         endpoints: &seen.endpoints,
         prices: &crate::plan::price::Book::default(),
         namespaces: &std::collections::BTreeMap::new(),
+        terms: &routing::Terms::default(),
         settings: &crate::api::Settings::default(),
         open_models: true,
         now: Timestamp::UNIX_EPOCH,

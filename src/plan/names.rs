@@ -74,7 +74,7 @@ pub const ANNOTATIONS: [&str; 15] = [
     APPLIED_ANNOTATION,
 ];
 /// Every label of ours.
-pub const LABELS: [&str; 7] = [
+pub const LABELS: [&str; 8] = [
     MODEL_LABEL,
     EVAL_JOB_LABEL,
     CACHE_LABEL,
@@ -82,6 +82,7 @@ pub const LABELS: [&str; 7] = [
     API_KEY_LABEL,
     TEAM_LABEL,
     DATA_CLASS_LABEL,
+    TERMS_LABEL,
 ];
 
 /// Label of what a thing is within its application.
@@ -106,6 +107,9 @@ pub const ADAPTER_CLAIM: &str = "claim-";
 
 /// On a Namespace, or the Secret of an API key: the class of the data that comes from there, by the name that the installer gave it.
 pub const DATA_CLASS_LABEL: &str = "llmportfolio.dev/data-class";
+
+/// On a ConfigMap, `true`: it holds terms that policies of its namespace may block.
+pub const TERMS_LABEL: &str = "llmportfolio.dev/terms";
 
 /// The addresses in the value of `ENDPOINT_ANNOTATION`.
 pub fn endpoints(annotation: &str) -> impl Iterator<Item = &str> {

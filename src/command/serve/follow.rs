@@ -131,6 +131,7 @@ impl Follower {
             endpoints: &standalone.endpoints,
             prices: &prices.book,
             namespaces: &standalone.namespaces,
+            terms: &standalone.terms,
             settings: &Settings {
                 allow_anonymous: self.allow_anonymous,
                 ..self.settings.clone().unwrap_or_default()

@@ -56,6 +56,7 @@ impl Seen {
         retain(&series.warmups, keeps);
         retain(&series.cached, keeps);
         retain(&series.held_time, keeps);
+        retain(&series.redacted, keeps);
         retain(&series.tokens, keeps);
         retain(&series.cost, keeps);
         retain(&series.unpriced, keeps);
@@ -85,6 +86,7 @@ fn each_family(series: &Series, note: &mut dyn FnMut(&str)) {
     each(&series.fallbacks, note);
     each(&series.warmups, note);
     each(&series.cached, note);
+    each(&series.redacted, note);
     each(&series.gen_ai.duration, note);
 }
 

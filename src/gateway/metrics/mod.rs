@@ -24,7 +24,7 @@ use super::bill::Charge;
 use super::tally::Record;
 use forget::Seen;
 use gen_ai::GenAi;
-use labels::{BudgetLabels, OutcomeLabels, WantedLabels};
+use labels::{BudgetLabels, OutcomeLabels, PolicyLabels, WantedLabels};
 use series::Series;
 
 pub(super) struct Metrics {
@@ -128,6 +128,12 @@ impl Metrics {
                 .of(WantedLabels { model })
                 .set(i64::try_from(waiting).unwrap_or(i64::MAX));
         }
+    }
+
+    /// So many identifiers of a request were replaced before a model got it.
+    pub(super) fn redacted(&self, route: &Route, identifiers: usize) {
+        let policy = route.policy.as_ref().map_or_else(|| route.name.clone(), Key::to_string);
+        self.series.redacted.of(PolicyLabels { policy }).inc_by(identifiers as u64);
     }
 
     pub(super) fn attempted(&self, model: &Key, outcome: &'static str) {
@@ -260,6 +266,11 @@ fn register(registry: &mut Registry, series: &Series) {
         "requests_queued",
         "Requests that wait for a turn at a model with a queue",
         series.queued.clone(),
+    );
+    registry.register(
+        "redacted_identifiers",
+        "Personal identifiers that were replaced before a model got a request, each once for every model",
+        series.redacted.clone(),
     );
     registry.register(
         "price_book_entries",

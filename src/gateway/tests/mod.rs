@@ -9,6 +9,7 @@ mod choice;
 mod drain;
 mod engine;
 mod fallback;
+mod guardrails;
 mod jwt;
 mod kept;
 mod limits;

@@ -56,6 +56,7 @@ async fn metrics_have_these_names_and_these_labels() {
         "# TYPE portfolio_gateway_held_seconds histogram",
         "# TYPE portfolio_gateway_price_book_entries gauge",
         "# TYPE portfolio_gateway_price_book_outdated gauge",
+        "# TYPE portfolio_gateway_redacted_identifiers counter",
         "# TYPE portfolio_gateway_request_duration_seconds histogram",
         "# TYPE portfolio_gateway_requests counter",
         "# TYPE portfolio_gateway_requests_held gauge",
@@ -195,7 +196,7 @@ async fn providers_have_the_words_of_the_conventions_and_only_public_hosts_are_t
 
 /// What is logged on this thread, as JSON.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -209,13 +210,13 @@ impl io::Write for Log {
 }
 
 impl Log {
-    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+    pub(super) fn listen(&self) -> tracing::subscriber::DefaultGuard {
         let to = self.clone();
         let logs = tracing_subscriber::fmt().json().with_max_level(tracing::Level::TRACE);
         tracing::subscriber::set_default(logs.with_writer(move || to.clone()).finish())
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 

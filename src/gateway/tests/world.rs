@@ -68,6 +68,8 @@ pub(super) struct World {
     /// What the label of each namespace says.
     pub(super) namespaces: Mutex<BTreeMap<String, String>>,
     pub(super) settings: Mutex<Settings>,
+    /// What may be blocked.
+    pub(super) terms: Mutex<routing::Terms>,
 }
 
 impl World {
@@ -100,6 +102,7 @@ impl World {
             models: Mutex::default(),
             keyed: Mutex::default(),
             namespaces: Mutex::default(),
+            terms: Mutex::default(),
             settings: Mutex::new(Settings {
                 allow_anonymous: options.allow_anonymous,
                 ..Settings::default()
@@ -219,6 +222,7 @@ impl World {
             endpoints: &self.endpoints.lock().unwrap(),
             prices: &Book::default(),
             namespaces: &self.namespaces.lock().unwrap(),
+            terms: &self.terms.lock().unwrap(),
             settings: &self.settings.lock().unwrap(),
             open_models: false,
             now: NOW,

@@ -255,3 +255,39 @@ fn what_happens_while_a_model_sleeps_and_when_a_budget_is_used_up_is_decided_wit
     );
     assert_eq!(outcomes[0].decision, "rule all: waits for llama, then gpt");
 }
+
+#[test]
+fn texts_are_looked_into_for_identifiers_and_blocked_terms() {
+    let guardrails = "  guardrails: {redact: [Email], blockedTerms: {configMapRef: {name: blocked, key: t}}}\n";
+    let map = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: blocked, namespace: claims, labels: {llmportfolio.dev/terms: 'true'}}\ndata: {t: falcon}\n";
+    let settings = SETTINGS.replace(
+        "defaultDataClass",
+        "detection: {identifiers: [Email, Iban], dataClass: Personal}, defaultDataClass",
+    );
+    let settings: Settings = serde_saphyr::from_str(&settings).unwrap();
+    let cases: Vec<Case> = serde_saphyr::from_str(&format!(
+        "
+- {{name: personal, request: {{{WEB}, text: 'ask a@example.com'}}, given: {{verdicts: {{assistant-quality: Pass}}}}, expect: {{target: llama, rule: personal-data}}}}
+- {{name: nobody, request: {{{WEB}, text: 'ask a@example.com'}}, given: {{down: [llama]}}, expect: {{refused: 503, because: llama}}}}
+- {{name: other, request: {{{WEB}, text: 'ask anna'}}, expect: {{rule: everything-else}}}}
+- {{name: blocked, request: {{{WEB}, text: 'the FALCON'}}, expect: {{refused: 400, because: a term that RoutingPolicy claims/assistant does not allow}}}}
+"
+    ))
+    .unwrap();
+    let told = |objects: &str| -> Vec<Vec<String>> {
+        let portfolio = Portfolio::from_text("policy.yaml", objects);
+        assert_eq!(portfolio.errors(), 0, "{:?}", portfolio.findings);
+        let outcome = |case| portfolio.outcome(case, &settings, &Book::default(), Timestamp::UNIX_EPOCH).wrong;
+        cases.iter().map(outcome).collect()
+    };
+    assert_eq!(told(&format!("{OBJECTS}{guardrails}{map}")), vec![Vec::<String>::new(); 4]);
+    let unlabelled = map.replace("terms: 'true'", "terms: 'no'");
+    let portfolio = Portfolio::from_text("policy.yaml", &format!("{OBJECTS}{guardrails}{unlabelled}"));
+    let found: Vec<String> = portfolio.findings.iter().map(ToString::to_string).collect();
+    assert!(
+        found
+            .iter()
+            .any(|one| one.contains("there is no ConfigMap claims/blocked with the label llmportfolio.dev/terms")),
+        "{found:?}"
+    );
+}

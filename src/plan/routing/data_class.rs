@@ -8,8 +8,10 @@ use kube::ResourceExt;
 
 use super::demand::{Demand, Nature};
 use super::eligible::Reason;
+use super::guard::{self, Sight};
 use crate::api::Settings;
 use crate::plan::names::DATA_CLASS_LABEL;
+use crate::protocol::identifiers::Kinds;
 
 /// What the label of each namespace that has one says.
 #[must_use]
@@ -30,6 +32,27 @@ pub struct DataClasses {
     classes: Vec<Known>,
     /// What data of a namespace without a label is.
     default: usize,
+    detection: Option<Detection>,
+}
+
+/// What is looked for in the texts of requests, and the class that data has then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Detection {
+    pub(super) kinds: Kinds,
+    pub(super) class: DataClassId,
+}
+
+/// That the class of a request's data is higher than its labels and headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raised {
+    /// The class that it has.
+    pub to: DataClassId,
+    /// The one that it would have.
+    pub from: Option<DataClassId>,
+    /// What was seen.
+    pub sight: Sight,
+    /// Whether models behind an API do not get to see any of what was looked for: for them it is of the class that it would have.
+    pub is_redacted: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +90,25 @@ impl DataClasses {
         let default = settings.default_data_class.as_ref().map_or(0, |default| {
             classes.iter().position(|class| class.name == *default).unwrap_or(highest)
         });
-        Self { classes, default }
+        // A class that nobody knows is the highest, as above.
+        let detection = settings
+            .detection
+            .as_ref()
+            .filter(|_| !classes.is_empty())
+            .map(|detection| Detection {
+                kinds: guard::kinds(&detection.identifiers),
+                class: DataClassId(
+                    classes
+                        .iter()
+                        .position(|class| class.name == detection.data_class)
+                        .unwrap_or(highest),
+                ),
+            });
+        Self {
+            classes,
+            default,
+            detection,
+        }
     }
 
     /// The class of this name.
@@ -103,6 +144,11 @@ impl DataClasses {
             class = class.max(Some(named));
         }
         Ok(class)
+    }
+
+    /// What is looked for.
+    pub(super) fn detection(&self) -> Option<Detection> {
+        self.detection
     }
 
     /// Their names, lowest first.

@@ -14,7 +14,7 @@ use http::HeaderMap;
 use k8s_openapi::jiff::Timestamp;
 
 use super::access::Client;
-use super::data_class::{DataClassId, DataClasses};
+use super::data_class::{DataClassId, DataClasses, Raised};
 use super::eligible::{Exclusion, Reason};
 use super::refused::Refused;
 use super::table::{Backend, Candidate, Route, Rule, Target, drawn};
@@ -39,6 +39,8 @@ pub struct Facts<'a> {
     pub is_streamed: bool,
     /// The class of its data, where the installer has classes.
     pub data_class: Option<DataClassId>,
+    /// What raised it above what labels and headers say, if its texts did.
+    pub raised: Option<Raised>,
     /// What is in its body: read only where something depends on it. An error says, for a person, what cannot be read.
     pub content: &'a dyn Fn() -> Result<Content, String>,
     /// Now.
@@ -317,10 +319,12 @@ impl Weighed<'_> {
         if let Some(expiry) = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= self.facts.now) {
             return Some((Reason::NotEvaluated, expiry.message.clone()));
         }
-        if let Some(class) = self.facts.data_class
-            && let Some(barred) = self.classes.bars(class, &model.nature)
-        {
-            return Some(barred);
+        if let Some((reason, why)) = self.class_for(model).and_then(|class| self.classes.bars(class, &model.nature)) {
+            let because = self
+                .facts
+                .raised
+                .map(|raised| format!(", and the request is of it because {}", raised.sight.called()));
+            return Some((reason, why + &because.unwrap_or_default()));
         }
         let limit = rule.max_cost?;
         match self.bound(model) {
@@ -331,6 +335,14 @@ impl Weighed<'_> {
                 Some((Reason::TooExpensive, why))
             }
             Err(why) => Some((Reason::TooExpensive, why)),
+        }
+    }
+
+    /// The class of what the model would see. Our own pods see everything.
+    fn class_for(&self, model: &Backend) -> Option<DataClassId> {
+        match self.facts.raised {
+            Some(raised) if raised.is_redacted && model.provider.is_some() => raised.from,
+            _ => self.facts.data_class,
         }
     }
 

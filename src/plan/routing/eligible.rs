@@ -9,6 +9,7 @@ use http::Uri;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::Inputs;
+use super::blocklist::Terms;
 use super::demand::{Demand, Nature};
 use super::table::{Backend, Candidate, Expiry, Queue};
 use super::warmup::may_wake;
@@ -79,6 +80,7 @@ pub(super) struct Known<'a> {
     evaluations: HashMap<Key, &'a EvalJob>,
     endpoints: &'a BTreeMap<Key, Vec<String>>,
     prices: &'a Book,
+    terms: &'a Terms,
     settings: &'a Settings,
 }
 
@@ -92,6 +94,7 @@ impl<'a> Known<'a> {
             evaluations: inputs.evaluations.iter().map(|ej| (Key::of(ej.as_ref()), ej.as_ref())).collect(),
             endpoints: inputs.endpoints,
             prices: inputs.prices,
+            terms: inputs.terms,
             settings: inputs.settings,
         }
     }
@@ -99,6 +102,11 @@ impl<'a> Known<'a> {
     /// Whether the installer lets policies admit clients without credentials.
     pub(super) fn allows_anonymous(&self) -> bool {
         self.settings.allow_anonymous
+    }
+
+    /// The terms that policies may block.
+    pub(super) fn terms(&self) -> &Terms {
+        self.terms
     }
 
     /// The keys of all models, sorted.

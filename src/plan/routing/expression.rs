@@ -88,6 +88,7 @@ impl Expression {
             operation: "chat",
             is_streamed: false,
             data_class: None,
+            raised: None,
             content: &|| Ok(Content::default()),
             now: Timestamp::UNIX_EPOCH,
         };

@@ -8,6 +8,7 @@ use super::access::{Admission, admissions};
 use super::allowance::allowances;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Known;
+use super::guard::Guard;
 use super::table::{MAX_BODY_BYTES, Route, Rule, Target};
 use super::terms::{Caching, Retries, Sticky, Timeouts};
 use super::warmup::Warmup;
@@ -39,6 +40,7 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
         warmup: Warmup::of(spec, of_policy),
         cache: Caching::of(key, spec),
         allowances: allowances(spec, of_policy),
+        guard: Guard::of(spec, &key.namespace, known.terms()),
         policy: Some(key.clone()),
     }
 }
@@ -82,6 +84,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
         priced: Vec::new(),
         limits: Vec::new(),
         allowances: Ok(Vec::new()),
+        guard: Guard::default(),
     }
 }
 

@@ -3,12 +3,14 @@
 
 mod access;
 mod allowance;
+mod blocklist;
 mod data_class;
 mod decide;
 mod demand;
 mod eligible;
 mod endpoints;
 mod expression;
+mod guard;
 mod issuers;
 mod made;
 mod problems;
@@ -36,11 +38,13 @@ use crate::plan::Invalid;
 
 pub use access::{Admission, Client};
 pub use allowance::Allowance;
-pub use data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses, UnknownDataClass, labels};
+pub use blocklist::{Blocklist, Terms};
+pub use data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses, Raised, UnknownDataClass, labels};
 pub use decide::{Content, Decision, Draw, Facts, Live, decide, eliminated};
 pub use demand::Nature;
 pub use eligible::{Exclusion, Reason, served_name};
 pub use endpoints::{addresses, endpoints};
+pub use guard::{Guard, Sight, Stopped, Texts};
 pub use issuers::{Issuers, Looks, is_for};
 pub use refused::{Refused, RefusedFor, shown};
 pub use status::{PolicyVerdict, status};
@@ -64,6 +68,8 @@ pub struct Inputs<'a> {
     pub prices: &'a Book,
     /// What the label `llmportfolio.dev/data-class` of each namespace that has one says.
     pub namespaces: &'a BTreeMap<String, String>,
+    /// The terms that policies may block: see [`Terms::of`].
+    pub terms: &'a Terms,
     /// What the installer decided.
     pub settings: &'a Settings,
     /// Whether anyone may call every model as `namespace/name` and `namespace/name:adapter`, whatever policies say. Never in a cluster.

@@ -37,6 +37,10 @@ pub enum RefusedFor {
     NotInForce,
     /// No rule is for such a request.
     NoRule,
+    /// The request has a term that the policy does not allow.
+    Blocked,
+    /// The policy's guardrails cannot work.
+    Unguarded,
     /// What the rule looks at cannot be told of this request.
     Undecidable,
     /// None of the rule's models may have it.
@@ -52,8 +56,8 @@ impl RefusedFor {
         match self {
             Self::UnknownModel => 404,
             Self::NotAdmitted => 403,
-            Self::UnknownDataClass | Self::NoRule | Self::Undecidable => 400,
-            Self::NotInForce | Self::Nobody | Self::Starting => 503,
+            Self::UnknownDataClass | Self::NoRule | Self::Undecidable | Self::Blocked => 400,
+            Self::NotInForce | Self::Nobody | Self::Unguarded | Self::Starting => 503,
         }
     }
 
@@ -64,6 +68,8 @@ impl RefusedFor {
             Self::UnknownModel => "model_not_found",
             Self::NotAdmitted => "not_admitted",
             Self::UnknownDataClass => "unknown_data_class",
+            Self::Blocked => "content_blocked",
+            Self::Unguarded => "guardrails_not_ready",
             Self::NoRule => "no_rule_matches",
             Self::Undecidable => "rule_undecidable",
             Self::NotInForce | Self::Nobody => "no_eligible_model",
@@ -73,7 +79,7 @@ impl RefusedFor {
 }
 
 impl<'a> Refused<'a> {
-    fn new(reason: RefusedFor, rule: Option<&'a Rule>, message: String) -> Self {
+    pub(super) fn new(reason: RefusedFor, rule: Option<&'a Rule>, message: String) -> Self {
         Self {
             reason,
             rule,

@@ -36,6 +36,8 @@ pub struct PolicyVerdict {
     pub targets: Vec<TargetStatus>,
     /// What the policy names and does not exist, as sentences.
     pub missing: Vec<String>,
+    /// Why its guardrails cannot work, so that it answers nothing.
+    pub unguarded: Option<String>,
     /// The rules that no model can answer now, as sentences.
     pub unanswered: Vec<String>,
     /// Whether a rule is unanswered only because all its models are missing.
@@ -52,7 +54,11 @@ impl PolicyVerdict {
     /// Whether the policy answers every request it matches.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.taken_by.is_none() && !self.admits_nobody && self.unanswered.is_empty() && (self.problems.is_empty() || self.earlier.is_some())
+        self.taken_by.is_none()
+            && !self.admits_nobody
+            && self.unguarded.is_none()
+            && self.unanswered.is_empty()
+            && (self.problems.is_empty() || self.earlier.is_some())
     }
 }
 
@@ -81,6 +87,8 @@ pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, 
             message: exclusion.map(|e| e.message.clone()).or(expired),
         });
     }
+    let unguarded = route.guard.problem().map(str::to_owned);
+    missing.extend(unguarded.clone());
     let closed: Vec<Closed<'_>> = route
         .rules
         .iter()
@@ -95,6 +103,7 @@ pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, 
         admits_nobody: !held.spec.clients.is_empty() && route.clients.is_empty(),
         targets,
         missing,
+        unguarded,
         unanswered: closed.iter().map(|closed| closed.sentence.clone()).collect(),
         all_missing: closed.iter().any(|closed| {
             let is_missing = |reason| matches!(reason, Reason::TargetNotFound | Reason::AdapterNotFound);
@@ -354,6 +363,13 @@ fn ready(policy: &RoutingPolicy, verdict: &PolicyVerdict) -> Vec<Claim> {
         return vec![
             Claim::new(Kind::Ready, false, reason, &*message),
             Claim::new(Kind::Stalled, true, reason, message),
+        ];
+    }
+    if let Some(problem) = &verdict.unguarded {
+        let message = format!("no request is answered until the guardrails can work: {problem}");
+        return vec![
+            Claim::new(Kind::Ready, false, "GuardrailsNotReady", &*message),
+            Claim::new(Kind::Reconciling, true, "GuardrailsNotReady", message),
         ];
     }
     if !verdict.unanswered.is_empty() {

@@ -9,9 +9,10 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::access::{Admission, Client};
 use super::allowance::Allowance;
-use super::data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses};
+use super::data_class::{DATA_CLASS_HEADER, DataClassId, DataClasses, Raised};
 use super::demand::Nature;
 use super::eligible::Exclusion;
+use super::guard::{self, Guard, Texts};
 use super::issuers::Issuers;
 use super::refused::Refused;
 use super::terms::{Caching, Retries, Sticky, Timeouts};
@@ -93,6 +94,20 @@ impl RouteTable {
         class.map_err(|unknown| Refused::unknown_data_class(&unknown))
     }
 
+    /// What raises the class of a request's data above `class`, which its labels and headers say: what the installer has looked for, where
+    /// that is in its texts.
+    #[must_use]
+    pub fn raised(&self, route: &Route, class: Option<DataClassId>, texts: Texts<'_>) -> Option<Raised> {
+        let detection = self.classes.detection().filter(|detection| class < Some(detection.class))?;
+        let sight = guard::seen(texts, detection.kinds)?;
+        Some(Raised {
+            to: detection.class,
+            from: class,
+            sight,
+            is_redacted: sight != guard::Sight::Tokens && route.guard.redact.cover(detection.kinds),
+        })
+    }
+
     /// What the label of the client's namespace or of its key's Secret says of its data.
     fn class_of(&self, client: &Client) -> Option<DataClassId> {
         match client {
@@ -160,6 +175,8 @@ pub struct Route {
     pub limits: Vec<Limit>,
     /// How much may be spent; or what cannot be understood of it, and then it answers nothing.
     pub allowances: Result<Vec<Allowance>, Invalid>,
+    /// What is done about the texts of requests.
+    pub guard: Guard,
 }
 
 impl Route {

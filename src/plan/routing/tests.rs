@@ -25,6 +25,7 @@ struct World {
     prices: Book,
     namespaces: BTreeMap<String, String>,
     settings: Settings,
+    terms: Terms,
     open_models: bool,
 }
 
@@ -92,6 +93,7 @@ impl World {
             endpoints: &self.endpoints,
             prices: &self.prices,
             namespaces: &self.namespaces,
+            terms: &self.terms,
             settings: &self.settings,
             open_models: self.open_models,
             now: Timestamp::UNIX_EPOCH,
@@ -583,4 +585,35 @@ fn a_verdict_on_the_model_says_nothing_of_its_adapters() {
             .why_not("ft:fraud")
             .contains("was changed since the latest evaluation")
     );
+}
+
+#[test]
+fn a_policy_whose_terms_are_missing_says_so_and_is_not_ready() {
+    let guarded = "guardrails: {blockedTerms: {configMapRef: {name: blocked, key: t}}}, rules: [{targets: [{model: llama}]}]";
+    let mut world = World::new().assistant(guarded);
+    let said = |world: &World| -> Vec<(String, String, String)> {
+        let conditions = world.status("assistant").conditions;
+        conditions.into_iter().map(|c| (c.type_, c.status, c.reason)).collect()
+    };
+    let is = |kind: &str, status: &str, reason: &str| (kind.to_owned(), status.to_owned(), reason.to_owned());
+    let missing = said(&world);
+    assert!(missing.contains(&is("ResolvedRefs", "False", "NotFound")), "{missing:?}");
+    assert!(missing.contains(&is("Ready", "False", "GuardrailsNotReady")), "{missing:?}");
+    let map = serde_json::json!({"metadata": {"name": "blocked", "namespace": "claims", "labels": {"llmportfolio.dev/terms": "true"}}, "data": {"t": "a"}});
+    world.terms = Terms::of([&serde_json::from_value(map).unwrap()], &Terms::default());
+    let there = said(&world);
+    assert!(
+        there.contains(&is("ResolvedRefs", "True", "ResolvedRefs")) && there.contains(&is("Ready", "True", "Routing")),
+        "{there:?}"
+    );
+}
+
+#[test]
+fn a_class_of_detection_that_nobody_knows_is_the_highest() {
+    let mut settings: Settings = serde_saphyr::from_str("{dataClasses: {Internal: {}, Special: {}}}").unwrap();
+    settings.detection = serde_saphyr::from_str("{identifiers: [Email], dataClass: Specal}").unwrap();
+    let classes = DataClasses::of(&settings);
+    assert_eq!(classes.detection().map(|detection| detection.class), classes.named("Special"));
+    settings.data_classes.clear();
+    assert_eq!(DataClasses::of(&settings).detection(), None);
 }

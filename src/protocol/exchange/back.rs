@@ -1,5 +1,7 @@
 //! How an answer comes back to the client.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -9,6 +11,7 @@ use super::{Asked, Recipient};
 use crate::protocol::bedrock::frames::Frames;
 use crate::protocol::chat::{Answer, ReadStream, Said, WriteStream};
 use crate::protocol::error::Error;
+use crate::protocol::redaction::{Placeholders, Restoring};
 use crate::protocol::sse::Splitter;
 use crate::protocol::stream::{Framing, Passing, Plain, Stream, Translating, Words};
 use crate::protocol::usage::Tokens;
@@ -22,6 +25,8 @@ pub struct Back {
     operation: Operation,
     dialect: Dialect,
     way: Way,
+    /// What was put into the request in place of identifiers.
+    placeholders: Option<Arc<Placeholders>>,
 }
 
 #[derive(Debug)]
@@ -55,6 +60,7 @@ impl Back {
             operation: asked.operation,
             dialect: to.dialect,
             way: Way::Unchanged { is_stripped },
+            placeholders: None,
         }
     }
 
@@ -72,6 +78,7 @@ impl Back {
                 choices: asked.choices(),
                 echo: echo.map(Box::new),
             },
+            placeholders: None,
         }
     }
 
@@ -83,6 +90,33 @@ impl Back {
                 model: asked.peek.model.clone(),
                 base64,
             },
+            placeholders: None,
+        }
+    }
+
+    /// The same way, on which placeholders become what they stand for.
+    pub(super) fn restoring(&mut self, placeholders: Arc<Placeholders>) {
+        self.placeholders = Some(placeholders);
+    }
+
+    /// How many identifiers the model does not see.
+    #[must_use]
+    pub fn redacted(&self) -> usize {
+        self.placeholders.as_ref().map_or(0, |placeholders| placeholders.count())
+    }
+
+    /// Whether an answer can be shown before all of it is there.
+    #[must_use]
+    pub fn passes_in_parts(&self) -> bool {
+        self.is_unchanged() && self.placeholders.is_none()
+    }
+
+    /// Bytes for the client, with the identifiers that the model did not see.
+    #[must_use]
+    pub fn restored(&self, body: Bytes) -> Bytes {
+        match &self.placeholders {
+            Some(placeholders) => placeholders.restore(body),
+            None => body,
         }
     }
 
@@ -103,6 +137,12 @@ impl Back {
     /// # Errors
     /// What the model's server says instead of an answer; `None` when it is nothing that can be understood.
     pub fn whole(&self, body: Bytes) -> Result<Whole, Option<Error>> {
+        let Whole { body, tokens } = self.answered(body)?;
+        let body = self.restored(body);
+        Ok(Whole { body, tokens })
+    }
+
+    fn answered(&self, body: Bytes) -> Result<Whole, Option<Error>> {
         match &self.way {
             Way::Unchanged { .. } => {
                 if let Some(tokens) = answered(self.operation, &body) {
@@ -159,6 +199,14 @@ impl Back {
     /// How a streamed answer comes back.
     #[must_use]
     pub fn stream(&self) -> Stream {
+        let stream = self.stream_of_the_model();
+        match &self.placeholders {
+            Some(placeholders) => Stream::Restored(Box::new(stream), Restoring::new(placeholders.clone())),
+            None => stream,
+        }
+    }
+
+    fn stream_of_the_model(&self) -> Stream {
         let words = words(self.operation);
         match &self.way {
             Way::Unchanged { is_stripped } => Stream::Passing(Passing::new(watch(self.operation), *is_stripped, words)),
@@ -207,12 +255,16 @@ impl Back {
     /// What the model's server says went wrong. `kind` is Amazon's header `x-amzn-errortype`.
     #[must_use]
     pub fn error(&self, status: u16, kind: Option<&str>, body: &[u8]) -> Error {
-        match self.dialect {
+        let mut error = match self.dialect {
             Dialect::OpenAI | Dialect::OpenAICompatible | Dialect::Mistral => openai::read_error(status, body),
             Dialect::Anthropic => anthropic::read_error(status, body),
             Dialect::Gemini => gemini::read_error(status, body),
             Dialect::Bedrock => bedrock::read_error(status, kind, body),
+        };
+        if let Some(placeholders) = &self.placeholders {
+            error.message = placeholders.restore_text(&error.message);
         }
+        error
     }
 }
 

@@ -16,6 +16,7 @@ mod fuzz;
 mod needs;
 mod places;
 mod put;
+mod redacted;
 
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -31,6 +32,7 @@ use super::{anthropic, gemini, openai, responses};
 
 pub use back::{Back, Whole};
 pub use needs::Needs;
+pub use redacted::Clean;
 
 /// A request of a client.
 #[derive(Debug)]

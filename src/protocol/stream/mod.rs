@@ -10,6 +10,7 @@ mod translating;
 use bytes::Bytes;
 
 use super::error::{Error, Kind};
+use super::redaction::Restoring;
 use super::usage::Tokens;
 
 pub use passing::{Passing, Words};
@@ -25,6 +26,8 @@ pub enum Stream {
     Passing(Passing),
     /// It is written anew.
     Translating(Translating),
+    /// Either, and placeholders in it become what they stand for.
+    Restored(Box<Self>, Restoring),
 }
 
 /// What has been seen of a streamed answer.
@@ -52,6 +55,7 @@ impl Stream {
         match self {
             Self::Passing(passing) => passing.pass(piece),
             Self::Translating(translating) => translating.pass(&piece),
+            Self::Restored(stream, restoring) => restoring.pass(&stream.pass(piece)),
         }
     }
 
@@ -60,6 +64,10 @@ impl Stream {
         match self {
             Self::Passing(passing) => passing.end(),
             Self::Translating(translating) => translating.end(),
+            Self::Restored(stream, restoring) => {
+                let last = restoring.pass(&stream.end());
+                [last, restoring.end()].concat().into()
+            }
         }
     }
 
@@ -69,6 +77,7 @@ impl Stream {
         match self {
             Self::Passing(passing) => passing.fail(error),
             Self::Translating(translating) => translating.fail(error),
+            Self::Restored(stream, restoring) => [restoring.end(), stream.fail(error)].concat().into(),
         }
     }
 
@@ -78,6 +87,7 @@ impl Stream {
         match self {
             Self::Passing(passing) => passing.seen(),
             Self::Translating(translating) => translating.seen(),
+            Self::Restored(stream, _) => stream.seen(),
         }
     }
 
@@ -87,6 +97,7 @@ impl Stream {
         match self {
             Self::Passing(passing) => passing.tokens(),
             Self::Translating(translating) => translating.tokens(),
+            Self::Restored(stream, _) => stream.tokens(),
         }
     }
 
@@ -96,6 +107,7 @@ impl Stream {
         match self {
             Self::Passing(passing) => passing.text_bytes(),
             Self::Translating(translating) => translating.text_bytes(),
+            Self::Restored(stream, _) => stream.text_bytes(),
         }
     }
 }

@@ -102,6 +102,7 @@ impl Ask {
             operation: "chat",
             is_streamed: false,
             data_class,
+            raised: None,
             content: &|| self.content.clone(),
             now: self.now,
         };
