@@ -52,6 +52,7 @@ async fn metrics_have_these_names_and_these_labels() {
         "# TYPE portfolio_gateway_estimated_requests counter",
         "# TYPE portfolio_gateway_fallbacks counter",
         "# TYPE portfolio_gateway_first_content_seconds histogram",
+        "# TYPE portfolio_gateway_ledger_answers gauge",
         "# TYPE portfolio_gateway_price_book_entries gauge",
         "# TYPE portfolio_gateway_price_book_outdated gauge",
         "# TYPE portfolio_gateway_request_duration_seconds histogram",
