@@ -235,8 +235,12 @@ impl Entry {
             let ask = Ask { owed, ..Ask::default() };
             return self.ask(ask, limit).await;
         }
-        let amount = self.state().purse.empty();
-        if amount == 0 {
+        let (amount, has_failed) = {
+            let mut state = self.state();
+            (state.purse.empty(), state.failed.is_some())
+        };
+        // What the latest call may have taken unheard is given back with this one.
+        if amount == 0 && !has_failed {
             return Ok(());
         }
         let given = timeout(CALL, self.keeping.store.give_back(self.account.clone(), amount)).await;

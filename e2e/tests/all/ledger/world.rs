@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use e2e::http_client::{Answer, HttpClient};
 use e2e::local::{self, Server};
 use e2e::provider::{Options, Provider};
 use e2e::redis::{PASSWORD, Redis};
+use e2e::until;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
@@ -166,6 +167,17 @@ spec:
             stop.store(true, Ordering::Relaxed);
         });
         tally
+    }
+
+    /// Waits until one of the gateways says in its metrics that the store answers (`1`), or does not (`0`).
+    pub(super) async fn until_told(&self, at: usize, answers: &str) -> Result<()> {
+        let line = format!("portfolio_gateway_ledger_answers {answers}\n");
+        until(&format!("gateway {at} says {line}"), Duration::from_secs(8), async || {
+            let url = self.url(at).await.context("it runs")?;
+            let metrics = self.client.get(&format!("{url}/metrics"), &[]).await?;
+            Ok(metrics.body.as_str().is_some_and(|text| text.contains(&line)).then_some(()))
+        })
+        .await
     }
 
     /// Ends all gateways, which give back what they have not used; what the Redis then says was spent.
