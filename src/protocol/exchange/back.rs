@@ -106,14 +106,16 @@ impl Back {
         match &self.way {
             Way::Unchanged { .. } => {
                 if let Some(tokens) = answered(self.operation, &body) {
+                    let tokens = tokens.and_then(Tokens::believed);
                     return Ok(Whole { body, tokens });
                 }
                 is_an_answer(&body).map_err(|is_error| is_error.then(|| self.error(500, None, &body)))?;
-                let tokens = tokens(self.operation)(&body);
+                let tokens = tokens(self.operation)(&body).and_then(Tokens::believed);
                 Ok(Whole { body, tokens })
             }
             Way::Translated { said, echo, .. } => {
-                let answer = self.read(&body).ok_or_else(|| self.error_within(&body))?;
+                let mut answer = self.read(&body).ok_or_else(|| self.error_within(&body))?;
+                answer.usage = answer.usage.and_then(Tokens::believed);
                 Ok(Whole {
                     tokens: answer.usage,
                     body: self.written(&answer, said, echo.as_deref()).into(),
@@ -121,11 +123,12 @@ impl Back {
             }
             Way::Embeddings { model, base64 } => {
                 let answer = gemini::embeddings::read_answer(&body).ok_or_else(|| self.error_within(&body))?;
-                let written = embeddings::write_answer(&answer.vectors, answer.tokens, model, *base64);
-                let tokens = answer.tokens.map(|input| Tokens {
+                let of = |input| Tokens {
                     input,
                     ..Tokens::default()
-                });
+                };
+                let tokens = answer.tokens.map(of).and_then(Tokens::believed);
+                let written = embeddings::write_answer(&answer.vectors, tokens.map(|tokens| tokens.input), model, *base64);
                 Ok(Whole {
                     body: written.into(),
                     tokens,

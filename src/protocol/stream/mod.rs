@@ -81,11 +81,11 @@ impl Stream {
         }
     }
 
-    /// What the answer took, by the latest report.
+    /// What the answer took, by the latest report that can be true.
     #[must_use]
     pub fn tokens(&self) -> Option<Tokens> {
         match self {
-            Self::Passing(passing) => passing.tokens(),
+            Self::Passing(passing) => passing.tokens().and_then(Tokens::believed),
             Self::Translating(translating) => translating.tokens(),
         }
     }

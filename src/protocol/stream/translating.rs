@@ -127,6 +127,10 @@ impl Translating {
             if self.seen.done || self.seen.failed {
                 break;
             }
+            if matches!(&change, Delta::Usage(tokens) if tokens.believed().is_none()) {
+                self.tokens = None;
+                continue;
+            }
             self.seen.content |= change.is_content();
             match &change {
                 Delta::Text { text, .. }
