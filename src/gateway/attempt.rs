@@ -160,10 +160,16 @@ impl Attempt<'_> {
         if is_compressed(&head.headers) {
             return Err(Failure::Compressed);
         }
-        if has_events(&head.headers) {
-            waiting.for_content(head, body).await
-        } else {
-            waiting.for_all(head, body).await
+        match (has_events(&head.headers), self.asked.is_streamed()) {
+            (true, true) => waiting.for_content(head, body).await,
+            (false, false) => waiting.for_all(head, body).await,
+            // Neither is read by a client that expects the other.
+            (true, false) => Err(Failure::Garbled),
+            // An error may come so.
+            (false, true) => match waiting.for_all(head, body).await? {
+                refused @ Answer::Refused(_) => Ok(refused),
+                Answer::Whole(..) | Answer::Begun(..) => Err(Failure::Garbled),
+            },
         }
     }
 }

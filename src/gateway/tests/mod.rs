@@ -21,6 +21,7 @@ mod stream;
 mod telemetry;
 mod traces;
 mod world;
+mod wrong_answers;
 
 /// A request to the policy `assistant`.
 const ASK: &str = r#"{"model":"assistant","messages":[{"role":"user","content":"The capital of France?"}]}"#;

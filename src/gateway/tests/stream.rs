@@ -220,14 +220,6 @@ async fn a_client_that_hangs_up_ends_the_models_work() {
 }
 
 #[tokio::test]
-async fn a_stream_asked_for_and_answered_plainly_passes_as_it_is() {
-    let engine = Engine::start(paris()).await;
-    let answer = World::over(&[&engine], ONLY_A).ask(STREAM).await;
-    assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.text, super::engine::CONTENT);
-}
-
-#[tokio::test]
 async fn tokens_are_counted_where_answers_report_them() {
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\n";
     let engine = Engine::start(streams(&[WORD, usage, DONE])).await;

@@ -1,0 +1,79 @@
+//! Answers with a status that promises one, and a body that is none: another model is asked, and the client is told what was wrong.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::engine::{CONTENT, DONE, Do, Engine, WORD, answers, chunk, paris, stream_end, stream_head, streams};
+use super::world::{Answer, World, post_to};
+use super::{A_THEN_B, ONLY_A, WEB};
+
+const NO_ANSWER: &str = "a answered with something that is no answer of its protocol";
+const EVENTS: &str = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[],\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\n\nevent: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\nevent: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}}\n\n";
+const MESSAGE: &str = r#"{"id":"m","type":"message","role":"assistant","model":"x","content":[{"type":"text","text":"x"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}"#;
+const RESPONSE: &str = r#"{"id":"r","object":"response","status":"completed","output":[]}"#;
+const VECTORS: &str = r#"{"object":"list","data":[{"index":0,"embedding":[0.5]}]}"#;
+
+/// A request at this path.
+fn asked(path: &str, is_streamed: bool) -> String {
+    let fields = match path {
+        "/v1/completions" => r#""prompt":"x""#,
+        "/v1/embeddings" | "/v1/responses" => r#""input":"x""#,
+        _ => r#""max_tokens":9,"messages":[{"role":"user","content":"x"}]"#,
+    };
+    format!(r#"{{"model":"assistant","stream":{is_streamed},{fields}}}"#)
+}
+
+/// What a client gets at this path from a model that does this: alone, and before another.
+async fn refused(provider: &str, path: &str, is_streamed: bool, script: &[Do]) -> Answer {
+    let (a, b) = (Engine::start(script.to_vec()).await, Engine::start(paris()).await);
+    let world = World::new();
+    world.api_with_key("a", provider, &a.url);
+    world.pod("b", &[&b.url]);
+    world.route(&format!("timeouts: {{firstToken: 500ms, idle: 500ms}}, {A_THEN_B}"));
+    let other = Answer::read(world.call(post_to(path, &WEB, &asked(path, is_streamed))).await).await;
+    assert_eq!(b.requests(), 1, "{provider} {path}: {}", other.text);
+    assert_eq!(other.header("x-portfolio-attempts"), "2", "{provider} {path}");
+    world.route(&format!("timeouts: {{firstToken: 500ms, idle: 500ms}}, {ONLY_A}"));
+    let alone = Answer::read(world.call(post_to(path, &WEB, &asked(path, is_streamed))).await).await;
+    assert!(!alone.status.is_success(), "{provider} {path}: {}", alone.text);
+    alone
+}
+
+#[tokio::test]
+async fn a_stream_in_place_of_an_answer_is_none_and_neither_is_an_answer_in_place_of_a_stream() {
+    let openai = streams(&[WORD, DONE]);
+    let anthropic = streams(&[EVENTS, "data: {\"type\":\"message_stop\"}\n\n"]);
+    let json = |body| answers(200, "", body);
+    for (provider, path, whole, stream) in [
+        ("OpenAICompatible", "/v1/chat/completions", json(CONTENT), &openai),
+        (
+            "OpenAICompatible",
+            "/v1/completions",
+            json(r#"{"choices":[{"text":"x"}]}"#),
+            &openai,
+        ),
+        ("OpenAICompatible", "/v1/messages", json(CONTENT), &openai),
+        ("OpenAI", "/v1/responses", json(RESPONSE), &openai),
+        ("Anthropic", "/v1/responses", json(MESSAGE), &anthropic),
+        ("Anthropic", "/v1/messages", json(MESSAGE), &anthropic),
+        ("Anthropic", "/v1/chat/completions", json(MESSAGE), &anthropic),
+    ] {
+        for (is_streamed, script) in [(true, &whole), (false, stream)] {
+            let answer = refused(provider, path, is_streamed, script).await;
+            assert_eq!(answer.status, 502, "{provider} {path} {is_streamed}");
+            assert!(answer.text.contains(NO_ANSWER), "{provider} {path}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_answered_by_an_error_in_json_says_which() {
+    let too_long = r#"{"error":{"message":"the maximum context length is 9","code":"context_length_exceeded"}}"#;
+    let engine = Engine::start(answers(200, "", too_long)).await;
+    let answer = World::over(&[&engine], ONLY_A).ask(&asked("/v1/chat/completions", true)).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.error().0.as_str()),
+        (400, "context_length_exceeded")
+    );
+}
