@@ -20,10 +20,16 @@ pub(super) enum Failure {
     Dropped,
     /// It ended before it was whole, or before its first content; and why.
     Cut(String),
+    /// The rest of it did not come in time.
+    Stalled(Duration),
+    /// What came is not HTTP; and why.
+    NotHttp(String),
     /// An error where content was expected, and what kind of one.
     Failed(Option<String>),
     /// What came is no answer in its protocol.
     Garbled,
+    /// It is larger than may be written in another protocol.
+    TooLarge,
     /// It is compressed, which was not asked for, and is not unpacked.
     Compressed,
     /// A status that another model may not have, the advice when to come back, and what kind of error it is.
@@ -48,13 +54,14 @@ impl Failure {
     pub(super) fn may_repeat(&self, is_repeatable: bool) -> bool {
         match self {
             Self::Unreachable(_) | Self::Lacking => true,
-            Self::Dropped | Self::Cut(_) | Self::Failed(_) | Self::Garbled => is_repeatable,
+            Self::Dropped | Self::Cut(_) | Self::Stalled(_) | Self::NotHttp(_) | Self::Failed(_) | Self::Garbled => is_repeatable,
             Self::Status(status, ..) => {
                 *status == StatusCode::TOO_MANY_REQUESTS
                     || *status == StatusCode::SERVICE_UNAVAILABLE
                     || (is_repeatable && status.is_server_error())
             }
             Self::Silent(_)
+            | Self::TooLarge
             | Self::Compressed
             | Self::NoCredentials
             | Self::NoToken(_)
@@ -70,8 +77,11 @@ impl Failure {
             Self::Silent(_)
             | Self::Dropped
             | Self::Cut(_)
+            | Self::Stalled(_)
+            | Self::NotHttp(_)
             | Self::Failed(_)
             | Self::Garbled
+            | Self::TooLarge
             | Self::Compressed
             | Self::NoRoom
             | Self::OutOfTime => true,
@@ -83,7 +93,16 @@ impl Failure {
     /// Whether the model worked for it, once it was sent: it will be paid for what nobody got.
     pub(super) fn has_cost(&self) -> bool {
         match self {
-            Self::Silent(_) | Self::Cut(_) | Self::Failed(_) | Self::Garbled | Self::Compressed | Self::NoRoom | Self::OutOfTime => true,
+            Self::Silent(_)
+            | Self::Cut(_)
+            | Self::Stalled(_)
+            | Self::NotHttp(_)
+            | Self::Failed(_)
+            | Self::Garbled
+            | Self::TooLarge
+            | Self::Compressed
+            | Self::NoRoom
+            | Self::OutOfTime => true,
             Self::Unreachable(_)
             | Self::Dropped
             | Self::Status(..)
@@ -109,13 +128,16 @@ impl Failure {
             | Self::Silent(_)
             | Self::Dropped
             | Self::Cut(_)
+            | Self::Stalled(_)
+            | Self::NotHttp(_)
             | Self::Failed(_)
             | Self::Garbled
             | Self::Compressed
             | Self::Status(..) => {
                 place.failed();
             }
-            Self::TooLong | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoRoom | Self::OutOfTime => {}
+            // How large an answer is says nothing of who gave it.
+            Self::TooLarge | Self::TooLong | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoRoom | Self::OutOfTime => {}
         }
     }
 
@@ -137,8 +159,12 @@ impl Failure {
 
     /// The same without these secrets, where the other side repeats what it was shown.
     pub(super) fn without(mut self, secrets: &[&str]) -> Self {
-        if let Self::Unreachable(cause) | Self::Cut(cause) | Self::Failed(Some(cause)) | Self::NoToken(cause) | Self::Status(.., cause) =
-            &mut self
+        if let Self::Unreachable(cause)
+        | Self::Cut(cause)
+        | Self::NotHttp(cause)
+        | Self::Failed(Some(cause))
+        | Self::NoToken(cause)
+        | Self::Status(.., cause) = &mut self
         {
             for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
                 if cause.contains(secret) {
@@ -152,13 +178,18 @@ impl Failure {
     /// What is behind it: for our logs only, as it may name addresses. Nothing that a model says, who may repeat what it was asked.
     pub(super) fn cause(&self) -> Option<&str> {
         match self {
-            Self::Unreachable(cause) | Self::Cut(cause) | Self::Failed(Some(cause)) | Self::NoToken(cause) | Self::Status(.., cause) => {
-                Some(cause)
-            }
+            Self::Unreachable(cause)
+            | Self::Cut(cause)
+            | Self::NotHttp(cause)
+            | Self::Failed(Some(cause))
+            | Self::NoToken(cause)
+            | Self::Status(.., cause) => Some(cause),
             Self::Silent(_)
             | Self::Dropped
+            | Self::Stalled(_)
             | Self::Failed(None)
             | Self::Garbled
+            | Self::TooLarge
             | Self::Compressed
             | Self::TooLong
             | Self::Lacking
@@ -175,8 +206,11 @@ impl Failure {
             Self::Silent(_) => "silent",
             Self::Dropped => "dropped",
             Self::Cut(_) => "cut",
+            Self::Stalled(_) => "stalled",
+            Self::NotHttp(_) => "not_http",
             Self::Failed(_) => "failed",
             Self::Garbled => "garbled",
+            Self::TooLarge => "too_large",
             Self::Compressed => "compressed",
             Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) => "throttled",
             Self::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, ..) | Self::NoCredentials | Self::NoToken(_) => "credentials",
@@ -207,8 +241,11 @@ impl fmt::Display for Failure {
             Self::Silent(limit) => write!(f, "sent nothing within {limit:?}"),
             Self::Dropped => f.write_str("closed the connection without an answer"),
             Self::Cut(_) => f.write_str("broke off before its answer was there"),
+            Self::Stalled(limit) => write!(f, "stopped before its answer was there, and sent nothing more within {limit:?}"),
+            Self::NotHttp(_) => f.write_str("does not speak HTTP/1.1 at its address"),
             Self::Failed(_) => f.write_str("reported an error before its answer began"),
             Self::Garbled => f.write_str("answered with something that is no answer of its protocol"),
+            Self::TooLarge => f.write_str("gave an answer that is larger than may be translated for this client"),
             Self::Compressed => f.write_str("answered compressed, which was not asked for"),
             Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), ..) => {
                 write!(f, "refused the gateway's credentials ({})", status.as_u16())

@@ -70,7 +70,7 @@ async fn a_stream_that_breaks_after_its_first_content_says_so_and_is_not_asked_o
             vec![stream_head(), chunk(WORD), Do::Hang],
         ),
         ("failed", short, failing("data: {\"error\":{\"message\":\"oom at 10.0.0.1\"}}\n\n")),
-        ("failed", short, failing("data: {not json\n\n")),
+        ("garbled", short, failing("data: {not json\n\n")),
         (
             "failed",
             short,

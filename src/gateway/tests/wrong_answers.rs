@@ -77,3 +77,73 @@ async fn a_stream_that_is_answered_by_an_error_in_json_says_which() {
         (400, "context_length_exceeded")
     );
 }
+
+#[tokio::test]
+async fn what_went_wrong_is_said_as_it_was() {
+    let large = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
+        "x".repeat(4 << 20)
+    );
+    let half = "data: {\"choices\":[{\"delta\":{\"content\":\"Par";
+    let cut = vec![stream_head(), chunk(half), stream_end()];
+    let stalls = vec![Do::Send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_owned()), Do::Hang];
+    let foreign = vec![Do::Send("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned()), Do::Close];
+    let too_large = "a gave an answer that is larger than may be translated for this client";
+    for (path, is_streamed, script, status, words) in [
+        (
+            "/v1/chat/completions",
+            true,
+            streams(&["data: not json at all\n\n"]),
+            502,
+            NO_ANSWER,
+        ),
+        ("/v1/messages", true, streams(&["data: not json at all\n\n"]), 502, NO_ANSWER),
+        (
+            "/v1/chat/completions",
+            true,
+            cut.clone(),
+            502,
+            "a broke off before its answer was there",
+        ),
+        ("/v1/messages", true, cut, 502, "a broke off before its answer was there"),
+        ("/v1/messages", true, streams(&[&large]), 502, too_large),
+        ("/v1/responses", true, streams(&[&large]), 502, too_large),
+        (
+            "/v1/chat/completions",
+            false,
+            stalls,
+            504,
+            "a stopped before its answer was there, and sent nothing more within 500ms",
+        ),
+        (
+            "/v1/chat/completions",
+            false,
+            foreign,
+            502,
+            "a does not speak HTTP/1.1 at its address",
+        ),
+    ] {
+        let answer = refused("OpenAICompatible", path, is_streamed, &script).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        assert!(answer.text.contains(words), "{path}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_event_in_the_middle_of_an_answer_is_not_told_as_the_models_own_error() {
+    for path in ["/v1/chat/completions", "/v1/messages"] {
+        let gate = Arc::new(Semaphore::new(0));
+        let mut script = streams(&[WORD, "data: not json at all\n\n", DONE]);
+        script.insert(2, Do::Wait(gate.clone()));
+        let world = World::over(&[&Engine::start(script).await], ONLY_A);
+        let begun = world.call(post_to(path, &WEB, &asked(path, true))).await;
+        gate.add_permits(1);
+        let answer = Answer::read(begun).await;
+        assert_eq!(answer.status, 200);
+        assert!(
+            answer.text.contains("the model sent something that is no answer of its protocol"),
+            "{path}: {}",
+            answer.text
+        );
+    }
+}

@@ -38,11 +38,35 @@ pub struct Seen {
     pub failed: bool,
     /// What the error says, where that is read.
     pub error: Option<Error>,
+    /// Why it failed, where its model reported no error.
+    pub fault: Option<Fault>,
 }
 
-/// What is said of a stream with an event that nobody can read.
-fn garbled() -> Error {
-    Error::new(Kind::Server, "the model sent an event that is no JSON")
+/// What is wrong with a stream whose model reports nothing wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It says what is nothing of its protocol, or ends before it said anything.
+    Garbled,
+    /// One of its events is larger than may be written in another protocol.
+    TooLarge,
+}
+
+impl Fault {
+    fn error(self) -> Error {
+        let message = match self {
+            Self::Garbled => "the model sent something that is no answer of its protocol",
+            Self::TooLarge => "the model sent an event that is too long to be translated",
+        };
+        Error::new(Kind::Server, message)
+    }
+}
+
+impl Seen {
+    fn fail(&mut self, fault: Fault) {
+        self.failed = true;
+        self.error = Some(fault.error());
+        self.fault = Some(fault);
+    }
 }
 
 impl Stream {
