@@ -79,6 +79,75 @@ async fn a_stream_that_is_answered_by_an_error_in_json_says_which() {
 }
 
 #[tokio::test]
+async fn json_that_lacks_what_every_answer_has_is_none() {
+    let nested = format!(r#"{{"choices":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    for (provider, path, bodies) in [
+        (
+            "OpenAICompatible",
+            "/v1/chat/completions",
+            vec![
+                r#"{"a":1}"#,
+                r#"{"object":"chat.completion"}"#,
+                r#"{"choices":"x"}"#,
+                nested.as_str(),
+                VECTORS,
+            ],
+        ),
+        ("OpenAICompatible", "/v1/completions", vec![r#"{"object":"text_completion"}"#]),
+        ("OpenAICompatible", "/v1/embeddings", vec![r#"{"data":"x"}"#, CONTENT]),
+        ("OpenAICompatible", "/v1/messages", vec![r#"{"a":1}"#]),
+        ("OpenAI", "/v1/responses", vec![r#"{"a":1}"#, r#"{"object":"response"}"#, CONTENT]),
+        ("Anthropic", "/v1/messages", vec![r#"{"a":1}"#, r#"{"content":"x"}"#, CONTENT]),
+    ] {
+        for body in bodies {
+            let answer = refused(provider, path, false, &answers(200, "", body)).await;
+            let shown = &body[..body.len().min(80)];
+            assert_eq!(answer.status, 502, "{provider} {path}: {shown}");
+            assert!(answer.text.contains(NO_ANSWER), "{provider} {path}: {shown}: {}", answer.text);
+        }
+    }
+    let counted = r#"{"a":1}"#;
+    let engine = Engine::start(answers(200, "", counted)).await;
+    let world = World::new();
+    world.api_with_key("a", "Anthropic", &engine.url);
+    world.route(ONLY_A);
+    let answer = world
+        .ask_at("/v1/messages/count_tokens", &asked("/v1/messages/count_tokens", false))
+        .await;
+    assert_eq!(answer.status, 502, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_without_an_answer_is_none() {
+    let stop = "data: {\"type\":\"message_stop\"}\n\n";
+    let completed = "data: {\"type\":\"response.completed\"}\n\n";
+    let unknown = "data: {\"a\":1}\n\n";
+    for (provider, path, pieces) in [
+        ("OpenAICompatible", "/v1/chat/completions", vec![DONE]),
+        ("OpenAICompatible", "/v1/chat/completions", vec![unknown, DONE]),
+        ("OpenAICompatible", "/v1/completions", vec![unknown, DONE]),
+        ("OpenAICompatible", "/v1/messages", vec![DONE]),
+        ("OpenAICompatible", "/v1/messages", vec![unknown, DONE]),
+        ("OpenAICompatible", "/v1/responses", vec![unknown, DONE]),
+        ("OpenAI", "/v1/responses", vec![completed]),
+        ("Anthropic", "/v1/messages", vec![stop]),
+        ("Anthropic", "/v1/chat/completions", vec![stop]),
+    ] {
+        let answer = refused(provider, path, true, &streams(&pieces)).await;
+        assert_eq!(answer.status, 502, "{provider} {path} {pieces:?}");
+        assert!(answer.text.contains(NO_ANSWER), "{provider} {path} {pieces:?}: {}", answer.text);
+    }
+    for (provider, path, pieces) in [
+        ("OpenAI", "/v1/responses", vec![unknown, DONE]),
+        ("Anthropic", "/v1/messages", vec![unknown, DONE]),
+    ] {
+        let answer = refused(provider, path, true, &streams(&pieces)).await;
+        assert_eq!(answer.status, 502, "{provider} {path} {pieces:?}");
+        assert!(answer.text.contains("a broke off before its answer was there"), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn what_went_wrong_is_said_as_it_was() {
     let large = format!(
         "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
