@@ -736,3 +736,118 @@ spec:
     );
     assert_eq!(found(None).len(), 1, "without the settings any class may exist");
 }
+
+#[test]
+fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
+    let keyed = |name: &str, url: &str| {
+        model(&format!(
+            "api: {{provider: OpenAICompatible, model: x, endpoint: \"{url}\", credentials: {{secretRef: {{name: s, key: k}}}}}}"
+        ))
+        .replace("name: m,", &format!("name: {name},"))
+    };
+    let free = keyed("free", "https://h/v1");
+    let priced = format!(
+        "{}  price: {{inputPer1M: \"1\", outputPer1M: \"1\"}}\n",
+        keyed("priced", "https://h/v1")
+    );
+    let own = model("selfHosted: {engine: {kind: LlamaCpp}}").replace("name: m,", "name: own,");
+    let over = |spec: &str| together(&[free.as_str(), priced.as_str(), own.as_str(), policy("p", spec).as_str()]);
+    let budget = "budgets: [{per: Policy, usd: \"0.0001\", window: Month}]";
+    let unpriced = "free has no known price, and so no request under this limit in US dollars is answered there";
+    for (text, doubt) in [
+        (
+            over(&format!("model: a\n  rules: [{{targets: [{{model: free}}]}}]\n  {budget}")),
+            Some(("spec.budgets[0].usd", unpriced)),
+        ),
+        (
+            over(&format!(
+                "model: a\n  rules: [{{targets: [{{model: own}}], fallback: [{{model: free}}]}}]\n  {budget}"
+            )),
+            Some(("spec.budgets[0].usd", unpriced)),
+        ),
+        (
+            over(&format!(
+                "model: a\n  rules: [{{targets: [{{model: own}}, {{model: priced}}]}}]\n  {budget}"
+            )),
+            None,
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: free}]}]\n  budgets: [{per: Policy, tokens: 9, window: Month}]"),
+            None,
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: free}]}]\n  require: {maxCostPerRequestUSD: \"1\"}"),
+            Some(("spec.require.maxCostPerRequestUSD", unpriced)),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: free}], require: {maxCostPerRequestUSD: \"1\"}}]"),
+            Some(("spec.rules[0].require.maxCostPerRequestUSD", unpriced)),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: own}, {model: own, weight: 3}]}]"),
+            Some(("spec.rules[0].targets[1]", "own is a target of this rule already")),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: own}], fallback: [{model: own}]}]"),
+            Some((
+                "spec.rules[0].fallback[0]",
+                "own is a target of this rule, and is not asked again when it has failed",
+            )),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: own}], fallback: [{model: free}, {model: free}]}]"),
+            Some(("spec.rules[0].fallback[1]", "free is a fallback of this rule already")),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: own}, {model: free}], fallback: [{model: own}]}]"),
+            None,
+        ),
+        (
+            over("model: a\n  rules: [{name: x, targets: [{model: own}]}, {name: z, when: {tools: true}, targets: [{model: free}]}]"),
+            Some((
+                "spec.rules[1]",
+                "no request comes to it, because spec.rules[0] before it is for all of them",
+            )),
+        ),
+        (
+            over("model: a\n  rules: [{name: x, when: {tools: true}, targets: [{model: own}]}, {name: z, targets: [{model: free}]}]"),
+            None,
+        ),
+        (
+            keyed("m", "http://h.example.com/v1"),
+            Some((
+                "spec.api.endpoint",
+                "the key is sent there in the clear, and whoever is on the way can read it and the requests",
+            )),
+        ),
+        (
+            keyed("m", "http://10.0.0.7:8000/v1"),
+            Some(("spec.api.endpoint", "the key is sent there in the clear")),
+        ),
+        (keyed("m", "http://127.0.0.1:8000/v1"), None),
+        (keyed("m", "http://[::1]:8000/v1"), None),
+        (keyed("m", "http://localhost:8000/v1"), None),
+        (keyed("m", "http://llm.ns/v1"), None),
+        (keyed("m", "http://llm.other.svc:8000/v1"), None),
+        (
+            model(&format!("{MODEL}\n  capabilities: {{contextTokens: 100, maxOutputTokens: 200}}")),
+            Some(("spec.capabilities.maxOutputTokens", "200 is more than contextTokens, 100")),
+        ),
+        (
+            model(&format!("{MODEL}\n  capabilities: {{contextTokens: 100, maxOutputTokens: 100}}")),
+            None,
+        ),
+    ] {
+        let mut portfolio = Portfolio::from_text("x", &text);
+        portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
+        let said: Vec<(&str, &str)> = portfolio.findings.iter().map(|f| (f.field.as_str(), f.problem.as_str())).collect();
+        assert_eq!(portfolio.errors(), 0, "{said:?} in {text}");
+        match doubt {
+            None => assert!(said.is_empty(), "{said:?} in {text}"),
+            Some((field, problem)) => assert!(
+                said.len() == 1 && said[0].0 == field && said[0].1.starts_with(problem),
+                "{said:?} in {text}"
+            ),
+        }
+    }
+}
