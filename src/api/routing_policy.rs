@@ -223,7 +223,8 @@ pub struct Requirements {
     pub jurisdictions: Vec<String>,
     /// What one request may cost at most, in US dollars, such as `"0.50"`. Reckoned before it is sent: its input, estimated, and the longest
     /// answer that it allows (its `max_tokens`, else the model's `maxOutputTokens`), at the model's prices. A model behind
-    /// an API whose price or longest answer is not known gets no such request. Our own pods cost by the hour, whatever they are asked, unless
+    /// an API whose price or longest answer is not known gets no such request. Where every model would cost more, the client is answered
+    /// 400 (`request_too_expensive`). Our own pods cost by the hour, whatever they are asked, unless
     /// their `spec.price` says otherwise. Default: any amount.
     #[serde(rename = "maxCostPerRequestUSD", default, skip_serializing_if = "Option::is_none")]
     pub max_cost_per_request_usd: Option<Usd>,
