@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 
-use super::balance::Place;
+use super::balance::{LONGEST_ADVICE, Place};
 
 /// Why an attempt brought no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +149,8 @@ impl Failure {
     /// When the model says to come back, rounded up to seconds.
     pub(super) fn advice_seconds(&self, now: Timestamp) -> Option<u64> {
         let Self::Status(_, advice, _) = self else { return None };
-        advised(advice.as_ref(), now).map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+        let wait = advised(advice.as_ref(), now)?.min(LONGEST_ADVICE);
+        Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 
     /// Whether it is no fault but a limit.
@@ -281,6 +282,22 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(advised(text), seconds, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn clients_are_told_to_come_back_no_later_than_the_model_is_asked_again() {
+        let now = "1994-11-06T08:49:30Z".parse().unwrap();
+        for (text, seconds) in [
+            ("7", Some(7)),
+            ("0.5", Some(1)),
+            ("86400", Some(60)),
+            ("1e300", None),
+            ("Wed, 21 Oct 2099 07:28:00 GMT", Some(60)),
+            ("soon", None),
+        ] {
+            let failure = Failure::Status(StatusCode::TOO_MANY_REQUESTS, Some(HeaderValue::from_static(text)), String::new());
+            assert_eq!(failure.advice_seconds(now), seconds, "{text}");
         }
     }
 }
