@@ -20,6 +20,12 @@ use super::placement::{LABEL, NAME};
 /// `90s`, `1h30m`; so few digits that no sum overflows.
 pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m))+$";
 
+/// What clients call a policy by; a slash is for models that are called directly.
+pub(crate) const MODEL_NAME: &str = r"^[a-zA-Z0-9]([-a-zA-Z0-9._:]*[a-zA-Z0-9])?$";
+
+/// So many bytes, in units that have no fractions.
+pub(crate) const BODY_BYTES: &str = r"^[0-9]{1,12}([KMG]i?)?$";
+
 /// One model name that clients call, who may call it, and which models may answer. Models are named within the same namespace and need
 /// not exist, be ready or be evaluated yet: the status says what is missing.
 /// Example: `{model: assistant, rules: [{targets: [{model: llama, weight: 80}, {model: gpt, weight: 20}], fallback: [{model: gpt}]}]}`.
@@ -51,9 +57,9 @@ pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0
 #[kube(cel)]
 #[serde(rename_all = "camelCase")]
 pub struct RoutingPolicySpec {
-    /// What clients put into the `model` field of a request, such as `assistant`. One policy of the cluster has it: the oldest wins, the
-    /// others say so in their status.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-zA-Z0-9]([-a-zA-Z0-9._:]*[a-zA-Z0-9])?$"))]
+    /// What clients put into the `model` field of a request, such as `assistant`: letters and digits, and between them `-`, `.`, `_` and `:`.
+    /// One policy of the cluster has it: the oldest wins, the others say so in their status.
+    #[schemars(length(min = 1, max = 128), regex(pattern = MODEL_NAME))]
     pub model: String,
     /// Who may call it; one match is enough. Default: every service account of the policy's own namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -96,7 +102,7 @@ pub struct RoutingPolicySpec {
 
 /// A quantity of bytes, as a string or an integer.
 fn body_bytes(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"x-kubernetes-int-or-string": true, "pattern": r"^[0-9]{1,12}([KMG]i?)?$", "maxLength": 16})
+    json_schema!({"x-kubernetes-int-or-string": true, "pattern": BODY_BYTES, "maxLength": 16})
 }
 
 /// What keeps a conversation with one model: with the target that is drawn for it, the same in every replica of the gateway, or, where another

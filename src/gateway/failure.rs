@@ -146,7 +146,7 @@ impl Failure {
         matches!(self, Self::Status(status, ..) if matches!(status.as_u16(), 429 | 503 | 529))
     }
 
-    /// When the model says to come back, rounded up to seconds.
+    /// When the model says to come back, rounded up to seconds: no later than when it is asked again here.
     pub(super) fn advice_seconds(&self, now: Timestamp) -> Option<u64> {
         let Self::Status(_, advice, _) = self else { return None };
         let wait = advised(advice.as_ref(), now)?.min(LONGEST_ADVICE);
@@ -197,6 +197,17 @@ impl Failure {
             | Self::NoCredentials
             | Self::NoRoom
             | Self::OutOfTime => None,
+        }
+    }
+
+    /// What to look at, for whoever keeps the model, which is behind an API or not.
+    pub(super) fn hint(&self, is_api: bool) -> Option<&'static str> {
+        match self {
+            Self::Status(StatusCode::NOT_FOUND, ..) if is_api => {
+                Some("spec.api.model, or the path of spec.api.endpoint, may name what is not there")
+            }
+            Self::Status(StatusCode::NOT_FOUND, ..) => Some("the engine may have another model, or another path"),
+            _ => None,
         }
     }
 

@@ -258,8 +258,9 @@ impl<'a> Trial<'a> {
             return;
         }
         let id = self.headers.get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
+        let hint = failure.hint(model.provider.is_some());
         let (model, cause) = (&model.model, failure.cause());
-        tracing::warn!(id, %model, url = %base, cause, "an attempt failed, and more may have since: it {failure}");
+        tracing::warn!(id, %model, url = %base, cause, hint, "an attempt failed, and more may have since: it {failure}");
     }
 
     async fn attempt(&self, model: &Arc<Backend>, base: &Uri, exchange: &Exchange, tally: &mut Tally) -> Result<Answer, Failure> {

@@ -78,11 +78,11 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {total: 99999999h}"),
-            "7: RoutingPolicy ns/p: spec.timeouts.total: \"99999999h\" does not have the right form; write a number and its unit, such as 90s, 1h30m or 500ms".to_owned(),
+            "7: RoutingPolicy ns/p: spec.timeouts.total: \"99999999h\" does not have the right form; write a number and its unit, such as 90s, 1h30m or 500ms: up to five digits of hours, and up to six of m, s or ms".to_owned(),
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {total: 90}"),
-            "7: RoutingPolicy ns/p: spec.timeouts.total: must be a text, is 90; write a number and its unit, such as 90s, 1h30m or 500ms".to_owned(),
+            "7: RoutingPolicy ns/p: spec.timeouts.total: must be a text, is 90; write a number and its unit, such as 90s, 1h30m or 500ms: up to five digits of hours, and up to six of m, s or ms".to_owned(),
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {firstToken: 11m}"),
@@ -95,6 +95,22 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         (
             model(&MODEL.replace("name: s", "name: sk-Live-1")),
             format!("5: {m}: spec.api.credentials.secretRef.name: what is written does not have the right form; The object's name, never the value itself. Example: `openai`."),
+        ),
+        (
+            policy("p", "model: a/b\n  rules: [{targets: [{model: m}]}]"),
+            "5: RoutingPolicy ns/p: spec.model: \"a/b\" does not have the right form; write letters and digits, and between them '-', '.', '_' or ':' too, such as assistant: '/' is for a model called directly, as namespace/name".to_owned(),
+        ),
+        (
+            policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  maxBodyBytes: 10Zi"),
+            "7: RoutingPolicy ns/p: spec.maxBodyBytes: \"10Zi\" does not have the right form; write a whole number of bytes, or of K, M, G, Ki, Mi or Gi, such as 32Mi".to_owned(),
+        ),
+        (
+            evaluation(GOOD).replace("\"0.5\"", "\"2\""),
+            "8: EvalJob ns/e: spec.criteria[0].lowerBoundAtLeast: \"2\" does not have the right form; write a decimal from 0 to 1 in quotes, with up to six decimals, such as \"0.784\"".to_owned(),
+        ),
+        (
+            ["a: &a [x, x, x, x, x, x, x, x, x]", "b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]", "c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]", "d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]", "e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]", "f: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e]", "g: [*f, *f, *f, *f, *f, *f, *f, *f, *f]"].join("\n"),
+            "6: stands for more values than are read, as by aliases (*name) of aliases: write them out, or split it; correct the YAML".to_owned(),
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: demo/llama}]}]"),
@@ -324,6 +340,19 @@ fn names_that_nothing_carries_are_warnings() {
         &policy("p", "model: a\n  rules: [{targets: [{model: m}]}]"),
     ]);
     assert!(findings(&elsewhere)[0].ends_with("there is other/m, but names refer to the same namespace"));
+}
+
+#[test]
+fn a_policy_in_place_of_a_model_is_told_as_what_it_is() {
+    let q = policy("q", "model: q\n  rules: [{targets: [{model: m}]}]");
+    let p = policy("p", "model: a\n  rules: [{targets: [{model: q}]}]");
+    let found = findings(&together(&[&model(MODEL), &q, &p]));
+    assert_eq!(
+        found,
+        [
+            "19: warning: RoutingPolicy ns/p: spec.rules[0].targets[0].model: ns/q is a RoutingPolicy, and only a ModelDeployment can answer; name the models of q instead"
+        ]
+    );
 }
 
 #[test]
