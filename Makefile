@@ -16,6 +16,7 @@ help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 demo: tools ## A real Kubernetes, a real model, a chat through a policy, a verdict; ends with what to try next
+	@echo "building what runs the demo: a minute or two, the first time more"
 	cargo run --quiet -p e2e -- demo
 
 test: lint test-unit test-cluster ## Lints and all tests, all layers

@@ -322,6 +322,15 @@ fn the_examples_are_good() {
     }
 }
 
+/// As README.md checks them: whoever looks around applies the folder.
+#[test]
+fn the_examples_do_not_contradict_each_other() {
+    let mut portfolio = Portfolio::read(&[path("deploy/examples")]);
+    portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
+    let errors: Vec<_> = portfolio.findings.iter().filter(|finding| finding.is_error()).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
 #[test]
 fn the_example_of_a_governed_policy_decides_as_its_cases_say() {
     let settings = crate::manifest::settings(&path("deploy/examples/governed.settings.yaml")).unwrap();

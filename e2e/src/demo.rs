@@ -29,11 +29,11 @@ const VERDICT: Duration = Duration::from_secs(240);
 pub async fn run(profile: Profile) -> Result<()> {
     let begin = Instant::now();
     let told = |what: &str| println!("\n── {:.0} s ── {what}", begin.elapsed().as_secs_f32());
-    told("a Kubernetes cluster");
+    told("a Kubernetes cluster: found running, or built and started, which takes minutes the first time");
     let cluster = Cluster::connect().await?;
     let kubectl = cluster.kubectl();
 
-    told("install llm-portfolio with Helm");
+    told("build llm-portfolio and its image, and install it with Helm: minutes where nothing is built yet");
     let portfolio = Portfolio::install(&cluster, profile, "").await?;
 
     told("kubectl apply -f deploy/examples/demo.yaml");
@@ -74,6 +74,7 @@ pub async fn run(profile: Profile) -> Result<()> {
 
     told("kubectl get portfolio -A");
     print!("{}", kubectl.run(&["get", "portfolio", "-A"]).await?);
+    explain_gpt(&cluster).await?;
     print_next_steps(&cluster, &gateway);
     Ok(())
 }
@@ -157,6 +158,20 @@ async fn chat(gateway: &str, token: &str, question: &str) -> Result<()> {
     }
     println!();
     ensure!(said, "the answer is empty ({status})");
+    Ok(())
+}
+
+/// The table has no room for why the API model is as it is.
+async fn explain_gpt(cluster: &Cluster) -> Result<()> {
+    let ready = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}: {.status.conditions[?(@.type==\"Ready\")].message}";
+    let said = cluster
+        .kubectl()
+        .run(&["-n", DEMO, "get", "modeldeployment/gpt", "-o", ready])
+        .await?;
+    match said.trim().strip_prefix("False: ") {
+        Some(why) => println!("(gpt stands for a commercial API: its provider is made up, and it is not ready because {why})"),
+        None => println!("(gpt stands for a commercial API: its provider is made up, and runs beside the cluster)"),
+    }
     Ok(())
 }
 

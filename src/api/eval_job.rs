@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::model_deployment::KeyRef;
 use super::money::Usd;
 
+/// A decimal from 0 to 1.
+pub(crate) const SHARE: &str = r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$";
+
 /// Asks each target every exemplar through the gateway, at each slot of the schedule, and gives a verdict that RoutingPolicies obey.
 /// Example: `{targets: {models: [llama]}, schedule: {cron: "0 2 * * *", timeZone: Europe/Berlin}, suites: [{name: claims, exemplars:
 /// {dataset: {configMapRef: {name: claims, key: cases.jsonl}}}, scorer: {exact: {}}}], criteria: [{suite: claims, metric: accuracy,
@@ -161,7 +164,7 @@ pub struct Criterion {
     pub metric: Metric,
     /// The lower end of the metric's two-sided 95 % interval must be at least this, a decimal from 0 to 1 such as `"0.784"`. `Fail` needs
     /// the upper end below it; anything between is `Inconclusive`.
-    #[schemars(length(max = 8), regex(pattern = r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$"))]
+    #[schemars(length(max = 8), regex(pattern = SHARE))]
     pub lower_bound_at_least: String,
 }
 

@@ -22,6 +22,12 @@ use super::warmup::Warmup;
 /// `90s`, `1h30m`; so few digits that no sum overflows.
 pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m))+$";
 
+/// What clients call a policy by; a slash is for models that are called directly.
+pub(crate) const MODEL_NAME: &str = r"^[a-zA-Z0-9]([-a-zA-Z0-9._:]*[a-zA-Z0-9])?$";
+
+/// So many bytes, in units that have no fractions.
+pub(crate) const BODY_BYTES: &str = r"^[0-9]{1,12}([KMG]i?)?$";
+
 /// One model name that clients call, who may call it, and which models may answer. Models are named within the same namespace and need
 /// not exist, be ready or be evaluated yet: the status says what is missing.
 /// Example: `{model: assistant, rules: [{targets: [{model: llama, weight: 80}, {model: gpt, weight: 20}], fallback: [{model: gpt}]}]}`.
@@ -58,9 +64,9 @@ pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0
     duration(self.warmup.__for__) < duration(has(self.timeouts) && has(self.timeouts.total) ? self.timeouts.total : '10m')")
     .message("warmup.for must be below timeouts.total (default 10m), which ends the request: raise total or lower for").field_path(".warmup.for"))]
 pub struct RoutingPolicySpec {
-    /// What clients put into the `model` field of a request, such as `assistant`. One policy of the cluster has it: the oldest wins, the
-    /// others say so in their status.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-zA-Z0-9]([-a-zA-Z0-9._:]*[a-zA-Z0-9])?$"))]
+    /// What clients put into the `model` field of a request, such as `assistant`: letters and digits, and between them `-`, `.`, `_` and `:`.
+    /// One policy of the cluster has it: the oldest wins, the others say so in their status.
+    #[schemars(length(min = 1, max = 128), regex(pattern = MODEL_NAME))]
     pub model: String,
     /// Who may call it; one match is enough. Default: every service account of the policy's own namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -115,7 +121,7 @@ pub struct RoutingPolicySpec {
 
 /// A quantity of bytes, as a string or an integer.
 fn body_bytes(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"x-kubernetes-int-or-string": true, "pattern": r"^[0-9]{1,12}([KMG]i?)?$", "maxLength": 16})
+    json_schema!({"x-kubernetes-int-or-string": true, "pattern": BODY_BYTES, "maxLength": 16})
 }
 
 /// What keeps a conversation with one model: with the target that is drawn for it, the same in every replica of the gateway, or, where another
@@ -242,7 +248,8 @@ pub struct Requirements {
     pub jurisdictions: Vec<String>,
     /// What one request may cost at most, in US dollars, such as `"0.50"`. Reckoned before it is sent: its input, estimated, and the longest
     /// answer that it allows (its `max_tokens`, else the model's `maxOutputTokens`), at the model's prices. A model behind
-    /// an API whose price or longest answer is not known gets no such request. Our own pods cost by the hour, whatever they are asked, unless
+    /// an API whose price or longest answer is not known gets no such request. Where every model would cost more, the client is answered
+    /// 400 (`request_too_expensive`). Our own pods cost by the hour, whatever they are asked, unless
     /// their `spec.price` says otherwise. Default: any amount.
     #[serde(rename = "maxCostPerRequestUSD", default, skip_serializing_if = "Option::is_none")]
     pub max_cost_per_request_usd: Option<Usd>,

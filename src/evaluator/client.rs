@@ -246,7 +246,7 @@ fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
                     .next()
                     .and_then(|choice| choice.message.content)
                     .unwrap_or_default(),
-                tokens: openai::chat::tokens(body),
+                tokens: openai::chat::tokens(body).and_then(Tokens::believed),
             }),
             _ => Attempt::Refused("the answer is not a chat completion".to_owned(), None),
         };

@@ -20,7 +20,7 @@ use crate::plan::routing::Timeouts;
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::exchange::{Asked, Back, Exchange, Whole};
 use crate::protocol::root_cause;
-use crate::protocol::stream::{Plain, Stream};
+use crate::protocol::stream::{Fault, Plain, Stream};
 use crate::protocol::usage::Tokens;
 
 /// A plain answer up to this size needs no room: as many are held as there are requests in flight, and most are smaller.
@@ -153,6 +153,7 @@ impl Attempt<'_> {
             Ok(Ok(response)) => response.into_parts(),
             Ok(Err(error)) if error.is_connect() => return Err(Failure::Unreachable(root_cause(&error))),
             Ok(Err(error)) if error.is_dropped() => return Err(Failure::Dropped),
+            Ok(Err(error)) if error.is_not_http() => return Err(Failure::NotHttp(root_cause(&error))),
             Ok(Err(error)) => return Err(Failure::Cut(root_cause(&error))),
             Err(_) => return Err(waiting.silent()),
         };
@@ -165,10 +166,16 @@ impl Attempt<'_> {
         if is_compressed(&head.headers) {
             return Err(Failure::Compressed);
         }
-        if has_events(&head.headers) {
-            waiting.for_content(head, body).await
-        } else {
-            waiting.for_all(head, body).await
+        match (has_events(&head.headers), self.asked.is_streamed()) {
+            (true, true) => waiting.for_content(head, body).await,
+            (false, false) => waiting.for_all(head, body).await,
+            // Neither is read by a client that expects the other.
+            (true, false) => Err(Failure::Garbled),
+            // An error may come so.
+            (false, true) => match waiting.for_all(head, body).await? {
+                refused @ Answer::Refused(_) => Ok(refused),
+                Answer::Whole(..) | Answer::Begun(..) => Err(Failure::Garbled),
+            },
         }
     }
 }
@@ -221,7 +228,7 @@ impl Waiting<'_> {
                 Ok(Some(Err(error))) => return Err(Failure::Cut(root_cause(&error))),
                 Ok(None) => {
                     let last = stream.end();
-                    if !stream.seen().done {
+                    if !stream.seen().done && !stream.seen().failed {
                         return Err(Failure::Cut("the stream ended before its first content".to_owned()));
                     }
                     last
@@ -230,8 +237,11 @@ impl Waiting<'_> {
             };
             held = joined(held, passed);
             let seen = stream.seen();
-            if seen.failed {
-                return self.failed(head, seen.error.clone());
+            match seen.fault {
+                Some(Fault::Garbled) => return Err(Failure::Garbled),
+                Some(Fault::TooLarge) => return Err(Failure::TooLarge),
+                None if seen.failed => return self.failed(head, seen.error.clone()),
+                None => {}
             }
             let has_room = held.len() <= SMALL || room.grow_at_once(self.room, held.len());
             if seen.content || held.len() > self.opening_limit || !has_room {
@@ -278,12 +288,12 @@ impl Waiting<'_> {
                 Ok(Some(Err(error))) => return Err(Failure::Cut(root_cause(&error))),
                 Err(_) if until == self.deadline => return Err(Failure::OutOfTime),
                 Err(_) if held.is_empty() => return Err(self.silent()),
-                Err(_) => return Err(Failure::Cut(format!("nothing more came within {:?}", self.timeouts.idle))),
+                Err(_) => return Err(Failure::Stalled(self.timeouts.idle)),
             }
             let has_room = held.len() <= SMALL || self.has_room(&mut taken, &held).await;
             if held.len() > limit || !has_room {
                 if !self.back.passes_in_parts() {
-                    return Err(if has_room { Failure::Garbled } else { Failure::NoRoom });
+                    return Err(if has_room { Failure::TooLarge } else { Failure::NoRoom });
                 }
                 let (held, room) = (held.freeze(), taken);
                 let mut plain = self.back.plain();

@@ -1,8 +1,10 @@
 //! Reading bodies into bounded memory: each body has a limit, and all of them together have one, with what is made of them and the answers
 //! that are held.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, iter};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -77,7 +79,7 @@ impl Room {
         let mut first = Bytes::new();
         let mut more = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "incomplete_request", "the request ended too early"))?;
+            let frame = frame.map_err(|error| unread(&error))?;
             let Ok(piece) = frame.into_data() else { continue };
             let length = first.len().max(more.len()) + piece.len();
             if length > limit {
@@ -105,6 +107,20 @@ impl Room {
         let bytes = if more.is_empty() { first } else { more.freeze() };
         Ok(Held { bytes, _room: room })
     }
+}
+
+/// Why no more of a body can be read.
+fn unread(error: &axum::Error) -> Refusal {
+    let causes = iter::successors(error.source(), |error| (*error).source());
+    let is_malformed = |error: &io::Error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData);
+    let (code, message) = match causes.filter_map(|error| error.downcast_ref::<io::Error>()).any(is_malformed) {
+        true => (
+            "malformed_request",
+            "the body is not in the chunks of HTTP/1.1 that its head announces: correct their sizes",
+        ),
+        false => ("incomplete_request", "the request ended too early"),
+    };
+    Refusal::new(StatusCode::BAD_REQUEST, code, message)
 }
 
 impl Taken {

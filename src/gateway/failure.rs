@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 
-use super::balance::Place;
+use super::balance::{LONGEST_ADVICE, Place};
 use super::queue::NoTurn;
 
 /// Why an attempt brought no answer.
@@ -21,10 +21,16 @@ pub(super) enum Failure {
     Dropped,
     /// It ended before it was whole, or before its first content; and why.
     Cut(String),
+    /// The rest of it did not come in time.
+    Stalled(Duration),
+    /// What came is not HTTP; and why.
+    NotHttp(String),
     /// An error where content was expected, and what kind of one.
     Failed(Option<String>),
     /// What came is no answer in its protocol.
     Garbled,
+    /// It is larger than may be written in another protocol.
+    TooLarge,
     /// It is compressed, which was not asked for, and is not unpacked.
     Compressed,
     /// A status that another model may not have, the advice when to come back, and what kind of error it is.
@@ -51,13 +57,14 @@ impl Failure {
     pub(super) fn may_repeat(&self, is_repeatable: bool) -> bool {
         match self {
             Self::Unreachable(_) | Self::Lacking => true,
-            Self::Dropped | Self::Cut(_) | Self::Failed(_) | Self::Garbled => is_repeatable,
+            Self::Dropped | Self::Cut(_) | Self::Stalled(_) | Self::NotHttp(_) | Self::Failed(_) | Self::Garbled => is_repeatable,
             Self::Status(status, ..) => {
                 *status == StatusCode::TOO_MANY_REQUESTS
                     || *status == StatusCode::SERVICE_UNAVAILABLE
                     || (is_repeatable && status.is_server_error())
             }
             Self::Silent(_)
+            | Self::TooLarge
             | Self::Compressed
             | Self::NoCredentials
             | Self::NoToken(_)
@@ -74,8 +81,11 @@ impl Failure {
             Self::Silent(_)
             | Self::Dropped
             | Self::Cut(_)
+            | Self::Stalled(_)
+            | Self::NotHttp(_)
             | Self::Failed(_)
             | Self::Garbled
+            | Self::TooLarge
             | Self::Compressed
             | Self::NoRoom
             | Self::OutOfTime => true,
@@ -87,7 +97,16 @@ impl Failure {
     /// Whether the model worked for it, once it was sent: it will be paid for what nobody got.
     pub(super) fn has_cost(&self) -> bool {
         match self {
-            Self::Silent(_) | Self::Cut(_) | Self::Failed(_) | Self::Garbled | Self::Compressed | Self::NoRoom | Self::OutOfTime => true,
+            Self::Silent(_)
+            | Self::Cut(_)
+            | Self::Stalled(_)
+            | Self::NotHttp(_)
+            | Self::Failed(_)
+            | Self::Garbled
+            | Self::TooLarge
+            | Self::Compressed
+            | Self::NoRoom
+            | Self::OutOfTime => true,
             Self::Unreachable(_)
             | Self::Dropped
             | Self::Status(..)
@@ -114,13 +133,23 @@ impl Failure {
             | Self::Silent(_)
             | Self::Dropped
             | Self::Cut(_)
+            | Self::Stalled(_)
+            | Self::NotHttp(_)
             | Self::Failed(_)
             | Self::Garbled
             | Self::Compressed
             | Self::Status(..) => {
                 place.failed();
             }
-            Self::TooLong | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoTurn(_) | Self::NoRoom | Self::OutOfTime => {}
+            // How large an answer is says nothing of who gave it.
+            Self::TooLarge
+            | Self::TooLong
+            | Self::Lacking
+            | Self::NoCredentials
+            | Self::NoToken(_)
+            | Self::NoTurn(_)
+            | Self::NoRoom
+            | Self::OutOfTime => {}
         }
     }
 
@@ -129,7 +158,7 @@ impl Failure {
         matches!(self, Self::NoTurn(_)) || matches!(self, Self::Status(status, ..) if matches!(status.as_u16(), 429 | 503 | 529))
     }
 
-    /// When the model says to come back, rounded up to seconds.
+    /// When the model says to come back, rounded up to seconds: no later than when it is asked again here.
     pub(super) fn advice_seconds(&self, now: Timestamp) -> Option<u64> {
         let advice = match self {
             // Turns come back all the time.
@@ -137,7 +166,8 @@ impl Failure {
             Self::Status(_, advice, _) => advice,
             _ => return None,
         };
-        advised(advice.as_ref(), now).map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+        let wait = advised(advice.as_ref(), now)?.min(LONGEST_ADVICE);
+        Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 
     /// Whether it is no fault but a limit.
@@ -150,8 +180,12 @@ impl Failure {
 
     /// The same without these secrets, where the other side repeats what it was shown.
     pub(super) fn without(mut self, secrets: &[&str]) -> Self {
-        if let Self::Unreachable(cause) | Self::Cut(cause) | Self::Failed(Some(cause)) | Self::NoToken(cause) | Self::Status(.., cause) =
-            &mut self
+        if let Self::Unreachable(cause)
+        | Self::Cut(cause)
+        | Self::NotHttp(cause)
+        | Self::Failed(Some(cause))
+        | Self::NoToken(cause)
+        | Self::Status(.., cause) = &mut self
         {
             for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
                 if cause.contains(secret) {
@@ -165,13 +199,18 @@ impl Failure {
     /// What is behind it: for our logs only, as it may name addresses. Nothing that a model says, who may repeat what it was asked.
     pub(super) fn cause(&self) -> Option<&str> {
         match self {
-            Self::Unreachable(cause) | Self::Cut(cause) | Self::Failed(Some(cause)) | Self::NoToken(cause) | Self::Status(.., cause) => {
-                Some(cause)
-            }
+            Self::Unreachable(cause)
+            | Self::Cut(cause)
+            | Self::NotHttp(cause)
+            | Self::Failed(Some(cause))
+            | Self::NoToken(cause)
+            | Self::Status(.., cause) => Some(cause),
             Self::Silent(_)
             | Self::Dropped
+            | Self::Stalled(_)
             | Self::Failed(None)
             | Self::Garbled
+            | Self::TooLarge
             | Self::Compressed
             | Self::TooLong
             | Self::Lacking
@@ -182,6 +221,17 @@ impl Failure {
         }
     }
 
+    /// What to look at, for whoever keeps the model, which is behind an API or not.
+    pub(super) fn hint(&self, is_api: bool) -> Option<&'static str> {
+        match self {
+            Self::Status(StatusCode::NOT_FOUND, ..) if is_api => {
+                Some("spec.api.model, or the path of spec.api.endpoint, may name what is not there")
+            }
+            Self::Status(StatusCode::NOT_FOUND, ..) => Some("the engine may have another model, or another path"),
+            _ => None,
+        }
+    }
+
     /// A word for metrics.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
@@ -189,8 +239,11 @@ impl Failure {
             Self::Silent(_) => "silent",
             Self::Dropped => "dropped",
             Self::Cut(_) => "cut",
+            Self::Stalled(_) => "stalled",
+            Self::NotHttp(_) => "not_http",
             Self::Failed(_) => "failed",
             Self::Garbled => "garbled",
+            Self::TooLarge => "too_large",
             Self::Compressed => "compressed",
             Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) => "throttled",
             Self::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, ..) | Self::NoCredentials | Self::NoToken(_) => "credentials",
@@ -222,8 +275,11 @@ impl fmt::Display for Failure {
             Self::Silent(limit) => write!(f, "sent nothing within {limit:?}"),
             Self::Dropped => f.write_str("closed the connection without an answer"),
             Self::Cut(_) => f.write_str("broke off before its answer was there"),
+            Self::Stalled(limit) => write!(f, "stopped before its answer was there, and sent nothing more within {limit:?}"),
+            Self::NotHttp(_) => f.write_str("does not speak HTTP/1.1 at its address"),
             Self::Failed(_) => f.write_str("reported an error before its answer began"),
             Self::Garbled => f.write_str("answered with something that is no answer of its protocol"),
+            Self::TooLarge => f.write_str("gave an answer that is larger than may be translated for this client"),
             Self::Compressed => f.write_str("answered compressed, which was not asked for"),
             Self::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), ..) => {
                 write!(f, "refused the gateway's credentials ({})", status.as_u16())
@@ -261,6 +317,22 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(advised(text), seconds, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn clients_are_told_to_come_back_no_later_than_the_model_is_asked_again() {
+        let now = "1994-11-06T08:49:30Z".parse().unwrap();
+        for (text, seconds) in [
+            ("7", Some(7)),
+            ("0.5", Some(1)),
+            ("86400", Some(60)),
+            ("1e300", None),
+            ("Wed, 21 Oct 2099 07:28:00 GMT", Some(60)),
+            ("soon", None),
+        ] {
+            let failure = Failure::Status(StatusCode::TOO_MANY_REQUESTS, Some(HeaderValue::from_static(text)), String::new());
+            assert_eq!(failure.advice_seconds(now), seconds, "{text}");
         }
     }
 }

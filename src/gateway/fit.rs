@@ -37,6 +37,10 @@ pub(super) fn check(asked: &Asked, capabilities: &Capabilities) -> Result<(), Un
     }
     let needs = match asked.needs() {
         Ok(needs) => needs,
+        // An older way to say tools.
+        Err(Unfit::Unsupported(older)) if older.field == "functions" && capabilities.tools == Some(false) => {
+            return Err(Unsupported::new("functions", "are given, and the model calls none").into());
+        }
         // It asks for what only its own protocol has: whether the model has it too is seen when it is put to it.
         Err(Unfit::Unsupported(_)) => return Ok(()),
         Err(unreadable) => return Err(unreadable),

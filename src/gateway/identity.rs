@@ -58,7 +58,7 @@ impl Identities {
         let Some(token) = token else {
             return Err(Refusal::unauthenticated(format!(
                 "the credentials are not understood: {}",
-                how_to()
+                self.how_to()
             )));
         };
         if let Some(holder) = api_keys.find(token) {
@@ -107,13 +107,18 @@ impl Identities {
         if self.allow_anonymous {
             Ok(Cow::Owned(Client::Anonymous))
         } else {
-            Err(Refusal::unauthenticated(format!("{problem}: {}", how_to())))
+            Err(Refusal::unauthenticated(format!("{problem}: {}", self.how_to())))
         }
     }
-}
 
-fn how_to() -> String {
-    format!("send `Authorization: Bearer` (or `x-api-key`) with an API key, or a service account's token for the audience {TOKEN_AUDIENCE}")
+    fn how_to(&self) -> String {
+        // Service accounts are a cluster's.
+        let token = match &self.tokens {
+            Some(_) => format!(", or a service account's token for the audience {TOKEN_AUDIENCE}"),
+            None => String::new(),
+        };
+        format!("send `Authorization: Bearer` (or `x-api-key`) with an API key{token}")
+    }
 }
 
 fn bearer(header: &str) -> Option<&str> {

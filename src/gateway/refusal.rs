@@ -22,9 +22,14 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let kind = match status {
+            // Of ours it says that the client was too slow.
+            StatusCode::REQUEST_TIMEOUT => Kind::InvalidRequest,
+            status => Kind::of_status(status.as_u16()),
+        };
         let error = Error {
             code: Some(code.to_owned()),
-            ..Error::new(Kind::of_status(status.as_u16()), message)
+            ..Error::new(kind, message)
         };
         Self {
             status,
@@ -142,5 +147,18 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, retry_after);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_came_too_slowly_is_the_clients_to_mend() {
+        let refusal = Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "too slow");
+        assert_eq!(refusal.error.kind, Kind::InvalidRequest);
+        let refusal = Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "too slow");
+        assert_eq!(refusal.error.kind, Kind::Timeout);
     }
 }

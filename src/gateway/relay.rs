@@ -29,6 +29,7 @@ use super::turns::Turn;
 use crate::plan::names::Key;
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::estimate;
+use crate::protocol::stream::{Fault, Seen};
 
 /// How often it is looked whether the time is over while pieces come without a pause: then nobody waits, and no timer wakes anybody.
 const LOOK: Duration = Duration::from_millis(500);
@@ -122,6 +123,10 @@ pub(super) enum Broken {
     Cut,
     #[error("the model reported an error in the middle of its answer")]
     Failed,
+    #[error("the model sent something that is no answer of its protocol in the middle of one")]
+    Garbled,
+    #[error("the model sent more at once than may be translated for this client")]
+    TooLarge,
     #[error("the model stopped in the middle of its answer")]
     Stalled,
     #[error("the time for the whole request is over")]
@@ -131,10 +136,21 @@ pub(super) enum Broken {
 }
 
 impl Broken {
+    /// What a stream broke by, of which this has been seen.
+    fn by(seen: &Seen) -> Option<Self> {
+        match seen.fault {
+            Some(Fault::Garbled) => Some(Self::Garbled),
+            Some(Fault::TooLarge) => Some(Self::TooLarge),
+            None => seen.failed.then_some(Self::Failed),
+        }
+    }
+
     fn outcome(self) -> &'static str {
         match self {
             Self::Cut => "cut",
             Self::Failed => "failed",
+            Self::Garbled => "garbled",
+            Self::TooLarge => "too_large",
             Self::Stalled => "stalled",
             Self::OutOfTime => "out_of_time",
             Self::Closing => "closing",
@@ -143,7 +159,7 @@ impl Broken {
 
     fn error(self) -> Error {
         let kind = match self {
-            Self::Cut | Self::Failed => Kind::Server,
+            Self::Cut | Self::Failed | Self::Garbled | Self::TooLarge => Kind::Server,
             Self::Stalled | Self::OutOfTime => Kind::Timeout,
             Self::Closing => Kind::Overloaded,
         };
@@ -238,7 +254,7 @@ impl Relay {
             let passing = match &mut self.course {
                 Course::Events(stream) => {
                     let passing = stream.pass(piece);
-                    broken = stream.seen().failed.then_some(Broken::Failed).or(broken);
+                    broken = Broken::by(stream.seen()).or(broken);
                     passing
                 }
                 Course::Plain(plain) => {
@@ -289,7 +305,7 @@ impl Relay {
             Course::Events(stream) => {
                 let last = stream.end();
                 if !stream.seen().done {
-                    let broken = if stream.seen().failed { Broken::Failed } else { Broken::Cut };
+                    let broken = Broken::by(stream.seen()).unwrap_or(Broken::Cut);
                     if last.is_empty() {
                         return self.break_off(broken);
                     }
@@ -308,11 +324,11 @@ impl Relay {
         let is_done = self.is_done();
         self.finish(is_done);
         // An error counts only before the mark of the end; both may have come at once.
-        if is_done && broken != Broken::Failed {
+        if is_done && !matches!(broken, Broken::Failed | Broken::Garbled | Broken::TooLarge) {
             return None;
         }
         self.recording = None;
-        if matches!(broken, Broken::Cut | Broken::Failed | Broken::Stalled)
+        if matches!(broken, Broken::Cut | Broken::Failed | Broken::Garbled | Broken::Stalled)
             && let Some(Live { place, .. }) = locked(&self.live).as_ref()
         {
             place.failed();

@@ -91,6 +91,8 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
         return Err(compressed(&head.headers));
     }
     let body = gateway.bodies.read(&head.headers, body, table.largest_body()).await?;
+    // Also of a body that is no request.
+    tally.received(body.bytes.len(), false);
     let asked = Asked::read(operation, body.bytes.clone()).map_err(Refusal::unreadable)?;
     tally.received(asked.body.len(), asked.is_streamed());
 

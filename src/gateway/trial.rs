@@ -316,8 +316,9 @@ impl<'a> Trial<'a> {
             return;
         }
         let id = self.headers.get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
+        let hint = failure.hint(model.provider.is_some());
         let (model, cause) = (&model.model, failure.cause());
-        tracing::warn!(id, %model, url = %base, cause, "an attempt failed, and more may have since: it {failure}");
+        tracing::warn!(id, %model, url = %base, cause, hint, "an attempt failed, and more may have since: it {failure}");
     }
 
     async fn attempt(&self, model: &Arc<Backend>, base: &Uri, exchange: &Exchange, tally: &mut Tally) -> Result<Answer, Failure> {
@@ -390,7 +391,7 @@ impl<'a> Trial<'a> {
             }
             (Some((_, last)), _) if last.is_no_capacity() => self.no_capacity(last, tried, message),
             (Some((_, Failure::NoRoom)), _) => Refusal::overloaded(message),
-            (Some((_, Failure::Silent(_) | Failure::OutOfTime)), _) => {
+            (Some((_, Failure::Silent(_) | Failure::Stalled(_) | Failure::OutOfTime)), _) => {
                 Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message)
             }
             _ => Refusal::new(StatusCode::BAD_GATEWAY, "upstream_failed", message),

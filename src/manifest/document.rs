@@ -64,6 +64,13 @@ pub(super) fn item(path: &str, index: usize) -> String {
 pub(super) fn without_place(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
+    // What it counts is the reader's own business.
+    if ["too large or too complex", "alias replay", "alias expansion", "budget breached"]
+        .iter()
+        .any(|words| line.contains(words))
+    {
+        return "stands for more values than are read, as by aliases (*name) of aliases: write them out, or split it".to_owned();
+    }
     let line = line.rfind(" at line ").map_or(line, |end| &line[..end]);
     // What follows is for programmers who use the reader.
     line.split(", set DuplicateKeyPolicy").next().unwrap_or(line).to_owned()

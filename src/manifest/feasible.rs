@@ -10,6 +10,7 @@ use kube::ResourceExt;
 
 use super::Portfolio;
 use super::document::without_place;
+use super::doubts;
 use super::files;
 use super::finding::{Finding, Severity};
 use crate::api::condition::Kind;
@@ -157,6 +158,7 @@ impl Portfolio {
                 self.findings.push(written.origin.finding(Severity::Error, invalid));
             }
         }
+        doubts::check(self, book, now);
         self.findings.sort();
     }
 

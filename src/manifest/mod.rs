@@ -9,6 +9,7 @@ mod annotations;
 mod api_keys;
 mod cases;
 mod document;
+mod doubts;
 mod feasible;
 mod files;
 mod finding;

@@ -105,6 +105,13 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
         );
         (!adapters.contains(&adapter)).then(|| Invalid::new(field, format!("ModelDeployment {key} has no adapter {adapter}"), remedy))
     };
+    // Policies are not put one behind the other.
+    let a_policy = |field: String, namespace: &str, name: &str| {
+        let key = Key::new(namespace, name);
+        let is_one = !models.contains(&key) && portfolio.policies.iter().any(|w| Key::of(&w.object) == key);
+        let problem = format!("{key} is a RoutingPolicy, and only a ModelDeployment can answer");
+        is_one.then(|| Invalid::new(field, problem, format!("name the models of {name} instead")))
+    };
     for policy in &portfolio.policies {
         let namespace = Key::of(&policy.object).namespace;
         let spec = &policy.object.spec;
@@ -124,7 +131,8 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
         let spill = spec.warmup.iter().flat_map(|warmup| &warmup.targets).enumerate();
         named.extend(spill.map(|(i, f)| (format!("spec.warmup.targets[{i}]"), f.model.as_str(), f.adapter.as_deref())));
         let of_models = named.into_iter().filter_map(|(field, model, adapter)| {
-            let missing = missing(&models, "ModelDeployment", format!("{field}.model"), &namespace, model);
+            let missing = || missing(&models, "ModelDeployment", format!("{field}.model"), &namespace, model);
+            let missing = a_policy(format!("{field}.model"), &namespace, model).or_else(missing);
             missing.or_else(|| lacking(format!("{field}.adapter"), &namespace, model, adapter))
         });
         let blocked = spec.guardrails.as_ref().and_then(|guardrails| guardrails.blocked_terms.as_ref());

@@ -78,11 +78,11 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {total: 99999999h}"),
-            "7: RoutingPolicy ns/p: spec.timeouts.total: \"99999999h\" does not have the right form; write a number and its unit, such as 90s, 1h30m or 500ms".to_owned(),
+            "7: RoutingPolicy ns/p: spec.timeouts.total: \"99999999h\" does not have the right form; write a number and its unit, such as 90s, 1h30m or 500ms: up to five digits of hours, and up to six of m, s or ms".to_owned(),
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {total: 90}"),
-            "7: RoutingPolicy ns/p: spec.timeouts.total: must be a text, is 90; write a number and its unit, such as 90s, 1h30m or 500ms".to_owned(),
+            "7: RoutingPolicy ns/p: spec.timeouts.total: must be a text, is 90; write a number and its unit, such as 90s, 1h30m or 500ms: up to five digits of hours, and up to six of m, s or ms".to_owned(),
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {firstToken: 11m}"),
@@ -95,6 +95,22 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         (
             model(&MODEL.replace("name: s", "name: sk-Live-1")),
             format!("5: {m}: spec.api.credentials.secretRef.name: what is written does not have the right form; The object's name, never the value itself. Example: `openai`."),
+        ),
+        (
+            policy("p", "model: a/b\n  rules: [{targets: [{model: m}]}]"),
+            "5: RoutingPolicy ns/p: spec.model: \"a/b\" does not have the right form; write letters and digits, and between them '-', '.', '_' or ':' too, such as assistant: '/' is for a model called directly, as namespace/name".to_owned(),
+        ),
+        (
+            policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  maxBodyBytes: 10Zi"),
+            "7: RoutingPolicy ns/p: spec.maxBodyBytes: \"10Zi\" does not have the right form; write a whole number of bytes, or of K, M, G, Ki, Mi or Gi, such as 32Mi".to_owned(),
+        ),
+        (
+            evaluation(GOOD).replace("\"0.5\"", "\"2\""),
+            "8: EvalJob ns/e: spec.criteria[0].lowerBoundAtLeast: \"2\" does not have the right form; write a decimal from 0 to 1 in quotes, with up to six decimals, such as \"0.784\"".to_owned(),
+        ),
+        (
+            ["a: &a [x, x, x, x, x, x, x, x, x]", "b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]", "c: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b]", "d: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c]", "e: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d]", "f: &f [*e, *e, *e, *e, *e, *e, *e, *e, *e]", "g: [*f, *f, *f, *f, *f, *f, *f, *f, *f]"].join("\n"),
+            "6: stands for more values than are read, as by aliases (*name) of aliases: write them out, or split it; correct the YAML".to_owned(),
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: demo/llama}]}]"),
@@ -324,6 +340,19 @@ fn names_that_nothing_carries_are_warnings() {
         &policy("p", "model: a\n  rules: [{targets: [{model: m}]}]"),
     ]);
     assert!(findings(&elsewhere)[0].ends_with("there is other/m, but names refer to the same namespace"));
+}
+
+#[test]
+fn a_policy_in_place_of_a_model_is_told_as_what_it_is() {
+    let q = policy("q", "model: q\n  rules: [{targets: [{model: m}]}]");
+    let p = policy("p", "model: a\n  rules: [{targets: [{model: q}]}]");
+    let found = findings(&together(&[&model(MODEL), &q, &p]));
+    assert_eq!(
+        found,
+        [
+            "19: warning: RoutingPolicy ns/p: spec.rules[0].targets[0].model: ns/q is a RoutingPolicy, and only a ModelDeployment can answer; name the models of q instead"
+        ]
+    );
 }
 
 #[test]
@@ -744,4 +773,119 @@ spec:
         "{of_settings:?}"
     );
     assert_eq!(found(None).len(), 1, "without the settings any class may exist");
+}
+
+#[test]
+fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
+    let keyed = |name: &str, url: &str| {
+        model(&format!(
+            "api: {{provider: OpenAICompatible, model: x, endpoint: \"{url}\", credentials: {{secretRef: {{name: s, key: k}}}}}}"
+        ))
+        .replace("name: m,", &format!("name: {name},"))
+    };
+    let free = keyed("free", "https://h/v1");
+    let priced = format!(
+        "{}  price: {{inputPer1M: \"1\", outputPer1M: \"1\"}}\n",
+        keyed("priced", "https://h/v1")
+    );
+    let own = model("selfHosted: {engine: {kind: LlamaCpp}}").replace("name: m,", "name: own,");
+    let over = |spec: &str| together(&[free.as_str(), priced.as_str(), own.as_str(), policy("p", spec).as_str()]);
+    let budget = "budgets: [{per: Policy, usd: \"0.0001\", window: Month}]";
+    let unpriced = "free has no known price, and so no request under this limit in US dollars is answered there";
+    for (text, doubt) in [
+        (
+            over(&format!("model: a\n  rules: [{{targets: [{{model: free}}]}}]\n  {budget}")),
+            Some(("spec.budgets[0].usd", unpriced)),
+        ),
+        (
+            over(&format!(
+                "model: a\n  rules: [{{targets: [{{model: own}}], fallback: [{{model: free}}]}}]\n  {budget}"
+            )),
+            Some(("spec.budgets[0].usd", unpriced)),
+        ),
+        (
+            over(&format!(
+                "model: a\n  rules: [{{targets: [{{model: own}}, {{model: priced}}]}}]\n  {budget}"
+            )),
+            None,
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: free}]}]\n  budgets: [{per: Policy, tokens: 9, window: Month}]"),
+            None,
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: free}]}]\n  require: {maxCostPerRequestUSD: \"1\"}"),
+            Some(("spec.require.maxCostPerRequestUSD", unpriced)),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: free}], require: {maxCostPerRequestUSD: \"1\"}}]"),
+            Some(("spec.rules[0].require.maxCostPerRequestUSD", unpriced)),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: own}, {model: own, weight: 3}]}]"),
+            Some(("spec.rules[0].targets[1]", "own is a target of this rule already")),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: own}], fallback: [{model: own}]}]"),
+            Some((
+                "spec.rules[0].fallback[0]",
+                "own is a target of this rule, and is not asked again when it has failed",
+            )),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: own}], fallback: [{model: free}, {model: free}]}]"),
+            Some(("spec.rules[0].fallback[1]", "free is a fallback of this rule already")),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: own}, {model: free}], fallback: [{model: own}]}]"),
+            None,
+        ),
+        (
+            over("model: a\n  rules: [{name: x, targets: [{model: own}]}, {name: z, when: {tools: true}, targets: [{model: free}]}]"),
+            Some((
+                "spec.rules[1]",
+                "no request comes to it, because spec.rules[0] before it is for all of them",
+            )),
+        ),
+        (
+            over("model: a\n  rules: [{name: x, when: {tools: true}, targets: [{model: own}]}, {name: z, targets: [{model: free}]}]"),
+            None,
+        ),
+        (
+            keyed("m", "http://h.example.com/v1"),
+            Some((
+                "spec.api.endpoint",
+                "the key is sent there in the clear, and whoever is on the way can read it and the requests",
+            )),
+        ),
+        (
+            keyed("m", "http://10.0.0.7:8000/v1"),
+            Some(("spec.api.endpoint", "the key is sent there in the clear")),
+        ),
+        (keyed("m", "http://127.0.0.1:8000/v1"), None),
+        (keyed("m", "http://[::1]:8000/v1"), None),
+        (keyed("m", "http://localhost:8000/v1"), None),
+        (keyed("m", "http://llm.ns/v1"), None),
+        (keyed("m", "http://llm.other.svc:8000/v1"), None),
+        (
+            model(&format!("{MODEL}\n  capabilities: {{contextTokens: 100, maxOutputTokens: 200}}")),
+            Some(("spec.capabilities.maxOutputTokens", "200 is more than contextTokens, 100")),
+        ),
+        (
+            model(&format!("{MODEL}\n  capabilities: {{contextTokens: 100, maxOutputTokens: 100}}")),
+            None,
+        ),
+    ] {
+        let mut portfolio = Portfolio::from_text("x", &text);
+        portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
+        let said: Vec<(&str, &str)> = portfolio.findings.iter().map(|f| (f.field.as_str(), f.problem.as_str())).collect();
+        assert_eq!(portfolio.errors(), 0, "{said:?} in {text}");
+        match doubt {
+            None => assert!(said.is_empty(), "{said:?} in {text}"),
+            Some((field, problem)) => assert!(
+                said.len() == 1 && said[0].0 == field && said[0].1.starts_with(problem),
+                "{said:?} in {text}"
+            ),
+        }
+    }
 }

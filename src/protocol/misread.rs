@@ -29,9 +29,12 @@ pub(super) fn shown(raw: &RawValue) -> &str {
 
 /// Says why `raw`, which is at `at` in the request, could not be read: at which field of it, what is there and what should be.
 pub(super) fn misread(raw: &RawValue, at: &str, error: &serde_json::Error) -> Unreadable {
-    let (place, found) = located(raw, error);
+    let (place, found, is_list) = located(raw, error);
     let at = format!("{at}{place}");
     let said = error.to_string();
+    if is_list || (said.starts_with("invalid length") && found.get().starts_with('[')) {
+        return Unreadable::new(Some(&at), format!("{at} must be an object, is a list"));
+    }
     let said = said.split(" at line ").next().unwrap_or_default();
     let named = |start: &str| said.strip_prefix(start).and_then(|rest| rest.split('`').next());
     if let Some(name) = named("missing field `") {
@@ -76,8 +79,9 @@ fn wanted(by: &str) -> Option<&'static str> {
     })
 }
 
-/// The value within `raw` that an error is about, and its place there, such as `[0].role`.
-fn located<'a>(raw: &'a RawValue, error: &serde_json::Error) -> (String, &'a RawValue) {
+/// The value within `raw` that an error is about, its place there, such as `[0].role`, and whether it is a list right within a list: no request
+/// has one, and the library takes its items for the fields of an object.
+fn located<'a>(raw: &'a RawValue, error: &serde_json::Error) -> (String, &'a RawValue, bool) {
     let text = raw.get();
     let before = text
         .split_inclusive('\n')
@@ -89,10 +93,13 @@ fn located<'a>(raw: &'a RawValue, error: &serde_json::Error) -> (String, &'a Raw
     // The reader stands before a list or object that it does not want, and behind everything else.
     for _ in 0..DEEPEST {
         let Some((name, member)) = member(found, target) else { break };
+        if place.ends_with(']') && name.starts_with('[') {
+            return (place, found, true);
+        }
         place.push_str(&name);
         found = member;
     }
-    (place, found)
+    (place, found, false)
 }
 
 fn has(raw: &RawValue, target: usize) -> bool {
@@ -202,6 +209,9 @@ mod tests {
             ),
             (r#"[{"role":"a","part":{}}]"#, "messages[0].part.role is required"),
             (r#"[{"content":1}]"#, "messages[0].role is required"),
+            (r#"[[[["x"]]]]"#, "messages[0] must be an object, is a list"),
+            (r#"[[{"role":"a"}]]"#, "messages[0] must be an object, is a list"),
+            ("[[]]", "messages[0] must be an object, is a list"),
             (r#"[{"role":"a","role":"b"}]"#, "messages[0].role is given twice"),
         ] {
             assert_eq!(said(text), expected, "{text}");

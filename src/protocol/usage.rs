@@ -80,7 +80,17 @@ impl Terms {
     }
 }
 
+/// More tokens of one kind than any request has: ten times the longest context of any model, and a hundred embeddings of the longest texts at
+/// once. Who reports more reports no tokens, and at a price that would be an untrue cost that uses up every budget.
+const MOST: u64 = 100_000_000;
+
 impl Tokens {
+    /// The report, where it can be true: where one of its figures cannot, the others are not believed either.
+    #[must_use]
+    pub fn believed(self) -> Option<Self> {
+        self.by_kind().iter().all(|(_, count)| *count <= MOST).then_some(self)
+    }
+
     /// All of the prompt.
     #[must_use]
     pub fn prompt(&self) -> u64 {

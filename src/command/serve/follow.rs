@@ -177,7 +177,9 @@ fn report(standalone: &Standalone, decided: &Routing) {
         let ready = condition::find(&status.conditions, Kind::Ready);
         let (name, message) = (policy.name_any(), ready.map_or("", |ready| ready.message.as_str()));
         if verdict.is_ready() {
-            tracing::info!(policy = %name, model = %policy.spec.model, "{message}");
+            // Nobody was asked whether they answer.
+            let (to, left_out) = (&verdict.summary, verdict.left_out());
+            tracing::info!(policy = %name, model = %policy.spec.model, "requests go to {to}{left_out}");
         } else {
             tracing::warn!(policy = %name, model = %policy.spec.model, "{message}");
         }

@@ -37,6 +37,8 @@ const FINISH: Duration = Duration::from_secs(30);
 
 /// Flags of `portfolio serve`.
 #[derive(Args)]
+// Else what environment variables give is in the line as if it had to be.
+#[command(override_usage = "portfolio serve [OPTIONS] -f <PATH>...")]
 pub struct Serve {
     #[command(flatten)]
     files: Files,

@@ -20,7 +20,7 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 /// The rest after a 429 without advice: they are common, and most quotas count by the second or minute.
 const THROTTLED: Duration = Duration::from_secs(1);
 /// The longest advice that is followed: the quota of a day must not keep an endpoint out unseen.
-const LONGEST_ADVICE: Duration = Duration::from_secs(60);
+pub(in crate::gateway) const LONGEST_ADVICE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct Health {

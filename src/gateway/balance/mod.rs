@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 pub(super) use budget::Budgets;
 use health::Health;
+pub(super) use health::LONGEST_ADVICE;
 use pace::Pace;
 
 use super::queue::Turn;

@@ -57,6 +57,11 @@ impl Error {
         matches!(self, Self::Connect(_))
     }
 
+    /// Whether what came is not HTTP.
+    pub(super) fn is_not_http(&self) -> bool {
+        matches!(self, Self::NotHttp(_))
+    }
+
     /// Whether the connection closed before any byte of an answer.
     pub(super) fn is_dropped(&self) -> bool {
         matches!(self, Self::Dropped(_))

@@ -27,7 +27,7 @@ struct Inner {
 #[derive(Debug, thiserror::Error)]
 pub enum BadLedger {
     /// It cannot be read or written.
-    #[error("the ledger {} cannot be used: {cause}", path.display())]
+    #[error("the ledger {} cannot be used: {cause}; name a file in a folder that is there and can be written", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,

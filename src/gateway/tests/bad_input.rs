@@ -210,3 +210,33 @@ async fn a_refusal_of_a_stream_is_no_stream() {
         }
     }
 }
+
+#[tokio::test]
+async fn tools_in_the_older_form_are_tools_too() {
+    let engine = Engine::start(paris()).await;
+    let world = World::new();
+    world.declared("a", &engine.url, "{tools: false}");
+    world.route(ONLY_A);
+    let answer = world
+        .ask(r#"{"model":"assistant","messages":[],"functions":[{"name":"look","parameters":{}}]}"#)
+        .await;
+    assert_eq!((answer.status.as_u16(), engine.requests()), (400, 0), "{}", answer.text);
+    assert!(
+        answer.text.contains("functions are given, and the model calls none"),
+        "{}",
+        answer.text
+    );
+}
+
+#[tokio::test]
+async fn where_there_is_no_cluster_nobody_is_asked_for_its_tokens() {
+    let engine = Engine::start(paris()).await;
+    for (world, has_accounts) in [(World::new(), true), (World::without_kubernetes(), false)] {
+        world.pod("a", &[&engine.url]);
+        world.route(ONLY_A);
+        let answer = world.ask_with(&[], super::ASK).await;
+        assert_eq!(answer.status, 401);
+        assert_eq!(answer.text.contains("service account"), has_accounts, "{}", answer.text);
+        assert!(answer.text.contains("with an API key"), "{}", answer.text);
+    }
+}

@@ -2,7 +2,7 @@
 
 use http_body_util::BodyExt;
 
-use super::engine::{Do, Engine, WORD, answers, chunk, paris, stream_head};
+use super::engine::{DONE, Do, Engine, WORD, answers, chunk, paris, stream_head, streams};
 use super::world::{Answer, World, post_to};
 use super::{A_THEN_B, ONLY_A, WEB};
 use crate::gateway::Credentials;
@@ -199,4 +199,57 @@ async fn an_engine_of_our_own_costs_the_same_at_any_tier() {
     world.pod_with("a", &engine.url, "price: {inputPer1M: '1', outputPer1M: '1'}");
     world.route(ONLY_A);
     assert_eq!(world.ask(super::ASK).await.header("x-portfolio-cost-usd"), "0.000012");
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_true_is_no_report() {
+    let chat = |usage: &str| {
+        format!(
+            r#"{{"choices":[{{"index":0,"message":{{"role":"assistant","content":"x"}},"finish_reason":"stop"}}],"usage":{{{usage}}}}}"#
+        )
+    };
+    let message = |usage: &str| {
+        format!(
+            r#"{{"id":"m","type":"message","role":"assistant","model":"x","content":[{{"type":"text","text":"x"}}],"stop_reason":"end_turn","usage":{{{usage}}}}}"#
+        )
+    };
+    let response = |usage: &str| format!(r#"{{"object":"response","output":[],"usage":{{{usage}}}}}"#);
+    let vectors = |usage: &str| format!(r#"{{"data":[{{"index":0,"embedding":[0.5]}}],"usage":{{{usage}}}}}"#);
+    let openai = r#""prompt_tokens":1000000000000000000,"completion_tokens":9223372036854775807"#;
+    let half = r#""prompt_tokens":3,"completion_tokens":100000001"#;
+    let others = r#""input_tokens":1000000000000000000,"output_tokens":5"#;
+    let large = |answer: String| format!(r#"{{"padding":"{}",{}"#, "x".repeat(2 << 20), &answer[1..]);
+    for (provider, path, answer) in [
+        ("OpenAI", "/v1/chat/completions", chat(openai)),
+        ("OpenAI", "/v1/chat/completions", chat(half)),
+        ("OpenAI", "/v1/chat/completions", large(chat(openai))),
+        ("OpenAI", "/v1/messages", chat(openai)),
+        ("OpenAI", "/v1/responses", response(others)),
+        ("OpenAI", "/v1/embeddings", vectors(openai)),
+        ("Anthropic", "/v1/messages", message(others)),
+        ("Anthropic", "/v1/chat/completions", message(others)),
+    ] {
+        let engine = Engine::start(answers(200, "", &answer)).await;
+        let world = World::new();
+        world.api_with_key("a", provider, &engine.url);
+        world.route(ONLY_A);
+        let asked = r#"{"model":"assistant","max_tokens":9,"input":"x","messages":[{"role":"user","content":"x"}]}"#;
+        let shown = Answer::read(world.call(post_to(path, &WEB, asked)).await).await;
+        assert_eq!(shown.status, 200, "{path}: {}", shown.text);
+        let counted = tokens(&world, "a", "input").await;
+        assert!((1..1000).contains(&counted), "{provider} {path}: {counted}");
+        let estimated = "portfolio_gateway_estimated_requests_total{policy=\"claims/assistant\",model=\"claims/a\"}";
+        assert_eq!(world.metric(estimated).await as u32, 1, "{provider} {path}");
+    }
+    let usage = format!("data: {{\"choices\":[],\"usage\":{{{openai}}}}}\n\n");
+    let end = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    for path in ["/v1/chat/completions", "/v1/messages"] {
+        let engine = Engine::start(streams(&[WORD, end, &usage, DONE])).await;
+        let world = World::over(&[&engine], ONLY_A);
+        let asked = r#"{"model":"assistant","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"x"}]}"#;
+        let shown = Answer::read(world.call(post_to(path, &WEB, asked)).await).await;
+        assert!(!shown.text.contains("9223372036854775807"), "{path}: {}", shown.text);
+        assert!((1..100).contains(&tokens(&world, "a", "input").await), "{path}");
+        assert_eq!(tokens(&world, "a", "output").await, 2, "{path}");
+    }
 }

@@ -155,7 +155,7 @@ async fn what_identifies_the_client_stays_here() {
 #[tokio::test]
 async fn what_identifies_the_provider_stays_here() {
     let leaks = "set-cookie: a=b\r\nopenai-organization: org-1\r\nx-request-id: theirs\r\nserver: uvicorn\r\nlocation: http://10.0.0.1/\r\nretry-after: 3\r\n";
-    let engine = Engine::start(answers(200, leaks, "{}")).await;
+    let engine = Engine::start(answers(200, leaks, "{\"choices\":[]}")).await;
     let answer = World::over(&[&engine], ONLY_A).ask(ASK).await;
     let mut names: Vec<&str> = answer.headers.keys().map(http::HeaderName::as_str).collect();
     names.sort_unstable();

@@ -15,6 +15,8 @@ pub(super) enum Do {
     Send(String),
     /// Send these bytes.
     Bytes(Vec<u8>),
+    /// The usual answer, plain or streamed as it is asked for.
+    Paris,
     /// Send these bytes again and again, for as long as they are taken.
     Flood(String),
     /// Wait until the test adds a permit.
@@ -120,8 +122,9 @@ impl Engine {
 async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, scripts: Scripts, counts: watch::Sender<Counts>) {
     stream.set_nodelay(true).unwrap();
     while let Some(request) = read_request(&mut stream).await {
+        let is_streamed = request.body.windows(13).any(|part| part == b"\"stream\":true");
         seen.lock().unwrap().push(request);
-        let script = {
+        let script: Vec<Do> = {
             let mut scripts = scripts.lock().unwrap();
             if scripts.len() > 1 {
                 scripts.pop_front().unwrap()
@@ -130,7 +133,12 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, scripts: Scri
             }
         };
         counts.send_modify(|counts| counts.requests += 1);
-        for step in script {
+        let usual = |step| match step {
+            Do::Paris if is_streamed => streams(&[WORD, FINISH, DONE]),
+            Do::Paris => answers(200, "", CONTENT),
+            other => vec![other],
+        };
+        for step in script.into_iter().flat_map(usual) {
             let is_open = match step {
                 Do::Send(bytes) => stream.write_all(bytes.as_bytes()).await.is_ok(),
                 Do::Flood(bytes) => loop {
@@ -145,6 +153,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Seen>>>, scripts: Scri
                     _ = stream.read_u8() => false,
                 },
                 Do::Hang => stream.read_u8().await.is_ok(),
+                Do::Paris => true,
                 Do::Close => return,
             };
             if !is_open {
@@ -185,6 +194,7 @@ pub(super) const CONTENT: &str =
     r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"Paris"}}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
 pub(super) const OPENING: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
 pub(super) const WORD: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Paris\"}}]}\n\n";
+const FINISH: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 pub(super) const DONE: &str = "data: [DONE]\n\n";
 
 /// A plain answer.
@@ -195,9 +205,9 @@ pub(super) fn answers(status: u16, headers: &str, body: &str) -> Vec<Do> {
     ))]
 }
 
-/// The usual plain answer.
+/// The usual answer.
 pub(super) fn paris() -> Vec<Do> {
-    answers(200, "", CONTENT)
+    vec![Do::Paris]
 }
 
 /// The head of a streamed answer.

@@ -56,7 +56,8 @@ async fn every_failure_before_the_first_content_moves_the_request_on() {
         let (a, b) = (Engine::start(script).await, Engine::start(paris()).await);
         let world = World::over(&[&a, &b], &format!("{SHORT}, {A_THEN_B}"));
         let answer = world.ask(ask).await;
-        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, CONTENT), "{name}");
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text);
+        assert!(answer.text.contains("Paris"), "{name}: {}", answer.text);
         assert_eq!(answer.header("x-portfolio-model"), "claims/b", "{name}");
         assert_eq!(answer.header("x-portfolio-attempts"), "2", "{name}");
         assert_eq!((a.requests(), b.requests()), (1, 1), "{name}");

@@ -383,3 +383,18 @@ async fn requests_in_flight_are_counted_to_the_end_of_their_answers() {
     assert_eq!(world.ask(ASK).await.error().0, "overloaded");
     assert_eq!(engine.requests(), 4, "what is refused reaches no model");
 }
+
+#[tokio::test]
+async fn a_body_that_is_not_in_the_chunks_it_announces_is_told_as_that() {
+    let world = World::over(&[], ONLY_A);
+    let served = serve(&world).await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer claims.x.web\r\ntransfer-encoding: chunked\r\n\r\n";
+    for body in ["zz\r\n{}\r\n0\r\n\r\n", "2\r\n{}}\r\n0\r\n\r\n", "-1\r\n{}\r\n0\r\n\r\n"] {
+        let mut client = TcpStream::connect(served.address).await.unwrap();
+        client.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        let said = answer(&mut client).await;
+        assert!(said.starts_with("HTTP/1.1 400 "), "{body:?}: {said}");
+        assert!(said.contains("correct their sizes"), "{body:?}: {said}");
+        assert!(said.contains("\"type\":\"invalid_request_error\""), "{body:?}: {said}");
+    }
+}

@@ -26,6 +26,7 @@ mod telemetry;
 mod traces;
 mod warmup;
 mod world;
+mod wrong_answers;
 
 /// A request to the policy `assistant`.
 const ASK: &str = r#"{"model":"assistant","messages":[{"role":"user","content":"The capital of France?"}]}"#;

@@ -172,6 +172,35 @@ async fn a_request_that_may_cost_more_than_one_may_goes_to_a_model_that_is_cheap
 }
 
 #[tokio::test]
+async fn a_request_that_is_too_expensive_for_every_model_is_the_clients_to_change() {
+    let dear = Engine::start(paris()).await;
+    let world = World::new();
+    world.pod_with("dear", &dear.url, "price: {inputPer1M: '10', outputPer1M: '100'}");
+    world.api("free", "OpenAICompatible", &dear.url);
+    let policy = |targets: &str| format!("require: {{maxCostPerRequestUSD: '0.001'}}, rules: [{{name: all, targets: [{targets}]}}]");
+    let asked = ASK.replace("{\"model\"", "{\"max_tokens\":5000,\"model\"");
+    world.route(&policy("{model: dear}"));
+    let answer = world.ask(&asked).await;
+    let (code, message) = answer.error();
+    assert_eq!((answer.status.as_u16(), code.as_str()), (400, "request_too_expensive"), "{message}");
+    assert!(message.contains("ask for fewer max_tokens"), "{message}");
+    let endless = world.ask(ASK).await;
+    assert_eq!(endless.error().0, "request_too_expensive", "{}", endless.text);
+    assert!(endless.text.contains("send max_tokens"), "{}", endless.text);
+    // What a model costs, and whether it serves, is not the client's to change.
+    for targets in ["{model: free}", "{model: dear}, {model: free}", "{model: dear}, {model: missing}"] {
+        world.route(&policy(targets));
+        let answer = world.ask(&asked).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.error().0.as_str()),
+            (503, "no_eligible_model"),
+            "{targets}"
+        );
+    }
+    assert_eq!(dear.requests(), 0);
+}
+
+#[tokio::test]
 async fn the_quickest_model_of_late_is_asked_first() {
     let gate = Arc::new(Semaphore::new(0));
     let slow = Engine::start([vec![Do::Wait(gate.clone())], paris()].concat()).await;

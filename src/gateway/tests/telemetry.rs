@@ -322,6 +322,37 @@ async fn a_request_is_told_in_one_line_without_a_word_of_it() {
 }
 
 #[tokio::test]
+async fn the_line_of_a_body_that_is_no_request_says_how_long_it_is() {
+    let log = Log::default();
+    let _guard = log.listen();
+    let world = logged();
+    world.route(ONLY_A);
+    world.ask("{\"model\":").await;
+    let lines = log.requests();
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!(line["bytes_in"].to_string(), "9");
+}
+
+#[tokio::test]
+async fn an_attempt_at_what_is_not_there_says_in_our_log_what_to_look_at() {
+    let log = Log::default();
+    let _guard = log.listen();
+    let engine = Engine::start(answers(404, "", "{}")).await;
+    let world = World::new();
+    world.provider(
+        "a",
+        &format!("{{api: {{provider: OpenAICompatible, model: x, endpoint: '{}/v1'}}}}", engine.url),
+    );
+    world.route(ONLY_A);
+    assert!(!world.ask(ASK).await.text.contains("spec.api"), "clients need not know");
+    assert!(
+        log.text().contains("spec.api.model, or the path of spec.api.endpoint"),
+        "{}",
+        log.text()
+    );
+}
+
+#[tokio::test]
 async fn the_line_says_what_attempts_in_vain_cost() {
     let log = Log::default();
     let _guard = log.listen();

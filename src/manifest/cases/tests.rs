@@ -65,7 +65,7 @@ fn what_policies_say_passes() {
 - {{name: a key is let in by its labels, request: {{model: assistant, client: {{apiKey: {{name: ci, labels: {{team: claims}}}}}}}},
     expect: {{targets: [llama, gpt], fallback: [gpt], rule: everything-else}}, given: {{}}}}
 - {{name: a long text goes where it fits, request: {{{WEB}, inputTokens: 30001, maxTokens: 100}}, expect: {{target: gpt, rule: long}}}}
-- {{name: and not for more than a request may cost, request: {{{WEB}, inputTokens: 30001, maxTokens: 50000}}, expect: {{refused: 503, because: may cost}}}}
+- {{name: and not for more than a request may cost, request: {{{WEB}, inputTokens: 30001, maxTokens: 50000}}, expect: {{refused: 400, because: may cost}}}}
 - {{name: a namespace of patients, request: {{{WEB}}}, given: {{namespaces: {{claims: Special}}, verdicts: {{assistant-quality: {{llama: Pass}}}}}},
     expect: {{target: llama, rule: personal-data}}}}
 - {{name: no such name, request: {{model: asistant, client: {{serviceAccount: claims/web}}}}, expect: {{refused: 404, because: assistant}}}}

@@ -146,8 +146,7 @@ pub fn decide<'a>(
         return Err(match route.warmup {
             Some(_) if !waking.is_empty() => Refused::starting(route, rule, &waking, ""),
             _ => {
-                let out: Vec<String> = weighed.out(rule).into_iter().map(|exclusion| exclusion.message).collect();
-                let nobody = Refused::nobody(route, rule, &out);
+                let nobody = Refused::nobody(route, rule, &weighed.out(rule));
                 Refused { wakes, ..nobody }
             }
         });
@@ -334,7 +333,7 @@ impl Weighed<'_> {
                 let why = format!("may cost {bound} USD for this request, above the {limit} that one may cost: ask for fewer max_tokens");
                 Some((Reason::TooExpensive, why))
             }
-            Err(why) => Some((Reason::TooExpensive, why)),
+            Err(unknown) => Some(unknown),
         }
     }
 
@@ -347,21 +346,20 @@ impl Weighed<'_> {
     }
 
     /// What the request costs at most, in nano-dollars, or why nobody knows.
-    fn bound(&self, model: &Backend) -> Result<u64, String> {
+    fn bound(&self, model: &Backend) -> Result<u64, (Reason, String)> {
         // Our own pods cost by the hour, whatever they are asked.
         if model.provider.is_none() && model.pricing.at(self.facts.now).is_none() {
             return Ok(0);
         }
-        let content = self.content()?;
+        let content = self.content().map_err(|why| (Reason::CostNotKnown, why))?;
         let longest = content.max_tokens.or(model.capabilities.max_output_tokens.map(u64::from));
         let output = match longest {
             _ if content.is_wordless => 0,
             Some(longest) => longest.saturating_mul(content.answers.max(1)),
             None => {
                 let remedy = "send max_tokens, or declare spec.capabilities.maxOutputTokens";
-                return Err(format!(
-                    "has no known limit of an answer, so that nobody knows what one costs: {remedy}"
-                ));
+                let why = format!("has no known limit of an answer, so that nobody knows what one costs: {remedy}");
+                return Err((Reason::TooExpensive, why));
             }
         };
         let count = Tokens {
@@ -371,7 +369,10 @@ impl Weighed<'_> {
         };
         match model.pricing.cost(Some(&count), self.facts.now) {
             Cost::Known(nanos) => Ok(nanos),
-            Cost::Unknown(_) => Err("has no known price, and the policy limits what a request may cost: set spec.price".to_owned()),
+            Cost::Unknown(_) => {
+                let why = "has no known price, and the policy limits what a request may cost: set spec.price";
+                Err((Reason::CostNotKnown, why.to_owned()))
+            }
         }
     }
 

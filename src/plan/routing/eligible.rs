@@ -50,8 +50,10 @@ pub enum Reason {
     RegionNotAllowed,
     /// The model's operator is not surely under a law that is allowed.
     JurisdictionNotAllowed,
-    /// The request may cost more with the model than one may.
+    /// The request may cost more with the model than one may, or as much as it pleases.
     TooExpensive,
+    /// What one may cost is limited, and what the model costs is not known.
+    CostNotKnown,
     /// The model has weight 0.
     Unused,
     /// A required evaluation does not say `Pass` about the model as it is now.

@@ -3,6 +3,7 @@
 
 use super::access::Client;
 use super::data_class::{DATA_CLASS_HEADER, UnknownDataClass};
+use super::eligible::{Exclusion, Reason};
 use super::table::{Candidate, Route, Rule};
 use crate::plan::names::Key;
 
@@ -47,6 +48,8 @@ pub enum RefusedFor {
     Nobody,
     /// The rule's models do not answer yet, and the policy lets it wait no longer.
     Starting,
+    /// It may cost more than one may with each of them, and less if it asked for less.
+    TooExpensive,
 }
 
 impl RefusedFor {
@@ -56,7 +59,7 @@ impl RefusedFor {
         match self {
             Self::UnknownModel => 404,
             Self::NotAdmitted => 403,
-            Self::UnknownDataClass | Self::NoRule | Self::Undecidable | Self::Blocked => 400,
+            Self::UnknownDataClass | Self::NoRule | Self::Undecidable | Self::Blocked | Self::TooExpensive => 400,
             Self::NotInForce | Self::Nobody | Self::Unguarded | Self::Starting => 503,
         }
     }
@@ -74,6 +77,7 @@ impl RefusedFor {
             Self::Undecidable => "rule_undecidable",
             Self::NotInForce | Self::Nobody => "no_eligible_model",
             Self::Starting => "model_starting",
+            Self::TooExpensive => "request_too_expensive",
         }
     }
 }
@@ -146,14 +150,27 @@ impl<'a> Refused<'a> {
         Self::new(RefusedFor::Undecidable, Some(rule), message)
     }
 
-    pub(super) fn nobody(route: &Route, rule: &'a Rule, sentences: &[String]) -> Self {
+    /// What is out for its weight says nothing of the request.
+    pub(super) fn nobody(route: &Route, rule: &'a Rule, out: &[Exclusion]) -> Self {
+        let mut reasons = out
+            .iter()
+            .map(|exclusion| exclusion.reason)
+            .filter(|reason| *reason != Reason::Unused)
+            .peekable();
+        let is_too_expensive = reasons.peek().is_some() && reasons.all(|reason| reason == Reason::TooExpensive);
+        let (reason, when) = if is_too_expensive {
+            (RefusedFor::TooExpensive, "may answer this")
+        } else {
+            (RefusedFor::Nobody, "may answer now")
+        };
+        let sentences: Vec<&str> = out.iter().map(|exclusion| exclusion.message.as_str()).collect();
         let message = format!(
-            "no model of {}, rule {}, may answer now: {}",
+            "no model of {}, rule {}, {when}: {}",
             route.called(),
             rule.name,
             sentences.join("; ")
         );
-        Self::new(RefusedFor::Nobody, Some(rule), message)
+        Self::new(reason, Some(rule), message)
     }
 
     pub(super) fn starting(route: &Route, rule: &'a Rule, waking: &[&'a Candidate], why: &str) -> Self {

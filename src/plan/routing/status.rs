@@ -51,6 +51,16 @@ pub struct PolicyVerdict {
 }
 
 impl PolicyVerdict {
+    /// The models that get no request though the policy names them, at the end of a sentence; empty where there are none.
+    #[must_use]
+    pub fn left_out(&self) -> String {
+        let out: Vec<&str> = self.targets.iter().filter_map(|target| target.message.as_deref()).collect();
+        match out.as_slice() {
+            [] => String::new(),
+            out => format!("; left out: {}", out.join("; ")),
+        }
+    }
+
     /// Whether the policy answers every request it matches.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -384,10 +394,6 @@ fn ready(policy: &RoutingPolicy, verdict: &PolicyVerdict) -> Vec<Claim> {
             Claim::new(Kind::Reconciling, true, reason, message),
         ];
     }
-    let out: Vec<&str> = verdict.targets.iter().filter_map(|t| t.message.as_deref()).collect();
-    let message = match out.as_slice() {
-        [] => format!("{} answers", verdict.summary),
-        out => format!("{} answers; left out: {}", verdict.summary, out.join("; ")),
-    };
+    let message = format!("{} answers{}", verdict.summary, verdict.left_out());
     vec![Claim::new(Kind::Ready, true, "Routing", message)]
 }

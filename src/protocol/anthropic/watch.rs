@@ -12,6 +12,7 @@ use crate::protocol::watch::{self, Piece};
 pub struct Watch {
     usage: Usage,
     text_bytes: u64,
+    has_begun: bool,
 }
 
 #[derive(Deserialize)]
@@ -70,14 +71,17 @@ struct Message {
 impl watch::Watch for Watch {
     fn look(&mut self, data: &[u8]) -> Piece {
         let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
-            return serde_json::from_slice(data).map_or_else(|_| watch::unread(data), |Bare { kind }| kind.piece(false));
+            return match serde_json::from_slice(data) {
+                Ok(Bare { kind }) => self.piece(kind, false),
+                Err(_) => watch::unread(data),
+            };
         };
         let said = event.delta.iter().chain(&event.content_block);
         self.text_bytes = said.fold(self.text_bytes, |sum, said| sum.saturating_add(said.bytes()));
         if let Some(later) = event.usage.or(event.message.and_then(|message| message.usage)) {
             self.usage.update(&later);
         }
-        event.kind.piece(event.content_block.is_some_and(|block| block.is_empty()))
+        self.piece(event.kind, event.content_block.is_some_and(|block| block.is_empty()))
     }
 
     fn tokens(&self) -> Option<Tokens> {
@@ -86,6 +90,17 @@ impl watch::Watch for Watch {
 
     fn text_bytes(&self) -> u64 {
         self.text_bytes
+    }
+}
+
+impl Watch {
+    /// The end of what never began is no end.
+    fn piece(&mut self, kind: Kind, is_empty_block: bool) -> Piece {
+        self.has_begun |= !matches!(kind, Kind::Ping | Kind::MessageStop | Kind::Error);
+        match kind.piece(is_empty_block) {
+            Piece::Done if !self.has_begun => Piece::Garbled,
+            piece => piece,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::protocol::redaction::{Placeholders, Restoring};
 use crate::protocol::sse::Splitter;
 use crate::protocol::stream::{Framing, Passing, Plain, Stream, Translating, Words};
 use crate::protocol::usage::Tokens;
-use crate::protocol::watch::Watch;
+use crate::protocol::watch::{Listed, Watch};
 use crate::protocol::wire::{Dialect, Operation};
 use crate::protocol::{anthropic, bedrock, embeddings, gemini, openai, responses};
 
@@ -146,14 +146,16 @@ impl Back {
         match &self.way {
             Way::Unchanged { .. } => {
                 if let Some(tokens) = answered(self.operation, &body) {
+                    let tokens = tokens.and_then(Tokens::believed);
                     return Ok(Whole { body, tokens });
                 }
-                is_an_answer(&body).map_err(|is_error| is_error.then(|| self.error(500, None, &body)))?;
-                let tokens = tokens(self.operation)(&body);
+                is_an_answer(self.operation, &body).map_err(|is_error| is_error.then(|| self.error(500, None, &body)))?;
+                let tokens = tokens(self.operation)(&body).and_then(Tokens::believed);
                 Ok(Whole { body, tokens })
             }
             Way::Translated { said, echo, .. } => {
-                let answer = self.read(&body).ok_or_else(|| self.error_within(&body))?;
+                let mut answer = self.read(&body).ok_or_else(|| self.error_within(&body))?;
+                answer.usage = answer.usage.and_then(Tokens::believed);
                 Ok(Whole {
                     tokens: answer.usage,
                     body: self.written(&answer, said, echo.as_deref()).into(),
@@ -161,11 +163,12 @@ impl Back {
             }
             Way::Embeddings { model, base64 } => {
                 let answer = gemini::embeddings::read_answer(&body).ok_or_else(|| self.error_within(&body))?;
-                let written = embeddings::write_answer(&answer.vectors, answer.tokens, model, *base64);
-                let tokens = answer.tokens.map(|input| Tokens {
+                let of = |input| Tokens {
                     input,
                     ..Tokens::default()
-                });
+                };
+                let tokens = answer.tokens.map(of).and_then(Tokens::believed);
+                let written = embeddings::write_answer(&answer.vectors, tokens.map(|tokens| tokens.input), model, *base64);
                 Ok(Whole {
                     body: written.into(),
                     tokens,
@@ -175,7 +178,7 @@ impl Back {
     }
 
     fn error_within(&self, body: &[u8]) -> Option<Error> {
-        matches!(is_an_answer(body), Err(true)).then(|| self.error(500, None, body))
+        matches!(is_an_answer(self.operation, body), Err(true)).then(|| self.error(500, None, body))
     }
 
     fn read(&self, body: &[u8]) -> Option<Answer> {
@@ -268,12 +271,21 @@ impl Back {
     }
 }
 
-/// Whether a body is a JSON object that is no error; `Err(true)` when it is an error.
-fn is_an_answer(body: &[u8]) -> Result<(), bool> {
+/// Whether a body is a JSON object with what every answer has; `Err(true)` when it is an error.
+fn is_an_answer(operation: Operation, body: &[u8]) -> Result<(), bool> {
     #[derive(Deserialize)]
     struct Answer<'a> {
         #[serde(borrow)]
         error: Option<&'a RawValue>,
+        #[serde(default)]
+        choices: Listed,
+        #[serde(default)]
+        data: Listed,
+        #[serde(default)]
+        output: Listed,
+        #[serde(default)]
+        content: Listed,
+        input_tokens: Option<IgnoredAny>,
         #[serde(rename = "type")]
         _type: Option<IgnoredAny>,
     }
@@ -281,17 +293,26 @@ fn is_an_answer(body: &[u8]) -> Result<(), bool> {
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(false);
     }
-    match serde_json::from_slice::<Answer<'_>>(body) {
-        Ok(Answer { error: None, .. }) => Ok(()),
-        Ok(_) => Err(true),
-        Err(_) => Err(false),
+    let answer = serde_json::from_slice::<Answer<'_>>(body).map_err(|_| false)?;
+    let Listed(has_all) = match operation {
+        Operation::ChatCompletions | Operation::Completions => answer.choices,
+        Operation::Embeddings => answer.data,
+        Operation::Responses => answer.output,
+        Operation::Messages => answer.content,
+        Operation::CountTokens => Listed(answer.input_tokens.is_some()),
+    };
+    match answer.error {
+        Some(_) => Err(true),
+        None if has_all => Ok(()),
+        None => Err(false),
     }
 }
 
 /// What an answer took, where one look shows that it is an answer, and that: most are.
 fn answered(operation: Operation, body: &[u8]) -> Option<Option<Tokens>> {
     match operation {
-        Operation::ChatCompletions | Operation::Completions | Operation::Embeddings => openai::chat::answered(body),
+        Operation::ChatCompletions | Operation::Completions => openai::chat::answered(body, false),
+        Operation::Embeddings => openai::chat::answered(body, true),
         Operation::Responses | Operation::Messages | Operation::CountTokens => None,
     }
 }

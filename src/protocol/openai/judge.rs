@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::protocol::watch::Piece;
 
-/// Reads one event. What is not understood counts as content.
+/// Reads one event. What is no chunk counts as content here: that it may be none at all is not looked at.
 pub(super) fn event(data: &[u8]) -> Piece {
     if data.trim_ascii() == b"[DONE]" {
         return Piece::Done;
@@ -22,6 +22,7 @@ fn piece(chunk: &Chunk<'_>) -> Piece {
         (Some(_), _) => Piece::Failed,
         (None, Some(choices)) if choices.iter().any(is_aborted) => Piece::Failed,
         (None, Some(choices)) if chunk.usage.is_none() && choices.iter().all(Choice::is_opening) => Piece::Opening,
+        (None, None) if chunk.usage.is_none() => Piece::Opening,
         (None, _) => Piece::Content,
     }
 }

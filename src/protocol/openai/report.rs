@@ -4,6 +4,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde::{Deserialize as Derive, Serialize};
 
 use crate::protocol::usage::{Terms, Tokens};
+use crate::protocol::watch::Listed;
 
 /// The figures that were reported so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Derive)]
@@ -121,11 +122,16 @@ pub fn tokens(answer: &[u8]) -> Option<Tokens> {
     usage.tokens().map(|tokens| Tokens { terms, ..tokens })
 }
 
-/// The same where it is an answer; `None` when it is an error, or is none of these.
+/// The same where it is an answer, with a list of what was asked for: `data` for vectors, else `choices`. `None` when it is an error, or is
+/// none of these.
 #[must_use]
-pub fn answered(answer: &[u8]) -> Option<Option<Tokens>> {
+pub fn answered(answer: &[u8], is_vectors: bool) -> Option<Option<Tokens>> {
     #[derive(Derive)]
     struct Answer {
+        #[serde(default)]
+        choices: Listed,
+        #[serde(default)]
+        data: Listed,
         error: Option<IgnoredAny>,
         #[serde(rename = "type")]
         _type: Option<IgnoredAny>,
@@ -141,7 +147,8 @@ pub fn answered(answer: &[u8]) -> Option<Option<Tokens>> {
     let answer = serde_json::from_slice::<Answer>(answer).ok()?;
     let terms = answer.terms;
     let tokens = || answer.usage.tokens().map(|tokens| Tokens { terms, ..tokens });
-    answer.error.is_none().then(tokens)
+    let Listed(is_answer) = if is_vectors { answer.data } else { answer.choices };
+    (is_answer && answer.error.is_none()).then(tokens)
 }
 
 /// A report as OpenAI writes it.

@@ -12,6 +12,7 @@ fn the_opening_of_a_stream_is_not_yet_content() {
         r#"{"id":"c","choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],"prompt_text":null}"#,
         r#"{"choices":[],"prompt_filter_results":[]}"#,
         r#"{"choices":[{"delta":{"role":"assistant","content":"","tool_calls":[]}}]}"#,
+        r#"{"type":"ping"}"#,
     ];
     for data in opening {
         assert_eq!(event(data.as_bytes()), Piece::Opening, "{data}");
@@ -22,7 +23,6 @@ fn the_opening_of_a_stream_is_not_yet_content() {
         r#"{"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}"#,
         r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
         r#"{"choices":[],"usage":{"prompt_tokens":1}}"#,
-        r#"{"type":"ping"}"#,
         "not json",
     ];
     for data in content {

@@ -43,7 +43,7 @@ impl crate::protocol::Watch for Watch {
     fn look(&mut self, data: &[u8]) -> Piece {
         let data = data.trim_ascii();
         if data == b"[DONE]" {
-            return Piece::Done;
+            return if self.choices.begun == 0 { Piece::Garbled } else { Piece::Done };
         }
         let mut seen = Seen {
             choices: self.choices,
@@ -80,8 +80,6 @@ impl crate::protocol::Watch for Watch {
 /// What one chunk has.
 #[derive(Default)]
 struct Seen<'a> {
-    /// `choices`, be it empty.
-    has_choices: bool,
     /// The role of who speaks.
     has_role: bool,
     /// Something that a person would see, or the end of an answer.
@@ -98,10 +96,13 @@ impl<'a> Seen<'a> {
         match self {
             Seen { has_failed: true, .. } => Piece::Failed,
             Seen { has_content: true, .. } => Piece::Content,
-            Seen { has_role: true, .. } => Piece::Opening,
-            Seen { usage: Some(_), .. } => Piece::Usage,
-            Seen { has_choices: true, .. } => Piece::Opening,
-            _ => Piece::Content,
+            Seen {
+                has_role: false,
+                usage: Some(_),
+                ..
+            } => Piece::Usage,
+            // The first event of Azure has no answers, and others have pings.
+            _ => Piece::Opening,
         }
     }
 
@@ -111,7 +112,6 @@ impl<'a> Seen<'a> {
         scan.object(|scan, key| {
             match key {
                 b"choices" if scan.is_at(b'[') => {
-                    self.has_choices = true;
                     scan.list(|scan| self.read_choice(scan))?;
                 }
                 b"usage" => {

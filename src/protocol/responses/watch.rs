@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::protocol::sse::EVENT_LIMIT;
 use crate::protocol::usage::{Terms, Tokens};
 use crate::protocol::watch::{self, Piece};
 
@@ -87,10 +88,10 @@ impl Watch {
             | b"response.content_part.added"
             | b"response.reasoning_summary_part.added"
             | b"keepalive" => Piece::Opening,
-            b"response.completed" | b"response.incomplete" => {
-                self.last(data);
-                Piece::Done
-            }
+            b"response.completed" | b"response.incomplete" => match self.last(data) {
+                true => Piece::Done,
+                false => Piece::Garbled,
+            },
             b"response.failed" => {
                 self.last(data);
                 Piece::Failed
@@ -112,15 +113,18 @@ impl Watch {
         if bytes == 0 { Piece::Opening } else { Piece::Content }
     }
 
-    fn last(&mut self, data: &[u8]) {
+    /// Reads the event with the whole answer; whether that is in it. Of a monstrous one too little is here to say that it is not.
+    fn last(&mut self, data: &[u8]) -> bool {
         #[derive(Deserialize)]
         struct Last<'a> {
             #[serde(borrow)]
-            response: Option<Reporting<'a>>,
+            response: &'a RawValue,
         }
-        let last = serde_json::from_slice(data).ok();
-        let response = last.and_then(|last: Last<'_>| last.response);
-        self.tokens = response.and_then(Reporting::tokens).or(self.tokens);
+        let Ok(Last { response }) = serde_json::from_slice(data) else {
+            return data.len() >= EVENT_LIMIT;
+        };
+        self.tokens = tokens(response.get().as_bytes()).or(self.tokens);
+        response.get().starts_with('{')
     }
 
     /// An event that does not begin with its type.

@@ -41,11 +41,35 @@ pub struct Seen {
     pub failed: bool,
     /// What the error says, where that is read.
     pub error: Option<Error>,
+    /// Why it failed, where its model reported no error.
+    pub fault: Option<Fault>,
 }
 
-/// What is said of a stream with an event that nobody can read.
-fn garbled() -> Error {
-    Error::new(Kind::Server, "the model sent an event that is no JSON")
+/// What is wrong with a stream whose model reports nothing wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It says what is nothing of its protocol, or ends before it said anything.
+    Garbled,
+    /// One of its events is larger than may be written in another protocol.
+    TooLarge,
+}
+
+impl Fault {
+    fn error(self) -> Error {
+        let message = match self {
+            Self::Garbled => "the model sent something that is no answer of its protocol",
+            Self::TooLarge => "the model sent an event that is too long to be translated",
+        };
+        Error::new(Kind::Server, message)
+    }
+}
+
+impl Seen {
+    fn fail(&mut self, fault: Fault) {
+        self.failed = true;
+        self.error = Some(fault.error());
+        self.fault = Some(fault);
+    }
 }
 
 impl Stream {
@@ -91,11 +115,11 @@ impl Stream {
         }
     }
 
-    /// What the answer took, by the latest report.
+    /// What the answer took, by the latest report that can be true.
     #[must_use]
     pub fn tokens(&self) -> Option<Tokens> {
         match self {
-            Self::Passing(passing) => passing.tokens(),
+            Self::Passing(passing) => passing.tokens().and_then(Tokens::believed),
             Self::Translating(translating) => translating.tokens(),
             Self::Restored(stream, _) => stream.tokens(),
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{FIELDS, Seen, garbled};
+use super::{FIELDS, Fault, Seen};
 use crate::protocol::error::Error;
 use crate::protocol::sieve::Sieve;
 use crate::protocol::sse::{EVENT_LIMIT, Splitter};
@@ -142,17 +142,21 @@ impl Passing {
     pub(super) fn end(&mut self) -> Bytes {
         let (watch, seen, words) = (&mut self.watch, &mut self.seen, self.words);
         let was_done = seen.done;
-        let mut is_left_out = false;
+        let (mut is_left_out, mut is_cut) = (false, false);
         self.splitter.finish(|data| {
             let what = watch.look(data);
             is_left_out = self.is_stripped && what == Piece::Usage;
-            see(seen, what, data, words);
+            // Half an event is nothing that anybody said: the stream was cut.
+            is_cut = what == Piece::Garbled;
+            if !is_cut {
+                see(seen, what, data, words);
+            }
         });
         let mut tail = std::mem::take(&mut self.tail);
         if was_done || seen.failed {
             return Bytes::new();
         }
-        let missing = if seen.done { None } else { watch.missing_end() };
+        let missing = if seen.done || is_cut { None } else { watch.missing_end() };
         if is_left_out {
             tail.clear();
         }
@@ -182,8 +186,7 @@ fn see(seen: &mut Seen, what: Piece, data: &[u8], words: Words) {
             seen.error = Some((words.read)(500, data));
         }
         Piece::Garbled if !seen.done && !seen.failed => {
-            seen.failed = true;
-            seen.error = Some(garbled());
+            seen.fail(Fault::Garbled);
         }
         Piece::Failed | Piece::Garbled | Piece::Opening | Piece::Usage => {}
     }

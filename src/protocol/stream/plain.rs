@@ -28,10 +28,10 @@ impl Plain {
         self.sieve.feed(piece);
     }
 
-    /// What the answer took, if it has said so.
+    /// What the answer took, if it has said so and that can be true.
     #[must_use]
     pub fn tokens(&self) -> Option<Tokens> {
-        (self.read)(&self.sieve.kept())
+        (self.read)(&self.sieve.kept()).and_then(Tokens::believed)
     }
 
     /// Bytes so far, to estimate what it took when no report comes.

@@ -4,10 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Seen, garbled};
+use super::{Fault, Seen};
 use crate::protocol::bedrock::frames::Frames;
 use crate::protocol::chat::{Delta, ReadStream, WriteStream};
-use crate::protocol::error::{Error, Kind};
+use crate::protocol::error::Error;
 use crate::protocol::sse::{EVENT_LIMIT, Splitter};
 use crate::protocol::usage::Tokens;
 use crate::protocol::watch::{self, Piece};
@@ -40,17 +40,13 @@ impl fmt::Debug for Translating {
 
 /// Reads an event. One that says nothing to the reader may be one that nobody can read; only then is it looked at once more. What is not
 /// whole is not read: the answer would lack what it says, and nobody would know.
-fn read(reader: &mut dyn ReadStream, data: &[u8], changes: &mut Vec<Delta>) {
+fn read(reader: &mut dyn ReadStream, data: &[u8], changes: &mut Vec<Delta>) -> Option<Fault> {
     if data.len() >= EVENT_LIMIT {
-        let error = Error::new(Kind::Server, "the model sent an event that is too long to be translated");
-        changes.push(Delta::Failed(error));
-        return;
+        return Some(Fault::TooLarge);
     }
     let before = changes.len();
     reader.read(data, changes);
-    if changes.len() == before && watch::unread(data) == Piece::Garbled {
-        changes.push(Delta::Failed(garbled()));
-    }
+    (changes.len() == before && watch::unread(data) == Piece::Garbled).then_some(Fault::Garbled)
 }
 
 impl Translating {
@@ -89,24 +85,42 @@ impl Translating {
 
     pub(super) fn pass(&mut self, piece: &[u8]) -> Bytes {
         let (reader, changes) = (&mut self.reader, &mut self.changes);
+        let mut fault = None;
         match &mut self.framing {
+            // What comes after a fault is not read: what came before it counts.
             Framing::Events(splitter) => {
-                splitter.feed(piece, |data, _| read(reader.as_mut(), data, changes));
+                splitter.feed(piece, |data, _| {
+                    if fault.is_none() {
+                        fault = read(reader.as_mut(), data, changes);
+                    }
+                });
             }
             Framing::Frames(frames) => {
-                if frames.feed(piece, |data| reader.read(data, changes)).is_err() {
-                    let error = Error::new(Kind::Server, "the model's stream is damaged");
-                    changes.push(Delta::Failed(error));
-                }
+                let damaged = frames.feed(piece, |data| reader.read(data, changes)).is_err();
+                fault = damaged.then_some(Fault::Garbled);
             }
         }
-        self.write()
+        let events = self.write();
+        if let Some(fault) = fault
+            && !self.seen.done
+            && !self.seen.failed
+        {
+            self.seen.fail(fault);
+        }
+        events
     }
 
     pub(super) fn end(&mut self) -> Bytes {
         let (reader, changes) = (&mut self.reader, &mut self.changes);
         match &mut self.framing {
-            Framing::Events(splitter) => splitter.finish(|data| read(reader.as_mut(), data, changes)),
+            Framing::Events(splitter) => {
+                let mut fault = None;
+                splitter.finish(|data| fault = read(reader.as_mut(), data, changes));
+                // Half an event is nothing that anybody said: the stream was cut.
+                if fault.is_some() {
+                    return self.write();
+                }
+            }
             // Half a frame is a stream that was cut: it says nothing of an end.
             Framing::Frames(frames) if frames.finish().is_err() => return Bytes::new(),
             Framing::Frames(_) => {}
@@ -125,6 +139,14 @@ impl Translating {
         let mut events = Vec::new();
         for change in std::mem::take(&mut self.changes) {
             if self.seen.done || self.seen.failed {
+                break;
+            }
+            if matches!(&change, Delta::Usage(tokens) if tokens.believed().is_none()) {
+                self.tokens = None;
+                continue;
+            }
+            if change == Delta::End && !self.seen.content {
+                self.seen.fail(Fault::Garbled);
                 break;
             }
             self.seen.content |= change.is_content();

@@ -144,7 +144,8 @@ async fn streamed(client: &Client, how: Break, is_late: bool) -> usize {
             Break::Garbage if provider.name != "Bedrock" => "cut",
             Break::Cut => "cut",
             Break::Stalled => "stalled",
-            Break::GivenUp | Break::Garbage => "failed",
+            Break::GivenUp => "failed",
+            Break::Garbage => "garbled",
         };
         let line = format!(
             "portfolio_gateway_broken_answers_total{{model=\"claims/{}\",outcome=\"{outcome}\"}}",

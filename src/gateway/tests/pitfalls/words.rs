@@ -10,7 +10,7 @@ use crate::protocol::bedrock::frames;
 #[tokio::test]
 async fn pitfall_08_headers_that_give_away() {
     let secrets = "set-cookie: a=b\r\nopenai-organization: acme\r\nvia: 10.0.0.1\r\ncontent-language: fr\r\n";
-    let engine = Engine::start(answers(200, secrets, "{}")).await;
+    let engine = Engine::start(answers(200, secrets, "{\"choices\":[]}")).await;
     let world = provider("OpenAI", &engine, "", ONLY_M);
     let headers = [
         ("authorization", "Bearer claims.x.web"),

@@ -458,7 +458,8 @@ fn only_what_says_nothing_is_opening() {
         (r#"{"type":"news"}"#, Piece::Content),
         ("not json", Piece::Garbled),
         ("", Piece::Opening),
-        ("{}", Piece::Content),
+        ("{}", Piece::Opening),
+        (r#"{"type":"message_stop"}"#, Piece::Garbled),
     ] {
         assert_eq!(Watch::default().look(data.as_bytes()), piece, "{data}");
     }

@@ -120,17 +120,22 @@ fn one_look_finds_answers_and_their_reports_and_leaves_the_rest_to_others() {
     let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":2}"#;
     for (body, found) in [
         (
-            format!(r#"{{"object":"chat.completion","error":null,{usage}}}"#),
+            format!(r#"{{"object":"chat.completion","error":null,"choices":[ {{}}],{usage}}}"#),
             Some(counted(3, 0, 2, 0)),
         ),
-        (r#"{"choices":[]}"#.to_owned(), Some(None)),
-        (r#"{"usage":null}"#.to_owned(), Some(None)),
+        (r#"{"choices":[],"usage":null}"#.to_owned(), Some(None)),
+        (format!(r#"{{"object":"chat.completion",{usage}}}"#), None),
+        (format!(r#"{{"choices":"x",{usage}}}"#), None),
+        (r#"{"choices":[[]]}"#.to_owned(), None),
+        (r#"{"data":[]}"#.to_owned(), None),
         (format!(r#"{{"error":{{"message":"no"}},{usage}}}"#), None),
         (format!(r#"{{{usage},{usage}}}"#), None),
         (format!("{{{usage}}} and more"), None),
         ("[]".to_owned(), None),
         (String::new(), None),
     ] {
-        assert_eq!(answered(body.as_bytes()), found, "{body}");
+        assert_eq!(answered(body.as_bytes(), false), found, "{body}");
+        let vectors = body.replace("data", "x").replace("choices", "data");
+        assert_eq!(answered(vectors.as_bytes(), true).is_some(), found.is_some(), "{vectors}");
     }
 }

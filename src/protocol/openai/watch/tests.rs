@@ -21,6 +21,9 @@ fn events_are_told_apart_as_they_were_recorded() {
                 r#"{"choices":[],"prompt_filter_results":[]}"#,
                 r#"{"choices":[{"delta":{"role":"assistant","content":"","tool_calls":[ ],"refusal":null}}]}"#,
                 r#"{"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":null}]}"#,
+                r#"{"type":"ping"}"#,
+                r#"{"a":1}"#,
+                "[]",
             ][..],
         ),
         (
@@ -33,7 +36,6 @@ fn events_are_told_apart_as_they_were_recorded() {
                 r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
                 r#"{"choices":[{"text":" Paris","index":0,"logprobs":null,"finish_reason":null}],"created":1795566313,"object":"text_completion"}"#,
                 r#"{"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":"length"}],"usage":{"completion_tokens":6,"prompt_tokens":5,"total_tokens":11}}"#,
-                r#"{"type":"ping"}"#,
             ],
         ),
         (Piece::Opening, &[""]),
@@ -54,13 +56,17 @@ fn events_are_told_apart_as_they_were_recorded() {
                 r#"{"error":{"message":"out of memory"}}"#,
             ],
         ),
-        (Piece::Done, &["[DONE]", " [DONE] "]),
+        // Of an answer that never began.
+        (Piece::Garbled, &["[DONE]", " [DONE] "]),
     ] {
         for data in events {
             assert_eq!(look(data), piece, "{data}");
         }
     }
     assert_eq!(look(r#"{"error":null,"choices":[{"delta":{"content":"a"}}]}"#), Piece::Content);
+    let mut begun = Watch::default();
+    begun.look(br#"{"choices":[{"delta":{"role":"assistant"}}]}"#);
+    assert_eq!([begun.look(b"[DONE]"), begun.look(b" [DONE] ")], [Piece::Done; 2]);
 }
 
 #[test]

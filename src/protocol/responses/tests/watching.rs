@@ -76,13 +76,20 @@ fn every_event_is_what_it_says() {
         (r#"{"delta":"a", "type": "response.output_text.delta"}"#, Piece::Content),
         (r#"{"sequence_number":0,"type":"response.created","response":{}}"#, Piece::Opening),
         (r#"{ "response":{}, "type":"response.completed"}"#, Piece::Done),
-        (r#"{"type":"response.completed","response":{"output":["cut off he"#, Piece::Done),
+        (r#"{"type":"response.completed","response":{"output":["cut off he"#, Piece::Garbled),
+        (r#"{"type":"response.completed"}"#, Piece::Garbled),
         ("not json", Piece::Garbled),
         ("", Piece::Opening),
-        ("[DONE]", Piece::Content),
+        ("[DONE]", Piece::Opening),
     ] {
         assert_eq!(Watch::default().look(data.as_bytes()), expected, "{data}");
     }
+    let cut_off = format!(r#"{{"type":"response.completed","response":{{"output":["{}"#, "x".repeat(1 << 20));
+    assert_eq!(
+        Watch::default().look(cut_off.as_bytes()),
+        Piece::Done,
+        "of a monstrous one not all is here"
+    );
 }
 
 #[test]

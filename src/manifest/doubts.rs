@@ -1,0 +1,173 @@
+//! What may be applied as it is, and cannot do what it looks like: warnings.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::Portfolio;
+use super::finding::Severity;
+use crate::api::routing_policy::{RouteRule, Strategy, When};
+use crate::api::{ModelDeployment, RoutingPolicy};
+use crate::plan::names::{Key, asked};
+use crate::plan::price::{Book, Pricing};
+use crate::plan::{Invalid, backend};
+
+/// Adds them to `portfolio`, with the prices of `book` at `now`.
+pub(super) fn check(portfolio: &mut Portfolio, book: &Book, now: Timestamp) {
+    let models: BTreeMap<Key, &ModelDeployment> = portfolio.models.iter().map(|w| (Key::of(&w.object), &w.object)).collect();
+    let of_models = portfolio.models.iter().flat_map(|written| {
+        let doubts = [longer_than_it_holds(&written.object), readable_key(&written.object)]
+            .into_iter()
+            .flatten();
+        doubts.map(move |invalid| written.origin.finding(Severity::Warning, invalid))
+    });
+    let of_policies = portfolio.policies.iter().flat_map(|written| {
+        let policy = &written.object;
+        let rules = policy.spec.rules.iter().enumerate().flat_map(|(at, rule)| twice(at, rule));
+        let doubts = rules
+            .chain(unreachable(&policy.spec.rules))
+            .chain(unpriced(policy, &models, book, now));
+        doubts.map(move |invalid| written.origin.finding(Severity::Warning, invalid))
+    });
+    let found: Vec<_> = of_models.chain(of_policies).collect();
+    portfolio.findings.extend(found);
+}
+
+fn longer_than_it_holds(md: &ModelDeployment) -> Option<Invalid> {
+    let capabilities = md.spec.capabilities.as_ref()?;
+    let (longest, holds) = (capabilities.max_output_tokens?, capabilities.context_tokens?);
+    (longest > holds).then(|| {
+        let problem = format!("{longest} is more than contextTokens, {holds}, in which an answer has its place");
+        Invalid::new("spec.capabilities.maxOutputTokens", problem, "correct one of the two")
+    })
+}
+
+fn readable_key(md: &ModelDeployment) -> Option<Invalid> {
+    let api = md.spec.api.as_ref()?;
+    let url = api.credentials.as_ref().and(api.endpoint.as_deref())?;
+    (url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) && !is_near(url, md)).then(|| {
+        let problem = "the key is sent there in the clear, and whoever is on the way can read it and the requests";
+        Invalid::new(
+            "spec.api.endpoint",
+            problem,
+            "write https://, with spec.api.caBundle if its certificate is your own",
+        )
+    })
+}
+
+/// Whether it is this machine, or a Service of the cluster.
+fn is_near(url: &str, md: &ModelDeployment) -> bool {
+    let uri = backend::server(url).ok();
+    let Some(host) = uri.as_ref().and_then(|uri| uri.host()) else {
+        return true;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let is_loopback = host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+    let is_local = host == "localhost" || host.ends_with(".localhost");
+    let of_namespace = md
+        .namespace()
+        .is_some_and(|namespace| host.strip_suffix(&format!(".{namespace}")).is_some());
+    let is_service = !host.contains(['.', ':']) || of_namespace || host.ends_with(".svc") || host.ends_with(".svc.cluster.local");
+    is_loopback || is_local || is_service
+}
+
+/// Models that a rule names again, where that changes nothing.
+fn twice(at: usize, rule: &RouteRule) -> Vec<Invalid> {
+    let targets: Vec<String> = rule.targets.iter().map(|t| asked(&t.model, t.adapter.as_deref())).collect();
+    let fallback: Vec<String> = rule.fallback.iter().map(|f| asked(&f.model, f.adapter.as_deref())).collect();
+    // Of several by weight one is asked, and the others only as fallbacks.
+    let asks_all = targets.len() == 1 || rule.strategy != Strategy::Weighted;
+    let again = |list: &str, index: usize, problem: String| {
+        Invalid::new(
+            format!("spec.rules[{at}].{list}[{index}]"),
+            problem,
+            "remove it, or name another model",
+        )
+    };
+    let mut found = Vec::new();
+    for (index, name) in targets.iter().enumerate() {
+        if targets[..index].contains(name) {
+            found.push(again("targets", index, format!("{name} is a target of this rule already")));
+        }
+    }
+    for (index, name) in fallback.iter().enumerate() {
+        if fallback[..index].contains(name) {
+            found.push(again("fallback", index, format!("{name} is a fallback of this rule already")));
+        } else if asks_all && targets.contains(name) {
+            found.push(again(
+                "fallback",
+                index,
+                format!("{name} is a target of this rule, and is not asked again when it has failed"),
+            ));
+        }
+    }
+    found
+}
+
+/// Rules after one that is for every request.
+fn unreachable(rules: &[RouteRule]) -> Vec<Invalid> {
+    let is_for_all = |rule: &RouteRule| rule.when.as_ref().is_none_or(|when| *when == When::default());
+    let Some(last) = rules.iter().position(is_for_all) else {
+        return Vec::new();
+    };
+    let never = |at: usize| {
+        let problem = format!("no request comes to it, because spec.rules[{last}] before it is for all of them");
+        Invalid::new(
+            format!("spec.rules[{at}]"),
+            problem,
+            format!("move it up, or give spec.rules[{last}] a when"),
+        )
+    };
+    (last + 1..rules.len()).map(never).collect()
+}
+
+/// Models behind an API that get no request, because what is limited in US dollars cannot be reckoned for them.
+fn unpriced(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>, book: &Book, now: Timestamp) -> Vec<Invalid> {
+    let namespace = Key::of(policy).namespace;
+    let spec = &policy.spec;
+    let has_no_price = |name: &str| {
+        let md = models.get(&Key::new(&namespace, name))?;
+        (md.spec.api.is_some() && Pricing::of(md, book).at(now).is_none()).then(|| name.to_owned())
+    };
+    let of_rule = |rule: &RouteRule| -> Vec<String> {
+        let names = rule.targets.iter().map(|t| &t.model).chain(rule.fallback.iter().map(|f| &f.model));
+        names.filter_map(|name| has_no_price(name)).collect()
+    };
+    let mut limits: Vec<(String, Vec<String>)> = Vec::new();
+    for (at, budget) in spec.budgets.iter().enumerate().filter(|(_, budget)| budget.usd.is_some()) {
+        let instead = budget.on_exhausted.targets.iter().filter_map(|f| has_no_price(&f.model));
+        let names = spec.rules.iter().flat_map(of_rule).chain(instead);
+        limits.push((format!("spec.budgets[{at}].usd"), names.collect()));
+    }
+    if spec
+        .require
+        .as_ref()
+        .is_some_and(|require| require.max_cost_per_request_usd.is_some())
+    {
+        let names = spec.rules.iter().flat_map(of_rule).collect();
+        limits.push(("spec.require.maxCostPerRequestUSD".to_owned(), names));
+    }
+    for (at, rule) in spec.rules.iter().enumerate() {
+        if rule
+            .require
+            .as_ref()
+            .is_some_and(|require| require.max_cost_per_request_usd.is_some())
+        {
+            limits.push((format!("spec.rules[{at}].require.maxCostPerRequestUSD"), of_rule(rule)));
+        }
+    }
+    let limits = limits.into_iter().filter_map(|(field, mut names)| {
+        names.sort_unstable();
+        names.dedup();
+        let (name, verb) = match names.as_slice() {
+            [] => return None,
+            [one] => (one.clone(), "has"),
+            several => (several.join(", "), "have"),
+        };
+        let problem = format!("{name} {verb} no known price, and so no request under this limit in US dollars is answered there");
+        let remedy = "set spec.price of the ModelDeployment, or have a price book that lists it (portfolio check --prices FILE)";
+        Some(Invalid::new(field, problem, remedy))
+    });
+    limits.collect()
+}
