@@ -318,15 +318,15 @@ fn joined(held: Bytes, passed: Bytes) -> Bytes {
     all.freeze()
 }
 
-/// Whether an error is the client's fault. Our key, our bill, a model or a path that is not there, their conflict or their load is not:
-/// another model may do better.
+/// Whether an error is the client's fault. Our key, our bill, a model or a path that is not there, their conflict or their load is not,
+/// under whatever status: another model may do better.
 fn is_the_clients(status: StatusCode, kind: Kind) -> bool {
     match kind {
         Kind::ContentFilter | Kind::ContextLength => true,
-        Kind::InvalidRequest | Kind::NotFound | Kind::TooLarge => {
-            status.is_client_error() && !matches!(status.as_u16(), 401..=404 | 407..=409 | 425 | 429)
+        Kind::InvalidRequest | Kind::TooLarge => matches!(status.as_u16(), 400 | 413 | 422),
+        Kind::NotFound | Kind::Authentication | Kind::Permission | Kind::RateLimit | Kind::Overloaded | Kind::Timeout | Kind::Server => {
+            false
         }
-        Kind::Authentication | Kind::Permission | Kind::RateLimit | Kind::Overloaded | Kind::Timeout | Kind::Server => false,
     }
 }
 

@@ -201,11 +201,13 @@ impl<'a> Trial<'a> {
             // Boxed here, where the most is: what is around it is moved when it begins.
             let failure = match Box::pin(self.attempt(model, base, exchange, tally)).await {
                 Ok(Answer::Refused(refused)) if refused.error.kind == Kind::ContextLength && fit::one_holds_more(model, others) => {
-                    place.answered(self.asked.is_streamed());
                     Failure::TooLong
                 }
                 Ok(answer) => {
-                    place.answered(self.asked.is_streamed());
+                    // What is refused was not worked at: it tells neither how well the endpoint is nor how fast.
+                    if !matches!(answer, Answer::Refused(_)) {
+                        place.answered(self.asked.is_streamed());
+                    }
                     counts.attempted(&model.model, metrics::ANSWERED);
                     return Some((answer, place));
                 }
