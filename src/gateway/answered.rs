@@ -62,10 +62,7 @@ impl Answered {
             Answer::Whole(head, whole, room) => {
                 let mut headers = shown(&head, is_written.then_some(headers::JSON));
                 if operation.is_charged() {
-                    let charge = match whole.tokens {
-                        Some(tokens) => bill.reported(tokens),
-                        None => bill.estimated(None, estimate::of_json(&whole.body)),
-                    };
+                    let charge = bill.of_answer(whole.tokens, true, || estimate::of_json(&whole.body));
                     tally.charge(&charge);
                     headers::add_cost(&mut headers, &charge);
                 }

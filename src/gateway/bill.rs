@@ -1,12 +1,20 @@
-//! What an answer took, and what that costs. Where the model does not say, as when the client hangs up, both are estimates and marked so.
+//! What an answer took, and what that costs. Where the model does not say, both are estimates and marked so:
+//!
+//! ```text
+//! whole, with a report          what it reports
+//! without, or not whole         what is known of it, and the text that came
+//! sent, and nothing has come    the prompt, and the longest answer: one may have been made that nobody waited for
+//! ```
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use k8s_openapi::jiff::Timestamp;
 
+use super::ledger::Ledger;
 use crate::plan::price::Cost;
 use crate::plan::routing::Backend;
+use crate::protocol::longest::Longest;
 use crate::protocol::usage::{Terms, Tokens};
 use crate::protocol::{Operation, estimate};
 
@@ -20,11 +28,12 @@ pub(super) struct Bill {
     pub(super) now: fn() -> Timestamp,
 }
 
-/// What the tokens of a prompt are estimated from. Most answers report them, so that nothing is reckoned before it must be.
+/// What the tokens of a prompt, and of its longest answer, are estimated from. Most answers report what they took, so that nothing is reckoned
+/// before it must be.
 pub(super) enum Prompt {
     /// The request.
     Unread(Bytes),
-    /// So many, by an estimate.
+    /// So many, by an estimate; its answer has begun.
     Estimated(u64),
 }
 
@@ -35,6 +44,28 @@ impl Prompt {
             Self::Estimated(tokens) => *tokens,
         }
     }
+}
+
+/// The tokens of all answers to a request at most: what it allows, within what the model declares; else what the model's answers had of late.
+pub(super) fn at_most(longest: Longest, model: &Backend, ledger: &Ledger) -> u64 {
+    let most = model.capabilities.max_output_tokens.map(u64::from);
+    let one = match (longest.tokens, most) {
+        (Some(asked), Some(most)) => asked.min(most),
+        (Some(known), None) | (None, Some(known)) => known,
+        (None, None) => ledger.expected(&model.model),
+    };
+    one.saturating_mul(longest.answers)
+}
+
+/// What a model made of an attempt that brought no answer, once it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Took {
+    /// It did not work.
+    Nothing,
+    /// It read the prompt, and said that it failed.
+    Prompt,
+    /// It may have made an answer that nobody has seen.
+    Unseen,
 }
 
 /// What an answer took.
@@ -57,13 +88,28 @@ impl Bill {
         self.charge(tokens, true)
     }
 
-    /// For what the model reports.
-    pub(super) fn reported(&self, tokens: Tokens) -> Charge {
-        self.charge(tokens, false)
+    /// For an answer of which something has come, and what the model has `told` of it: of one that is not whole that is too little. `seen` are
+    /// its tokens so far, by an estimate.
+    pub(super) fn of_answer(&self, told: Option<Tokens>, is_whole: bool, seen: impl FnOnce() -> u64) -> Charge {
+        match told {
+            Some(tokens) if is_whole => self.charge(tokens, false),
+            known => self.estimated(known, seen()),
+        }
     }
 
-    /// For an answer of which so many tokens have come, by an estimate, and whose final report has not: what is `known` of it counts.
-    pub(super) fn estimated(&self, known: Option<Tokens>, answer: u64) -> Charge {
+    /// For an attempt that a model was sent, and that brought no answer: what it may have made costs as much as budgets keep for it.
+    pub(super) fn of_attempt(&self, took: Took, ledger: &Ledger) -> Option<Charge> {
+        match (took, &self.prompt) {
+            (Took::Nothing, _) => None,
+            (Took::Unseen, Prompt::Unread(request)) => {
+                let answer = at_most(Longest::of(request), &self.model, ledger);
+                Some(self.foreseen(self.prompt.tokens(), answer))
+            }
+            (Took::Prompt, _) | (Took::Unseen, Prompt::Estimated(_)) => Some(self.estimated(None, 0)),
+        }
+    }
+
+    fn estimated(&self, known: Option<Tokens>, answer: u64) -> Charge {
         let mut tokens = known.unwrap_or_default();
         if tokens.prompt() == 0 {
             tokens.input = self.prompt.tokens();

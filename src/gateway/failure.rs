@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 
 use super::balance::Place;
+use super::bill::Took;
 
 /// Why an attempt brought no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,17 +81,18 @@ impl Failure {
         }
     }
 
-    /// Whether the model worked for it, once it was sent: it will be paid for what nobody got.
-    pub(super) fn has_cost(&self) -> bool {
+    /// What the model made of it, once it was sent: it will be paid for what nobody got.
+    pub(super) fn took(&self) -> Took {
         match self {
-            Self::Silent(_) | Self::Cut(_) | Self::Failed(_) | Self::Garbled | Self::Compressed | Self::NoRoom | Self::OutOfTime => true,
+            Self::Silent(_) | Self::Cut(_) | Self::Garbled | Self::Compressed | Self::NoRoom | Self::OutOfTime => Took::Unseen,
+            Self::Failed(_) => Took::Prompt,
             Self::Unreachable(_)
             | Self::Dropped
             | Self::Status(..)
             | Self::TooLong
             | Self::Lacking
             | Self::NoCredentials
-            | Self::NoToken(_) => false,
+            | Self::NoToken(_) => Took::Nothing,
         }
     }
 

@@ -326,12 +326,9 @@ impl Relay {
         self.tally.end(StatusCode::OK);
     }
 
-    /// Of an answer that is not whole, the model's last report says too little, if there is one.
     fn charge(&mut self, is_whole: bool) {
-        let charge = match self.course.tokens() {
-            Some(tokens) if is_whole => self.bill.reported(tokens),
-            known => self.bill.estimated(known, estimate::of_text(self.course.text_bytes())),
-        };
+        let seen = || estimate::of_text(self.course.text_bytes());
+        let charge = self.bill.of_answer(self.course.tokens(), is_whole, seen);
         self.trailers.of(&charge);
         self.tally.charge(&charge);
     }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
-use super::bill::{Bill, Charge};
+use super::bill::{Bill, Charge, Took};
 use super::failure::Failure;
-use super::ledger::{Unaffordable, Visit};
+use super::ledger::{Ledger, Unaffordable, Visit};
 use super::metrics::Counting;
 use super::traces::{Parent, Tracing};
 use super::{Gateway, access, headers};
@@ -61,6 +61,7 @@ impl Record {
 pub(super) struct Tally {
     record: Record,
     began: Instant,
+    ledger: Arc<Ledger>,
     counting: Counting,
     /// What an attempt costs that a model has been sent and that has come to nothing yet.
     open: Option<Bill>,
@@ -104,6 +105,7 @@ impl Tally {
                 bytes_out: 0,
             },
             began: Instant::now(),
+            ledger: gateway.ledger.clone(),
             counting: gateway.metrics.begin(),
             open: None,
             visit: None,
@@ -170,11 +172,10 @@ impl Tally {
     /// An attempt, whether or not it began, brought no answer.
     pub(super) fn failed(&mut self, failure: &Failure) {
         self.record.attempts += 1;
-        let open = self.open.take().filter(|_| failure.has_cost());
-        if let Some(bill) = open
+        if let Some(bill) = self.open.take()
+            && let Some(charge) = bill.of_attempt(failure.took(), &self.ledger)
             && let Some(route) = &self.record.route
         {
-            let charge = bill.estimated(None, 0);
             if let Some(visit) = &mut self.visit {
                 visit.charge(&bill.model, &charge);
             }
@@ -237,11 +238,10 @@ impl Drop for Tally {
         // The client did not wait.
         if let Some(bill) = self.open.take() {
             self.record.attempts += 1;
-            let charge = bill.estimated(None, 0);
-            if let Some(visit) = &mut self.visit {
-                visit.charge(&bill.model, &charge);
+            self.record.charge = bill.of_attempt(Took::Unseen, &self.ledger);
+            if let (Some(visit), Some(charge)) = (&mut self.visit, &self.record.charge) {
+                visit.charge(&bill.model, charge);
             }
-            self.record.charge = Some(charge);
             self.record.model = Some(bill.model);
         }
         self.counting.count(&self.record, elapsed);
