@@ -125,8 +125,9 @@ impl Attempt<'_> {
     /// Makes the attempt.
     pub(super) async fn make(self, upstream: &Upstream) -> Result<Answer, Failure> {
         // The first byte of an answer that is not streamed comes only when all of it is made.
+        let began = Instant::now();
         let first_by = if self.asked.is_streamed() {
-            (Instant::now() + self.timeouts.first_token).min(self.deadline)
+            (began + self.timeouts.first_token).min(self.deadline)
         } else {
             self.deadline
         };
@@ -140,6 +141,7 @@ impl Attempt<'_> {
             opening_limit: OPENING_LIMIT + 3 * self.exchange.body.remaining(),
             room: self.room,
             timeouts: self.timeouts,
+            began,
             first_by,
             deadline: self.deadline,
         };
@@ -174,6 +176,7 @@ struct Waiting<'a> {
     opening_limit: usize,
     room: &'a Room,
     timeouts: &'a Timeouts,
+    began: Instant,
     first_by: Instant,
     deadline: Instant,
 }
@@ -183,8 +186,13 @@ impl Waiting<'_> {
         if self.first_by < self.deadline {
             Failure::Silent(self.timeouts.first_token)
         } else {
-            Failure::OutOfTime
+            self.out_of_time()
         }
+    }
+
+    fn out_of_time(&self) -> Failure {
+        let was_long = self.began.elapsed() >= self.timeouts.first_token;
+        Failure::OutOfTime { was_long }
     }
 
     /// Reads what went wrong, and whether it is the fault of the model, of us, or of the client: what is the client's fault is its answer.
@@ -267,7 +275,7 @@ impl Waiting<'_> {
                 Ok(None) if held.is_empty() => return Err(Failure::Cut("the answer is empty".to_owned())),
                 Ok(None) => return self.whole(head, held.freeze(), taken),
                 Ok(Some(Err(error))) => return Err(Failure::Cut(root_cause(&error))),
-                Err(_) if until == self.deadline => return Err(Failure::OutOfTime),
+                Err(_) if until == self.deadline => return Err(self.out_of_time()),
                 Err(_) if held.is_empty() => return Err(self.silent()),
                 Err(_) => return Err(Failure::Cut(format!("nothing more came within {:?}", self.timeouts.idle))),
             }

@@ -39,8 +39,8 @@ pub(super) enum Failure {
     NoToken(String),
     /// The gateway has no room for the answer.
     NoRoom,
-    /// The time for the whole request is over.
-    OutOfTime,
+    /// The time for the whole request is over; and whether this attempt had as long as a stream has for its first content.
+    OutOfTime { was_long: bool },
 }
 
 impl Failure {
@@ -60,7 +60,7 @@ impl Failure {
             | Self::NoCredentials
             | Self::NoToken(_)
             | Self::NoRoom
-            | Self::OutOfTime
+            | Self::OutOfTime { .. }
             | Self::TooLong => false,
         }
     }
@@ -75,7 +75,7 @@ impl Failure {
             | Self::Garbled
             | Self::Compressed
             | Self::NoRoom
-            | Self::OutOfTime => true,
+            | Self::OutOfTime { .. } => true,
             Self::Status(status, ..) => status.is_server_error() && *status != StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable(_) | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::TooLong => false,
         }
@@ -84,7 +84,7 @@ impl Failure {
     /// What the model made of it, once it was sent: it will be paid for what nobody got.
     pub(super) fn took(&self) -> Took {
         match self {
-            Self::Silent(_) | Self::Cut(_) | Self::Garbled | Self::Compressed | Self::NoRoom | Self::OutOfTime => Took::Unseen,
+            Self::Silent(_) | Self::Cut(_) | Self::Garbled | Self::Compressed | Self::NoRoom | Self::OutOfTime { .. } => Took::Unseen,
             Self::Failed(_) => Took::Prompt,
             Self::Unreachable(_)
             | Self::Dropped
@@ -114,10 +114,12 @@ impl Failure {
             | Self::Failed(_)
             | Self::Garbled
             | Self::Compressed
+            | Self::OutOfTime { was_long: true }
             | Self::Status(..) => {
                 place.failed();
             }
-            Self::TooLong | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoRoom | Self::OutOfTime => {}
+            Self::TooLong | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoRoom | Self::OutOfTime { was_long: false } => {
+            }
         }
     }
 
@@ -166,7 +168,7 @@ impl Failure {
             | Self::Lacking
             | Self::NoCredentials
             | Self::NoRoom
-            | Self::OutOfTime => None,
+            | Self::OutOfTime { .. } => None,
         }
     }
 
@@ -186,7 +188,7 @@ impl Failure {
             Self::TooLong => "too_long",
             Self::Lacking => "lacking",
             Self::NoRoom => "no_room",
-            Self::OutOfTime => "out_of_time",
+            Self::OutOfTime { .. } => "out_of_time",
         }
     }
 }
@@ -222,7 +224,7 @@ impl fmt::Display for Failure {
             Self::NoCredentials => f.write_str("has no credentials at this gateway yet"),
             Self::NoToken(_) => f.write_str("has credentials that its provider gave no token for"),
             Self::NoRoom => f.write_str("gave an answer that the gateway has no room for"),
-            Self::OutOfTime => f.write_str("had not answered when the time for the request was over"),
+            Self::OutOfTime { .. } => f.write_str("had not answered when the time for the request was over"),
         }
     }
 }

@@ -334,7 +334,7 @@ impl<'a> Trial<'a> {
             }
             (Some((_, last)), _) if last.is_no_capacity() => self.no_capacity(last, tried, message),
             (Some((_, Failure::NoRoom)), _) => Refusal::overloaded(message),
-            (Some((_, Failure::Silent(_) | Failure::OutOfTime)), _) => {
+            (Some((_, Failure::Silent(_) | Failure::OutOfTime { .. })), _) => {
                 Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message)
             }
             _ => Refusal::new(StatusCode::BAD_GATEWAY, "upstream_failed", message),

@@ -116,6 +116,24 @@ async fn a_model_whose_pods_all_rest_is_asked_last() {
 }
 
 #[tokio::test]
+async fn a_model_that_takes_plain_requests_and_never_answers_is_asked_last() {
+    for (first_token, attempts) in [("50ms", "1"), ("20s", "")] {
+        let (a, b) = (Engine::start(vec![Do::Hang]).await, Engine::start(paris()).await);
+        let world = World::over(
+            &[&a, &b],
+            &format!("timeouts: {{firstToken: {first_token}, total: 100ms}}, {A_THEN_B}"),
+        );
+        for _ in 0..3 {
+            assert_eq!(world.ask(ASK).await.status, 504);
+        }
+        // One that had less time than a stream has for its first word may only be slow.
+        let answer = world.ask(ASK).await;
+        let model = if attempts.is_empty() { "" } else { "claims/b" };
+        assert_eq!(answer.header("x-portfolio-model"), model, "{first_token}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn a_failed_request_goes_to_another_model_rather_than_to_a_pod_that_rests() {
     let (bad, other) = (Engine::start(failing()).await, Engine::start(paris()).await);
     let b = Engine::start(paris()).await;
