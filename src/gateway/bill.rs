@@ -16,7 +16,7 @@ use crate::plan::price::Cost;
 use crate::plan::routing::Backend;
 use crate::protocol::longest::Longest;
 use crate::protocol::usage::{Terms, Tokens};
-use crate::protocol::{Operation, estimate};
+use crate::protocol::{Operation, estimate, exchange};
 
 /// What is needed to make out a bill.
 pub(super) struct Bill {
@@ -77,6 +77,14 @@ pub(super) struct Charge {
 }
 
 impl Bill {
+    /// Whether what was asked may be asked once more.
+    pub(super) fn is_repeatable(&self) -> bool {
+        match &self.prompt {
+            Prompt::Unread(request) => exchange::is_repeatable(self.operation, request),
+            Prompt::Estimated(_) => false,
+        }
+    }
+
     /// What it is reckoned with before anything is sent: a prompt of so many tokens, and the longest answer.
     pub(super) fn foreseen(&self, prompt: u64, answer: u64) -> Charge {
         let tokens = Tokens {

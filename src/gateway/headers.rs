@@ -25,6 +25,9 @@ pub(super) const COST: HeaderName = HeaderName::from_static("x-portfolio-cost-us
 /// `true` where the answer, or what it cost, is an estimate.
 pub(super) const ESTIMATED: HeaderName = HeaderName::from_static("x-portfolio-estimated");
 
+/// By which SDKs know that it is of no use to ask again.
+pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
 const TO_MODELS: [HeaderName; 4] = [
     header::ACCEPT,
     REQUEST_ID,

@@ -170,6 +170,11 @@ impl Tally {
     }
 
     /// An attempt, whether or not it began, brought no answer.
+    /// Whether a model may do now what must not be done twice.
+    pub(super) fn may_have_begun(&self) -> bool {
+        self.open.as_ref().is_some_and(|bill| !bill.is_repeatable())
+    }
+
     pub(super) fn failed(&mut self, failure: &Failure) {
         self.record.attempts += 1;
         if let Some(bill) = self.open.take()

@@ -318,7 +318,8 @@ impl<'a> Trial<'a> {
         let dear = tried.unaffordable.iter().map(|(model, why)| format!("{}: {why}", model.model.name));
         let sentences: Vec<String> = failed.chain(cannot).chain(dear).collect();
         let mut message = format!("no model of {called} answered: {}", sentences.join("; "));
-        if !tried.failures.is_empty() && self.must_end(tried) && !self.asked.is_repeatable() {
+        let is_final = !tried.failures.is_empty() && self.must_end(tried) && !self.asked.is_repeatable();
+        if is_final {
             message.push_str("; no other was asked, because it may have begun what must not be done twice");
         }
         if let (None, None, Some((model, why))) = (tried.failures.last(), tried.unfit.first(), tried.unaffordable.last()) {
@@ -340,6 +341,7 @@ impl<'a> Trial<'a> {
             _ => Refusal::new(StatusCode::BAD_GATEWAY, "upstream_failed", message),
         };
         tracing::debug!(after = ?self.began.elapsed(), "nobody answered");
+        let refusal = if is_final { refusal.not_again() } else { refusal };
         refusal.after_attempts(tried.failures.len())
     }
 

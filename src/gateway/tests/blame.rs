@@ -1,8 +1,10 @@
 //! Whose fault an error is: the client's own ends its request, and what is ours or the model's moves it on.
 
-use super::engine::{CONTENT, Engine, answers, paris};
+use http::StatusCode;
+
+use super::engine::{CONTENT, Do, Engine, answers, paris};
 use super::world::World;
-use super::{A_THEN_B, ASK, STREAM};
+use super::{A_THEN_B, ASK, ONLY_A, STREAM};
 use crate::gateway::Credentials;
 
 /// A provider's model `a` and a pod `b`, which is asked when `a` is at fault.
@@ -112,4 +114,52 @@ async fn what_is_refused_as_the_clients_fault_makes_no_endpoint_well() {
     }
     assert_eq!((a.requests(), b.requests()), (4, 3));
     assert_eq!(world.ask(ASK).await.header("x-portfolio-attempts"), "1", "three failures in a row");
+}
+
+#[tokio::test]
+async fn geminis_advice_in_its_words_is_followed() {
+    let body = r#"{"error":{"code":429,"message":"You exceeded your current quota.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"6.5s"}]}}"#;
+    for (headers, seconds) in [("", "7"), ("retry-after: 3\r\n", "3")] {
+        let (a, b) = (Engine::start(answers(429, headers, body)).await, Engine::start(paris()).await);
+        let world = provider_then_pod("Gemini", &a, &b);
+        world.route(ONLY_A);
+        let answer = world.ask(ASK).await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (429, seconds));
+    }
+}
+
+#[tokio::test]
+async fn sdks_are_told_not_to_repeat_what_the_gateway_does_not() {
+    let background = r#"{"model":"assistant","background":true,"input":"x"}"#;
+    let fresh = r#"{"model":"assistant","input":"x"}"#;
+    for (body, status, expected) in [(background, 500, "false"), (background, 503, ""), (fresh, 500, "")] {
+        let engine = Engine::start(answers(status, "", "{}")).await;
+        let world = World::new();
+        world.api_with_key("a", "OpenAI", &engine.url);
+        world.route(&format!("retries: {{attempts: 0}}, {ONLY_A}"));
+        let answer = world.ask_at("/v1/responses", body).await;
+        assert!(answer.status.is_server_error(), "{}", answer.text);
+        assert_eq!(answer.header("x-should-retry"), expected, "{body} {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_sends_nobody_back_with_what_may_have_begun() {
+    let background = r#"{"model":"assistant","background":true,"input":"x"}"#;
+    for (body, again) in [(background, false), (r#"{"model":"assistant","input":"x"}"#, true)] {
+        let engine = Engine::start(vec![Do::Hang]).await;
+        let world = World::new();
+        world.api_with_key("a", "OpenAI", &engine.url);
+        world.route(ONLY_A);
+        let closing = async {
+            engine.until(|counts| counts.requests == 1).await;
+            world.gateway.closing.cancel();
+        };
+        let (answer, ()) = tokio::join!(world.ask_at("/v1/responses", body), closing);
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        let told = (answer.header("retry-after"), answer.header("x-should-retry"));
+        assert_eq!(told, if again { ("1", "") } else { ("", "false") }, "{}", answer.text);
+        assert_eq!(answer.text.contains("try again"), again, "{}", answer.text);
+        assert_eq!(answer.text.contains("may have begun"), !again, "{}", answer.text);
+    }
 }
