@@ -62,8 +62,7 @@ impl Answered {
             Answer::Whole(head, whole, room) => {
                 let mut headers = shown(&head, is_written.then_some(headers::JSON));
                 if operation.is_charged() {
-                    let charge = bill.of_answer(whole.tokens, true, || estimate::of_json(&whole.body));
-                    tally.charge(&charge);
+                    let charge = tally.charge(&bill, whole.tokens, true, || estimate::of_json(&whole.body));
                     headers::add_cost(&mut headers, &charge);
                 }
                 tally.sends(whole.body.len());
@@ -94,7 +93,7 @@ impl Answered {
                 if self.terms.takes_trailers {
                     headers::announce_cost(&mut headers);
                 }
-                let bill = bill.settled(begun.course.tokens());
+                let bill = bill.settled(begun.course.tokens(), &gateway.ledger);
                 let relay = Relay::new(whose, *begun, &self.terms, gateway.closing.clone(), tally, bill, self.place);
                 with(head.status, headers, relay.into_body())
             }

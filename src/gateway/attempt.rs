@@ -19,9 +19,9 @@ use super::upstream::Upstream;
 use crate::plan::routing::Timeouts;
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::exchange::{Asked, Back, Exchange, Whole};
-use crate::protocol::root_cause;
 use crate::protocol::stream::{Plain, Stream};
 use crate::protocol::usage::Tokens;
+use crate::protocol::{estimate, root_cause};
 
 /// A plain answer up to this size needs no room: as many are held as there are requests in flight, and most are smaller.
 const SMALL: usize = 64 << 10;
@@ -103,11 +103,11 @@ impl Course {
         }
     }
 
-    /// Bytes of text so far.
-    pub(super) fn text_bytes(&self) -> u64 {
+    /// Its tokens so far, by an estimate.
+    pub(super) fn seen(&self) -> u64 {
         match self {
-            Self::Events(stream) => stream.text_bytes(),
-            Self::Plain(plain) => plain.bytes(),
+            Self::Events(stream) => estimate::of_text(stream.text_bytes()),
+            Self::Plain(plain) => plain.estimate(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! whole, with a report          what it reports
 //! without, or not whole         what is known of it, and the text that came
 //! sent, and nothing has come    the prompt, and the longest answer: one may have been made that nobody waited for
+//! made in the background        the same, at a cost that is not known
 //! ```
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use k8s_openapi::jiff::Timestamp;
 
 use super::ledger::Ledger;
-use crate::plan::price::Cost;
+use crate::plan::price::{Cost, Unpriced};
 use crate::plan::routing::Backend;
 use crate::protocol::longest::Longest;
 use crate::protocol::usage::{Terms, Tokens};
@@ -25,6 +26,10 @@ pub(super) struct Bill {
     pub(super) prompt: Prompt,
     /// The terms that the model was asked for, which hold where the answer does not tell its own.
     pub(super) asked_terms: Terms,
+    /// Whether something is billed beside the tokens.
+    pub(super) has_fees: bool,
+    /// Whether the answer is made in the background: what comes is a receipt, and what it took is told to nobody here.
+    pub(super) is_background: bool,
     pub(super) now: fn() -> Timestamp,
 }
 
@@ -34,14 +39,14 @@ pub(super) enum Prompt {
     /// The request.
     Unread(Bytes),
     /// So many, by an estimate; its answer has begun.
-    Estimated(u64),
+    Estimated { prompt: u64, longest: u64 },
 }
 
 impl Prompt {
     fn tokens(&self) -> u64 {
         match self {
             Self::Unread(request) => estimate::of_json(request),
-            Self::Estimated(tokens) => *tokens,
+            Self::Estimated { prompt, .. } => *prompt,
         }
     }
 }
@@ -81,7 +86,7 @@ impl Bill {
     pub(super) fn is_repeatable(&self) -> bool {
         match &self.prompt {
             Prompt::Unread(request) => exchange::is_repeatable(self.operation, request),
-            Prompt::Estimated(_) => false,
+            Prompt::Estimated { .. } => false,
         }
     }
 
@@ -98,22 +103,34 @@ impl Bill {
 
     /// For an answer of which something has come, and what the model has `told` of it: of one that is not whole that is too little. `seen` are
     /// its tokens so far, by an estimate.
-    pub(super) fn of_answer(&self, told: Option<Tokens>, is_whole: bool, seen: impl FnOnce() -> u64) -> Charge {
+    pub(super) fn of_answer(&self, told: Option<Tokens>, is_whole: bool, seen: impl FnOnce() -> u64, ledger: &Ledger) -> Charge {
         match told {
             Some(tokens) if is_whole => self.charge(tokens, false),
+            _ if self.is_background => Charge {
+                cost: Cost::Unknown(Unpriced::NoUsage),
+                ..self.unseen(ledger)
+            },
             known => self.estimated(known, seen()),
         }
     }
 
     /// For an attempt that a model was sent, and that brought no answer: what it may have made costs as much as budgets keep for it.
     pub(super) fn of_attempt(&self, took: Took, ledger: &Ledger) -> Option<Charge> {
-        match (took, &self.prompt) {
-            (Took::Nothing, _) => None,
-            (Took::Unseen, Prompt::Unread(request)) => {
-                let answer = at_most(Longest::of(request), &self.model, ledger);
-                Some(self.foreseen(self.prompt.tokens(), answer))
-            }
-            (Took::Prompt, _) | (Took::Unseen, Prompt::Estimated(_)) => Some(self.estimated(None, 0)),
+        match took {
+            Took::Nothing => None,
+            Took::Prompt => Some(self.estimated(None, 0)),
+            Took::Unseen => Some(self.unseen(ledger)),
+        }
+    }
+
+    fn unseen(&self, ledger: &Ledger) -> Charge {
+        self.foreseen(self.prompt.tokens(), self.longest(ledger))
+    }
+
+    fn longest(&self, ledger: &Ledger) -> u64 {
+        match &self.prompt {
+            Prompt::Unread(request) => at_most(Longest::of(request), &self.model, ledger),
+            Prompt::Estimated { longest, .. } => *longest,
         }
     }
 
@@ -131,12 +148,13 @@ impl Bill {
     }
 
     /// The bill of an answer that has begun: its request is not to be held for as long as that takes, beyond the room for requests.
-    pub(super) fn settled(self, known: Option<Tokens>) -> Self {
-        let is_known = known.is_some_and(|tokens| tokens.prompt() > 0);
-        Self {
-            prompt: Prompt::Estimated(if is_known { 0 } else { self.prompt.tokens() }),
-            ..self
-        }
+    pub(super) fn settled(self, known: Option<Tokens>, ledger: &Ledger) -> Self {
+        let is_known = known.is_some_and(|tokens| tokens.prompt() > 0) && !self.is_background;
+        let prompt = Prompt::Estimated {
+            prompt: if is_known { 0 } else { self.prompt.tokens() },
+            longest: if self.is_background { self.longest(ledger) } else { 0 },
+        };
+        Self { prompt, ..self }
     }
 
     fn charge(&self, mut tokens: Tokens, is_estimated: bool) -> Charge {
@@ -146,6 +164,7 @@ impl Bill {
             Terms::Unsaid => self.asked_terms,
             told => told,
         };
+        tokens.terms = tokens.terms.special_if(self.has_fees && self.model.provider.is_some());
         let cost = self.model.pricing.cost(Some(&tokens), (self.now)());
         Charge {
             tokens,

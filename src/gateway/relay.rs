@@ -27,7 +27,6 @@ use super::tally::Tally;
 use super::turns::Turn;
 use crate::plan::names::Key;
 use crate::protocol::error::{Error, Kind};
-use crate::protocol::estimate;
 
 /// How often it is looked whether the time is over while pieces come without a pause: then nobody waits, and no timer wakes anybody.
 const LOOK: Duration = Duration::from_millis(500);
@@ -327,10 +326,14 @@ impl Relay {
     }
 
     fn charge(&mut self, is_whole: bool) {
-        let seen = || estimate::of_text(self.course.text_bytes());
-        let charge = self.bill.of_answer(self.course.tokens(), is_whole, seen);
-        self.trailers.of(&charge);
-        self.tally.charge(&charge);
+        let Self {
+            course,
+            bill,
+            tally,
+            trailers,
+            ..
+        } = self;
+        trailers.of(&tally.charge(bill, course.tokens(), is_whole, || course.seen()));
     }
 }
 

@@ -16,6 +16,7 @@ use crate::plan::names::Key;
 use crate::plan::price::Cost;
 use crate::plan::routing::{Backend, Client, Route};
 use crate::protocol::Operation;
+use crate::protocol::usage::Tokens;
 
 /// What is known of a request.
 pub(super) struct Record {
@@ -169,12 +170,12 @@ impl Tally {
         }
     }
 
-    /// An attempt, whether or not it began, brought no answer.
     /// Whether a model may do now what must not be done twice.
     pub(super) fn may_have_begun(&self) -> bool {
         self.open.as_ref().is_some_and(|bill| !bill.is_repeatable())
     }
 
+    /// An attempt, whether or not it began, brought no answer.
     pub(super) fn failed(&mut self, failure: &Failure) {
         self.record.attempts += 1;
         if let Some(bill) = self.open.take()
@@ -209,12 +210,14 @@ impl Tally {
         self.record.model = Some(model.clone());
     }
 
-    /// What the answer took.
-    pub(super) fn charge(&mut self, charge: &Charge) {
-        if let (Some(visit), Some(model)) = (&mut self.visit, &self.record.model) {
-            visit.charge(model, charge);
+    /// What the answer took: see [`Bill::of_answer`].
+    pub(super) fn charge(&mut self, bill: &Bill, told: Option<Tokens>, is_whole: bool, seen: impl FnOnce() -> u64) -> Charge {
+        let charge = bill.of_answer(told, is_whole, seen, &self.ledger);
+        if let Some(visit) = &mut self.visit {
+            visit.charge(&bill.model, &charge);
         }
-        self.record.charge = Some(*charge);
+        self.record.charge = Some(charge);
+        charge
     }
 
     /// So many bytes go to the client.

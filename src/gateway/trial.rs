@@ -25,7 +25,7 @@ use crate::plan::routing::{Backend, Decision, Route, operation};
 use crate::protocol::chat::{Unfit, Unsupported};
 use crate::protocol::error::Kind;
 use crate::protocol::exchange::{Asked, Exchange, Put};
-use crate::protocol::usage;
+use crate::protocol::{Operation, usage};
 
 /// Attempts for one request at most, however many endpoints there are.
 const ATTEMPTS: usize = 10;
@@ -304,6 +304,8 @@ impl<'a> Trial<'a> {
                 usage::Terms::Unsaid
             },
             now: self.gateway.now,
+            has_fees: is_unchanged && self.asked.peek.has_fees,
+            is_background: is_unchanged && self.asked.operation == Operation::Responses && self.asked.peek.is_background,
         }
     }
 

@@ -175,6 +175,30 @@ async fn what_nobody_has_seen_of_an_answer_counts_as_the_longest() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_made_in_the_background_costs_what_was_kept_for_it() {
+    let receipt = r#"{"id":"resp_1","object":"response","status":"queued","background":true,"output":[],"usage":null}"#;
+    let engine = Engine::start(answers(200, "", receipt)).await;
+    let world = World::with(|_| {});
+    world.api_with_key("a", "OpenAI", &engine.url);
+    let price = "price: {inputPer1M: '0', outputPer1M: '1000000'}";
+    let api = format!(
+        "{{api: {{provider: OpenAI, model: x, endpoint: '{}/v1', credentials: {{secretRef: {{name: s, key: k}}}}}}, {price}}}",
+        engine.url
+    );
+    world.provider("a", &api);
+    world.route(&budget("usd: '90'"));
+    let asked = r#"{"model":"assistant","background":true,"max_output_tokens":50,"input":"x"}"#;
+    let answer = world.ask_at("/v1/responses", asked).await;
+    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, receipt));
+    assert_eq!(
+        (answer.header("x-portfolio-cost-usd"), answer.header("x-portfolio-estimated")),
+        ("unknown", "true")
+    );
+    let told = exhausted(&world.ask_at("/v1/responses", asked).await);
+    assert!(told.contains("has 40 US dollars left"), "{told}");
+}
+
+#[tokio::test]
 async fn a_longer_answer_than_asked_for_is_paid_from_what_comes_next() {
     let long =
         r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"Paris"}}],"usage":{"prompt_tokens":3,"completion_tokens":3}}"#;
