@@ -190,9 +190,12 @@ impl<'a> Trial<'a> {
             .flatten();
         let mut tried: Vec<&Uri> = Vec::new();
         let mut repeated = 0;
+        // What the budget of retries has to allow before the next attempt.
+        let mut is_retry = false;
         while so_far.failures.len() < ATTEMPTS
             && !self.is_better_elsewhere(model, &tried, others)
             && let Some((base, place)) = balancer.pick(&model.bases, &tried, beginning)
+            && (!is_retry || self.gateway.budgets.spend(&self.route.name))
         {
             if let Err(unaffordable) = tally.reserve(&self.bill(model, exchange)).await {
                 so_far.unaffordable.push((model, unaffordable));
@@ -218,18 +221,16 @@ impl<'a> Trial<'a> {
             drop(place);
             counts.attempted(&model.model, failure.outcome());
             self.note(model, base, &failure);
-            let may = failure.may_repeat(self.asked.is_repeatable());
-            let is_paid = failure.is_free() || (repeated < self.route.retries.attempts && self.gateway.budgets.spend(&self.route.name));
-            if !failure.is_free() {
-                repeated += 1;
-            }
+            is_retry = !failure.is_free();
+            let may = failure.may_repeat(self.asked.is_repeatable()) && (!is_retry || repeated < self.route.retries.attempts);
+            repeated += u32::from(is_retry);
             let pause = self.pause(model, &failure, others.is_empty());
             // Where there is no other endpoint, a fresh connection to the same one may do.
             if model.bases.len() > 1 || (failure != Failure::Dropped && pause.is_none()) {
                 tried.push(base);
             }
             so_far.failures.push((model, failure));
-            if !may || !is_paid {
+            if !may {
                 break;
             }
             if let Some(pause) = pause {
@@ -303,9 +304,9 @@ impl<'a> Trial<'a> {
             } else {
                 usage::Terms::Unsaid
             },
-            now: self.gateway.now,
             has_fees: is_unchanged && self.asked.peek.has_fees,
             is_background: is_unchanged && self.asked.operation == Operation::Responses && self.asked.peek.is_background,
+            now: self.gateway.now,
         }
     }
 

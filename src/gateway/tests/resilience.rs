@@ -134,6 +134,29 @@ async fn a_model_that_takes_plain_requests_and_never_answers_is_asked_last() {
 }
 
 #[tokio::test]
+async fn the_budget_of_retries_is_kept_for_what_is_repeated() {
+    let spec = format!("retries: {{attempts: 1, budgetPercent: 0}}, {ONLY_A}");
+    let world = World::new();
+    // What is not healed by asking again, and what there is no other pod for.
+    for status in [401, 429] {
+        let alone = Engine::start(answers(status, "", "{}")).await;
+        world.pod("a", &[&alone.url]);
+        world.route(&spec);
+        for _ in 0..20 {
+            world.ask(ASK).await;
+        }
+        assert_eq!(alone.requests(), 20);
+    }
+    for _ in 0..5 {
+        let pods = [Engine::start(failing()).await, Engine::start(failing()).await];
+        world.pod("a", &[&pods[0].url, &pods[1].url]);
+        world.route(&spec);
+        world.ask(ASK).await;
+        assert_eq!(sum(&[&pods[0], &pods[1]]), 2, "the reserve is there");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_request_goes_to_another_model_rather_than_to_a_pod_that_rests() {
     let (bad, other) = (Engine::start(failing()).await, Engine::start(paris()).await);
     let b = Engine::start(paris()).await;
