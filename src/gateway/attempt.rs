@@ -209,7 +209,12 @@ impl Waiting<'_> {
         if is_gone || is_the_clients(head.status, error.kind) {
             return Ok(Answer::Refused(Box::new(Refused { head, body, error })));
         }
-        let advice = head.headers.get(header::RETRY_AFTER).cloned();
+        let in_body = || {
+            self.back
+                .advice(&body)
+                .map(|wait| HeaderValue::from(wait.as_millis().div_ceil(1000) as u64))
+        };
+        let advice = head.headers.get(header::RETRY_AFTER).cloned().or_else(in_body);
         Err(Failure::Status(head.status, advice, error.label()))
     }
 

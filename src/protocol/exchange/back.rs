@@ -1,5 +1,7 @@
 //! How an answer comes back to the client.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -212,6 +214,15 @@ impl Back {
             Dialect::Anthropic => anthropic::read_error(status, body),
             Dialect::Gemini => gemini::read_error(status, body),
             Dialect::Bedrock => bedrock::read_error(status, kind, body),
+        }
+    }
+
+    /// When to come back, where an error says so in its body: Google's have no header for it.
+    #[must_use]
+    pub fn advice(&self, body: &[u8]) -> Option<Duration> {
+        match self.dialect {
+            Dialect::Gemini => gemini::retry_after(body),
+            Dialect::OpenAI | Dialect::OpenAICompatible | Dialect::Mistral | Dialect::Anthropic | Dialect::Bedrock => None,
         }
     }
 }
