@@ -341,14 +341,17 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.watching.abort();
-        let is_out_of_time = locked(&self.live).take().is_none();
-        if self.is_over {
-            return;
+        if !self.is_over {
+            let is_out_of_time = locked(&self.live).is_none();
+            match self.breaking.or(is_out_of_time.then_some(Broken::OutOfTime)) {
+                Some(broken) => drop(self.break_off(broken)),
+                // Whoever has taken the mark of the end has had all of it.
+                None if self.is_done() => self.finish(true),
+                None => self.charge(false),
+            }
         }
-        match self.breaking.or(is_out_of_time.then_some(Broken::OutOfTime)) {
-            Some(broken) => drop(self.break_off(broken)),
-            None => self.charge(self.is_done()),
-        }
+        // Now, and not when the task that watched the time is gone.
+        locked(&self.live).take();
     }
 }
 

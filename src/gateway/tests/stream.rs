@@ -220,6 +220,25 @@ async fn a_client_that_hangs_up_ends_the_models_work() {
 }
 
 #[tokio::test]
+async fn a_client_that_closes_after_the_mark_of_the_end_has_had_its_answer() {
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\n";
+    let engine = Engine::start(vec![stream_head(), chunk(WORD), chunk(usage), chunk(DONE), Do::Hang]).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let mut body = world.call(post(&WEB, STREAM)).await.into_body();
+    let mut taken = Vec::new();
+    while !taken.ends_with(DONE.as_bytes()) {
+        taken.extend_from_slice(&body.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    drop(body);
+    for (class, count) in [("2xx", 1), ("gone", 0)] {
+        let line = format!("portfolio_gateway_requests_total{{policy=\"claims/assistant\",model=\"claims/a\",class=\"{class}\"}}");
+        assert_eq!(world.metric(&line).await as u32, count, "{class}");
+    }
+    let estimated = "portfolio_gateway_estimated_requests_total{policy=\"claims/assistant\",model=\"claims/a\"}";
+    assert_eq!(world.metric(estimated).await as u32, 0);
+}
+
+#[tokio::test]
 async fn a_stream_asked_for_and_answered_plainly_passes_as_it_is() {
     let engine = Engine::start(paris()).await;
     let answer = World::over(&[&engine], ONLY_A).ask(STREAM).await;
