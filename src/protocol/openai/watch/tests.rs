@@ -21,6 +21,7 @@ fn events_are_told_apart_as_they_were_recorded() {
                 r#"{"choices":[],"prompt_filter_results":[]}"#,
                 r#"{"choices":[{"delta":{"role":"assistant","content":"","tool_calls":[ ],"refusal":null}}]}"#,
                 r#"{"choices":[{"text":"","index":0,"logprobs":null,"finish_reason":null}]}"#,
+                r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":""}]}"#,
             ][..],
         ),
         (
