@@ -17,8 +17,9 @@ pub(super) struct Limits {
     ///
     /// A request counts once where its bytes pass; 4 times, and 256 bytes for each of its values, where it is written in another protocol;
     /// twice, and as much for its values, where it is read for a model that declares capabilities. An answer counts once, 4 times while
-    /// it is written in another protocol. Not counted: answers up to 64 KiB, buffers of connections (some 64 KiB each), and what a
-    /// stream keeps of an event that is not complete, up to 3 MiB where its model sends such.
+    /// it is written in another protocol. Not counted: answers up to 64 KiB, buffers of connections (some 64 KiB each), what a
+    /// stream keeps of an event that is not complete, up to 3 MiB where its model sends such, and what a stream of /v1/responses that a
+    /// model of another protocol answers keeps to repeat it at its end, up to 16 MiB.
     #[arg(long, value_name = "QUANTITY", default_value = "512Mi", value_parser = bytes)]
     max_body_memory: usize,
     /// Requests answered at once; one more is refused with 503.

@@ -87,11 +87,7 @@ impl Answered {
                     keeping.keep(headers.clone(), &whole.body);
                 }
                 if operation.is_charged() {
-                    let charge = match whole.tokens {
-                        Some(tokens) => bill.reported(tokens),
-                        None => bill.estimated(None, estimate::of_json(&whole.body)),
-                    };
-                    tally.charge(&charge);
+                    let charge = tally.charge(&bill, whole.tokens, true, || estimate::of_json(&whole.body));
                     headers::add_cost(&mut headers, &charge);
                 }
                 tally.sends(whole.body.len());
@@ -126,7 +122,7 @@ impl Answered {
                 if self.terms.takes_trailers {
                     headers::announce_cost(&mut headers);
                 }
-                let bill = bill.settled(begun.course.tokens());
+                let bill = bill.settled(begun.course.tokens(), &gateway.ledger);
                 let relay = Relay::new(whose, *begun, &self.terms, gateway.closing.clone(), tally, bill, self.place);
                 let relay = relay.recorded(recording);
                 with(head.status, headers, relay.into_body())

@@ -19,9 +19,9 @@ use super::upstream::Upstream;
 use crate::plan::routing::Timeouts;
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::exchange::{Asked, Back, Exchange, Whole};
-use crate::protocol::root_cause;
 use crate::protocol::stream::{Fault, Plain, Stream};
 use crate::protocol::usage::Tokens;
+use crate::protocol::{estimate, root_cause};
 
 /// A plain answer up to this size needs no room: as many are held as there are requests in flight, and most are smaller.
 const SMALL: usize = 64 << 10;
@@ -108,11 +108,11 @@ impl Course {
         }
     }
 
-    /// Bytes of text so far.
-    pub(super) fn text_bytes(&self) -> u64 {
+    /// Its tokens so far, by an estimate.
+    pub(super) fn seen(&self) -> u64 {
         match self {
-            Self::Events(stream) => stream.text_bytes(),
-            Self::Plain(plain) => plain.bytes(),
+            Self::Events(stream) => estimate::of_text(stream.text_bytes()),
+            Self::Plain(plain) => plain.estimate(),
         }
     }
 }
@@ -130,8 +130,9 @@ impl Attempt<'_> {
     /// Makes the attempt.
     pub(super) async fn make(self, upstream: &Upstream) -> Result<Answer, Failure> {
         // The first byte of an answer that is not streamed comes only when all of it is made.
+        let began = Instant::now();
         let first_by = if self.asked.is_streamed() {
-            (Instant::now() + self.timeouts.first_token).min(self.deadline)
+            (began + self.timeouts.first_token).min(self.deadline)
         } else {
             self.deadline
         };
@@ -145,6 +146,7 @@ impl Attempt<'_> {
             opening_limit: OPENING_LIMIT + 3 * self.exchange.body.remaining(),
             room: self.room,
             timeouts: self.timeouts,
+            began,
             first_by,
             deadline: self.deadline,
         };
@@ -186,6 +188,7 @@ struct Waiting<'a> {
     opening_limit: usize,
     room: &'a Room,
     timeouts: &'a Timeouts,
+    began: Instant,
     first_by: Instant,
     deadline: Instant,
 }
@@ -195,8 +198,13 @@ impl Waiting<'_> {
         if self.first_by < self.deadline {
             Failure::Silent(self.timeouts.first_token)
         } else {
-            Failure::OutOfTime
+            self.out_of_time()
         }
+    }
+
+    fn out_of_time(&self) -> Failure {
+        let was_long = self.began.elapsed() >= self.timeouts.first_token;
+        Failure::OutOfTime { was_long }
     }
 
     /// Reads what went wrong, and whether it is the fault of the model, of us, or of the client: what is the client's fault is its answer.
@@ -213,7 +221,12 @@ impl Waiting<'_> {
         if is_gone || is_the_clients(head.status, error.kind) {
             return Ok(Answer::Refused(Box::new(Refused { head, body, error })));
         }
-        let advice = head.headers.get(header::RETRY_AFTER).cloned();
+        let in_body = || {
+            self.back
+                .advice(&body)
+                .map(|wait| HeaderValue::from(wait.as_millis().div_ceil(1000) as u64))
+        };
+        let advice = head.headers.get(header::RETRY_AFTER).cloned().or_else(in_body);
         Err(Failure::Status(head.status, advice, error.label()))
     }
 
@@ -286,7 +299,7 @@ impl Waiting<'_> {
                 Ok(None) if held.is_empty() => return Err(Failure::Cut("the answer is empty".to_owned())),
                 Ok(None) => return self.whole(head, held.freeze(), taken),
                 Ok(Some(Err(error))) => return Err(Failure::Cut(root_cause(&error))),
-                Err(_) if until == self.deadline => return Err(Failure::OutOfTime),
+                Err(_) if until == self.deadline => return Err(self.out_of_time()),
                 Err(_) if held.is_empty() => return Err(self.silent()),
                 Err(_) => return Err(Failure::Stalled(self.timeouts.idle)),
             }
@@ -337,15 +350,15 @@ fn joined(held: Bytes, passed: Bytes) -> Bytes {
     all.freeze()
 }
 
-/// Whether an error is the client's fault. Our key, our bill, a model or a path that is not there, their conflict or their load is not:
-/// another model may do better.
+/// Whether an error is the client's fault. Our key, our bill, a model or a path that is not there, their conflict or their load is not,
+/// under whatever status: another model may do better.
 fn is_the_clients(status: StatusCode, kind: Kind) -> bool {
     match kind {
         Kind::ContentFilter | Kind::ContextLength => true,
-        Kind::InvalidRequest | Kind::NotFound | Kind::TooLarge => {
-            status.is_client_error() && !matches!(status.as_u16(), 401..=404 | 407..=409 | 425 | 429)
+        Kind::InvalidRequest | Kind::TooLarge => matches!(status.as_u16(), 400 | 413 | 422),
+        Kind::NotFound | Kind::Authentication | Kind::Permission | Kind::RateLimit | Kind::Overloaded | Kind::Timeout | Kind::Server => {
+            false
         }
-        Kind::Authentication | Kind::Permission | Kind::RateLimit | Kind::Overloaded | Kind::Timeout | Kind::Server => false,
     }
 }
 

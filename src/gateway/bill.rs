@@ -1,14 +1,23 @@
-//! What an answer took, and what that costs. Where the model does not say, as when the client hangs up, both are estimates and marked so.
+//! What an answer took, and what that costs. Where the model does not say, both are estimates and marked so:
+//!
+//! ```text
+//! whole, with a report          what it reports
+//! without, or not whole         what is known of it, and the text that came
+//! sent, and nothing has come    the prompt, and the longest answer: one may have been made that nobody waited for
+//! made in the background        the same, at a cost that is not known
+//! ```
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::plan::price::Cost;
+use super::ledger::Ledger;
+use crate::plan::price::{Cost, Unpriced};
 use crate::plan::routing::Backend;
+use crate::protocol::longest::Longest;
 use crate::protocol::usage::{Terms, Tokens};
-use crate::protocol::{Operation, estimate};
+use crate::protocol::{Operation, estimate, exchange};
 
 /// What is needed to make out a bill.
 pub(super) struct Bill {
@@ -17,24 +26,47 @@ pub(super) struct Bill {
     pub(super) prompt: Prompt,
     /// The terms that the model was asked for, which hold where the answer does not tell its own.
     pub(super) asked_terms: Terms,
+    /// Whether something is billed beside the tokens.
+    pub(super) has_fees: bool,
+    /// Whether the answer is made in the background: what comes is a receipt, and what it took is told to nobody here.
+    pub(super) is_background: bool,
     pub(super) now: fn() -> Timestamp,
 }
 
-/// What the tokens of a prompt are estimated from. Most answers report them, so that nothing is reckoned before it must be.
+/// What the tokens of a prompt, and of its longest answer, are estimated from. Most answers report what they took, so that nothing is reckoned
+/// before it must be.
 pub(super) enum Prompt {
     /// The request.
     Unread(Bytes),
-    /// So many, by an estimate.
-    Estimated(u64),
+    /// So many, by an estimate; its answer has begun.
+    Estimated { prompt: u64, longest: u64 },
 }
 
 impl Prompt {
     fn tokens(&self) -> u64 {
         match self {
             Self::Unread(request) => estimate::of_json(request),
-            Self::Estimated(tokens) => *tokens,
+            Self::Estimated { prompt, .. } => *prompt,
         }
     }
+}
+
+/// The tokens of all answers to a request at most: what it allows, within what the model declares; else what the model's answers had of late.
+pub(super) fn at_most(longest: Longest, model: &Backend, ledger: &Ledger) -> u64 {
+    let most = model.capabilities.max_output_tokens.map(u64::from);
+    let one = crate::plan::ledger::longest(longest.tokens, most, || ledger.expected(&model.model));
+    one.saturating_mul(longest.answers)
+}
+
+/// What a model made of an attempt that brought no answer, once it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Took {
+    /// It did not work.
+    Nothing,
+    /// It read the prompt, and said that it failed.
+    Prompt,
+    /// It may have made an answer that nobody has seen.
+    Unseen,
 }
 
 /// What an answer took.
@@ -46,6 +78,14 @@ pub(super) struct Charge {
 }
 
 impl Bill {
+    /// Whether what was asked may be asked once more.
+    pub(super) fn is_repeatable(&self) -> bool {
+        match &self.prompt {
+            Prompt::Unread(request) => exchange::is_repeatable(self.operation, request),
+            Prompt::Estimated { .. } => false,
+        }
+    }
+
     /// What it is reckoned with before anything is sent: a prompt of so many tokens, and the longest answer.
     pub(super) fn foreseen(&self, prompt: u64, answer: u64) -> Charge {
         let tokens = Tokens {
@@ -57,13 +97,40 @@ impl Bill {
         self.charge(tokens, true)
     }
 
-    /// For what the model reports.
-    pub(super) fn reported(&self, tokens: Tokens) -> Charge {
-        self.charge(tokens, false)
+    /// For an answer of which something has come, and what the model has `told` of it: of one that is not whole that is too little. `seen` are
+    /// its tokens so far, by an estimate.
+    pub(super) fn of_answer(&self, told: Option<Tokens>, is_whole: bool, seen: impl FnOnce() -> u64, ledger: &Ledger) -> Charge {
+        match told {
+            Some(tokens) if is_whole => self.charge(tokens, false),
+            _ if self.is_background => Charge {
+                cost: Cost::Unknown(Unpriced::NoUsage),
+                ..self.unseen(ledger)
+            },
+            known => self.estimated(known, seen()),
+        }
     }
 
-    /// For an answer of which so many tokens have come, by an estimate, and whose final report has not: what is `known` of it counts.
-    pub(super) fn estimated(&self, known: Option<Tokens>, answer: u64) -> Charge {
+    /// For an attempt that a model was sent, and that brought no answer: what it may have made costs as much as budgets keep for it.
+    pub(super) fn of_attempt(&self, took: Took, ledger: &Ledger) -> Option<Charge> {
+        match took {
+            Took::Nothing => None,
+            Took::Prompt => Some(self.estimated(None, 0)),
+            Took::Unseen => Some(self.unseen(ledger)),
+        }
+    }
+
+    fn unseen(&self, ledger: &Ledger) -> Charge {
+        self.foreseen(self.prompt.tokens(), self.longest(ledger))
+    }
+
+    fn longest(&self, ledger: &Ledger) -> u64 {
+        match &self.prompt {
+            Prompt::Unread(request) => at_most(Longest::of(request), &self.model, ledger),
+            Prompt::Estimated { longest, .. } => *longest,
+        }
+    }
+
+    fn estimated(&self, known: Option<Tokens>, answer: u64) -> Charge {
         let mut tokens = known.unwrap_or_default();
         if tokens.prompt() == 0 {
             tokens.input = self.prompt.tokens();
@@ -77,12 +144,13 @@ impl Bill {
     }
 
     /// The bill of an answer that has begun: its request is not to be held for as long as that takes, beyond the room for requests.
-    pub(super) fn settled(self, known: Option<Tokens>) -> Self {
-        let is_known = known.is_some_and(|tokens| tokens.prompt() > 0);
-        Self {
-            prompt: Prompt::Estimated(if is_known { 0 } else { self.prompt.tokens() }),
-            ..self
-        }
+    pub(super) fn settled(self, known: Option<Tokens>, ledger: &Ledger) -> Self {
+        let is_known = known.is_some_and(|tokens| tokens.prompt() > 0) && !self.is_background;
+        let prompt = Prompt::Estimated {
+            prompt: if is_known { 0 } else { self.prompt.tokens() },
+            longest: if self.is_background { self.longest(ledger) } else { 0 },
+        };
+        Self { prompt, ..self }
     }
 
     fn charge(&self, mut tokens: Tokens, is_estimated: bool) -> Charge {
@@ -92,6 +160,7 @@ impl Bill {
             Terms::Unsaid => self.asked_terms,
             told => told,
         };
+        tokens.terms = tokens.terms.special_if(self.has_fees && self.model.provider.is_some());
         let cost = self.model.pricing.cost(Some(&tokens), (self.now)());
         Charge {
             tokens,

@@ -11,13 +11,17 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::refusal::Refusal;
 use super::turns::Turn;
 
-/// A client that sends its request slower than this is refused.
+/// How long the next piece of a body may take.
+const PIECE_TIME: Duration = Duration::from_secs(30);
+/// How long a whole body may take, and what more it is given for each second: a large one needs its time on a slow line, and one that comes
+/// drop by drop is refused.
 const READ_TIME: Duration = Duration::from_secs(60);
+const LEAST_BYTES_PER_SECOND: usize = 64 << 10;
 /// How long a request waits for others to leave room.
 const ROOM_TIME: Duration = Duration::from_secs(5);
 /// The unit of room; small enough that a usual request takes one.
@@ -62,14 +66,7 @@ impl Room {
         if announced.is_some_and(|length| length > limit) {
             return Err(Refusal::too_large(limit));
         }
-        match timeout(READ_TIME, self.collect(body, announced, limit)).await {
-            Ok(held) => held,
-            Err(_) => Err(Refusal::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "request_timeout",
-                "the request did not arrive in time",
-            )),
-        }
+        self.collect(body, announced, limit).await
     }
 
     /// Takes room as the bytes come: what is only announced must not keep others out.
@@ -78,7 +75,13 @@ impl Room {
         // Most bodies come in one piece, which is then passed on without a copy.
         let mut first = Bytes::new();
         let mut more = BytesMut::new();
-        while let Some(frame) = body.frame().await {
+        let began = Instant::now();
+        loop {
+            let came = Duration::from_secs((first.len().max(more.len()) / LEAST_BYTES_PER_SECOND) as u64);
+            let until = (Instant::now() + PIECE_TIME).min(began + READ_TIME + came);
+            let Some(frame) = timeout_at(until, body.frame()).await.map_err(|_| too_slow())? else {
+                break;
+            };
             let frame = frame.map_err(|error| unread(&error))?;
             let Ok(piece) = frame.into_data() else { continue };
             let length = first.len().max(more.len()) + piece.len();
@@ -107,6 +110,12 @@ impl Room {
         let bytes = if more.is_empty() { first } else { more.freeze() };
         Ok(Held { bytes, _room: room })
     }
+}
+
+fn too_slow() -> Refusal {
+    let message =
+        "the request did not arrive in time: its next piece may take 30 seconds, and all of it a minute, and a second more for each 64 KiB";
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
 }
 
 /// Why no more of a body can be read.

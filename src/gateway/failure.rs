@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 
 use super::balance::{LONGEST_ADVICE, Place};
+use super::bill::Took;
 use super::queue::NoTurn;
 
 /// Why an attempt brought no answer.
@@ -47,8 +48,8 @@ pub(super) enum Failure {
     NoTurn(NoTurn),
     /// The gateway has no room for the answer.
     NoRoom,
-    /// The time for the whole request is over.
-    OutOfTime,
+    /// The time for the whole request is over; and whether this attempt had as long as a stream has for its first content.
+    OutOfTime { was_long: bool },
 }
 
 impl Failure {
@@ -70,7 +71,7 @@ impl Failure {
             | Self::NoToken(_)
             | Self::NoTurn(_)
             | Self::NoRoom
-            | Self::OutOfTime
+            | Self::OutOfTime { .. }
             | Self::TooLong => false,
         }
     }
@@ -88,25 +89,24 @@ impl Failure {
             | Self::TooLarge
             | Self::Compressed
             | Self::NoRoom
-            | Self::OutOfTime => true,
+            | Self::OutOfTime { .. } => true,
             Self::Status(status, ..) => status.is_server_error() && *status != StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable(_) | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoTurn(_) | Self::TooLong => false,
         }
     }
 
-    /// Whether the model worked for it, once it was sent: it will be paid for what nobody got.
-    pub(super) fn has_cost(&self) -> bool {
+    /// What the model made of it, once it was sent: it will be paid for what nobody got.
+    pub(super) fn took(&self) -> Took {
         match self {
             Self::Silent(_)
             | Self::Cut(_)
             | Self::Stalled(_)
-            | Self::NotHttp(_)
-            | Self::Failed(_)
             | Self::Garbled
             | Self::TooLarge
             | Self::Compressed
             | Self::NoRoom
-            | Self::OutOfTime => true,
+            | Self::OutOfTime { .. } => Took::Unseen,
+            Self::Failed(_) => Took::Prompt,
             Self::Unreachable(_)
             | Self::Dropped
             | Self::Status(..)
@@ -114,7 +114,8 @@ impl Failure {
             | Self::Lacking
             | Self::NoCredentials
             | Self::NoToken(_)
-            | Self::NoTurn(_) => false,
+            | Self::NotHttp(_)
+            | Self::NoTurn(_) => Took::Nothing,
         }
     }
 
@@ -138,6 +139,7 @@ impl Failure {
             | Self::Failed(_)
             | Self::Garbled
             | Self::Compressed
+            | Self::OutOfTime { was_long: true }
             | Self::Status(..) => {
                 place.failed();
             }
@@ -149,7 +151,7 @@ impl Failure {
             | Self::NoToken(_)
             | Self::NoTurn(_)
             | Self::NoRoom
-            | Self::OutOfTime => {}
+            | Self::OutOfTime { was_long: false } => {}
         }
     }
 
@@ -217,7 +219,7 @@ impl Failure {
             | Self::NoCredentials
             | Self::NoTurn(_)
             | Self::NoRoom
-            | Self::OutOfTime => None,
+            | Self::OutOfTime { .. } => None,
         }
     }
 
@@ -252,7 +254,7 @@ impl Failure {
             Self::Lacking => "lacking",
             Self::NoTurn(_) => "no_turn",
             Self::NoRoom => "no_room",
-            Self::OutOfTime => "out_of_time",
+            Self::OutOfTime { .. } => "out_of_time",
         }
     }
 }
@@ -293,7 +295,7 @@ impl fmt::Display for Failure {
             Self::NoTurn(NoTurn::Full(waiting)) => write!(f, "has as many requests waiting as may ({waiting})"),
             Self::NoTurn(NoTurn::TooLong(limit)) => write!(f, "had no turn for it within {limit:?}"),
             Self::NoRoom => f.write_str("gave an answer that the gateway has no room for"),
-            Self::OutOfTime => f.write_str("had not answered when the time for the request was over"),
+            Self::OutOfTime { .. } => f.write_str("had not answered when the time for the request was over"),
         }
     }
 }

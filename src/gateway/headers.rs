@@ -29,6 +29,8 @@ pub(super) const ESTIMATED: HeaderName = HeaderName::from_static("x-portfolio-es
 
 /// Whether an answer was kept: `hit`, `miss`, or `bypass` where the request wants none. Only where the policy keeps answers.
 pub(super) const CACHE: HeaderName = HeaderName::from_static("x-portfolio-cache");
+/// By which SDKs know that it is of no use to ask again.
+pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 const TO_MODELS: [HeaderName; 4] = [
     header::ACCEPT,

@@ -65,6 +65,12 @@ impl Refusal {
         Self { more, ..self }
     }
 
+    /// Never to be sent again as it is: what it asks for may have begun, and would be done twice. SDKs repeat such statuses by themselves.
+    pub(super) fn not_again(mut self) -> Self {
+        self.more.insert(headers::SHOULD_RETRY, HeaderValue::from_static("false"));
+        Self { retry_after: None, ..self }
+    }
+
     pub(super) fn after_attempts(self, attempts: usize) -> Self {
         Self { attempts, ..self }
     }
@@ -91,7 +97,13 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(soon)
     }
 
-    pub(super) fn closing() -> Self {
+    /// The answer did not come before the gateway ends. `has_begun`: a model may do by now what must not be done twice.
+    pub(super) fn closing(has_begun: bool) -> Self {
+        if has_begun {
+            let message = "the gateway is shutting down, and the answer did not come in time: a model may have begun what must not be done \
+                           twice, so look whether it was done before you send this again";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, "closing", message).not_again();
+        }
         let message = "the gateway is shutting down, and the answer did not come in time: try again";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "closing", message).retry_after(Some(HeaderValue::from_static("1")))
     }

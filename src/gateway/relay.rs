@@ -28,7 +28,6 @@ use super::tally::Tally;
 use super::turns::Turn;
 use crate::plan::names::Key;
 use crate::protocol::error::{Error, Kind};
-use crate::protocol::estimate;
 use crate::protocol::stream::{Fault, Seen};
 
 /// How often it is looked whether the time is over while pieces come without a pause: then nobody waits, and no timer wakes anybody.
@@ -364,14 +363,15 @@ impl Relay {
         self.tally.end(StatusCode::OK);
     }
 
-    /// Of an answer that is not whole, the model's last report says too little, if there is one.
     fn charge(&mut self, is_whole: bool) {
-        let charge = match self.course.tokens() {
-            Some(tokens) if is_whole => self.bill.reported(tokens),
-            known => self.bill.estimated(known, estimate::of_text(self.course.text_bytes())),
-        };
-        self.trailers.of(&charge);
-        self.tally.charge(&charge);
+        let Self {
+            course,
+            bill,
+            tally,
+            trailers,
+            ..
+        } = self;
+        trailers.of(&tally.charge(bill, course.tokens(), is_whole, || course.seen()));
     }
 }
 
@@ -379,14 +379,17 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.watching.abort();
-        let is_out_of_time = locked(&self.live).take().is_none();
-        if self.is_over {
-            return;
+        if !self.is_over {
+            let is_out_of_time = locked(&self.live).is_none();
+            match self.breaking.or(is_out_of_time.then_some(Broken::OutOfTime)) {
+                Some(broken) => drop(self.break_off(broken)),
+                // Whoever has taken the mark of the end has had all of it.
+                None if self.is_done() => self.finish(true),
+                None => self.charge(false),
+            }
         }
-        match self.breaking.or(is_out_of_time.then_some(Broken::OutOfTime)) {
-            Some(broken) => drop(self.break_off(broken)),
-            None => self.charge(self.is_done()),
-        }
+        // Now, and not when the task that watched the time is gone.
+        locked(&self.live).take();
     }
 }
 

@@ -36,13 +36,14 @@ pub(super) async fn serve(operation: Operation, gateway: Arc<Gateway>, request: 
     let response = match gateway.turns.take() {
         // Boxed, because whatever waits for it would have room for it once more, and is moved a few times.
         Some(turn) => match unless_closing(&gateway, Box::pin(answer(operation, &gateway, request, &mut tally))).await {
-            Ok(reply) => {
+            Some(Ok(reply)) => {
                 let limits = tally.told();
                 let mut response = reply.into_response(&gateway, tally, turn);
                 response.headers_mut().extend(limits);
                 response
             }
-            Err(refusal) => refused(refusal, operation, id.as_ref(), tally),
+            Some(Err(refusal)) => refused(refusal, operation, id.as_ref(), tally),
+            None => refused(Refusal::closing(tally.may_have_begun()), operation, id.as_ref(), tally),
         },
         None => refused(too_many(), operation, id.as_ref(), tally),
     };
@@ -62,11 +63,11 @@ fn refused(refusal: Refusal, operation: Operation, id: Option<&HeaderValue>, mut
 }
 
 /// The answer, unless the gateway must end before there is one.
-async fn unless_closing(gateway: &Gateway, answer: impl Future<Output = Result<Reply, Refusal>>) -> Result<Reply, Refusal> {
+async fn unless_closing<T>(gateway: &Gateway, answer: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
-        reply = answer => reply,
-        () = gateway.closing.cancelled() => Err(Refusal::closing()),
+        reply = answer => Some(reply),
+        () = gateway.closing.cancelled() => None,
     }
 }
 

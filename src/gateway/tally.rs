@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use k8s_openapi::jiff::Timestamp;
 
-use super::bill::{Bill, Charge};
+use super::bill::{Bill, Charge, Took};
 use super::failure::Failure;
-use super::ledger::{Unaffordable, Visit};
+use super::ledger::{Ledger, Unaffordable, Visit};
 use super::metrics::Counting;
 use super::traces::{Parent, Tracing};
 use super::{Gateway, access, headers};
@@ -17,6 +17,7 @@ use crate::plan::names::Key;
 use crate::plan::price::Cost;
 use crate::plan::routing::{Backend, Client, Route};
 use crate::protocol::Operation;
+use crate::protocol::usage::Tokens;
 
 /// What is known of a request.
 pub(super) struct Record {
@@ -66,6 +67,7 @@ impl Record {
 pub(super) struct Tally {
     record: Record,
     began: Instant,
+    ledger: Arc<Ledger>,
     counting: Counting,
     /// What an attempt costs that a model has been sent and that has come to nothing yet.
     open: Option<Bill>,
@@ -114,6 +116,7 @@ impl Tally {
                 bytes_out: 0,
             },
             began: Instant::now(),
+            ledger: gateway.ledger.clone(),
             counting: gateway.metrics.begin(),
             open: None,
             visit: None,
@@ -206,14 +209,18 @@ impl Tally {
         }
     }
 
+    /// Whether a model may do now what must not be done twice.
+    pub(super) fn may_have_begun(&self) -> bool {
+        self.open.as_ref().is_some_and(|bill| !bill.is_repeatable())
+    }
+
     /// An attempt, whether or not it began, brought no answer.
     pub(super) fn failed(&mut self, failure: &Failure) {
         self.record.attempts += 1;
-        let open = self.open.take().filter(|_| failure.has_cost());
-        if let Some(bill) = open
+        if let Some(bill) = self.open.take()
+            && let Some(charge) = bill.of_attempt(failure.took(), &self.ledger)
             && let Some(route) = &self.record.route
         {
-            let charge = bill.estimated(None, 0);
             if let Some(visit) = &mut self.visit {
                 visit.charge(&bill.model, &charge);
             }
@@ -242,16 +249,18 @@ impl Tally {
         self.record.model = Some(model.clone());
     }
 
-    /// What the answer took.
-    pub(super) fn charge(&mut self, charge: &Charge) {
-        if let (Some(visit), Some(model)) = (&mut self.visit, &self.record.model) {
-            visit.charge(model, charge);
+    /// What the answer took: see [`Bill::of_answer`].
+    pub(super) fn charge(&mut self, bill: &Bill, told: Option<Tokens>, is_whole: bool, seen: impl FnOnce() -> u64) -> Charge {
+        let charge = bill.of_answer(told, is_whole, seen, &self.ledger);
+        if let Some(visit) = &mut self.visit {
+            visit.charge(&bill.model, &charge);
         }
         if let (Some(route), Cost::Known(nanos)) = (&self.record.route, charge.cost) {
             let dearest = route.dearest(&charge.tokens, (self.now)());
             self.record.saved = dearest.map_or(0, |dearest| dearest.saturating_sub(nanos));
         }
-        self.record.charge = Some(*charge);
+        self.record.charge = Some(charge);
+        charge
     }
 
     /// So many bytes go to the client.
@@ -280,11 +289,10 @@ impl Drop for Tally {
         // The client did not wait.
         if let Some(bill) = self.open.take() {
             self.record.attempts += 1;
-            let charge = bill.estimated(None, 0);
-            if let Some(visit) = &mut self.visit {
-                visit.charge(&bill.model, &charge);
+            self.record.charge = bill.of_attempt(Took::Unseen, &self.ledger);
+            if let (Some(visit), Some(charge)) = (&mut self.visit, &self.record.charge) {
+                visit.charge(&bill.model, charge);
             }
-            self.record.charge = Some(charge);
             self.record.model = Some(bill.model);
         }
         self.counting.count(&self.record, elapsed);

@@ -26,7 +26,7 @@ use crate::plan::routing::{Backend, Client, Decision, Route, operation};
 use crate::protocol::chat::{Unfit, Unsupported};
 use crate::protocol::error::Kind;
 use crate::protocol::exchange::{Asked, Clean, Exchange, Put};
-use crate::protocol::usage;
+use crate::protocol::{Operation, usage};
 
 /// Attempts for one request at most, however many endpoints there are.
 const ATTEMPTS: usize = 10;
@@ -238,9 +238,12 @@ impl<'a> Trial<'a> {
         };
         let mut tried: Vec<&Uri> = Vec::new();
         let mut repeated = 0;
+        // What the budget of retries has to allow before the next attempt.
+        let mut is_retry = false;
         while so_far.failures.len() < ATTEMPTS
             && !self.is_better_elsewhere(model, &tried, others)
             && let Some((base, mut place)) = balancer.pick(&model.bases, &tried, beginning)
+            && (!is_retry || self.gateway.budgets.spend(&self.route.name))
         {
             if let Err(unaffordable) = tally.reserve(&self.bill(model, exchange)).await {
                 so_far.unaffordable.push((model, unaffordable));
@@ -249,11 +252,13 @@ impl<'a> Trial<'a> {
             // Boxed here, where the most is: what is around it is moved when it begins.
             let failure = match Box::pin(self.attempt(model, base, exchange, tally)).await {
                 Ok(Answer::Refused(refused)) if refused.error.kind == Kind::ContextLength && fit::one_holds_more(model, others) => {
-                    place.answered(self.asked.is_streamed());
                     Failure::TooLong
                 }
                 Ok(answer) => {
-                    place.answered(self.asked.is_streamed());
+                    // What is refused was not worked at: it tells neither how well the endpoint is nor how fast.
+                    if !matches!(answer, Answer::Refused(_)) {
+                        place.answered(self.asked.is_streamed());
+                    }
                     counts.attempted(&model.model, metrics::ANSWERED);
                     place.keep(turn.take());
                     return Some((answer, place));
@@ -265,18 +270,16 @@ impl<'a> Trial<'a> {
             drop(place);
             counts.attempted(&model.model, failure.outcome());
             self.note(model, base, &failure);
-            let may = failure.may_repeat(self.asked.is_repeatable());
-            let is_paid = failure.is_free() || (repeated < self.route.retries.attempts && self.gateway.budgets.spend(&self.route.name));
-            if !failure.is_free() {
-                repeated += 1;
-            }
+            is_retry = !failure.is_free();
+            let may = failure.may_repeat(self.asked.is_repeatable()) && (!is_retry || repeated < self.route.retries.attempts);
+            repeated += u32::from(is_retry);
             let pause = self.pause(model, &failure, others.is_empty());
             // Where there is no other endpoint, a fresh connection to the same one may do.
             if model.bases.len() > 1 || (failure != Failure::Dropped && pause.is_none()) {
                 tried.push(base);
             }
             so_far.failures.push((model, failure));
-            if !may || !is_paid {
+            if !may {
                 break;
             }
             if let Some(pause) = pause {
@@ -360,6 +363,8 @@ impl<'a> Trial<'a> {
             } else {
                 usage::Terms::Unsaid
             },
+            has_fees: is_unchanged && self.asked.peek.has_fees,
+            is_background: is_unchanged && self.asked.operation == Operation::Responses && self.asked.peek.is_background,
             now: self.gateway.now,
         }
     }
@@ -375,7 +380,8 @@ impl<'a> Trial<'a> {
         let dear = tried.unaffordable.iter().map(|(model, why)| format!("{}: {why}", model.model.name));
         let sentences: Vec<String> = failed.chain(cannot).chain(dear).collect();
         let mut message = format!("no model of {called} answered: {}", sentences.join("; "));
-        if !tried.failures.is_empty() && self.must_end(tried) && !self.asked.is_repeatable() {
+        let is_final = !tried.failures.is_empty() && self.must_end(tried) && !self.asked.is_repeatable();
+        if is_final {
             message.push_str("; no other was asked, because it may have begun what must not be done twice");
         }
         if let (None, None, Some((model, why))) = (tried.failures.last(), tried.unfit.first(), tried.unaffordable.last()) {
@@ -391,12 +397,13 @@ impl<'a> Trial<'a> {
             }
             (Some((_, last)), _) if last.is_no_capacity() => self.no_capacity(last, tried, message),
             (Some((_, Failure::NoRoom)), _) => Refusal::overloaded(message),
-            (Some((_, Failure::Silent(_) | Failure::Stalled(_) | Failure::OutOfTime)), _) => {
+            (Some((_, Failure::Silent(_) | Failure::Stalled(_) | Failure::OutOfTime { .. })), _) => {
                 Refusal::new(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", message)
             }
             _ => Refusal::new(StatusCode::BAD_GATEWAY, "upstream_failed", message),
         };
         tracing::debug!(after = ?self.began.elapsed(), "nobody answered");
+        let refusal = if is_final { refusal.not_again() } else { refusal };
         refusal.after_attempts(tried.failures.len())
     }
 

@@ -1,7 +1,7 @@
 //! How many tokens a text may have, and what is in a JSON document beside text. Guesses, for what nobody counted: what is computed from them
 //! must be marked as estimated.
 
-use super::scan::end_of_text;
+use super::scan::quote_or_escape;
 
 /// Bytes to a token, as English prose and code have them with most vocabularies. Scripts with more bytes to a letter have fewer.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -26,43 +26,144 @@ pub fn of_text(bytes: u64) -> u64 {
 }
 
 /// How many tokens a request or an answer may have, of any protocol: a quarter of its bytes, and for pictures, sound and documents in base64
-/// the flat figure of one, where that is less. One look at each byte; nothing is copied.
+/// the flat figure of one, where that is less. One look at each byte; nothing is copied but how texts begin.
 #[must_use]
 pub fn of_json(json: &[u8]) -> u64 {
-    let (mut at, mut data_bytes, mut data_tokens) = (0, 0, 0_u64);
-    while let Some(quote) = json.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'"')) {
-        let start = at + quote + 1;
-        at = end_of_text(json, start).unwrap_or(json.len());
-        let text = &json[start..(at - 1).max(start)];
-        if let Some(flat) = data(text) {
-            data_bytes += text.len();
-            data_tokens = data_tokens.saturating_add(flat.min(of_text(text.len() as u64)));
-        }
-    }
-    of_text((json.len() - data_bytes) as u64).saturating_add(data_tokens)
+    let mut meter = Meter::default();
+    meter.feed(json);
+    meter.tokens()
 }
 
-/// The flat figure for a string that is data in base64, be it within a `data:` URL.
-fn data(text: &[u8]) -> Option<u64> {
-    if text.len() < LONGEST_WORD {
-        return None;
+/// The same of a document that comes in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    bytes: u64,
+    data_bytes: u64,
+    data_tokens: u64,
+    place: Place,
+    text: Text,
+}
+
+/// Where in a string it is, if in one.
+#[derive(Clone, Copy, Debug, Default)]
+enum Place {
+    #[default]
+    Outside,
+    Inside,
+    /// After a backslash.
+    Escaped,
+}
+
+/// A string that is not over.
+#[derive(Clone, Debug, Default)]
+struct Text {
+    /// How it begins: longer than any word.
+    start: Vec<u8>,
+    length: usize,
+    /// Whether it may still be data in base64.
+    is_data: bool,
+}
+
+impl Meter {
+    /// Takes the next piece.
+    pub fn feed(&mut self, piece: &[u8]) {
+        self.bytes += piece.len() as u64;
+        let mut at = 0;
+        while at < piece.len() {
+            match self.place {
+                Place::Outside => {
+                    let Some(quote) = piece[at..].iter().position(|byte| *byte == b'"') else {
+                        return;
+                    };
+                    at += quote + 1;
+                    self.text.begin();
+                    self.place = Place::Inside;
+                }
+                Place::Inside => {
+                    let end = quote_or_escape(piece, at).unwrap_or(piece.len());
+                    self.text.add(&piece[at..end]);
+                    self.place = match piece.get(end) {
+                        Some(b'"') => {
+                            (self.data_bytes, self.data_tokens) = self.data();
+                            self.text.begin();
+                            Place::Outside
+                        }
+                        Some(escape) => {
+                            self.text.add(&[*escape]);
+                            Place::Escaped
+                        }
+                        None => Place::Inside,
+                    };
+                    at = end + 1;
+                }
+                Place::Escaped => {
+                    self.text.add(&piece[at..=at]);
+                    self.place = Place::Inside;
+                    at += 1;
+                }
+            }
+        }
     }
-    let (kind, base64) = match text.strip_prefix(b"data:") {
-        Some(url) => url.split_at(url.iter().take(LONGEST_WORD).position(|byte| *byte == b',')? + 1),
-        None => (&b""[..], text),
-    };
-    // Some writers put a backslash before each slash.
-    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\\');
-    if !base64.iter().all(is_base64) {
-        return None;
+
+    /// Of what has come so far.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        let (data_bytes, data_tokens) = self.data();
+        of_text(self.bytes - data_bytes).saturating_add(data_tokens)
     }
-    Some(if kind.starts_with(b"text/") {
-        of_text((base64.len() / 4 * 3) as u64)
-    } else if base64.starts_with(PDF) || kind.starts_with(b"application/pdf") {
-        DOCUMENT_TOKENS
-    } else {
-        IMAGE_TOKENS
-    })
+
+    /// Bytes of data in base64, and the tokens for them.
+    fn data(&self) -> (u64, u64) {
+        match self.text.data() {
+            Some(flat) => {
+                let bytes = self.text.length as u64;
+                (self.data_bytes + bytes, self.data_tokens.saturating_add(flat.min(of_text(bytes))))
+            }
+            None => (self.data_bytes, self.data_tokens),
+        }
+    }
+}
+
+impl Text {
+    fn begin(&mut self) {
+        self.start.clear();
+        (self.length, self.is_data) = (0, true);
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.length += bytes.len();
+        let (start, rest) = bytes.split_at(bytes.len().min(LONGEST_WORD - self.start.len()));
+        self.start.extend_from_slice(start);
+        self.is_data = self.is_data && is_base64(rest);
+    }
+
+    /// The flat figure for one that is data in base64, be it within a `data:` URL.
+    fn data(&self) -> Option<u64> {
+        if self.length < LONGEST_WORD || !self.is_data {
+            return None;
+        }
+        let (kind, base64) = match self.start.strip_prefix(b"data:") {
+            Some(url) => url.split_at(url.iter().position(|byte| *byte == b',')? + 1),
+            None => (&b""[..], &self.start[..]),
+        };
+        if !is_base64(base64) {
+            return None;
+        }
+        Some(if kind.starts_with(b"text/") {
+            let before = self.start.len() - base64.len();
+            of_text(((self.length - before) / 4 * 3) as u64)
+        } else if base64.starts_with(PDF) || kind.starts_with(b"application/pdf") {
+            DOCUMENT_TOKENS
+        } else {
+            IMAGE_TOKENS
+        })
+    }
+}
+
+/// Some writers put a backslash before each slash.
+fn is_base64(bytes: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\\');
+    bytes.iter().all(is_digit)
 }
 
 #[cfg(test)]
@@ -128,6 +229,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn it_counts_the_same_wherever_a_document_is_cut(
+            texts in prop::collection::vec("(data:(image/png|text/x);base64,|JVBERi0)?(iVBORw0K){0,60}( |\\\\/|é)?", 0..6),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+        ) {
+            let json = serde_json::to_vec(&texts).unwrap();
+            let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(json.len() + 1)).chain([0, json.len()]).collect();
+            at.sort_unstable();
+            let mut meter = Meter::default();
+            at.windows(2).for_each(|w| meter.feed(&json[w[0]..w[1]]));
+            prop_assert_eq!(meter.tokens(), of_json(&json));
+        }
+
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), text in "[\"\\\\a:{,]{0,20}") {
             prop_assert!(of_json(&bytes) <= of_text(bytes.len() as u64));

@@ -22,6 +22,10 @@ pub struct Peek {
     pub usage_asked: bool,
     /// The terms that it asks for (`service_tier`).
     pub terms: Terms,
+    /// Whether it asks for what is billed beside the tokens, and told by no report (`web_search_options`).
+    pub has_fees: bool,
+    /// Whether its answer is made after it was told that it will be (`background`).
+    pub is_background: bool,
     /// Where the body has the model's name, quotes included.
     model_at: Range<usize>,
     /// What makes the other side report tokens: a place in the body, and the text to put there.
@@ -44,6 +48,10 @@ struct Fields<'a> {
     stream_options: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "given")]
     service_tier: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    web_search_options: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    background: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -57,7 +65,8 @@ fn given<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawVal
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// Reads the top-level `model`, `stream`, `stream_options` and `service_tier`, and checks that the whole body is one JSON object. Nothing else is interpreted.
+/// Reads the top-level `model`, `stream`, `stream_options`, and what tells how it is billed, and checks that the whole body is one JSON object.
+/// Nothing else is interpreted.
 ///
 /// # Errors
 /// When the body is not such an object, names a field twice, has no model, or one of the fields has another type.
@@ -76,9 +85,16 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
     })?;
     let fields: Fields<'_> = serde_json::from_str(text).map_err(|e| {
         let message = e.to_string();
-        let field = ["model", "stream", "stream_options", "service_tier"]
-            .into_iter()
-            .find(|f| message.starts_with(&format!("duplicate field `{f}`")));
+        let field = [
+            "model",
+            "stream",
+            "stream_options",
+            "service_tier",
+            "web_search_options",
+            "background",
+        ]
+        .into_iter()
+        .find(|f| message.starts_with(&format!("duplicate field `{f}`")));
         match field {
             Some(field) => Unreadable::new(Some(field), format!("{field} is given twice")),
             None => Unreadable::new(None, format!("the body is not a request in JSON: {message}")),
@@ -99,6 +115,8 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
         stream,
         usage_asked,
         terms: fields.service_tier.map(Terms::of_value).unwrap_or_default(),
+        has_fees: fields.web_search_options.is_some_and(|options| options.get() != "null"),
+        is_background: fields.background.is_some_and(|background| background.get() == "true"),
         model_at: place(body, raw),
         asking,
     })

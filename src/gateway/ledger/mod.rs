@@ -103,7 +103,7 @@ impl Ledger {
     }
 
     /// What an answer of a model is reckoned with of which nobody says how long it may be.
-    fn expected(&self, model: &Key) -> u64 {
+    pub(super) fn expected(&self, model: &Key) -> u64 {
         let means = self.means.lock().unwrap_or_else(PoisonError::into_inner);
         means.get(model).copied().unwrap_or_default().expected()
     }

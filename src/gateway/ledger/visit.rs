@@ -8,9 +8,9 @@ use super::account::{Denied, Exhausted, Reserved};
 use super::limits::{self, Entered};
 use super::store::Unavailable;
 use super::{Ledger, words};
-use crate::gateway::bill::{Bill, Charge};
+use crate::gateway::bill::{Bill, Charge, at_most};
 use crate::gateway::refusal::Refusal;
-use crate::plan::ledger::{self, Standing, Unit};
+use crate::plan::ledger::{Standing, Unit};
 use crate::plan::names::Key;
 use crate::plan::price::Unpriced;
 use crate::plan::routing::{Allowance, Backend, Client, Route};
@@ -207,9 +207,7 @@ impl Visit {
 
     /// The tokens of all its answers at most.
     fn longest_of(&self, model: &Backend) -> u64 {
-        let most = model.capabilities.max_output_tokens.map(u64::from);
-        let one = ledger::longest(self.longest.tokens, most, || self.ledger.expected(&model.model));
-        one.saturating_mul(self.longest.answers)
+        at_most(self.longest, model, &self.ledger)
     }
 }
 

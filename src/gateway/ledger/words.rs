@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use k8s_openapi::jiff::Timestamp;
 
 use super::limits::{self, Refused};
 use super::visit::Unaffordable;
 use crate::api::budget::{BudgetPer, LimitPer};
+use crate::gateway::headers::SHOULD_RETRY;
 use crate::gateway::refusal::Refusal;
 use crate::plan::Invalid;
 use crate::plan::ledger::Over;
@@ -16,9 +17,6 @@ use crate::plan::names::Key;
 use crate::plan::price::Unpriced;
 use crate::plan::routing::{Backend, Route};
 use crate::protocol::Operation;
-
-/// By which SDKs know that it is of no use to ask again soon.
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 pub(super) fn is_anthropic(operation: Operation) -> bool {
     matches!(operation, Operation::Messages | Operation::CountTokens)

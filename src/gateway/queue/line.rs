@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(line.make_room("a"), None, "nobody makes room for whoever has most");
         assert_eq!(line.make_room("b"), Some("a3"));
         line.push("b", "b2");
-        assert_eq!(line.make_room("c"), None, "b2 or a2 would be no worse off than c");
+        assert_eq!(line.make_room("c"), Some("b2"), "one of those with two");
+        line.push("c", "c1");
+        assert_eq!(line.make_room("d"), Some("a2"));
+        assert_eq!(line.make_room("d"), None, "nobody has more than d would have");
     }
 
     proptest! {

@@ -108,6 +108,18 @@ async fn all_that_came_of_a_large_answer_is_estimated_when_it_has_no_report() {
     assert_eq!(tokens(&world, "a", "output").await as usize, answer.len().div_ceil(4));
 }
 
+#[tokio::test]
+async fn a_picture_in_a_large_answer_is_not_charged_as_the_text_that_carries_it() {
+    let data = "iVBORw0KGgoA".repeat((3 << 20) / 12);
+    let answer = format!(
+        r#"{{"choices":[{{"message":{{"content":"A cat.","images":[{{"image_url":{{"url":"data:image/png;base64,{data}"}}}}]}}}}]}}"#
+    );
+    let world = World::over(&[&Engine::start(answers(200, "", &answer)).await], ONLY_A);
+    assert_eq!(world.ask(super::ASK).await.text.len(), answer.len());
+    let output = tokens(&world, "a", "output").await;
+    assert!((1_500..1_700).contains(&output), "{output}");
+}
+
 /// What an answer costs by its header, from a provider's model with a price: 7 tokens of prompt, 5 of answer.
 async fn cost(provider: &str, path: &str, asked: &str, answer: &str) -> String {
     let engine = Engine::start(answers(200, "", answer)).await;
@@ -154,6 +166,14 @@ async fn what_was_on_other_terms_than_the_price_lists_has_no_known_cost() {
             expected,
             "{asks} {tells}"
         );
+    }
+
+    // A search has a fee of its own, and no report tells of it.
+    for (asks, expected) in [(r#""web_search_options":{},"#, "unknown"), (r#""web_search_options":null,"#, KNOWN)] {
+        let asked = format!(r#"{{"model":"assistant",{asks}"messages":[{{"role":"user","content":"x"}}]}}"#);
+        for answer in [format!("{{{chat}}}"), format!(r#"{{"service_tier":"default",{chat}}}"#)] {
+            assert_eq!(cost("OpenAI", "/v1/chat/completions", &asked, &answer).await, expected, "{asks}");
+        }
     }
 
     let asked = r#"{"model":"assistant","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#;

@@ -130,6 +130,75 @@ async fn whoever_hangs_up_has_spent_what_came() {
     exhausted(&world.ask(ASK).await);
 }
 
+/// A request whose answer may have five tokens.
+const FIVE: &str = r#"{"model":"assistant","max_tokens":5,"messages":[]}"#;
+const FIVE_STREAMED: &str = r#"{"model":"assistant","max_tokens":5,"messages":[],"stream":true}"#;
+
+#[tokio::test]
+async fn what_nobody_has_seen_of_an_answer_counts_as_the_longest() {
+    let cut = vec![
+        Do::Send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{".to_owned()),
+        Do::Close,
+    ];
+    let garbled = answers(200, "", "no answer");
+    let compressed = answers(200, "content-encoding: gzip\r\n", "x");
+    for (name, script, body, timeouts) in [
+        ("the client hangs up", vec![Do::Hang], FIVE, "timeouts: {}"),
+        ("its stream does too", vec![Do::Hang], FIVE_STREAMED, "timeouts: {}"),
+        ("the time is over", vec![Do::Hang], FIVE, "timeouts: {total: 100ms}"),
+        (
+            "it thinks too long",
+            vec![stream_head(), Do::Hang],
+            FIVE_STREAMED,
+            "timeouts: {firstToken: 100ms}",
+        ),
+        ("it breaks off", cut, FIVE, "retries: {attempts: 0}"),
+        ("it is garbled", garbled, FIVE, "retries: {attempts: 0}"),
+        ("it is compressed", compressed, FIVE, "retries: {attempts: 0}"),
+    ] {
+        let engine = Engine::start(script).await;
+        let world = World::dollar(&engine, &format!("{timeouts}, {}", budget("usd: '9'")), |_| {});
+        let is_hung_up = timeouts == "timeouts: {}";
+        if is_hung_up {
+            let hung_up = tokio::time::timeout(Duration::from_millis(300), world.ask(body)).await;
+            assert!(hung_up.is_err(), "{name}");
+            engine.until(|counts| counts.hung_up == 1).await;
+        } else {
+            assert!(world.ask(body).await.status.is_server_error(), "{name}");
+        }
+        let told = exhausted(&world.ask(body).await);
+        assert!(told.contains("has 4 US dollars left"), "{name}: {told}");
+        let line = "portfolio_gateway_tokens_total{policy=\"claims/assistant\",model=\"claims/a\",kind=\"output\"}";
+        assert_eq!(world.metric(line).await as u32, 5, "{name}");
+        let line = "portfolio_gateway_cost_usd_total{policy=\"claims/assistant\",model=\"claims/a\"}";
+        assert!((world.metric(line).await - 5.0).abs() < 1e-9, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_made_in_the_background_costs_what_was_kept_for_it() {
+    let receipt = r#"{"id":"resp_1","object":"response","status":"queued","background":true,"output":[],"usage":null}"#;
+    let engine = Engine::start(answers(200, "", receipt)).await;
+    let world = World::with(|_| {});
+    world.api_with_key("a", "OpenAI", &engine.url);
+    let price = "price: {inputPer1M: '0', outputPer1M: '1000000'}";
+    let api = format!(
+        "{{api: {{provider: OpenAI, model: x, endpoint: '{}/v1', credentials: {{secretRef: {{name: s, key: k}}}}}}, {price}}}",
+        engine.url
+    );
+    world.provider("a", &api);
+    world.route(&budget("usd: '90'"));
+    let asked = r#"{"model":"assistant","background":true,"max_output_tokens":50,"input":"x"}"#;
+    let answer = world.ask_at("/v1/responses", asked).await;
+    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, receipt));
+    assert_eq!(
+        (answer.header("x-portfolio-cost-usd"), answer.header("x-portfolio-estimated")),
+        ("unknown", "true")
+    );
+    let told = exhausted(&world.ask_at("/v1/responses", asked).await);
+    assert!(told.contains("has 40 US dollars left"), "{told}");
+}
+
 #[tokio::test]
 async fn a_longer_answer_than_asked_for_is_paid_from_what_comes_next() {
     let long =

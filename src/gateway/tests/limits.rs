@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::body::Body;
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -245,6 +247,47 @@ async fn the_opening_of_a_stream_is_held_back_while_there_is_room_for_it() {
         // What is shown can no longer move to another model.
         assert_eq!(world.ask(&asked).await.status, status, "{bytes}");
     }
+}
+
+#[tokio::test]
+async fn a_body_may_take_its_time_while_it_comes_and_no_more_than_that() {
+    let engine = Engine::start(paris()).await;
+    let world = World::over(&[&engine], ONLY_A);
+    let large = ASK.replace("France", &"x".repeat(20 << 20));
+    for (name, body, size, pause, status) in [
+        ("by a slow line", large.as_str(), 1 << 20, 10, 200),
+        ("with a pause", ASK, 60, 31, 408),
+        ("drop by drop", ASK, 1, 1, 408),
+    ] {
+        let (pieces, incoming) = futures::channel::mpsc::unbounded::<Result<Bytes, std::io::Error>>();
+        let request = post(&WEB, "").map(|_| Body::from_stream(incoming));
+        let mut asking = std::pin::pin!(world.call(request));
+        let mut answered = None;
+        for piece in body.as_bytes().chunks(size) {
+            // Nobody takes them any more where the request was refused.
+            pieces.unbounded_send(Ok(Bytes::copy_from_slice(piece))).ok();
+            if let Poll::Ready(response) = futures::poll!(&mut asking) {
+                answered = Some(response);
+                break;
+            }
+            pass(Duration::from_secs(pause)).await;
+            if let Poll::Ready(response) = futures::poll!(&mut asking) {
+                answered = Some(response);
+                break;
+            }
+        }
+        drop(pieces);
+        let response = match answered {
+            Some(response) => response,
+            None => asking.await,
+        };
+        let answer = Answer::read(response).await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.text);
+        if status == 408 {
+            assert_eq!(answer.error().0, "request_timeout", "{name}");
+        }
+    }
+    assert_eq!(engine.requests(), 1);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod admission;
 mod bad_input;
 mod billing;
+mod blame;
 mod budgets;
 mod bytes;
 mod choice;

@@ -116,6 +116,47 @@ async fn a_model_whose_pods_all_rest_is_asked_last() {
 }
 
 #[tokio::test]
+async fn a_model_that_takes_plain_requests_and_never_answers_is_asked_last() {
+    for (first_token, attempts) in [("50ms", "1"), ("20s", "")] {
+        let (a, b) = (Engine::start(vec![Do::Hang]).await, Engine::start(paris()).await);
+        let world = World::over(
+            &[&a, &b],
+            &format!("timeouts: {{firstToken: {first_token}, total: 100ms}}, {A_THEN_B}"),
+        );
+        for _ in 0..3 {
+            assert_eq!(world.ask(ASK).await.status, 504);
+        }
+        // One that had less time than a stream has for its first word may only be slow.
+        let answer = world.ask(ASK).await;
+        let model = if attempts.is_empty() { "" } else { "claims/b" };
+        assert_eq!(answer.header("x-portfolio-model"), model, "{first_token}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn the_budget_of_retries_is_kept_for_what_is_repeated() {
+    let spec = format!("retries: {{attempts: 1, budgetPercent: 0}}, {ONLY_A}");
+    let world = World::new();
+    // What is not healed by asking again, and what there is no other pod for.
+    for status in [401, 429] {
+        let alone = Engine::start(answers(status, "", "{}")).await;
+        world.pod("a", &[&alone.url]);
+        world.route(&spec);
+        for _ in 0..20 {
+            world.ask(ASK).await;
+        }
+        assert_eq!(alone.requests(), 20);
+    }
+    for _ in 0..5 {
+        let pods = [Engine::start(failing()).await, Engine::start(failing()).await];
+        world.pod("a", &[&pods[0].url, &pods[1].url]);
+        world.route(&spec);
+        world.ask(ASK).await;
+        assert_eq!(sum(&[&pods[0], &pods[1]]), 2, "the reserve is there");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_request_goes_to_another_model_rather_than_to_a_pod_that_rests() {
     let (bad, other) = (Engine::start(failing()).await, Engine::start(paris()).await);
     let b = Engine::start(paris()).await;

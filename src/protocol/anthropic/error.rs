@@ -73,11 +73,13 @@ fn kind_of(kind: &str, message: &str, status: u16) -> Kind {
 }
 
 /// What only the words tell. Anthropic's: "prompt is too long: 210012 tokens > 200000 maximum", "input length and `max_tokens` exceed context
-/// limit", "Output blocked by content filtering policy", "Your credit balance is too low", "You have reached your specified API usage limits";
-/// vLLM's: "This model's maximum context length is 1024 tokens".
+/// limit", "Output blocked by content filtering policy", "Your credit balance is too low", "You have reached your specified API usage limits",
+/// "This organization has been disabled"; vLLM's: "This model's maximum context length is 1024 tokens".
 fn by_words(message: &str) -> Option<Kind> {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    // What is about our account begins so: the rest of an error may repeat what the client wrote.
+    let begins = |words: &[&str]| words.iter().any(|words| message.starts_with(words));
     if says(&[
         TOO_LONG,
         "exceed context limit",
@@ -88,8 +90,10 @@ fn by_words(message: &str) -> Option<Kind> {
         Some(Kind::ContextLength)
     } else if says(&["content filter", "usage policy"]) {
         Some(Kind::ContentFilter)
-    } else if says(&["credit balance is too low", "usage limits"]) {
+    } else if begins(&["your credit balance is too low", "you have reached your specified"]) {
         Some(Kind::RateLimit)
+    } else if begins(&["this organization has been disabled", "your organization has been disabled"]) {
+        Some(Kind::Permission)
     } else {
         None
     }

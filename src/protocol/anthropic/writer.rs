@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::answer::{id, stop_reason};
 use super::error::error_event;
 use super::usage::Report;
-use crate::protocol::chat::{Delta, Said, Stop, WriteStream};
+use crate::protocol::chat::{Delta, HELD_LIMIT, Said, Stop, WriteStream, too_long_to_hold};
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::usage::Tokens;
 
@@ -209,6 +209,10 @@ impl Writer {
             self.open_thoughts(events);
         }
         if let Some(Open::Thinking(signature)) = &mut self.open {
+            if signature.len() + part.len() > HELD_LIMIT {
+                self.refused = Some(too_long_to_hold());
+                return;
+            }
             signature.push_str(part);
         }
     }

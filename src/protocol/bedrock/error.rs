@@ -19,6 +19,16 @@ const TOO_LONG: &[&str] = &[
     "number of input tokens exceeds maximum length",
 ];
 
+/// How messages begin that say that there is no such model here, or not for our account, in lower case: exceptions like any other, too. Only
+/// their beginning counts, as the rest may repeat what the client wrote.
+const NO_MODEL: &[(&str, Kind)] = &[
+    ("the provided model identifier is invalid", Kind::NotFound),
+    ("invocation of model id ", Kind::NotFound),
+    ("operation not allowed", Kind::Permission),
+    ("your account is not authorized", Kind::Permission),
+    ("access to anthropic models is not allowed", Kind::Permission),
+];
+
 /// Reads an answer that is an error. `error_type` is its header `x-amzn-errortype`.
 #[must_use]
 pub fn read_error(status: u16, error_type: Option<&str>, body: &[u8]) -> Error {
@@ -52,6 +62,10 @@ pub(super) fn named(name: &str, otherwise: Kind, words: &str) -> Error {
     let kind = match kind {
         Kind::InvalidRequest if TOO_LONG.iter().any(|phrase| said.contains(phrase)) => Kind::ContextLength,
         Kind::InvalidRequest if said.contains("content filter") => Kind::ContentFilter,
+        Kind::InvalidRequest => {
+            let found = NO_MODEL.iter().find(|(words, _)| said.starts_with(words));
+            found.map_or(Kind::InvalidRequest, |(_, kind)| *kind)
+        }
         other => other,
     };
     Error::new(kind, cut(without_arns(words)))
@@ -159,8 +173,22 @@ mod tests {
                 400,
                 "ValidationException:http://internal.amazon.com/coral/com.amazon.bedrock/",
                 r#"{"message":"The provided model identifier is invalid."}"#,
-                Kind::InvalidRequest,
+                Kind::NotFound,
                 "The provided model identifier is invalid.",
+            ),
+            (
+                400,
+                "ValidationException",
+                r#"{"message":"Operation not allowed"}"#,
+                Kind::Permission,
+                "Operation not allowed",
+            ),
+            (
+                400,
+                "ValidationException",
+                r#"{"message":"toolConfig: Operation not allowed"}"#,
+                Kind::InvalidRequest,
+                "toolConfig: Operation not allowed",
             ),
             (
                 400,

@@ -15,6 +15,7 @@ pub use estimate::estimate;
 pub use fit::{Lost, Unfit, Unreadable, Unsupported};
 pub use json::Json;
 pub use stream::{Delta, ReadStream, Said, WriteStream};
+pub(in crate::protocol) use stream::{HELD_LIMIT, too_long_to_hold};
 
 /// A request for the next message of a conversation.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,7 +2,7 @@
 
 use super::super::usage::Tokens;
 use super::{Stop, answer};
-use crate::protocol::error::Error;
+use crate::protocol::error::{Error, Kind};
 
 /// One change. Those without `choice` are about the answer as a whole.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +123,16 @@ pub struct Said {
     pub id: String,
     /// When the answer began, in seconds since 1970.
     pub created: i64,
+}
+
+/// So many bytes of one answer a writer holds whose protocol repeats at the end what it said: more than any model says.
+pub(in crate::protocol) const HELD_LIMIT: usize = 16 << 20;
+
+/// Why an answer that a writer would have to hold more of cannot be finished.
+pub(in crate::protocol) fn too_long_to_hold() -> Error {
+    let limit = HELD_LIMIT >> 20;
+    let message = format!("the model's answer is longer than {limit} MiB, the most that is held of a stream to be repeated at its end");
+    Error::new(Kind::Server, message)
 }
 
 /// Writes a stream in a client's protocol.

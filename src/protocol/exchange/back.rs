@@ -1,6 +1,7 @@
 //! How an answer comes back to the client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -268,6 +269,15 @@ impl Back {
             error.message = placeholders.restore_text(&error.message);
         }
         error
+    }
+
+    /// When to come back, where an error says so in its body: Google's have no header for it.
+    #[must_use]
+    pub fn advice(&self, body: &[u8]) -> Option<Duration> {
+        match self.dialect {
+            Dialect::Gemini => gemini::retry_after(body),
+            Dialect::OpenAI | Dialect::OpenAICompatible | Dialect::Mistral | Dialect::Anthropic | Dialect::Bedrock => None,
+        }
     }
 }
 

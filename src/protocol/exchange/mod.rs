@@ -83,6 +83,12 @@ pub enum Put {
     Estimate(Bytes),
 }
 
+/// Whether a request may be asked again when it is not known whether it was begun: what does something beside answering may not.
+#[must_use]
+pub fn is_repeatable(operation: Operation, body: &[u8]) -> bool {
+    !effects::has_effects(operation, body)
+}
+
 impl Asked {
     /// Reads what must be known of a request before anything else.
     ///
@@ -114,7 +120,7 @@ impl Asked {
     /// Whether it may be asked again when it is not known whether it was begun: what does something beside answering may not.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        !effects::has_effects(self.operation, &self.body)
+        is_repeatable(self.operation, &self.body)
     }
 
     /// Whether the provider keeps its answer, or makes it from what it keeps.

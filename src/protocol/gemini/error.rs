@@ -117,8 +117,9 @@ impl Status {
         }
         match self.status.as_deref() {
             Some("INVALID_ARGUMENT" | "OUT_OF_RANGE") => of_words(message),
-            Some("FAILED_PRECONDITION") if message.contains("location is not supported") => Kind::Permission,
-            Some("FAILED_PRECONDITION") => Kind::InvalidRequest,
+            // The request is right, and our account or project is not in a state to make it: an unpaid one, one elsewhere.
+            Some("FAILED_PRECONDITION") if message.contains("billing") => Kind::RateLimit,
+            Some("FAILED_PRECONDITION") => Kind::Permission,
             Some("UNAUTHENTICATED") => Kind::Authentication,
             Some("PERMISSION_DENIED") => Kind::Permission,
             Some("NOT_FOUND") => Kind::NotFound,

@@ -17,6 +17,13 @@ const TOO_LONG: &[&str] = &[
     "context_length_exceeded",
 ];
 
+/// How messages begin that say, under the status of a wrong request, that there is no such model, in lower case: DeepSeek's, Mistral's and
+/// its imitators'. Only their beginning counts, as the rest may repeat what the client wrote.
+const NO_MODEL: &[&str] = &["model not exist", "invalid model: ", "invalid model name "];
+
+/// The same of our key: xAI's.
+const NO_KEY: &[&str] = &["incorrect api key", "invalid api key"];
+
 /// Reads an answer of this HTTP `status` that is an error, or (with status 200) an error in the midst of a stream. The words are the
 /// provider's own, at most 1 KiB of them.
 #[must_use]
@@ -108,9 +115,15 @@ impl Said {
             ) => {
                 return Kind::ContentFilter;
             }
-            ("insufficient_quota" | "rate_limit_exceeded", _) => return Kind::RateLimit,
+            (
+                "insufficient_quota" | "rate_limit_exceeded" | "billing_hard_limit_reached" | "billing_not_active" | "account_deactivated",
+                _,
+            ) => return Kind::RateLimit,
             ("invalid_api_key", _) => return Kind::Authentication,
-            ("model_not_found", _) => return Kind::NotFound,
+            ("model_terms_required", _) => return Kind::Permission,
+            // OpenAI's, Azure's, Groq's, and Mistral's, whose code is a number.
+            ("model_not_found" | "DeploymentNotFound" | "OperationNotSupported" | "model_decommissioned" | "model_not_available", _)
+            | (_, "invalid_model" | "model_not_found") => return Kind::NotFound,
             _ => {}
         }
         let known = if (400..600).contains(&status) { Some(status) } else { self.status };
@@ -118,7 +131,17 @@ impl Said {
             Some(status) => matches!(status, 400 | 413 | 422),
             None => is_family_of_requests(family),
         };
+        let begins = |beginnings: &[&str]| {
+            let begins_so = |words: &&str| {
+                self.message
+                    .get(..words.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(words))
+            };
+            is_about_the_request && beginnings.iter().any(begins_so)
+        };
         match known {
+            _ if begins(NO_MODEL) => Kind::NotFound,
+            _ if begins(NO_KEY) => Kind::Authentication,
             _ if is_about_the_request && TOO_LONG.iter().any(|words| self.message.contains(words)) => Kind::ContextLength,
             Some(status) => Kind::of_status(status),
             None if is_about_the_request => Kind::InvalidRequest,

@@ -48,6 +48,6 @@ struct Choice<'a> {
 impl Choice<'_> {
     fn is_opening(&self) -> bool {
         let says_nothing = |value: &Option<&RawValue>| value.is_none_or(|v| matches!(v.get(), "\"\"" | "[]" | "{}"));
-        self.finish_reason.is_none() && self.delta.iter().all(|(key, value)| key == "role" || says_nothing(value))
+        says_nothing(&self.finish_reason) && self.delta.iter().all(|(key, value)| key == "role" || says_nothing(value))
     }
 }

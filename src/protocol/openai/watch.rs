@@ -150,7 +150,7 @@ impl<'a> Seen<'a> {
                     value => {
                         // Some servers write an empty one until there is one.
                         has_ended = !value.says_nothing();
-                        self.has_content |= !value.is_null();
+                        self.has_content |= has_ended;
                     }
                 },
                 _ => scan.skip()?,

@@ -22,11 +22,11 @@ use super::event::{Addition, Arguments, Lifecycle, OfItem, OfPart, end_part, wri
 use super::item::{Content, Item, Status, Voice, json};
 use super::response::{Response, State, response_id, status};
 use super::{Echo, error};
-use crate::protocol::chat::{Delta, Said, Stop, WriteStream};
+use crate::protocol::chat::{Delta, HELD_LIMIT, Said, Stop, WriteStream, too_long_to_hold};
 use crate::protocol::error::Error;
 use crate::protocol::usage::Tokens;
 
-/// Writes one streamed answer. It holds the whole answer, since this protocol's last event repeats it.
+/// Writes one streamed answer. It holds the whole answer, since this protocol's last event repeats it, and refuses one that is too long for that.
 #[derive(Debug)]
 pub struct Writer {
     said: Said,
@@ -43,8 +43,14 @@ pub struct Writer {
     open_calls: Vec<usize>,
     stop: Stop,
     usage: Option<Tokens>,
+    /// Bytes of what it holds.
+    held: usize,
+    refused: Option<Error>,
     is_over: bool,
 }
+
+/// What an item or a part takes beside its words.
+const ITEM: usize = 256;
 
 /// One item of the answer.
 #[derive(Debug)]
@@ -68,8 +74,25 @@ impl Writer {
             open_calls: Vec::new(),
             stop: Stop::End,
             usage: None,
+            held: 0,
+            refused: None,
             is_over: false,
         }
+    }
+
+    /// Whether more may be held; the end of an answer always may be told.
+    fn has_room_for(&mut self, change: &Delta) -> bool {
+        self.held += match change {
+            Delta::Text { text, .. } | Delta::Reasoning { text, .. } | Delta::Refusal { text, .. } => text.len(),
+            Delta::ReasoningSignature { signature: text, .. } | Delta::RedactedReasoning { data: text, .. } => text.len(),
+            Delta::Arguments { json, .. } => json.len(),
+            Delta::ToolCall { id, name, .. } => id.len() + name.len(),
+            Delta::Begin { .. } | Delta::Stop { .. } | Delta::Usage(_) | Delta::End | Delta::Failed(_) => return true,
+        };
+        if self.held > HELD_LIMIT {
+            self.refused.get_or_insert_with(too_long_to_hold);
+        }
+        self.refused.is_none()
     }
 
     fn event(&mut self, events: &mut Vec<u8>, name: &str, body: &impl Serialize) {
@@ -94,6 +117,7 @@ impl Writer {
     /// Begins an item; returns its place.
     fn open(&mut self, item: Item, events: &mut Vec<u8>) -> usize {
         let output_index = self.items.len();
+        self.held += ITEM;
         let item_json = json(&item);
         self.items.push(Slot::Open(item));
         let added = OfItem {
@@ -123,6 +147,7 @@ impl Writer {
                 end_part(&mut self.number, item, place, events);
             }
             item.begin(voice);
+            self.held += ITEM;
             let part = OfPart {
                 item_id: item.id(),
                 output_index: place,
@@ -299,7 +324,7 @@ impl Writer {
 
 impl WriteStream for Writer {
     fn write(&mut self, change: &Delta, events: &mut Vec<u8>) {
-        if self.is_over {
+        if self.is_over || !self.has_room_for(change) {
             return;
         }
         match change {
@@ -340,5 +365,9 @@ impl WriteStream for Writer {
                 self.is_over = true;
             }
         }
+    }
+
+    fn refused(&self) -> Option<&Error> {
+        self.refused.as_ref()
     }
 }

@@ -1,6 +1,7 @@
 //! A plain answer that is too large to be held: its bytes pass, and what it says that it took is found on the way.
 
 use super::FIELDS;
+use crate::protocol::estimate::Meter;
 use crate::protocol::sieve::Sieve;
 use crate::protocol::usage::Tokens;
 
@@ -9,7 +10,7 @@ use crate::protocol::usage::Tokens;
 pub struct Plain {
     sieve: Sieve,
     read: fn(&[u8]) -> Option<Tokens>,
-    bytes: u64,
+    meter: Meter,
 }
 
 impl Plain {
@@ -18,13 +19,13 @@ impl Plain {
         Self {
             sieve: Sieve::new(None, FIELDS),
             read,
-            bytes: 0,
+            meter: Meter::default(),
         }
     }
 
     /// Looks at the next bytes.
     pub fn look(&mut self, piece: &[u8]) {
-        self.bytes += piece.len() as u64;
+        self.meter.feed(piece);
         self.sieve.feed(piece);
     }
 
@@ -34,9 +35,9 @@ impl Plain {
         (self.read)(&self.sieve.kept()).and_then(Tokens::believed)
     }
 
-    /// Bytes so far, to estimate what it took when no report comes.
+    /// Its tokens so far, by an estimate, for when no report comes.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    pub fn estimate(&self) -> u64 {
+        self.meter.tokens()
     }
 }

@@ -118,9 +118,13 @@ fn says(say: Say, is_streamed: bool) -> Wire {
     let call = r#"{"functionCall": {"name": "get_weather","args": {"city":"Lyon"}}}"#;
     match say {
         Say::Fault => Wire::fault(r#"{"error": {"code": 400,"message": "temperature is too high","status": "INVALID_ARGUMENT"}}"#),
-        Say::Throttled => Wire::throttled(
-            r#"{"error": {"code": 429,"message": "Resource has been exhausted (e.g. check quota).","status": "RESOURCE_EXHAUSTED"}}"#,
-        ),
+        // Its advice is in the body, and there is no header.
+        Say::Throttled => Wire {
+            headers: "",
+            ..Wire::throttled(
+                r#"{"error": {"code": 429,"message": "Resource has been exhausted (e.g. check quota).","status": "RESOURCE_EXHAUSTED","details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo","retryDelay": "7s"}]}}"#,
+            )
+        },
         Say::Call if is_streamed => Wire::events(format!("data: {}\r\n\r\n", answer(call, stop))),
         Say::Call => Wire::json(answer(call, stop)),
         _ if is_streamed => {

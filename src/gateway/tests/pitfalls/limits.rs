@@ -192,6 +192,15 @@ async fn pitfall_13_connections_that_are_shared_or_slow() {
         panic!("the engine speaks no TLS");
     };
     assert!(tcp.nodelay().unwrap());
+    // Models that are gone are noticed within a minute, whether or not something is sent.
+    let socket = socket2::SockRef::from(&tcp);
+    assert!(socket.keepalive().unwrap());
+    let times = (socket.tcp_keepalive_time().unwrap(), socket.tcp_keepalive_interval().unwrap());
+    assert_eq!(
+        (times.0.as_secs(), times.1.as_secs(), socket.tcp_keepalive_retries().unwrap()),
+        (30, 10, 3)
+    );
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     let (accepted, _) = accepted.unwrap();

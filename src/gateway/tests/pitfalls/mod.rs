@@ -1,7 +1,7 @@
-//! One test for each pitfall of gateways that is known from others, numbered as in the list of them. Not here, because there are no budgets
-//! yet: the check that is made again for a fallback (6), and windows (19).
+//! One test for each pitfall of gateways that is known from others, numbered as in the list of them.
 
 mod answers;
+mod budgets;
 mod choices;
 mod limits;
 mod tokens;

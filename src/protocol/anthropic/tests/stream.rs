@@ -371,6 +371,22 @@ fn calls_that_are_mixed_up_fail_rather_than_lose_a_part() {
 }
 
 #[test]
+fn a_seal_is_not_held_without_a_bound() {
+    let mut writer = Writer::new(said());
+    let piece = Delta::ReasoningSignature {
+        choice: 0,
+        signature: "x".repeat(1 << 20),
+    };
+    let mut events = Vec::new();
+    for _ in 0..16 {
+        writer.write(&piece, &mut events);
+        assert!(writer.refused().is_none());
+    }
+    writer.write(&piece, &mut events);
+    assert!(writer.refused().unwrap().message.contains("longer than 16 MiB"));
+}
+
+#[test]
 fn a_refusal_is_text_that_ends_as_one() {
     let events = written(&[
         Delta::Refusal {

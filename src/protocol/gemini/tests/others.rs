@@ -106,6 +106,13 @@ fn every_kind_of_error_is_told_apart() {
             Kind::Permission,
         ),
         (
+            400,
+            "FAILED_PRECONDITION",
+            "Gemini API free tier is not available in your country. Please enable billing on your project in Google AI Studio.",
+            Kind::RateLimit,
+        ),
+        (400, "FAILED_PRECONDITION", "Precondition check failed.", Kind::Permission),
+        (
             401,
             "UNAUTHENTICATED",
             "Request had invalid authentication credentials.",

@@ -24,6 +24,7 @@ fn events_are_told_apart_as_they_were_recorded() {
                 r#"{"type":"ping"}"#,
                 r#"{"a":1}"#,
                 "[]",
+                r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":""}]}"#,
             ][..],
         ),
         (

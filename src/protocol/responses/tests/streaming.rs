@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::super::{Echo, Writer};
+use super::said;
 use super::writing::{TOKENS, arguments, call, reasoning, signature, stream, text, whole};
-use crate::protocol::chat::{Delta, Part, Stop};
+use crate::protocol::chat::{Delta, HELD_LIMIT, Part, Stop, WriteStream as _};
 use crate::protocol::error::{Error, Kind};
 
 /// Reads a stream as a strict client does: numbers without gaps, what is added is done once and with the same words, and the end repeats it all.
@@ -143,6 +145,51 @@ fn changes(parts: &[Part], stop: &Stop) -> Vec<Delta> {
     }
     changes.extend([Delta::stop(0, stop.clone()), Delta::End]);
     changes
+}
+
+#[test]
+fn no_answer_is_held_without_a_bound_whatever_it_is_made_of() {
+    let piece = "x".repeat(1 << 20);
+    let redacted = Delta::RedactedReasoning {
+        choice: 0,
+        data: piece.clone(),
+    };
+    for (name, begins, goes_on) in [
+        ("words", None, text(&piece)),
+        ("thoughts", None, reasoning(&piece)),
+        ("a seal", Some(reasoning("hm")), signature(&piece)),
+        ("thoughts that nobody can read", None, redacted),
+        ("a call", Some(call(0, "c", "f")), arguments(0, &piece)),
+        ("calls", None, call(0, "c", &piece)),
+    ] {
+        let mut writer = Writer::new(said(), Echo::default());
+        let mut bytes = Vec::new();
+        begins.iter().for_each(|begins| writer.write(begins, &mut bytes));
+        for at in 0..HELD_LIMIT >> 20 {
+            assert!(writer.refused().is_none(), "{name}: {at} MiB are held");
+            writer.write(&goes_on, &mut bytes);
+        }
+        // What its items take beside their words counts too.
+        writer.write(&goes_on, &mut bytes);
+        let error = writer.refused().expect(name).clone();
+        assert!(error.message.contains("longer than 16 MiB"), "{name}: {}", error.message);
+        let before = bytes.len();
+        writer.write(&goes_on, &mut bytes);
+        assert_eq!(bytes.len(), before, "{name}: nothing more is written");
+        writer.write(&Delta::Failed(error), &mut bytes);
+        let failed = b"event: response.failed\n";
+        assert!(bytes[before..].windows(failed.len()).any(|window| window == failed), "{name}");
+    }
+    // Many items without words are bounded too.
+    let mut writer = Writer::new(said(), Echo::default());
+    let mut bytes = Vec::new();
+    let mut begun = 0;
+    while writer.refused().is_none() {
+        bytes.clear();
+        writer.write(&call(begun, "", ""), &mut bytes);
+        begun += 1;
+        assert!(begun < 100_000);
+    }
 }
 
 proptest! {
