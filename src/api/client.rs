@@ -12,7 +12,7 @@ pub struct JwtClients {
     /// Who issues the tokens, exactly as their claim `iss` says: a URL that begins with https (http only where it is this machine's own, such as
     /// http://127.0.0.1:9000). Example: `https://id.example.com`.
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = ("isURL(self) && url(self).getHostname() != '' && (url(self).getScheme() == 'https' || (url(self).getScheme() == 'http' && url(self).getHostname() in ['localhost', '127.0.0.1', '::1'])) && !self.contains('?') && !self.contains('#') && !self.contains('@')",
+    #[x_kube(validation = ("isURL(self) && url(self).getHostname() != '' && (self.matches('(?i)^https://') || (self.matches('(?i)^http://') && url(self).getHostname() in ['localhost', '127.0.0.1', '::1'])) && !self.contains('?') && !self.contains('#') && !self.contains('@')",
         "issuer must be a URL that starts with https:// and a host, without user, query and fragment (http:// only for localhost): such as https://id.example.com"))]
     pub issuer: String,
     /// For whom the tokens are meant: the claim `aud` must have one of these. An issuer gives tokens for many services; name what it calls this

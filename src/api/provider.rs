@@ -39,7 +39,7 @@ pub struct ApiSource {
     /// not there). For VertexAI the host is enough: version, project and region are added where it does not end with `/publishers/google`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = ("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''", "endpoint must be a URL that starts with http:// or https:// and a host, and has no port or one from 1 to 65535: such as https://llm.example.com/v1"))]
+    #[x_kube(validation = ("isURL(self) && self.matches('(?i)^https?://') && url(self).getHostname() != ''", "endpoint must be a URL that starts with http:// or https:// and a host, and has no port or one from 1 to 65535: such as https://llm.example.com/v1"))]
     #[x_kube(validation = ("!self.contains('?') && !self.contains('#') && !self.contains('@')", "endpoint must be an address alone: remove what follows ? or #, and put keys and passwords into credentials"))]
     pub endpoint: Option<String>,
     /// Where the provider processes the data, such as `eu`. Shown in the status; policies and classes of data may require it. For VertexAI (the location, such as `europe-west4`, `eu` or

@@ -176,7 +176,7 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
         ),
         (
             "each kind of client",
-            policy("rules: [{targets: [{model: a}]}], clients: [{anonymous: {}}, {serviceAccounts: {}}, {apiKeys: {matchLabels: {a: b}}}, {jwt: {issuer: 'https://id.example.com/realms/a', audiences: [llm], claims: {a.b: c}}}, {jwt: {issuer: 'http://127.0.0.1:9000', audiences: [llm]}}]"),
+            policy("rules: [{targets: [{model: a}]}], clients: [{anonymous: {}}, {serviceAccounts: {}}, {apiKeys: {matchLabels: {a: b}}}, {jwt: {issuer: 'https://id.example.com/realms/a', audiences: [llm], claims: {a.b: c}}}, {jwt: {issuer: 'http://127.0.0.1:9000', audiences: [llm]}}, {jwt: {issuer: 'http://localhost:9000', audiences: [llm]}}]"),
         ),
         (
             "all timeouts",

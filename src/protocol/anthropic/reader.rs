@@ -24,6 +24,8 @@ const OPEN_CALLS: usize = 64;
 #[derive(Debug, Default)]
 pub struct Reader {
     usage: Usage,
+    /// Whether any part of the answer has come, be it without its beginning.
+    has_come: bool,
     has_begun: bool,
     has_stopped: bool,
     is_over: bool,
@@ -82,6 +84,7 @@ impl ReadStream for Reader {
             return;
         };
         let index = event.index.unwrap_or(0);
+        self.has_come |= !matches!(event.kind.as_ref(), "ping" | "message_stop");
         match event.kind.as_ref() {
             "message_start" => self.start(event.message, changes),
             "content_block_start" => self.start_block(index, event.content_block, changes),
@@ -96,7 +99,10 @@ impl ReadStream for Reader {
                 self.report(event.usage, changes);
             }
             "message_stop" => {
-                self.stop(End::default(), changes);
+                // What never began did not stop either.
+                if self.has_come {
+                    self.stop(End::default(), changes);
+                }
                 self.end(Delta::End, changes);
             }
             "error" => {
