@@ -13,6 +13,12 @@ fn limits(at_once_per_pod: usize, waiting: usize) -> Limits {
     }
 }
 
+/// How many are under way, and how many wait.
+fn left(queue: &Queue) -> (usize, usize) {
+    let state = queue.state();
+    (state.under_way, state.line.len())
+}
+
 async fn turn(queue: &Arc<Queue>, limits: Limits, client: &str) -> Result<Turn, NoTurn> {
     queue.enter(limits, 1, client, PATIENCE).await
 }
@@ -39,7 +45,7 @@ async fn one_with_many_keeps_no_other_waiting_for_more_than_one() {
     join_all(asked).await;
     let order = order.into_inner().unwrap();
     assert_eq!(order.iter().position(|client| *client == "late"), Some(1), "{order:?}");
-    assert_eq!((order.len(), queue.state().under_way, queue.state().line.len()), (21, 0, 0));
+    assert_eq!((order.len(), left(&queue)), (21, (0, 0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +94,7 @@ async fn whoever_hangs_up_leaves_its_place_or_its_turn_to_others() {
     // It has been given the turn and never looks.
     drop(given);
     assert!(last.await.is_ok());
-    assert_eq!((queue.state().under_way, queue.state().line.len()), (0, 0));
+    assert_eq!(left(&queue), (0, 0));
 }
 
 #[tokio::test]
