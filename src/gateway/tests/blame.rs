@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::engine::{CONTENT, Do, Engine, answers, paris};
+use super::engine::{Do, Engine, answers, paris};
 use super::world::World;
 use super::{A_THEN_B, ASK, ONLY_A, STREAM};
 use crate::gateway::Credentials;
@@ -74,7 +74,8 @@ async fn a_model_that_is_not_there_and_a_bill_of_our_own_are_no_fault_of_the_cli
             let asked = asked.replace("[]", r#"[{"role":"user","content":"Hi"}]"#);
             let (a, b) = (Engine::start(answers(400, headers, body)).await, Engine::start(paris()).await);
             let answer = provider_then_pod(provider, &a, &b).ask(&asked).await;
-            assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, CONTENT), "{provider}: {body}");
+            assert_eq!(answer.status.as_u16(), 200, "{provider}: {body}");
+            assert!(answer.text.contains(r#""content":"Paris""#), "{provider}: {body}: {}", answer.text);
             assert_eq!((a.requests(), b.requests()), (1, 1), "{provider}: {body}");
         }
     }

@@ -101,7 +101,7 @@ async fn nobody_gets_what_was_kept_for_another_client_class_operation_or_request
             ("claims.x.web", &[("x-data-class", "Personal")], ASK, chat),
             ("claims.x.web", &[("anthropic-beta", "a")], ASK, chat),
             ("claims.x.web", &[], longer.as_str(), chat),
-            ("claims.x.web", &[], "{\"model\":\"assistant\",\"input\":\"x\"}", "/v1/embeddings"),
+            ("claims.x.web", &[], "{\"model\":\"assistant\",\"prompt\":\"x\"}", "/v1/completions"),
         ]
         .into_iter()
         .enumerate()

@@ -54,7 +54,7 @@ async fn a_request_without_a_turn_goes_to_the_next_model_or_is_told_to_come_back
     let others = async {
         engine.until(|counts| counts.requests == 1).await;
         let spilled = world.ask(ASK).await;
-        assert_eq!((spilled.status, spilled.header("x-portfolio-model")), (StatusCode::OK, "b"));
+        assert_eq!((spilled.status, spilled.header("x-portfolio-model")), (StatusCode::OK, "claims/b"));
         world.route(ONLY_A);
         let refused = world.ask(ASK).await;
         assert_eq!(
