@@ -126,6 +126,24 @@ pub(super) struct Refused {
     pub(super) error: Error,
 }
 
+impl Refused {
+    /// The same without what clients are not to see, where the other side repeats what it was shown: each of `hidden`, and what stands for it.
+    pub(super) fn without(mut self, hidden: &[(&str, &str)]) -> Self {
+        for (hidden, stand_in) in hidden.iter().filter(|(hidden, _)| !hidden.is_empty()) {
+            if let Ok(text) = std::str::from_utf8(&self.body)
+                && text.contains(hidden)
+            {
+                self.body = text.replace(hidden, stand_in).into();
+            }
+            let told = [Some(&mut self.error.message), self.error.code.as_mut(), self.error.param.as_mut()];
+            for text in told.into_iter().flatten().filter(|text| text.contains(hidden)) {
+                *text = text.replace(hidden, stand_in);
+            }
+        }
+        self
+    }
+}
+
 impl Attempt<'_> {
     /// Makes the attempt.
     pub(super) async fn make(self, upstream: &Upstream) -> Result<Answer, Failure> {

@@ -345,10 +345,18 @@ impl<'a> Trial<'a> {
             tally,
         };
         let answer = attempt.make(self.gateway.way_to(held.as_deref())).await;
-        answer.map_err(|failure| match held.as_deref().map(Held::secrets) {
-            Some(secrets) => failure.without(&secrets),
-            None => failure,
-        })
+        let secrets = || held.as_deref().map(Held::secrets).unwrap_or_default();
+        match answer {
+            Ok(Answer::Refused(refused)) => {
+                let secrets = secrets();
+                let address = base.authority().map_or("", |authority| authority.as_str());
+                let hidden = secrets.iter().map(|secret| (*secret, "[credential]"));
+                let hidden: Vec<(&str, &str)> = hidden.chain([(address, "[address]")]).collect();
+                Ok(Answer::Refused(Box::new(refused.without(&hidden))))
+            }
+            Ok(answer) => Ok(answer),
+            Err(failure) => Err(failure.without(&secrets())),
+        }
     }
 
     fn bill(&self, model: &Arc<Backend>, exchange: &Exchange) -> Bill {

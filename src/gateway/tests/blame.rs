@@ -164,3 +164,18 @@ async fn a_shutdown_sends_nobody_back_with_what_may_have_begun() {
         assert_eq!(answer.text.contains("may have begun"), !again, "{}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn a_refusal_that_repeats_our_credential_and_address_shows_neither() {
+    for path in ["/v1/chat/completions", "/v1/messages"] {
+        let (a, b) = (Engine::start(answers(400, "", "{}")).await, Engine::start(paris()).await);
+        let address = a.url.trim_start_matches("http://").to_owned();
+        let body = format!(r#"{{"error":{{"message":"no: POST http://{address}/v1 with Bearer sk-1","type":"invalid_request_error"}}}}"#);
+        a.now_does(answers(400, "", &body));
+        let asked = r#"{"model":"assistant","max_tokens":5,"messages":[{"role":"user","content":"Hi"}]}"#;
+        let answer = provider_then_pod("OpenAICompatible", &a, &b).ask_at(path, asked).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        let told = "no: POST http://[address]/v1 with Bearer [credential]";
+        assert!(answer.text.contains(told), "{path}: {}", answer.text);
+    }
+}
