@@ -24,7 +24,7 @@ use super::bill::Charge;
 use super::tally::Record;
 use forget::Seen;
 use gen_ai::GenAi;
-use labels::{BudgetLabels, OutcomeLabels, PolicyLabels, WantedLabels};
+use labels::{BudgetLabels, OutcomeLabels};
 use series::Series;
 
 pub(super) struct Metrics {
@@ -108,32 +108,17 @@ impl Metrics {
 
     /// How many requests wait for each model.
     pub(super) fn tell_held(&self, all: impl IntoIterator<Item = (Key, usize)>) {
-        self.series.held.retain(|_| false);
-        for (model, held) in all {
-            let model = model.to_string();
-            self.series
-                .held
-                .of(WantedLabels { model })
-                .set(i64::try_from(held).unwrap_or(i64::MAX));
-        }
+        self.series.held.set_all(all);
     }
 
     /// How many requests wait for each model that has a queue; of others nothing is told any more.
     pub(super) fn tell_queues(&self, waiting: impl IntoIterator<Item = (Key, usize)>) {
-        self.series.queued.retain(|_| false);
-        for (model, waiting) in waiting {
-            let model = model.to_string();
-            self.series
-                .queued
-                .of(WantedLabels { model })
-                .set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        }
+        self.series.queued.set_all(waiting);
     }
 
     /// So many identifiers of a request were replaced before a model got it.
     pub(super) fn redacted(&self, route: &Route, identifiers: usize) {
-        let policy = route.policy.as_ref().map_or_else(|| route.name.clone(), Key::to_string);
-        self.series.redacted.of(PolicyLabels { policy }).inc_by(identifiers as u64);
+        self.series.redacted(route, identifiers);
     }
 
     pub(super) fn attempted(&self, model: &Key, outcome: &'static str) {

@@ -94,6 +94,17 @@ pub(super) struct OfModel {
     gen_ai: ByOperation,
 }
 
+impl Family<WantedLabels, Gauge<i64, AtomicI64>> {
+    /// Says how many wait for each model; of others nothing is told any more.
+    pub(super) fn set_all(&self, all: impl IntoIterator<Item = (Key, usize)>) {
+        self.retain(|_| false);
+        for (model, waiting) in all {
+            let model = model.to_string();
+            self.of(WantedLabels { model }).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        }
+    }
+}
+
 impl OfRoute {
     /// What was counted of it since the start.
     pub(super) fn counts(&self) -> Counts {
@@ -207,6 +218,11 @@ impl Series {
                 .observe(time.as_secs_f64());
         }
         self.warmups.of(EndLabels { policy, outcome }).inc();
+    }
+
+    pub(super) fn redacted(&self, route: &Route, identifiers: usize) {
+        let policy = label(route);
+        self.redacted.of(PolicyLabels { policy }).inc_by(identifiers as u64);
     }
 
     pub(super) fn looked(&self, route: &Route, outcome: &'static str) {
