@@ -26,6 +26,7 @@ mod provider;
 mod resources;
 pub mod routing_policy;
 pub mod settings;
+pub mod shadow;
 pub mod warmup;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -39,6 +39,9 @@ pub struct RoutingPolicyStatus {
     /// What was spent of each budget in its present window, as far as gateways know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetStatus>,
+    /// Each model that gets copies of requests, whether it may, and how it did in the latest hour.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadow: Vec<ShadowStatus>,
 }
 
 /// A specification that was good.
@@ -171,6 +174,51 @@ pub struct BudgetStatus {
     /// Those of them whose latest request could have cost more than was left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exhausted: Option<i64>,
+}
+
+/// A model that gets copies of requests. The counts are of the latest hour, as far as gateways have said; clients' requests are not in them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShadowStatus {
+    /// The ModelDeployment's name, or `name:adapter` of it.
+    pub model: String,
+    /// How many of 100 requests are copied.
+    pub percent: u32,
+    /// `Eligible`; `OverBudget`, until its budget begins anew; or what keeps it from every copy, such as `NotReady`, `RegionNotAllowed`.
+    pub reason: String,
+    /// What it means and what to do, where there is something to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The classes of data that it may not see, by the installer's settings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub barred_from: Vec<String>,
+    /// Copies that it was sent.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub requests: i64,
+    /// Those of them that it did not answer well: it failed, refused, or broke off.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub errors: i64,
+    /// What half of its good answers did not take longer than, to the last byte, rounded up by a fifth at most. Example: `350ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50: Option<String>,
+    /// What 95 of 100 good answers did not take longer than, rounded up by a fifth at most. Example: `1.8s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95: Option<String>,
+    /// What the copies cost in US dollars, as far as it is known. What our own pods cost by the hour is not in it.
+    #[serde(rename = "costUSD", default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<Usd>,
+    /// Copies whose cost is not known.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unpriced: i64,
+    /// Copies that were due and not sent, or given up for a request of a client.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub skipped: i64,
+    /// Why most of them, in the word of the metric `portfolio_gateway_shadow_skipped`. Example: `asleep`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_because: Option<String>,
+    /// What was spent of its budget in the present window, as far as gateways know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetStatus>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

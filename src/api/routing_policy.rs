@@ -17,6 +17,7 @@ use super::model_deployment::{Class, Tier};
 use super::money::Usd;
 use super::placement::{LABEL, NAME};
 use super::policy_status::RoutingPolicyStatus;
+use super::shadow::Shadow;
 use super::warmup::Warmup;
 
 /// `90s`, `1h30m`; so few digits that no sum overflows.
@@ -113,6 +114,13 @@ pub struct RoutingPolicySpec {
     /// Answers that are kept, and given again to the same client for the very same request. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<AnswerCache>,
+    /// Models that some of the requests are sent to once more, and whose answers nobody sees. Default: none.
+    /// Example: `[{model: claims-llama-ft, percent: 5}]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    #[x_kube(validation = ("self.all(s, self.exists_one(o, o.model == s.model && has(o.adapter) == has(s.adapter) && \
+        (!has(o.adapter) || o.adapter == s.adapter)))", "a model has one shadow: remove the other, or add their percents"))]
+    pub shadow: Vec<Shadow>,
     /// What is done about the texts of requests before a model has them. Default: nothing.
     /// Example: `{redact: [Email, Phone], blockedTerms: {configMapRef: {name: blocked, key: terms.txt}}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -424,6 +432,16 @@ pub struct Fallback {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 57), regex(pattern = LABEL))]
     pub adapter: Option<String>,
+}
+
+impl From<&Shadow> for Fallback {
+    /// The model that gets the copies.
+    fn from(shadow: &Shadow) -> Self {
+        Self {
+            model: shadow.model.clone(),
+            adapter: shadow.adapter.clone(),
+        }
+    }
 }
 
 /// How long each step of a request may take.

@@ -78,6 +78,13 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             policy("rules: [{targets: [{model: a}]}], warmup: {mode: Spill, targets: [{model: b}, {model: c, adapter: x}]}"),
         ),
         ("answers that are kept", policy("rules: [{targets: [{model: a}]}], cache: {mode: Exact, for: 10m}")),
+        (
+            "copies for shadows",
+            policy(
+                "rules: [{targets: [{model: a}]}], shadow: [{model: b, percent: 1}, {model: b, adapter: x, percent: 100, budget: {usd: '20', \
+                 window: Day, timeZone: Europe/Berlin}}, {model: c, percent: 5, budget: {tokens: 1000, window: Hour}}]",
+            ),
+        ),
         ("no waiting", policy("rules: [{targets: [{model: a}]}], warmup: {mode: Refuse}")),
         (
             "limits and budgets",
@@ -214,6 +221,30 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             policy(&format!("{rules}, cache: {{mode: Exact, for: 25h}}")),
             "spec.cache.for",
             "must be above 0s and at most 24h, such as 10m",
+        ),
+        (
+            policy(&format!("{rules}, shadow: [{{model: b, percent: 0}}]")),
+            "spec.shadow[0].percent",
+            "must be from 1 to 100",
+        ),
+        (
+            policy(&format!("{rules}, shadow: [{{model: b, percent: 101}}]")),
+            "spec.shadow[0].percent",
+            "must be from 1 to 100",
+        ),
+        (
+            policy(&format!(
+                "{rules}, shadow: [{{model: b, percent: 5}}, {{model: b, adapter: x, percent: 5}}, {{model: b, percent: 6}}]"
+            )),
+            "spec.shadow",
+            "a model has one shadow",
+        ),
+        (
+            policy(&format!(
+                "{rules}, shadow: [{{model: b, percent: 5, budget: {{usd: '1', tokens: 5, window: Day}}}}]"
+            )),
+            "spec.shadow[0].budget",
+            "exactly one of usd and tokens must be set",
         ),
         (
             policy(&format!("{rules}, warmup: {{mode: Refuse, max: 5}}")),

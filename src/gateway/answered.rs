@@ -32,6 +32,14 @@ pub(super) enum Reply {
 }
 
 impl Reply {
+    /// Whether a model has begun to answer what was asked.
+    pub(super) fn is_good(&self) -> bool {
+        match self {
+            Self::Answered(answered) => !matches!(answered.answer, Answer::Refused(_)),
+            Self::Estimate(..) | Self::Again(_) => false,
+        }
+    }
+
     pub(super) fn into_response(self, gateway: &Gateway, mut tally: Tally, turn: Turn) -> Response {
         match self {
             Self::Answered(answered) => answered.into_response(gateway, tally, turn),

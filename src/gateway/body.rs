@@ -10,7 +10,7 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::refusal::Refusal;
@@ -31,6 +31,8 @@ const PAGE: usize = 4096;
 pub(super) struct Room {
     pages: Arc<Semaphore>,
     most: usize,
+    /// Told when a request finds no room at once.
+    is_short: Notify,
 }
 
 /// Room that is taken until this is dropped.
@@ -49,7 +51,20 @@ impl Room {
         Self {
             pages: Arc::new(Semaphore::new(most)),
             most,
+            is_short: Notify::new(),
         }
+    }
+
+    /// Room for so many bytes that may be given up, if that leaves half of all room for those that may not.
+    pub(super) fn spare(&self, bytes: usize) -> Option<Taken> {
+        let leaves = self.pages.available_permits().checked_sub(bytes.div_ceil(PAGE))?;
+        let mut taken = Taken::default();
+        (leaves >= self.most / 2 && taken.grow_at_once(self, bytes)).then_some(taken)
+    }
+
+    /// Waits until somebody finds no room at once: what was only spared is to be given up then.
+    pub(super) async fn is_short(&self) {
+        self.is_short.notified().await;
     }
 
     /// Whether so many bytes would fit if there were nothing else.
@@ -138,6 +153,7 @@ impl Taken {
         if self.grow_at_once(room, bytes) {
             return true;
         }
+        room.is_short.notify_waiters();
         match timeout(ROOM_TIME, room.pages.clone().acquire_many_owned(self.missing(bytes))).await {
             Ok(Ok(more)) => {
                 self.add(more);

@@ -94,6 +94,11 @@ pub(super) fn to_model(client: &HeaderMap, exchange: &Exchange) -> HeaderMap {
     headers
 }
 
+/// What of a client's headers goes on with a copy of its request: what [`to_model`] looks at, without the trace that it does not belong to.
+pub(super) fn of_copy(client: &HeaderMap) -> HeaderMap {
+    passed(client, &[header::ACCEPT, REQUEST_ID, VERSION, BETA])
+}
+
 /// The type of a body that is written here, in one piece.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The type of a stream that is written here.

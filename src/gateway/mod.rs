@@ -39,6 +39,7 @@ mod refusal;
 mod relay;
 mod report;
 mod request;
+mod shadow;
 mod sticky;
 mod tally;
 mod tokens;
@@ -86,6 +87,7 @@ use metrics::Metrics;
 use queue::Queues;
 use quiet::Quiet;
 use refusal::Refusal;
+use shadow::Shadows;
 use sticky::Sticky;
 use turns::Turns;
 use upstream::Upstream;
@@ -153,6 +155,7 @@ pub struct Gateway {
     sticky: Sticky,
     answers: Arc<Answers>,
     holds: Holds,
+    shadows: Shadows,
     demand: Demand,
     metrics: Metrics,
     access_log: bool,
@@ -189,6 +192,7 @@ impl Gateway {
             sticky: Sticky::default(),
             answers: Arc::default(),
             holds: Holds::default(),
+            shadows: Shadows::new(options.max_requests),
             demand: Demand::default(),
             metrics: Metrics::new(),
             access_log: options.access_log,

@@ -333,12 +333,15 @@ impl Relay {
             place.failed();
         }
         self.tally.broke(broken.outcome());
+        let is_copy = self.tally.is_copy;
         let (id, model) = (self.request_id.as_ref().and_then(|id| id.to_str().ok()), &self.model);
         let cause = match &self.course {
             Course::Events(stream) => stream.seen().error.as_ref().map(Error::label),
             Course::Plain(_) => None,
         };
-        tracing::warn!(id, %model, cause, "an answer is not whole: {broken}");
+        if !is_copy {
+            tracing::warn!(id, %model, cause, "an answer is not whole: {broken}");
+        }
         // Only whole events have passed, so this one stands by itself.
         Some(match &mut self.course {
             Course::Events(stream) => Ok(stream.fail(&broken.error())),

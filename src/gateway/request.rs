@@ -16,7 +16,7 @@ use super::refusal::{Refusal, shown};
 use super::sticky::Conversation;
 use super::tally::Tally;
 use super::trial::Trial;
-use super::{Gateway, conventions, headers};
+use super::{Gateway, conventions, headers, shadow};
 use crate::plan::names::Key;
 use crate::plan::routing::{self, Client, Content, Decision, Draw, Facts, Refused, RefusedFor, Route, RouteTable, Texts, Warmup};
 use crate::protocol::Operation;
@@ -82,7 +82,7 @@ pub(super) fn turn_away(operation: Operation, gateway: &Gateway, request: &Reque
     refused(refusal, operation, id, Tally::new(gateway, operation, request.headers()))
 }
 
-async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally: &mut Tally) -> Result<Reply, Refusal> {
+async fn answer(operation: Operation, gateway: &Arc<Gateway>, request: Request, tally: &mut Tally) -> Result<Reply, Refusal> {
     let (head, body) = request.into_parts();
     let api_keys = gateway.feed.api_keys();
     let client = gateway.identities.of(&head.headers, &api_keys).await?;
@@ -100,7 +100,7 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
     let (began, roll) = (Instant::now(), fastrand::u64(..));
     let mut held: Option<Box<Held<'_>>> = None;
     // Once, unless it waits for a model: then everything is decided anew by each table that may change something.
-    let (route, conversation, decision) = loop {
+    let (route, conversation, mut decision) = loop {
         let route = table.open_to(&client, &asked.peek.model)?;
         tally.on(route);
         if body.bytes.len() > route.max_body_bytes {
@@ -167,6 +167,7 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
             Some(keeping)
         }
     };
+    let mirrors = std::mem::take(&mut decision.mirrors);
     let mut reply = Trial::new(gateway, route, &client, &asked, &head.headers, began)
         .first_answer(decision, tally)
         .await?;
@@ -179,6 +180,9 @@ async fn answer(operation: Operation, gateway: &Gateway, request: Request, tally
         && !is_meanwhile
     {
         gateway.sticky.answered(conversation, &answered.bill.model.model, route);
+    }
+    if !mirrors.is_empty() && reply.is_good() {
+        shadow::mirror(gateway, route, &mirrors, &asked, &head.headers, tally.link().as_ref());
     }
     Ok(reply)
 }
@@ -253,6 +257,7 @@ fn decided<'a>(
     let draw = Draw {
         roll: conversation.map_or(roll, |Conversation(digest)| digest),
         stays_with: home.as_ref(),
+        mirror: roll,
     };
     routing::decide(route, &table.classes, &facts, &gateway.balancer, draw)
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use k8s_openapi::jiff::Timestamp;
+use opentelemetry::trace::SpanContext;
 
 use super::bill::{Bill, Charge, Took};
 use super::failure::Failure;
@@ -17,6 +18,7 @@ use crate::plan::names::Key;
 use crate::plan::price::Cost;
 use crate::plan::routing::{Backend, Client, Route};
 use crate::protocol::Operation;
+use crate::protocol::exchange::Asked;
 use crate::protocol::usage::Tokens;
 
 /// What is known of a request.
@@ -74,6 +76,8 @@ pub(super) struct Tally {
     /// What the request is counted by, where the policy limits it.
     visit: Option<Box<Visit>>,
     is_logged: bool,
+    /// Whether it is a copy of a request, which no client waits for.
+    pub(super) is_copy: bool,
     tracing: Option<Box<Tracing>>,
     now: fn() -> Timestamp,
     /// Whether its answer was kept, where the policy keeps some.
@@ -94,11 +98,18 @@ impl Tally {
             .as_ref()
             .map(|tracing| tracing.trace())
             .or(parent.map(|parent| parent.trace));
+        let id = headers.get(headers::REQUEST_ID).filter(|_| is_logged).cloned();
+        let mut tally = Self::made(gateway, operation, gateway.metrics.begin(), tracing);
+        (tally.is_logged, tally.record.id, tally.record.trace) = (is_logged, id, trace);
+        tally
+    }
+
+    fn made(gateway: &Gateway, operation: Operation, counting: Counting, tracing: Option<Box<Tracing>>) -> Self {
         Self {
             record: Record {
                 operation,
-                id: headers.get(headers::REQUEST_ID).filter(|_| is_logged).cloned(),
-                trace,
+                id: None,
+                trace: None,
                 client: None,
                 route: None,
                 model: None,
@@ -117,14 +128,35 @@ impl Tally {
             },
             began: Instant::now(),
             ledger: gateway.ledger.clone(),
-            counting: gateway.metrics.begin(),
+            counting,
             open: None,
             visit: None,
-            is_logged,
+            is_logged: false,
+            is_copy: false,
             tracing,
             now: gateway.now,
             cache: None,
         }
+    }
+
+    /// A copy of a request begins, whose trace is linked to that request's. It counts as no request, and has no line in the log.
+    pub(super) fn of_copy(gateway: &Gateway, route: &Arc<Route>, asked: &Asked, link: Option<SpanContext>) -> Self {
+        let operation = asked.operation;
+        let tracing = gateway
+            .traces
+            .as_ref()
+            .zip(link)
+            .map(|(traces, link)| Box::new(traces.begin_copy(operation, link)));
+        let mut tally = Self::made(gateway, operation, gateway.metrics.begin_copy(), tracing);
+        tally.is_copy = true;
+        tally.record.route = Some(route.clone());
+        tally.record.is_streamed = asked.is_streamed();
+        tally
+    }
+
+    /// What the trace of a copy is linked to, where this one is recorded.
+    pub(super) fn link(&self) -> Option<SpanContext> {
+        self.tracing.as_ref().and_then(|tracing| tracing.link())
     }
 
     pub(super) fn from(&mut self, client: &Client) {

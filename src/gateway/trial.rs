@@ -186,7 +186,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn put(&self, model: &Backend) -> Result<Put, Unfit> {
+    pub(super) fn put(&self, model: &Backend) -> Result<Put, Unfit> {
         let clean = self.clean_for(model)?;
         let asked = clean.map_or(self.asked, |clean| &clean.asked);
         fit::check(asked, &model.capabilities)?;
@@ -208,7 +208,7 @@ impl<'a> Trial<'a> {
     }
 
     /// How many bytes are held of the request while it is put to `model`, beside its own.
-    fn takes(&self, model: &Backend) -> usize {
+    pub(super) fn takes(&self, model: &Backend) -> usize {
         let is_copied = !self.route.guard.redact.is_empty() && model.provider.is_some();
         fit::takes(self.asked, model) + if is_copied { 2 * self.asked.body.len() } else { 0 }
     }
@@ -324,7 +324,13 @@ impl<'a> Trial<'a> {
         tracing::warn!(id, %model, url = %base, cause, hint, "an attempt failed, and more may have since: it {failure}");
     }
 
-    async fn attempt(&self, model: &Arc<Backend>, base: &Uri, exchange: &Exchange, tally: &mut Tally) -> Result<Answer, Failure> {
+    pub(super) async fn attempt(
+        &self,
+        model: &Arc<Backend>,
+        base: &Uri,
+        exchange: &Exchange,
+        tally: &mut Tally,
+    ) -> Result<Answer, Failure> {
         let held = self.gateway.held_for(model)?;
         let url = operation(base, &exchange.path).ok_or_else(|| Failure::Unreachable("its address is no URL".to_owned()))?;
         let mut headers = headers::to_model(self.headers, exchange);
@@ -359,7 +365,7 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn bill(&self, model: &Arc<Backend>, exchange: &Exchange) -> Bill {
+    pub(super) fn bill(&self, model: &Arc<Backend>, exchange: &Exchange) -> Bill {
         // No tier is written in another protocol.
         let is_unchanged = exchange.back.is_unchanged();
         Bill {

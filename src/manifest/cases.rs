@@ -24,7 +24,7 @@ use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::Book;
-use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Inputs, Live, Refused, Route, Routing, Texts};
+use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Inputs, Live, Mirror, Refused, Route, Routing, Texts};
 use crate::plan::{backend, fingerprint, model, serving};
 use spent::Spent;
 
@@ -168,6 +168,8 @@ struct Expected {
     refused: Option<u16>,
     /// Words of the refusal.
     because: Option<String>,
+    /// Every model that may get a copy of it.
+    shadow: Option<BTreeSet<String>>,
 }
 
 /// What came of a case.
@@ -219,9 +221,9 @@ pub fn read(path: &Path) -> Result<Vec<Case>, Box<Finding>> {
 impl Expected {
     /// A case that cannot fail says nothing.
     fn problem(&self) -> Option<&'static str> {
-        let answers = self.held || self.target.is_some() || self.targets.is_some() || self.fallback.is_some();
+        let answers = self.held || self.target.is_some() || self.targets.is_some() || self.fallback.is_some() || self.shadow.is_some();
         match (self.refused, &self.rule) {
-            (None, None) if !answers => Some("expects nothing: say target, targets, fallback, held, rule or refused"),
+            (None, None) if !answers => Some("expects nothing: say target, targets, fallback, held, rule, shadow or refused"),
             (None, _) if self.because.is_some() => Some("says because without refused"),
             (Some(_), _) if answers => Some("expects an answer and a refusal"),
             _ if self.target.is_some() && self.targets.is_some() => Some("says target and targets"),
@@ -243,6 +245,10 @@ struct Decided {
     held: Vec<String>,
     refused: Option<(u16, String)>,
     eliminated: Vec<String>,
+    /// The models that may get a copy of it, and how many of 100 such requests they get.
+    copied: BTreeMap<String, u32>,
+    /// Why the other shadows do not, as sentences.
+    not_copied: Vec<String>,
     /// What is wrong with the case itself.
     problems: Vec<String>,
 }
@@ -419,11 +425,12 @@ fn decided(case: &Case, routing: &Routing, now: Timestamp) -> Decided {
     decided.problems = spent::problems(&case.given.spent, route);
     let live = AsGiven(&case.given);
     for roll in 0..rolls(route) {
-        match routing::decide(route, &table.classes, &facts, &live, Draw { roll, stays_with: None }) {
+        match routing::decide(route, &table.classes, &facts, &live, Draw { roll, ..Draw::default() }) {
             Ok(decision) => {
                 decided.rule = Some(decision.rule.name.clone());
                 let out = routing::eliminated(decision.rule, &table.classes, &facts);
                 decided.eliminated = out.into_iter().map(|exclusion| exclusion.message).collect();
+                decided.copies(&routing::mirrors(route, decision.rule, &table.classes, &facts), &ask.operation);
                 if decision.hold.is_some() {
                     decided.held = decision.wakes.iter().map(|model| model.name.clone()).collect();
                 }
@@ -506,6 +513,19 @@ impl Ask {
 }
 
 impl Decided {
+    /// What becomes of copies of the request. Of what only counts tokens there are none.
+    fn copies(&mut self, mirrors: &[Mirror<'_>], operation: &str) {
+        self.not_copied.clear();
+        for Mirror { shadow, to } in mirrors.iter().filter(|_| operation != "count_tokens") {
+            match to {
+                Ok(_) => {
+                    self.copied.insert(shadow.model.name.clone(), shadow.percent);
+                }
+                Err(skipped) => self.not_copied.push(skipped.message.clone()),
+            }
+        }
+    }
+
     fn refused(refused: Refused<'_>) -> Self {
         Self {
             rule: refused.rule.map(|rule| rule.name.clone()),
@@ -535,6 +555,12 @@ impl Decided {
                     (held, orders) if orders.is_empty() => format!("waits for {held}"),
                     (held, orders) => format!("waits for {held}, then {orders}"),
                 });
+                for (name, percent) in &self.copied {
+                    let _ = write!(told, "; {percent} of 100 are copied to {name}");
+                }
+                for why in &self.not_copied {
+                    let _ = write!(told, "; not copied: {why}");
+                }
             }
         }
         told
@@ -549,6 +575,7 @@ impl Decided {
             rule,
             refused,
             because,
+            shadow,
         } = expected;
         let mut wrong = Vec::new();
         let is_held = !self.held.is_empty();
@@ -586,6 +613,14 @@ impl Decided {
         }
         if let Some(wanted) = wanted.filter(|wanted| *wanted != first) {
             wrong.push(format!("goes to {}, not to {}", all(&first), all(&wanted)));
+        }
+        let copied: BTreeSet<String> = self.copied.keys().cloned().collect();
+        if let Some(wanted) = shadow.as_ref().filter(|wanted| **wanted != copied) {
+            let why = match self.not_copied.as_slice() {
+                [] => String::new(),
+                why => format!(" ({})", why.join("; ")),
+            };
+            wrong.push(format!("is copied to [{}], not to [{}]{why}", all(&copied), all(wanted)));
         }
         if let Some(fallback) = fallback {
             let others = self

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use super::Portfolio;
 use super::finding::Severity;
 use crate::api::routing_policy::{RouteRule, Strategy, When};
+use crate::api::shadow::Shadow;
 use crate::api::{ModelDeployment, RoutingPolicy};
 use crate::plan::names::{Key, asked};
 use crate::plan::price::{Book, Pricing};
@@ -27,7 +28,8 @@ pub(super) fn check(portfolio: &mut Portfolio, book: &Book, now: Timestamp) {
         let rules = policy.spec.rules.iter().enumerate().flat_map(|(at, rule)| twice(at, rule));
         let doubts = rules
             .chain(unreachable(&policy.spec.rules))
-            .chain(unpriced(policy, &models, book, now));
+            .chain(unpriced(policy, &models, book, now))
+            .chain(unbounded(policy, &models));
         doubts.map(move |invalid| written.origin.finding(Severity::Warning, invalid))
     });
     let found: Vec<_> = of_models.chain(of_policies).collect();
@@ -122,6 +124,25 @@ fn unreachable(rules: &[RouteRule]) -> Vec<Invalid> {
     (last + 1..rules.len()).map(never).collect()
 }
 
+/// Copies of requests that cost money, as much as it pleases.
+fn unbounded(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>) -> Vec<Invalid> {
+    let namespace = Key::of(policy).namespace;
+    let is_paid = |shadow: &Shadow| {
+        let md = models.get(&Key::new(&namespace, &shadow.model));
+        md.is_some_and(|md| md.spec.api.is_some()) && shadow.budget.is_none()
+    };
+    let doubt = |(at, shadow): (usize, &Shadow)| {
+        let problem = format!(
+            "{} is behind an API, and nothing bounds what copies of requests cost there: the policy's budgets do not count them",
+            shadow.model
+        );
+        let remedy = r#"add one, such as budget: {usd: "20", window: Day}"#;
+        Invalid::new(format!("spec.shadow[{at}].budget"), problem, remedy)
+    };
+    let shadows = policy.spec.shadow.iter().enumerate();
+    shadows.filter(|(_, shadow)| is_paid(shadow)).map(doubt).collect()
+}
+
 /// Models behind an API that get no request, because what is limited in US dollars cannot be reckoned for them.
 fn unpriced(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>, book: &Book, now: Timestamp) -> Vec<Invalid> {
     let namespace = Key::of(policy).namespace;
@@ -134,6 +155,7 @@ fn unpriced(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>, bo
         let names = rule.targets.iter().map(|t| &t.model).chain(rule.fallback.iter().map(|f| &f.model));
         names.filter_map(|name| has_no_price(name)).collect()
     };
+    let copied = || spec.shadow.iter().filter_map(|shadow| has_no_price(&shadow.model));
     let mut limits: Vec<(String, Vec<String>)> = Vec::new();
     for (at, budget) in spec.budgets.iter().enumerate().filter(|(_, budget)| budget.usd.is_some()) {
         let instead = budget.on_exhausted.targets.iter().filter_map(|f| has_no_price(&f.model));
@@ -145,7 +167,7 @@ fn unpriced(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>, bo
         .as_ref()
         .is_some_and(|require| require.max_cost_per_request_usd.is_some())
     {
-        let names = spec.rules.iter().flat_map(of_rule).collect();
+        let names = spec.rules.iter().flat_map(of_rule).chain(copied()).collect();
         limits.push(("spec.require.maxCostPerRequestUSD".to_owned(), names));
     }
     for (at, rule) in spec.rules.iter().enumerate() {
@@ -156,6 +178,11 @@ fn unpriced(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>, bo
         {
             limits.push((format!("spec.rules[{at}].require.maxCostPerRequestUSD"), of_rule(rule)));
         }
+    }
+    let in_dollars = |shadow: &Shadow| shadow.budget.as_ref().is_some_and(|budget| budget.usd.is_some());
+    for (at, shadow) in spec.shadow.iter().enumerate().filter(|(_, shadow)| in_dollars(shadow)) {
+        let names = has_no_price(&shadow.model).into_iter().collect();
+        limits.push((format!("spec.shadow[{at}].budget.usd"), names));
     }
     let limits = limits.into_iter().filter_map(|(field, mut names)| {
         names.sort_unstable();

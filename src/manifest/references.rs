@@ -130,6 +130,8 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
         }
         let spill = spec.warmup.iter().flat_map(|warmup| &warmup.targets).enumerate();
         named.extend(spill.map(|(i, f)| (format!("spec.warmup.targets[{i}]"), f.model.as_str(), f.adapter.as_deref())));
+        let shadows = spec.shadow.iter().enumerate();
+        named.extend(shadows.map(|(i, s)| (format!("spec.shadow[{i}]"), s.model.as_str(), s.adapter.as_deref())));
         let of_models = named.into_iter().filter_map(|(field, model, adapter)| {
             let missing = || missing(&models, "ModelDeployment", format!("{field}.model"), &namespace, model);
             let missing = a_policy(format!("{field}.model"), &namespace, model).or_else(missing);

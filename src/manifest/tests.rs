@@ -34,6 +34,26 @@ fn together(texts: &[&str]) -> String {
 }
 
 #[test]
+fn a_shadow_is_missed_like_a_target_and_has_bounds() {
+    let of = |shadow: &str| {
+        let spec = format!("model: a\n  rules: [{{targets: [{{model: m}}]}}]\n  shadow: [{shadow}]");
+        let portfolio = Portfolio::from_text("x", &together(&[model(MODEL).as_str(), policy("p", &spec).as_str()]));
+        let told = |f: &crate::manifest::Finding| format!("{}: {}", f.field, f.problem);
+        portfolio.findings.iter().map(told).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(
+        of("{model: mm, percent: 5}"),
+        "spec.shadow[0].model: no ModelDeployment ns/mm is in these files"
+    );
+    assert!(of("{model: m, percent: 0}").starts_with("spec.shadow[0].percent: "));
+    assert!(of("{model: m, percent: 2.5}").starts_with("spec.shadow[0].percent"));
+    let many = ["m1", "m2", "m3", "m4", "m5"]
+        .map(|model| format!("{{model: {model}, percent: 5}}"))
+        .join(", ");
+    assert!(of(&many).contains("spec.shadow: "), "four at most: {}", of(&many));
+}
+
+#[test]
 fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
     let m = "ModelDeployment ns/m";
     for (text, wanted) in [
@@ -820,6 +840,25 @@ fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
         (
             over("model: a\n  rules: [{targets: [{model: free}], require: {maxCostPerRequestUSD: \"1\"}}]"),
             Some(("spec.rules[0].require.maxCostPerRequestUSD", unpriced)),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: own}]}]\n  shadow: [{model: free, percent: 5}]"),
+            Some((
+                "spec.shadow[0].budget",
+                "free is behind an API, and nothing bounds what copies of requests cost there",
+            )),
+        ),
+        (
+            over(
+                "model: a\n  rules: [{targets: [{model: own}]}]\n  shadow: [{model: free, percent: 5, budget: {usd: \"1\", window: Day}}]",
+            ),
+            Some(("spec.shadow[0].budget.usd", unpriced)),
+        ),
+        (
+            over(
+                "model: a\n  rules: [{targets: [{model: own}]}]\n  shadow: [{model: free, percent: 5, budget: {tokens: 9, window: Day}}, {model: own, percent: 5}]",
+            ),
+            None,
         ),
         (
             over("model: a\n  rules: [{targets: [{model: own}, {model: own, weight: 3}]}]"),

@@ -61,6 +61,14 @@ impl Seen {
         retain(&series.cost, keeps);
         retain(&series.unpriced, keeps);
         retain(&series.estimated, keeps);
+        series.shadows.retain(keeps_key);
+        retain(&series.shadows.requests, keeps);
+        retain(&series.shadows.skipped, keeps);
+        retain(&series.shadows.duration, keeps);
+        retain(&series.shadows.tokens, keeps);
+        retain(&series.shadows.cost, keeps);
+        retain(&series.shadows.unpriced, keeps);
+        retain(&series.shadows.estimated, keeps);
         retain(&series.gen_ai.tokens, keeps);
         retain(&series.gen_ai.duration, keeps);
         retain(&series.gen_ai.first_token, keeps);
@@ -87,6 +95,8 @@ fn each_family(series: &Series, note: &mut dyn FnMut(&str)) {
     each(&series.warmups, note);
     each(&series.cached, note);
     each(&series.redacted, note);
+    each(&series.shadows.requests, note);
+    each(&series.shadows.skipped, note);
     each(&series.gen_ai.duration, note);
 }
 

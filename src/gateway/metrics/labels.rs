@@ -84,6 +84,25 @@ pub(super) struct FallbackLabels {
 }
 names!(FallbackLabels: policy, from, to);
 
+/// Of a copy of a request that was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CopyLabels {
+    pub(super) policy: String,
+    pub(super) model: String,
+    /// `answered`, `refused` by the model, or how it failed, in the words of attempts and broken answers.
+    pub(super) outcome: String,
+}
+names!(CopyLabels: policy, model);
+
+/// Of a copy of a request that was not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct SkippedLabels {
+    pub(super) policy: String,
+    pub(super) model: String,
+    pub(super) reason: String,
+}
+names!(SkippedLabels: policy, model);
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct TokenLabels {
     pub(super) policy: String,

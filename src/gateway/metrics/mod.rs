@@ -8,6 +8,7 @@ mod known;
 mod labels;
 mod seen;
 mod series;
+mod shadow;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,7 @@ use forget::Seen;
 use gen_ai::GenAi;
 use labels::{BudgetLabels, OutcomeLabels};
 use series::Series;
+use shadow::Shadows;
 
 pub(super) struct Metrics {
     registry: Registry,
@@ -36,8 +38,10 @@ pub(super) struct Metrics {
 impl Metrics {
     pub(super) fn new() -> Self {
         let mut registry = Registry::default();
-        let series = Series::new(GenAi::new(&mut registry));
-        register(registry.sub_registry_with_prefix("portfolio_gateway"), &series);
+        let gen_ai = GenAi::new(&mut registry);
+        let of_ours = registry.sub_registry_with_prefix("portfolio_gateway");
+        let series = Series::new(gen_ai, Shadows::new(of_ours));
+        register(of_ours, &series);
         Self {
             registry,
             series: Arc::new(series),
@@ -72,19 +76,39 @@ impl Metrics {
 
     /// What was counted of each policy since the start.
     pub(super) fn counts(&self) -> BTreeMap<String, Counts> {
-        let mut counts = BTreeMap::new();
+        let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
         self.series.routes.each(|_, route| {
             if let Some(policy) = &route.policy {
                 counts.insert(policy.to_string(), route.counts());
             }
         });
+        for (policy, shadows) in self.series.shadows.counts() {
+            counts.entry(policy).or_default().shadows = shadows;
+        }
         counts
     }
 
     /// A request has come.
     pub(super) fn begin(&self) -> Counting {
         self.series.in_flight.inc();
-        Counting(self.series.clone())
+        Counting {
+            series: self.series.clone(),
+            is_copy: false,
+        }
+    }
+
+    /// A copy of a request begins.
+    pub(super) fn begin_copy(&self) -> Counting {
+        self.series.shadows.in_flight.inc();
+        Counting {
+            series: self.series.clone(),
+            is_copy: true,
+        }
+    }
+
+    /// A copy of a request was due to this model and is not sent.
+    pub(super) fn skipped_copy(&self, route: &Route, model: &Key, reason: &str) {
+        self.series.shadows.skip(route, model, reason);
     }
 
     /// What the price book is.
@@ -137,33 +161,45 @@ impl Metrics {
 /// The outcome of an attempt that brought an answer.
 pub(super) const ANSWERED: &str = "answered";
 
-/// One request that has not ended: in flight until dropped.
-pub(super) struct Counting(Arc<Series>);
+/// One request that has not ended, or a copy of one: in flight until dropped.
+pub(super) struct Counting {
+    series: Arc<Series>,
+    is_copy: bool,
+}
 
 impl Counting {
     pub(super) fn fell_back(&self, route: Option<&Route>, from: &Key, to: &Key) {
-        self.0.fell_back(route, from, to);
+        self.series.fell_back(route, from, to);
     }
 
     /// What a model was asked in vain.
     pub(super) fn lost(&self, route: &Route, model: &Backend, charge: &Charge) {
-        self.0.lost(route, model, charge);
+        match self.is_copy {
+            true => self.series.shadows.charge(route, &model.model, charge),
+            false => self.series.lost(route, model, charge),
+        }
     }
 
     /// Its answer was looked for among those that are kept.
     pub(super) fn looked(&self, route: &Route, outcome: &'static str) {
-        self.0.looked(route, outcome);
+        self.series.looked(route, outcome);
     }
 
     /// It has ended.
     pub(super) fn count(&self, record: &Record, elapsed: Duration) {
-        self.0.count(record, elapsed);
+        match self.is_copy {
+            true => self.series.shadows.count(record, elapsed),
+            false => self.series.count(record, elapsed),
+        }
     }
 }
 
 impl Drop for Counting {
     fn drop(&mut self) {
-        self.0.in_flight.dec();
+        match self.is_copy {
+            true => self.series.shadows.in_flight.dec(),
+            false => self.series.in_flight.dec(),
+        };
     }
 }
 

@@ -18,6 +18,7 @@ use super::labels::{
     WantedLabels,
 };
 use super::seen::{Answers, Requests};
+use super::shadow::Shadows;
 use crate::gateway::bill::Charge;
 use crate::gateway::conventions;
 use crate::gateway::tally::Record;
@@ -28,7 +29,7 @@ use crate::plan::traffic::Counts;
 use crate::protocol::usage::Tokens;
 
 /// Seconds, from what the gateway adds to what a long answer takes.
-const SECONDS: [f64; 16] = [
+pub(super) const SECONDS: [f64; 16] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
 
@@ -63,6 +64,7 @@ pub(super) struct Series {
     pub(super) price_entries: Gauge<i64, AtomicI64>,
     pub(super) prices_outdated: Gauge<i64, AtomicI64>,
     pub(super) gen_ai: GenAi,
+    pub(super) shadows: Shadows,
     /// What requests count with, by the name that they call.
     pub(super) routes: Known<String, OfRoute>,
     /// Attempts at each model that were answered.
@@ -118,12 +120,13 @@ impl OfRoute {
             errors,
             durations: durations.collect(),
             models,
+            shadows: BTreeMap::new(),
         }
     }
 }
 
 impl Series {
-    pub(super) fn new(gen_ai: GenAi) -> Self {
+    pub(super) fn new(gen_ai: GenAi, shadows: Shadows) -> Self {
         Self {
             requests: Family::default(),
             duration: Family::new(|| Histogram::new(SECONDS)),
@@ -148,6 +151,7 @@ impl Series {
             price_entries: Gauge::default(),
             prices_outdated: Gauge::default(),
             gen_ai,
+            shadows,
             routes: Known::default(),
             answered: Known::default(),
         }
@@ -307,7 +311,7 @@ impl Series {
     }
 }
 
-fn label(route: &Route) -> String {
+pub(super) fn label(route: &Route) -> String {
     route.policy.as_ref().map_or_else(|| DIRECT.to_owned(), Key::to_string)
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::plan::names::Key;
 use crate::plan::routing::Queue as Limits;
@@ -30,10 +31,19 @@ struct State {
     /// How many may be, by the latest request.
     most: usize,
     line: Line<oneshot::Sender<Turn>>,
+    /// What is under way beside those, and gives way to them: the latest last.
+    asides: Vec<CancellationToken>,
 }
 
 /// A request that is under way, until dropped.
 pub(super) struct Turn(Arc<Queue>);
+
+/// Something that nobody waits for is under way, until dropped. It counts for nobody: whoever wants its turn has it at once.
+pub(super) struct Aside {
+    queue: Arc<Queue>,
+    /// Cancelled when it must end.
+    pub(super) gives_way: CancellationToken,
+}
 
 /// Why a request gets no turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +59,20 @@ impl Queues {
     pub(super) async fn turn(&self, model: &Key, limits: Limits, pods: usize, client: &str, patience: Duration) -> Result<Turn, NoTurn> {
         let queue = self.all().entry(model.clone()).or_default().clone();
         queue.enter(limits, pods, client, patience).await
+    }
+
+    /// What nobody waits for may be under way at a model with so many pods, if nobody else wants that turn now.
+    pub(super) fn aside(&self, model: &Key, limits: Limits, pods: usize) -> Option<Aside> {
+        let queue = self.all().entry(model.clone()).or_default().clone();
+        let mut state = queue.state();
+        state.most = most(limits, pods);
+        if state.line.len() > 0 || state.under_way + state.asides.len() >= state.most {
+            return None;
+        }
+        let gives_way = CancellationToken::new();
+        state.asides.push(gives_way.clone());
+        drop(state);
+        Some(Aside { queue, gives_way })
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Queue>>> {
@@ -73,9 +97,9 @@ impl Queue {
         let evicted;
         let place = {
             let mut state = self.state();
-            state.most = limits.at_once_per_pod.saturating_mul(pods).max(1);
+            state.most = most(limits, pods);
             if state.under_way < state.most && state.line.len() == 0 {
-                state.under_way += 1;
+                state.begins();
                 return Ok(Turn(self.clone()));
             }
             evicted = if state.line.len() < limits.waiting {
@@ -119,11 +143,38 @@ impl Queue {
                 if next.is_closed() {
                     continue;
                 }
-                state.under_way += 1;
+                state.begins();
                 next
             };
             // Whoever has gone at this moment gives it on.
             drop(next.send(Turn(self.clone())));
+        }
+    }
+}
+
+/// How many may be under way.
+fn most(limits: Limits, pods: usize) -> usize {
+    limits.at_once_per_pod.saturating_mul(pods).max(1)
+}
+
+impl State {
+    /// One more is under way, and what has its place gives way.
+    fn begins(&mut self) {
+        self.under_way += 1;
+        while self.under_way + self.asides.len() > self.most
+            && let Some(latest) = self.asides.pop()
+        {
+            latest.cancel();
+        }
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // One that gave way is not there any more; of those that are, each goes by its own end.
+        if !self.gives_way.is_cancelled() {
+            self.gives_way.cancel();
+            self.queue.state().asides.retain(|other| !other.is_cancelled());
         }
     }
 }

@@ -24,6 +24,28 @@ async fn turn(queue: &Arc<Queue>, limits: Limits, client: &str) -> Result<Turn, 
 }
 
 #[tokio::test]
+async fn what_nobody_waits_for_keeps_nobody_from_a_turn() {
+    let (queues, model) = (Queues::default(), Key::new("claims", "b"));
+    let aside = || queues.aside(&model, limits(2, 0), 1);
+    let real = async || queues.turn(&model, limits(2, 0), 1, "c", PATIENCE).await.ok();
+    let (first, second) = (aside().unwrap(), aside().unwrap());
+    assert!(aside().is_none(), "both places are taken");
+    let one = real().await.unwrap();
+    assert!(
+        !first.gives_way.is_cancelled() && second.gives_way.is_cancelled(),
+        "the latest gives way"
+    );
+    assert!(aside().is_none(), "though it is still there");
+    drop(first);
+    let third = aside().unwrap();
+    let two = real().await.unwrap();
+    assert!(third.gives_way.is_cancelled());
+    assert!(real().await.is_none(), "clients have as many turns as ever");
+    drop((one, two));
+    assert!(aside().is_some());
+}
+
+#[tokio::test]
 async fn one_with_many_keeps_no_other_waiting_for_more_than_one() {
     let queue = Arc::new(Queue::default());
     let first = turn(&queue, limits(1, 100), "busy").await.ok().unwrap();

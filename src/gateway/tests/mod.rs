@@ -20,6 +20,7 @@ mod queue;
 mod report;
 mod resilience;
 mod rules;
+mod shadow;
 mod shapes;
 mod sizes;
 mod stream;

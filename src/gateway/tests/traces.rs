@@ -200,6 +200,41 @@ async fn a_context_that_is_none_begins_a_trace_and_one_that_is_not_sampled_goes_
 }
 
 #[tokio::test]
+async fn a_copy_is_a_trace_of_its_own_that_is_linked_to_the_request() {
+    let collector = Collector::default();
+    let (a, b) = (Engine::start(paris()).await, Engine::start(paris()).await);
+    let (world, traces) = traced(&collector, &[&a, &b], &format!("{ONLY_A}, shadow: [{{model: b, percent: 100}}]")).await;
+    assert_eq!(world.ask(ASK).await.status, 200);
+    let line = r#"portfolio_gateway_shadow_requests_total{policy="claims/assistant",model="claims/b",outcome="answered"}"#;
+    while world.metric(line).await < 1.0 {
+        tokio::task::yield_now().await;
+    }
+    traces.finish().await;
+    let spans = collector.spans();
+    let request = spans.iter().find(|span| span.kind == SERVER).unwrap();
+    let copy = spans.iter().find(|span| !span.links.is_empty()).unwrap();
+    assert_eq!(copy.name, "chat assistant (shadow b)");
+    assert_eq!(told(&copy.attributes, "portfolio.shadow"), "true");
+    assert_eq!((copy.kind, copy.parent_span_id.is_empty()), (1, true));
+    assert_ne!(copy.trace_id, request.trace_id);
+    assert_eq!(
+        (&copy.links[0].trace_id, &copy.links[0].span_id),
+        (&request.trace_id, &request.span_id)
+    );
+    let attempt = spans.iter().find(|span| span.parent_span_id == copy.span_id).unwrap();
+    assert_eq!(told(&attempt.attributes, "portfolio.model"), "claims/b");
+    assert_eq!(
+        sent(&b, "traceparent"),
+        format!("00-{}-{}-01", hex(&copy.trace_id), hex(&attempt.span_id))
+    );
+    assert_eq!(
+        spans.iter().filter(|span| span.trace_id == request.trace_id).count(),
+        2,
+        "the client's trace has none of it"
+    );
+}
+
+#[tokio::test]
 async fn a_collector_that_is_gone_costs_requests_nothing() {
     let engine = Engine::start(paris()).await;
     let traces = Traces::to(&format!("{}/v1/traces", Engine::nowhere().await), None).unwrap();

@@ -6,13 +6,15 @@
 //!                                           └─► CLIENT `chat llama-8b`    (answers; its engine's spans are below it)
 //! ```
 //!
+//! The copy of a request for a shadow is a trace of its own, `chat assistant (shadow gpt)`, linked to the span of the request.
+//!
 //! Tokens and costs are on the request's span only, so that no sum counts them twice.
 
 mod context;
 mod export;
 
 use http::{HeaderMap, StatusCode, Uri};
-use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt, Tracer};
+use opentelemetry::trace::{Link, Span as _, SpanContext, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, Span};
 
@@ -45,6 +47,23 @@ impl Traces {
             has_parent: parent.is_some(),
         }
     }
+
+    /// The span of a copy of a request, whose own span is `original`: a trace of its own, linked to that one, so that nobody who reads that takes
+    /// it for a part of what the client waited for.
+    pub(super) fn begin_copy(&self, operation: Operation, original: SpanContext) -> Tracing {
+        let span = self
+            .tracer()
+            .span_builder(conventions::operation(operation))
+            .with_kind(SpanKind::Internal)
+            .with_links(vec![Link::new(original, Vec::new(), 0)])
+            .with_attributes([KeyValue::new("portfolio.shadow", true)]);
+        Tracing {
+            request: span.start_with_context(self.tracer(), &Context::new()),
+            tracer: self.tracer().clone(),
+            attempt: None,
+            has_parent: false,
+        }
+    }
 }
 
 /// The spans of one request.
@@ -57,6 +76,11 @@ pub(super) struct Tracing {
 }
 
 impl Tracing {
+    /// What the trace of a copy of the request is linked to; `None` where nothing is recorded.
+    pub(super) fn link(&self) -> Option<SpanContext> {
+        self.request.is_recording().then(|| self.request.span_context().clone())
+    }
+
     /// The id of the trace.
     pub(super) fn trace(&self) -> u128 {
         u128::from_be_bytes(self.request.span_context().trace_id().to_bytes())

@@ -114,6 +114,38 @@ fn what_policies_do_not_say_fails_and_is_explained() {
 }
 
 #[test]
+fn a_case_says_which_models_get_a_copy_and_why_others_do_not() {
+    let shadows = "shadow: [{model: llama, percent: 5}, {model: gpt, percent: 10, budget: {usd: '1', window: Day}}]";
+    let objects = OBJECTS.replace("  rules:\n", &format!("  {shadows}\n  rules:\n"));
+    let portfolio = Portfolio::from_text("policy.yaml", &objects);
+    assert_eq!(portfolio.errors(), 0, "{:?}", portfolio.findings);
+    let cases = format!(
+        "
+- {{name: a, request: {{{WEB}}}, expect: {{shadow: [llama, gpt]}}}}
+- {{name: b, request: {{{WEB}, images: true, maxTokens: 5}}, given: {{asleep: [llama]}}, expect: {{shadow: [llama]}}}}
+- {{name: c, request: {{{WEB}, operation: count_tokens}}, expect: {{shadow: []}}}}
+"
+    );
+    let cases: Vec<Case> = serde_saphyr::from_str(&cases).unwrap();
+    let settings: Settings = serde_saphyr::from_str(SETTINGS).unwrap();
+    let outcome = |case| portfolio.outcome(case, &settings, &Book::default(), Timestamp::UNIX_EPOCH);
+    let outcomes: Vec<Outcome> = cases.iter().map(outcome).collect();
+    let end = "; 10 of 100 are copied to gpt; 5 of 100 are copied to llama";
+    assert!(
+        outcomes[0].wrong.is_empty() && outcomes[0].decision.ends_with(end),
+        "{:?}",
+        outcomes[0]
+    );
+    let asleep = "llama has no ready pod (ScaledToZero)";
+    assert_eq!(outcomes[1].wrong, [format!("is copied to [gpt], not to [llama] ({asleep})")]);
+    assert_eq!(
+        outcomes[1].decision,
+        format!("rule long: gpt; 10 of 100 are copied to gpt; not copied: {asleep}")
+    );
+    assert!(outcomes[2].wrong.is_empty(), "{:?}", outcomes[2]);
+}
+
+#[test]
 fn a_case_that_cannot_be_read_or_cannot_fail_is_refused_with_its_place() {
     let file = std::env::temp_dir().join(format!("llm-portfolio-cases-{}.yaml", std::process::id()));
     let told = |text: &str| {

@@ -85,7 +85,16 @@ impl Budget {
     /// # Errors
     /// Names the field that cannot be understood.
     pub fn of(at: usize, budget: &budget::Budget) -> Result<Self, Invalid> {
-        let field = |name: &str| format!("spec.budgets[{at}].{name}");
+        let name = budget.name.clone().unwrap_or_else(|| (at + 1).to_string());
+        Self::read(&format!("spec.budgets[{at}]"), name, budget)
+    }
+
+    /// Understands the budget in this field, under this name.
+    ///
+    /// # Errors
+    /// Names the field that cannot be understood.
+    pub fn read(place: &str, name: String, budget: &budget::Budget) -> Result<Self, Invalid> {
+        let field = |name: &str| format!("{place}.{name}");
         let (unit, limit) = match (&budget.usd, budget.tokens) {
             (Some(usd), None) => {
                 let nanos = usd.nanos().ok_or_else(|| {
@@ -99,8 +108,8 @@ impl Budget {
             }
             (None, Some(tokens)) => (Unit::Tokens, tokens),
             _ => {
-                let (field, remedy) = (format!("spec.budgets[{at}]"), "set exactly one of usd and tokens");
-                return Err(Invalid::new(field, "it is not said how much it is", remedy));
+                let remedy = "set exactly one of usd and tokens";
+                return Err(Invalid::new(place, "it is not said how much it is", remedy));
             }
         };
         let zone = budget.time_zone.as_deref().unwrap_or("UTC");
@@ -110,7 +119,7 @@ impl Budget {
         })?;
         let part = |percent: u32| u64::try_from(u128::from(limit) * u128::from(percent) / 100).unwrap_or(limit);
         Ok(Self {
-            name: budget.name.clone().unwrap_or_else(|| (at + 1).to_string()),
+            name,
             per: budget.per,
             unit,
             limit,

@@ -17,6 +17,7 @@ use super::access::Client;
 use super::data_class::{DataClassId, DataClasses, Raised};
 use super::eligible::{Exclusion, Reason};
 use super::refused::Refused;
+use super::shadow::Mirror;
 use super::table::{Backend, Candidate, Route, Rule, Target, drawn};
 use super::warmup::{Hold, Warmup};
 use crate::api::money;
@@ -86,6 +87,8 @@ pub struct Decision<'a> {
     pub wakes: Vec<&'a Key>,
     /// Whether it waits for one of them before any model is asked.
     pub hold: Option<Hold>,
+    /// The copies of it that are due, once it is answered.
+    pub mirrors: Vec<Mirror<'a>>,
 }
 
 /// What decides between models that may have a request, beside the rule's strategy.
@@ -95,6 +98,8 @@ pub struct Draw<'a> {
     pub roll: u64,
     /// The model that the request's conversation is with: it comes first, where it may have the request.
     pub stays_with: Option<&'a Key>,
+    /// What is drawn for copies: another number for each request, also of one conversation.
+    pub mirror: u64,
 }
 
 /// Decides about a request of `route`.
@@ -108,11 +113,7 @@ pub fn decide<'a>(
     live: &dyn Live,
     draw: Draw<'_>,
 ) -> Result<Decision<'a>, Refused<'a>> {
-    let weighed = Weighed {
-        classes,
-        facts,
-        content: OnceCell::new(),
-    };
+    let weighed = Weighed::new(classes, facts);
     let rule = weighed.rule(route)?;
     if let Some(limit) = rule.max_cost
         && let Err(problem) = weighed.content()
@@ -157,6 +158,7 @@ pub fn decide<'a>(
         instead: rule.instead.iter().map(open).collect(),
         wakes,
         hold,
+        mirrors: weighed.drawn_mirrors(route, rule, draw.mirror),
     })
 }
 
@@ -172,19 +174,24 @@ impl<'a> Decision<'a> {
 
 /// What keeps each model of the rule from a request, those left out of which nothing does.
 pub fn eliminated(rule: &Rule, classes: &DataClasses, facts: &Facts<'_>) -> Vec<Exclusion> {
-    let weighed = Weighed {
-        classes,
-        facts,
-        content: OnceCell::new(),
-    };
-    weighed.out(rule)
+    Weighed::new(classes, facts).out(rule)
 }
 
 /// A request, and what was found out about it so far.
-struct Weighed<'a> {
+pub(super) struct Weighed<'a> {
     classes: &'a DataClasses,
     facts: &'a Facts<'a>,
     content: OnceCell<Result<Content, String>>,
+}
+
+impl<'a> Weighed<'a> {
+    pub(super) fn new(classes: &'a DataClasses, facts: &'a Facts<'a>) -> Self {
+        Self {
+            classes,
+            facts,
+            content: OnceCell::new(),
+        }
+    }
 }
 
 impl Weighed<'_> {
@@ -314,7 +321,7 @@ impl Weighed<'_> {
     }
 
     /// What keeps a model that could answer from this request.
-    fn barrier(&self, rule: &Rule, candidate: &Candidate, model: &Backend) -> Option<(Reason, String)> {
+    pub(super) fn barrier(&self, rule: &Rule, candidate: &Candidate, model: &Backend) -> Option<(Reason, String)> {
         if let Some(expiry) = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= self.facts.now) {
             return Some((Reason::NotEvaluated, expiry.message.clone()));
         }

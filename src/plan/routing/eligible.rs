@@ -69,6 +69,25 @@ impl fmt::Display for Reason {
 }
 
 impl Reason {
+    /// The same as metrics say it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TargetNotFound => "target_not_found",
+            Self::AdapterNotFound => "adapter_not_found",
+            Self::EvalJobNotFound => "eval_job_not_found",
+            Self::TierNotAllowed => "tier_not_allowed",
+            Self::ClassNotAllowed => "class_not_allowed",
+            Self::RegionNotAllowed => "region_not_allowed",
+            Self::JurisdictionNotAllowed => "jurisdiction_not_allowed",
+            Self::TooExpensive => "too_expensive",
+            Self::CostNotKnown => "cost_not_known",
+            Self::Unused => "unused",
+            Self::NotEvaluated => "not_evaluated",
+            Self::NotReady => "not_ready",
+        }
+    }
+
     /// Whether an object that the policy names is missing.
     #[must_use]
     pub fn is_missing(self) -> bool {

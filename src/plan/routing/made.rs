@@ -9,6 +9,7 @@ use super::allowance::allowances;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Known;
 use super::guard::Guard;
+use super::shadow;
 use super::table::{MAX_BODY_BYTES, Route, Rule, Target};
 use super::terms::{Caching, Retries, Sticky, Timeouts};
 use super::warmup::Warmup;
@@ -25,7 +26,7 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
         .map(|(at, rule)| checked(at, rule, spec, &key.namespace, known, classes))
         .collect();
     let of_policy = |to: &Fallback| known.candidate(&Key::new(&key.namespace, &to.model), to.adapter.as_deref(), &of_all);
-    Route {
+    let mut route = Route {
         name: spec.model.clone(),
         class,
         clients: admissions(&spec.clients, &key.namespace, known.allows_anonymous()),
@@ -42,7 +43,10 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
         allowances: allowances(spec, of_policy),
         guard: Guard::of(spec, &key.namespace, known.terms()),
         policy: Some(key.clone()),
-    }
+        shadows: Vec::new(),
+    };
+    route.shadows = shadow::of(spec, &route, of_policy);
+    route
 }
 
 /// What `namespace/name` or `namespace/name:adapter` stands for: that model alone, whatever policies require, for the service accounts of its own namespace. This is
@@ -70,6 +74,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
             fallback: Vec::new(),
             instead: Vec::new(),
             spill: Vec::new(),
+            shadow: Vec::new(),
         }],
         sticky: None,
         warmup: None,
@@ -85,6 +90,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
         limits: Vec::new(),
         allowances: Ok(Vec::new()),
         guard: Guard::default(),
+        shadows: Vec::new(),
     }
 }
 
@@ -137,6 +143,7 @@ fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &st
             .flat_map(|warmup| &warmup.targets)
             .map(|f| candidate(&f.model, &f.adapter))
             .collect(),
+        shadow: spec.shadow.iter().map(|s| candidate(&s.model, &s.adapter)).collect(),
         name,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::data_class::DataClasses;
 use super::expression::Expression;
+use super::shadow;
 use crate::api::routing_policy::RoutingPolicySpec;
 use crate::plan::Invalid;
 use crate::plan::ledger::Budget;
@@ -10,6 +11,8 @@ use crate::plan::ledger::Budget;
 pub(super) fn of(spec: &RoutingPolicySpec, classes: &DataClasses) -> Vec<Invalid> {
     let budgets = spec.budgets.iter().enumerate();
     let mut problems: Vec<Invalid> = budgets.filter_map(|(at, budget)| Budget::of(at, budget).err()).collect();
+    let shadows = spec.shadow.iter().enumerate();
+    problems.extend(shadows.filter_map(|(at, given)| shadow::budget(at, given).err()));
     for (at, rule) in spec.rules.iter().enumerate() {
         let Some(when) = &rule.when else { continue };
         let unknown = when

@@ -7,12 +7,13 @@ use k8s_openapi::jiff::Timestamp;
 use super::InForce;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Reason;
+use super::shadow;
 use super::table::{Backend, Candidate, Route, Rule, Target};
 use super::traffic::{self, Used};
 use super::warmup::Warmup;
 use crate::api::RoutingPolicy;
 use crate::api::condition::{self, Claim, Kind};
-use crate::api::policy_status::{Accepted, RoutingPolicyStatus, RuleStatus, RuleTargetStatus, TargetStatus};
+use crate::api::policy_status::{Accepted, RoutingPolicyStatus, RuleStatus, RuleTargetStatus, ShadowStatus, TargetStatus};
 use crate::api::routing_policy::Strategy;
 use crate::plan::Invalid;
 use crate::plan::names::Key;
@@ -46,6 +47,8 @@ pub struct PolicyVerdict {
     pub summary: String,
     /// Each rule, with what each of its models gets.
     pub rules: Vec<RuleStatus>,
+    /// Each model that gets copies of requests, and whether it may.
+    pub shadow: Vec<ShadowStatus>,
     /// When the next of the verdicts that models have passed becomes too old.
     pub next: Option<Timestamp>,
 }
@@ -55,10 +58,12 @@ impl PolicyVerdict {
     #[must_use]
     pub fn left_out(&self) -> String {
         let out: Vec<&str> = self.targets.iter().filter_map(|target| target.message.as_deref()).collect();
-        match out.as_slice() {
+        let aside: Vec<&str> = self.shadow.iter().filter_map(|shadow| shadow.message.as_deref()).collect();
+        let told = |what: &str, all: &[&str]| match all {
             [] => String::new(),
-            out => format!("; left out: {}", out.join("; ")),
-        }
+            all => format!("; {what}: {}", all.join("; ")),
+        };
+        told("left out", &out) + &told("not copied", &aside)
     }
 
     /// Whether the policy answers every request it matches.
@@ -97,6 +102,11 @@ pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, 
             message: exclusion.map(|e| e.message.clone()).or(expired),
         });
     }
+    for exclusion in copied(route).filter_map(|candidate| candidate.backend.as_ref().err()) {
+        if exclusion.reason.is_missing() && !missing.contains(&exclusion.message) {
+            missing.push(exclusion.message.clone());
+        }
+    }
     let unguarded = route.guard.problem().map(str::to_owned);
     missing.extend(unguarded.clone());
     let closed: Vec<Closed<'_>> = route
@@ -105,7 +115,8 @@ pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, 
         .filter_map(|rule| Closed::of(rule, route, classes, now))
         .collect();
     let spill = route.rules.iter().flat_map(|rule| &rule.spill);
-    let expiries = route.candidates().chain(spill).filter_map(|c| c.passed_until.as_ref());
+    let all = route.candidates().chain(spill).chain(copied(route));
+    let expiries = all.filter_map(|c| c.passed_until.as_ref());
     PolicyVerdict {
         problems: held.problems.clone(),
         earlier: held.earlier,
@@ -123,9 +134,15 @@ pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, 
                 .all(|c| matches!(&c.backend, Err(e) if is_missing(e.reason)))
         }),
         rules: route.rules.iter().map(|rule| shares(rule, now)).collect(),
+        shadow: shadow::statuses(route, classes, now),
         summary: summary(route),
         next: expiries.map(|expiry| expiry.at).filter(|at| *at > now).min(),
     }
+}
+
+/// The models that get copies, as each rule has them.
+fn copied(route: &Route) -> impl Iterator<Item = &Candidate> {
+    route.rules.iter().flat_map(|rule| &rule.shadow)
 }
 
 /// A rule that no model can answer, at all or for a class of data that it is for.
@@ -303,6 +320,10 @@ pub fn status(policy: &RoutingPolicy, verdict: &PolicyVerdict, seen: Option<&Fig
         },
         last_hour: seen.filter(|seen| seen.requests > 0).map(traffic::last_hour),
         budgets: budgets.iter().map(Used::told).collect(),
+        shadow: match seen {
+            Some(seen) => shadow::seen(&verdict.shadow, &policy.spec, seen),
+            None => verdict.shadow.clone(),
+        },
     }
 }
 

@@ -15,6 +15,7 @@ use super::eligible::Exclusion;
 use super::guard::{self, Guard, Texts};
 use super::issuers::Issuers;
 use super::refused::Refused;
+use super::shadow::Shadow;
 use super::terms::{Caching, Retries, Sticky, Timeouts};
 use super::warmup::Warmup;
 use super::when::When;
@@ -177,6 +178,9 @@ pub struct Route {
     pub allowances: Result<Vec<Allowance>, Invalid>,
     /// What is done about the texts of requests.
     pub guard: Guard,
+    /// The models that get copies of some requests, under what the policy requires of all; each rule has them under its own requirements too, as
+    /// [`Rule::shadow`].
+    pub shadows: Vec<Shadow>,
 }
 
 impl Route {
@@ -235,6 +239,8 @@ pub struct Rule {
     pub instead: Vec<Vec<Candidate>>,
     /// The models that answer while a target wakes, where the policy has some for that.
     pub spill: Vec<Candidate>,
+    /// The models that get copies of its requests, in the order of [`Route::shadows`].
+    pub shadow: Vec<Candidate>,
 }
 
 impl Rule {

@@ -2,6 +2,7 @@
 
 mod deciding;
 mod seen;
+mod shadow;
 mod warmup;
 
 use super::*;

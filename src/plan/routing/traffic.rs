@@ -25,18 +25,29 @@ pub(super) struct Used<'a> {
 pub(super) fn budgets<'a>(spec: &RoutingPolicySpec, seen: &'a Figures) -> Vec<Used<'a>> {
     let used = |(at, given): (usize, &crate::api::budget::Budget)| {
         let budget = Budget::of(at, given).ok()?;
-        let figures = seen.budgets.get(&budget.id())?;
         let instead = given.on_exhausted.targets.iter().map(|target| target.model.as_str());
         let then = match given.on_exhausted.action {
             Action::Reject => "requests are refused".to_owned(),
             Action::Downgrade => format!("requests go to {}", instead.collect::<Vec<_>>().join(", ")),
         };
-        Some(Used { budget, then, figures })
+        Used::of(budget, then, seen)
     };
     spec.budgets.iter().enumerate().filter_map(used).collect()
 }
 
-impl Used<'_> {
+impl<'a> Used<'a> {
+    /// A budget, and what happens once it is used up; `None` where it was not used in its present window.
+    pub(super) fn of(budget: Budget, then: String, seen: &'a Figures) -> Option<Self> {
+        let figures = seen.budgets.get(&budget.id())?;
+        Some(Self { budget, then, figures })
+    }
+
+    /// What is told of one that all share and that is used up.
+    pub(super) fn exhausted(&self) -> Option<String> {
+        self.sentence()
+            .and_then(|(is_exhausted, sentence)| is_exhausted.then_some(sentence))
+    }
+
     fn is_shared(&self) -> bool {
         self.budget.per == BudgetPer::Policy
     }
@@ -132,7 +143,6 @@ pub(super) fn as_seen(rules: &[RuleStatus], seen: &Figures, used: &[Used<'_>]) -
 }
 
 pub(super) fn last_hour(seen: &Figures) -> LastHour {
-    let usd = |nanos: u64| (nanos > 0).then(|| Usd(money::written(nanos.into())));
     let sum = |of: fn(&crate::plan::traffic::ModelFigures) -> u64| seen.models.values().map(of).fold(0, u64::saturating_add);
     LastHour {
         since: seen.since.map(Time),
@@ -154,12 +164,17 @@ pub(super) fn last_hour(seen: &Figures) -> LastHour {
     }
 }
 
-fn whole(count: u64) -> i64 {
+/// So many nano-dollars, where there are any.
+pub(super) fn usd(nanos: u64) -> Option<Usd> {
+    (nanos > 0).then(|| Usd(money::written(nanos.into())))
+}
+
+pub(super) fn whole(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// As people say it: `350ms`, `1.8s`, `95s`.
-fn written(duration: Duration) -> String {
+pub(super) fn written(duration: Duration) -> String {
     match duration.as_millis() {
         millis @ 0..1_000 => format!("{millis}ms"),
         millis @ 1_000..10_000 => format!("{:.1}s", millis as f64 / 1_000.0),

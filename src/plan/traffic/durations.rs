@@ -38,6 +38,12 @@ impl FromIterator<u64> for Durations {
 }
 
 impl Durations {
+    /// One more, that took so long.
+    pub fn note(&mut self, duration: Duration) {
+        let count = self.0.entry(bucket(duration)).or_default();
+        *count = count.saturating_add(1);
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -24,6 +24,8 @@ pub struct Figures {
     pub gateways: usize,
     /// By the budgets' names in accounts.
     pub budgets: BTreeMap<String, BudgetFigures>,
+    /// By the model that gets copies of requests.
+    pub shadows: BTreeMap<String, ShadowFigures>,
 }
 
 impl Figures {
@@ -59,6 +61,25 @@ pub struct ModelFigures {
     pub unpriced: u64,
     /// Gateways at which all its endpoints rest after failures.
     pub resting: usize,
+}
+
+/// What they have seen of copies of requests for one model in the latest hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShadowFigures {
+    /// Those that it was sent.
+    pub requests: u64,
+    /// Those of them that it did not answer well.
+    pub errors: u64,
+    /// What half of its good answers did not take longer than.
+    pub p50: Option<Duration>,
+    /// What 95 of 100 did not take longer than.
+    pub p95: Option<Duration>,
+    /// What they cost in nano-dollars, as far as it is known.
+    pub cost: u64,
+    /// Those whose cost is not known.
+    pub unpriced: u64,
+    /// Those that were not sent, or given up, by the reason.
+    pub skipped: BTreeMap<String, u64>,
 }
 
 /// What they know of one budget.

@@ -11,10 +11,12 @@ mod durations;
 mod figures;
 mod report;
 mod seen;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
 pub use durations::{BUCKETS, Durations, bucket};
-pub use figures::{BudgetFigures, Figures, ModelFigures};
+pub use figures::{BudgetFigures, Figures, ModelFigures, ShadowFigures};
 pub use report::{Counts, OfBudget, OfModel, OfPolicy, Report};
 pub use seen::Seen;
+pub use shadow::OfShadow;

@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::durations::Durations;
+use super::shadow::OfShadow;
 
 /// What one gateway has counted since it started, and what it holds now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct Counts {
     pub durations: Durations,
     /// By the model that answered.
     pub models: BTreeMap<String, OfModel>,
+    /// Copies of requests, which are none of the above, by the model that they are for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub shadows: BTreeMap<String, OfShadow>,
 }
 
 /// Answers of one model.
@@ -93,6 +97,8 @@ impl Counts {
     /// What was counted after `earlier`.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         let of = |name: &String| earlier.models.get(name).copied().unwrap_or_default();
+        let nothing = OfShadow::default();
+        let shadow = |name: &String| earlier.shadows.get(name).unwrap_or(&nothing);
         Self {
             requests: self.requests.saturating_sub(earlier.requests),
             errors: self.errors.saturating_sub(earlier.errors),
@@ -100,6 +106,10 @@ impl Counts {
             models: (self.models.iter())
                 .map(|(name, model)| (name.clone(), model.since(of(name))))
                 .filter(|(_, model)| *model != OfModel::default())
+                .collect(),
+            shadows: (self.shadows.iter())
+                .map(|(name, of)| (name.clone(), of.since(shadow(name))))
+                .filter(|(_, of)| *of != nothing)
                 .collect(),
         }
     }
@@ -111,6 +121,9 @@ impl Counts {
         self.durations.add(&other.durations);
         for (name, model) in &other.models {
             self.models.entry(name.clone()).or_default().add(*model);
+        }
+        for (name, shadow) in &other.shadows {
+            self.shadows.entry(name.clone()).or_default().add(shadow);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::figures::{BudgetFigures, Figures, ModelFigures};
+use super::figures::{BudgetFigures, Figures, ModelFigures, ShadowFigures};
 use super::report::{Counts, OfBudget, Report};
 
 /// What is counted together.
@@ -114,7 +114,9 @@ impl Seen {
         for (name, budget) in told().flat_map(|told| &told.budgets).filter(|(_, budget)| now < budget.until) {
             budgets.entry(name).or_default().push(*budget);
         }
+        let shadows = counts.shadows.into_iter().map(|(name, of)| (name, ShadowFigures::from(of)));
         Figures {
+            shadows: shadows.collect(),
             since: (now < self.began + SLOT * (SLOTS as i32)).then_some(self.began),
             requests: counts.requests,
             errors: counts.errors,

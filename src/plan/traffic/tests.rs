@@ -57,6 +57,35 @@ fn what_gateways_counted_before_anybody_looked_is_of_no_known_hour() {
 }
 
 #[test]
+fn copies_are_counted_by_themselves_and_only_what_is_new_of_them() {
+    let copies = |requests, asleep| {
+        let mut of = OfShadow {
+            requests,
+            errors: 1,
+            cost: 10 * requests,
+            ..OfShadow::default()
+        };
+        of.durations.note(Duration::from_millis(requests));
+        (0..asleep).for_each(|_| of.skip("asleep"));
+        Counts {
+            shadows: [("gpt".to_owned(), of)].into(),
+            ..Counts::default()
+        }
+    };
+    let mut seen = Seen::new(at(0));
+    note(&mut seen, 15, &[("a", report(1, 90_000, copies(100, 4)))]);
+    assert!(figures(&seen, 15).shadows.is_empty());
+    let later = [("a", report(1, 90_300, copies(107, 6))), ("b", report(2, 10, copies(3, 1)))];
+    note(&mut seen, 315, &later);
+    let all = figures(&seen, 315);
+    let gpt = &all.shadows["gpt"];
+    assert_eq!((gpt.requests, gpt.errors, gpt.cost), (10, 1, 100));
+    assert_eq!(gpt.skipped["asleep"], 3);
+    assert!(gpt.p50.is_some_and(|p50| p50 < Duration::from_millis(4)), "{gpt:?}");
+    assert_eq!((all.requests, all.errors, all.models.len()), (0, 0, 0));
+}
+
+#[test]
 fn a_gateway_that_begins_anew_counts_from_nothing_and_none_of_it_is_lost() {
     let mut seen = Seen::new(at(0));
     note(&mut seen, 15, &[("a", report(1, 90_000, counts(1_000, 0)))]);

@@ -73,7 +73,7 @@ impl Ask {
         self
     }
 
-    fn by(self, client: Client) -> Self {
+    pub(super) fn by(self, client: Client) -> Self {
         Self { client, ..self }
     }
 
@@ -88,6 +88,7 @@ impl Ask {
         Draw {
             roll: self.roll,
             stays_with: self.stays_with.as_ref(),
+            mirror: self.roll,
         }
     }
 
@@ -149,7 +150,7 @@ pub(super) fn settings(yaml: &str) -> Settings {
 }
 
 /// The matrix of the contract: personal data stays on our own machines in the EU.
-const MATRIX: &str = "{region: eu, jurisdiction: EU, defaultDataClass: Internal, dataClasses: {
+pub(super) const MATRIX: &str = "{region: eu, jurisdiction: EU, defaultDataClass: Internal, dataClasses: {
     Public: {}, Internal: {classes: [API, Open, Custom]}, Personal: {classes: [Open, Custom], regions: [eu]},
     Special: {classes: [Open, Custom], tiers: [Regulated, MissionCritical], regions: [eu]}}}";
 
@@ -574,11 +575,11 @@ fn a_rule_that_no_model_may_answer_for_its_data_says_which_requirement_empties_i
     assert_eq!(barred, [("gpt", "Personal,Special".to_owned()), ("llama", String::new())]);
 }
 
-const MODELS: [&str; 4] = ["api-general", "api-regulated", "own-general", "own-regulated"];
-const CLASSES: [&str; 4] = ["Public", "Internal", "Personal", "Special"];
+pub(super) const MODELS: [&str; 4] = ["api-general", "api-regulated", "own-general", "own-regulated"];
+pub(super) const CLASSES: [&str; 4] = ["Public", "Internal", "Personal", "Special"];
 
 /// The models of the property below, all of them ready; made once.
-static GOVERNED: std::sync::LazyLock<World> = std::sync::LazyLock::new(|| {
+pub(super) static GOVERNED: std::sync::LazyLock<World> = std::sync::LazyLock::new(|| {
     let mut world = World {
         settings: settings(MATRIX),
         ..World::default()
@@ -644,7 +645,7 @@ fn a_conversation_stays_with_its_model_where_that_may_have_the_request() {
 }
 
 /// What each class of the matrix and each rule's requirement allow, told without the code under test.
-fn may(model: &str, class: usize, needs_open: bool) -> bool {
+pub(super) fn may(model: &str, class: usize, needs_open: bool) -> bool {
     let is_own = model.starts_with("own");
     let tier_fits = model.ends_with("regulated");
     match class {
