@@ -106,6 +106,13 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             ),
         ),
         (
+            "what a provider lets us have",
+            model(
+                "m",
+                &format!("{{api: {{provider: OpenAI, model: x, {TOKEN}, limits: {{requestsPerMinute: 3000, tokensPerMinute: 1000000, concurrent: 200}}}}}}"),
+            ),
+        ),
+        (
             "an environment",
             model(
                 "m",
@@ -469,6 +476,11 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             model("m", "{selfHosted: {engine: {kind: VLLM}, startupDeadline: 5s}}"),
             "spec.selfHosted.startupDeadline",
             "must be from 10s to 168h, such as 30m",
+        ),
+        (
+            model("m", &format!("{{api: {{provider: OpenAI, model: x, {TOKEN}, limits: {{}}}}}}")),
+            "spec.api.limits",
+            "at least one of requestsPerMinute, tokensPerMinute and concurrent must be set: remove limits for none",
         ),
         (
             model("m", "{selfHosted: {engine: {kind: VLLM}, queue: {atOncePerPod: 8, for: 11m}}}"),

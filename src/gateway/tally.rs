@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::bill::{Bill, Charge, Took};
 use super::failure::Failure;
-use super::ledger::{Ledger, Unaffordable, Visit};
+use super::ledger::{Entered, Ledger, Unaffordable, Visit, all};
 use super::metrics::Counting;
 use super::traces::{Parent, Tracing};
 use super::{Gateway, access, headers};
@@ -73,6 +73,8 @@ pub(super) struct Tally {
     open: Option<Bill>,
     /// What the request is counted by, where the policy limits it.
     visit: Option<Box<Visit>>,
+    /// What its latest attempt is counted by, where the model's provider limits us.
+    quota: Option<Entered>,
     is_logged: bool,
     tracing: Option<Box<Tracing>>,
     now: fn() -> Timestamp,
@@ -120,6 +122,7 @@ impl Tally {
             counting: gateway.metrics.begin(),
             open: None,
             visit: None,
+            quota: None,
             is_logged,
             tracing,
             now: gateway.now,
@@ -188,6 +191,24 @@ impl Tally {
         }
     }
 
+    /// It counts in what the model's provider lets us have, unless that is used up.
+    pub(super) fn enters(&mut self, bill: &Bill) -> Result<(), Failure> {
+        // An earlier attempt's place may be the last.
+        self.quota = None;
+        match self.ledger.within_quota(bill) {
+            Ok(quota) => {
+                self.quota = quota;
+                Ok(())
+            }
+            Err(over) => {
+                if let Some(visit) = &mut self.visit {
+                    visit.release();
+                }
+                Err(Failure::OverLimits(over))
+            }
+        }
+    }
+
     /// The models that the budget at this position goes on with are asked now.
     pub(super) fn downgraded(&mut self, budget: usize) {
         if let Some(visit) = &mut self.visit {
@@ -219,15 +240,14 @@ impl Tally {
         self.record.attempts += 1;
         if let Some(bill) = self.open.take()
             && let Some(charge) = bill.of_attempt(failure.took(), &self.ledger)
-            && let Some(route) = &self.record.route
+            && let Some(route) = self.record.route.clone()
         {
-            if let Some(visit) = &mut self.visit {
-                visit.charge(&bill.model, &charge);
-            }
-            self.counting.lost(route, &bill.model, &charge);
+            self.took(&bill.model, &charge);
+            self.counting.lost(&route, &bill.model, &charge);
             let earlier = self.record.lost;
             self.record.lost = Some(earlier.map_or(charge.cost, |earlier| earlier.plus(charge.cost)));
         }
+        self.quota = None;
         // What was kept for an attempt that cost nothing.
         if let Some(visit) = &mut self.visit {
             visit.release();
@@ -252,15 +272,23 @@ impl Tally {
     /// What the answer took: see [`Bill::of_answer`].
     pub(super) fn charge(&mut self, bill: &Bill, told: Option<Tokens>, is_whole: bool, seen: impl FnOnce() -> u64) -> Charge {
         let charge = bill.of_answer(told, is_whole, seen, &self.ledger);
-        if let Some(visit) = &mut self.visit {
-            visit.charge(&bill.model, &charge);
-        }
+        self.took(&bill.model, &charge);
         if let (Some(route), Cost::Known(nanos)) = (&self.record.route, charge.cost) {
             let dearest = route.dearest(&charge.tokens, (self.now)());
             self.record.saved = dearest.map_or(0, |dearest| dearest.saturating_sub(nanos));
         }
         self.record.charge = Some(charge);
         charge
+    }
+
+    /// An attempt has taken this, as far as budgets and limits go.
+    fn took(&mut self, model: &Backend, charge: &Charge) {
+        if let Some(visit) = &mut self.visit {
+            visit.charge(model, charge);
+        }
+        if let Some(quota) = &mut self.quota {
+            quota.used(all(&charge.tokens));
+        }
     }
 
     /// So many bytes go to the client.
@@ -290,8 +318,8 @@ impl Drop for Tally {
         if let Some(bill) = self.open.take() {
             self.record.attempts += 1;
             self.record.charge = bill.of_attempt(Took::Unseen, &self.ledger);
-            if let (Some(visit), Some(charge)) = (&mut self.visit, &self.record.charge) {
-                visit.charge(&bill.model, charge);
+            if let Some(charge) = self.record.charge {
+                self.took(&bill.model, &charge);
             }
             self.record.model = Some(bill.model);
         }

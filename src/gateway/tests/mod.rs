@@ -17,6 +17,7 @@ mod limits;
 mod matrix;
 mod pitfalls;
 mod queue;
+mod quota;
 mod report;
 mod resilience;
 mod rules;

@@ -22,6 +22,7 @@ use crate::api::budget::Limit;
 use crate::api::model_deployment::{self, Capabilities, EngineKind, Provider};
 use crate::api::routing_policy::Strategy;
 use crate::plan::Invalid;
+use crate::plan::ledger::Rates;
 use crate::plan::names::{self, Key};
 use crate::plan::price::{Cost, Pricing};
 use crate::protocol::usage::Tokens;
@@ -357,6 +358,8 @@ pub struct Backend {
     pub authorities: Option<String>,
     /// How requests wait for it; `None`: they do not.
     pub queue: Option<Queue>,
+    /// What its provider lets us have, at one gateway.
+    pub limits: Option<Rates>,
     /// What its tokens cost, at any moment.
     pub pricing: Pricing,
     /// What it is, as far as demands go.
