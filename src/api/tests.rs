@@ -223,6 +223,11 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             "must be above 0s and at most 24h, such as 10m",
         ),
         (
+            policy(&format!("{rules}, logging: {{content: Always}}, guardrails: {{redact: [Email]}}")),
+            "spec.logging.content",
+            "logging.content cannot be Always where guardrails.redact keeps identifiers from others",
+        ),
+        (
             policy(&format!("{rules}, warmup: {{mode: Refuse, max: 5}}")),
             "spec.warmup.max",
             "max is for the mode Hold",

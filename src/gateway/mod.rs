@@ -17,6 +17,7 @@ mod bill;
 mod body;
 mod connect;
 mod connections;
+mod content;
 mod conventions;
 mod demand;
 mod drain;
@@ -69,6 +70,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 pub use access::TARGET as ACCESS;
+pub use content::TARGET as CONTENT;
 pub use demand::Wanted;
 pub use drain::{Drain, run};
 pub use feed::{ApiKeys, Credentials, Feed, Source, feed};
@@ -78,6 +80,7 @@ pub use traces::{BadTraces, Traces};
 
 use answers::Answers;
 use balance::{Balancer, Budgets};
+use content::Desk;
 use demand::Demand;
 use hold::Holds;
 use identity::Identities;
@@ -152,6 +155,7 @@ pub struct Gateway {
     queues: Queues,
     sticky: Sticky,
     answers: Arc<Answers>,
+    desk: Desk,
     holds: Holds,
     demand: Demand,
     metrics: Metrics,
@@ -188,6 +192,7 @@ impl Gateway {
             queues: Queues::default(),
             sticky: Sticky::default(),
             answers: Arc::default(),
+            desk: Desk::default(),
             holds: Holds::default(),
             demand: Demand::default(),
             metrics: Metrics::new(),

@@ -1,5 +1,5 @@
 //! One request's tally: what is known of it while it goes on. When it ends, three writers tell it: the metrics, the log and the trace. It
-//! holds nothing of what was asked or answered.
+//! holds nothing of what was asked or answered, unless the policy says so.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use k8s_openapi::jiff::Timestamp;
 
 use super::bill::{Bill, Charge, Took};
+use super::content::Transcript;
 use super::failure::Failure;
 use super::ledger::{Entered, Ledger, Unaffordable, Visit, all};
 use super::metrics::Counting;
@@ -76,6 +77,8 @@ pub(super) struct Tally {
     /// What its latest attempt is counted by, where the model's provider limits us.
     quota: Option<Entered>,
     is_logged: bool,
+    /// What is logged of what is asked and answered, if the policy says so.
+    transcript: Option<Box<Transcript>>,
     tracing: Option<Box<Tracing>>,
     now: fn() -> Timestamp,
     /// Whether its answer was kept, where the policy keeps some.
@@ -124,6 +127,7 @@ impl Tally {
             visit: None,
             quota: None,
             is_logged,
+            transcript: None,
             tracing,
             now: gateway.now,
             cache: None,
@@ -143,6 +147,13 @@ impl Tally {
 
     pub(super) fn on(&mut self, route: &Arc<Route>) {
         self.record.route = Some(route.clone());
+    }
+
+    /// What is asked and answered goes to the log, as far as the policy says so.
+    pub(super) fn writes_down(&mut self, transcript: impl FnOnce() -> Option<Transcript>) {
+        let is_wanted = self.record.route.as_ref().is_some_and(|route| route.logs_content);
+        let so_far = self.transcript.take().filter(|_| is_wanted);
+        self.transcript = so_far.or_else(|| if is_wanted { transcript().map(Box::new) } else { None });
     }
 
     /// The policy's limits let it in.
@@ -291,9 +302,12 @@ impl Tally {
         }
     }
 
-    /// So many bytes go to the client.
-    pub(super) fn sends(&mut self, bytes: usize) {
-        self.record.bytes_out += bytes as u64;
+    /// These bytes go to the client.
+    pub(super) fn sends(&mut self, bytes: &[u8]) {
+        self.record.bytes_out += bytes.len() as u64;
+        if let Some(transcript) = &mut self.transcript {
+            transcript.answers(bytes);
+        }
     }
 
     pub(super) fn broke(&mut self, outcome: &'static str) {
@@ -326,6 +340,9 @@ impl Drop for Tally {
         self.counting.count(&self.record, elapsed);
         if self.is_logged {
             access::write(&self.record, elapsed);
+        }
+        if let Some(transcript) = &self.transcript {
+            transcript.log(&self.record);
         }
         if let Some(tracing) = self.tracing.take() {
             tracing.end(&self.record);

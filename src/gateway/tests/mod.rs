@@ -7,6 +7,7 @@ mod blame;
 mod budgets;
 mod bytes;
 mod choice;
+mod content;
 mod drain;
 mod engine;
 mod fallback;

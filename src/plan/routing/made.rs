@@ -10,7 +10,7 @@ use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Known;
 use super::guard::Guard;
 use super::table::{MAX_BODY_BYTES, Route, Rule, Target};
-use super::terms::{Caching, Retries, Sticky, Timeouts};
+use super::terms::{self, Caching, Retries, Sticky, Timeouts};
 use super::warmup::Warmup;
 use super::when::When;
 use crate::api::routing_policy::{Fallback, Requirements, RouteRule, RoutingPolicySpec, Strategy};
@@ -41,6 +41,7 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
         cache: Caching::of(key, spec),
         allowances: allowances(spec, of_policy),
         guard: Guard::of(spec, &key.namespace, known.terms()),
+        logs_content: terms::logs_content(spec),
         policy: Some(key.clone()),
     }
 }
@@ -96,6 +97,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
         limits: Vec::new(),
         allowances: Ok(Vec::new()),
         guard: Guard::default(),
+        logs_content: false,
     }
 }
 

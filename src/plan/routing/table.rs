@@ -178,6 +178,8 @@ pub struct Route {
     pub allowances: Result<Vec<Allowance>, Invalid>,
     /// What is done about the texts of requests.
     pub guard: Guard,
+    /// Whether what is asked and answered is logged.
+    pub logs_content: bool,
 }
 
 impl Route {
