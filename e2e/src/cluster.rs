@@ -95,6 +95,11 @@ impl Cluster {
         })
     }
 
+    /// Whether no other test uses it meanwhile.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
     /// A client with the administrator's rights.
     pub fn client(&self) -> Client {
         self.client.clone()

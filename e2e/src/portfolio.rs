@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -26,8 +26,13 @@ pub struct Portfolio {
 }
 
 impl Portfolio {
-    /// Installs this workspace's build, or upgrades to it. `extra` are Helm values over those of `deploy/examples/values.yaml`, as YAML.
+    /// Installs this workspace's build, or upgrades to it. `extra` are Helm values over those of `deploy/examples/values.yaml`, as YAML: only for
+    /// a test that has the cluster alone, since all tests share the one installation and the next would take them away.
     pub async fn install(cluster: &Cluster, profile: Profile, extra: &str) -> Result<Self> {
+        ensure!(
+            extra.is_empty() || cluster.is_alone(),
+            "values of one's own need the cluster alone: {extra}"
+        );
         let (engine, portfolio) = (images::engine().await?, images::portfolio(profile).await?);
         let _one_at_a_time = assets::lock(assets::cache()?.join("install.lock"), Lock::Alone).await?;
         cluster.load_image(&engine).await?;

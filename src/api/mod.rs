@@ -16,6 +16,7 @@ pub mod data_class;
 pub mod eval_job;
 pub mod guardrails;
 pub mod ledger;
+pub mod logging;
 pub mod model_deployment;
 pub mod money;
 pub mod parallelism;

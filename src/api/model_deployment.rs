@@ -15,7 +15,7 @@ pub use super::custom::{Adapter, AdapterStatus, Cost, Custom, Lacking};
 use super::parallelism::{self, Parallelism};
 use super::placement::{self, Claim, Rollout, Spread};
 use super::price::Price;
-pub use super::provider::{ApiSource, CaBundle, Capabilities, Credentials, Provider};
+pub use super::provider::{ApiLimits, ApiSource, CaBundle, Capabilities, Credentials, Provider};
 use super::resources;
 use super::routing_policy::DURATION;
 

@@ -61,6 +61,34 @@ pub struct ApiSource {
     /// a company's own certificates. Default: the system's, or those that the installer named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
+    /// What the provider lets us have, so that the gateway asks for no more: a request above it goes to the policy's next model at once, and is
+    /// refused with 429 where there is none. Default: requests are sent, and those that the provider answers 429 go to the next model.
+    /// Example: `{requestsPerMinute: 3000, tokensPerMinute: 1000000, concurrent: 200}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ApiLimits>,
+}
+
+/// How much the provider of a model lets us have. Each gateway counts for itself, the requests of all policies together, and every attempt: with
+/// several gateways set the provider's limits divided by their number.
+#[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.requestsPerMinute) || has(self.tokensPerMinute) || has(self.concurrent)",
+    "at least one of requestsPerMinute, tokensPerMinute and concurrent must be set: remove limits for none"))]
+pub struct ApiLimits {
+    /// Requests in a minute. They may go at once; from then on one more may every so many-th part of a minute. Default: no limit. Limit: from 1 to
+    /// 1000000. Example: `3000`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests_per_minute: Option<u32>,
+    /// Tokens in a minute, of prompts and answers together. A request counts with the longest answer it may get, as it does for most providers,
+    /// and from its end on with what it took. Default: no limit. Limit: from 1 to 1000000000. Example: `1000000`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub tokens_per_minute: Option<u32>,
+    /// Requests that are answered at one time, streams until their end. Default: no limit. Limit: from 1 to 100000. Example: `200`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub concurrent: Option<u32>,
 }
 
 /// Whose API a model is behind.

@@ -13,6 +13,7 @@ use super::answer_cache::AnswerCache;
 use super::budget::{Budget, Limit};
 use super::client::JwtClients;
 use super::guardrails::Guardrails;
+use super::logging::Logging;
 use super::model_deployment::{Class, Tier};
 use super::money::Usd;
 use super::placement::{LABEL, NAME};
@@ -64,6 +65,8 @@ pub(crate) const BODY_BYTES: &str = r"^[0-9]{1,12}([KMG]i?)?$";
 #[x_kube(validation = Rule::new("!has(self.warmup) || !has(self.warmup.__for__) || \
     duration(self.warmup.__for__) < duration(has(self.timeouts) && has(self.timeouts.total) ? self.timeouts.total : '10m')")
     .message("warmup.for must be below timeouts.total (default 10m), which ends the request: raise total or lower for").field_path(".warmup.for"))]
+#[x_kube(validation = Rule::new("!has(self.logging) || self.logging.content != 'Always' || !has(self.guardrails) || !has(self.guardrails.redact)")
+    .message("logging.content cannot be Always where guardrails.redact keeps identifiers from others: they would be in the logs; set Never, or redact nothing").field_path(".logging.content"))]
 pub struct RoutingPolicySpec {
     /// What clients put into the `model` field of a request, such as `assistant`: letters and digits, and between them `-`, `.`, `_` and `:`.
     /// One policy of the cluster has it: the oldest wins, the others say so in their status.
@@ -125,6 +128,9 @@ pub struct RoutingPolicySpec {
     /// Example: `{redact: [Email, Phone], blockedTerms: {configMapRef: {name: blocked, key: terms.txt}}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guardrails: Option<Guardrails>,
+    /// What is logged of requests and answers. Default: no word of them. Example: `{content: Always}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Logging>,
 }
 
 /// A quantity of bytes, as a string or an integer.

@@ -48,6 +48,11 @@ pub struct Settings {
     pub image_volumes: ImageVolumes,
     /// Whether a RoutingPolicy may admit clients without credentials. Default: false.
     pub allow_anonymous: bool,
+    /// The names of the service accounts of a model's own namespace that may call it directly, as `namespace/name`: no policy and so no budget,
+    /// requirement or list of terms holds for them. Evaluations run as the first of them, which each namespace that has any must have then. Default:
+    /// every service account of the namespace. Example: `[evaluations]`.
+    #[serde(deserialize_with = "service_accounts")]
+    pub direct_callers: Vec<String>,
     /// How many bytes of weights an engine reads in a second at least, such as `500Mi`: it decides how long pods whose weights are in a cache
     /// may take to start. Default: 64Mi.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,6 +67,21 @@ pub struct Settings {
 /// A text that is none when it is empty, as Helm writes what is not set.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
+}
+
+/// Names that service accounts can have.
+fn service_accounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default();
+    let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    match names
+        .iter()
+        .find(|name| name.is_empty() || name.len() > 253 || !name.chars().all(is_fit))
+    {
+        Some(name) => Err(de::Error::custom(format!(
+            "directCallers: {name:?} is no name of a service account; write it as evaluations, without its namespace"
+        ))),
+        None => Ok(names),
+    }
 }
 
 /// A detection that is none when it is empty, as Helm writes what is not set.
@@ -184,6 +204,18 @@ mod tests {
         let refused = read("hubEndpoint: hub.example.com").unwrap_err().to_string();
         assert!(
             refused.contains("\"hub.example.com\" is no address of a hub; write it as https://"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn direct_callers_are_names_of_service_accounts() {
+        let read = |text: &str| serde_saphyr::from_str::<Settings>(text).map(|settings| settings.direct_callers);
+        assert_eq!(read("directCallers: [evaluations]").unwrap(), ["evaluations"]);
+        assert!(read("{directCallers: }").unwrap().is_empty());
+        let refused = read("directCallers: [claims/evaluations]").unwrap_err().to_string();
+        assert!(
+            refused.contains("\"claims/evaluations\" is no name of a service account"),
             "{refused}"
         );
     }

@@ -113,6 +113,13 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             ),
         ),
         (
+            "what a provider lets us have",
+            model(
+                "m",
+                &format!("{{api: {{provider: OpenAI, model: x, {TOKEN}, limits: {{requestsPerMinute: 3000, tokensPerMinute: 1000000, concurrent: 200}}}}}}"),
+            ),
+        ),
+        (
             "an environment",
             model(
                 "m",
@@ -245,6 +252,11 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             )),
             "spec.shadow[0].budget",
             "exactly one of usd and tokens must be set",
+        ),
+        (
+            policy(&format!("{rules}, logging: {{content: Always}}, guardrails: {{redact: [Email]}}")),
+            "spec.logging.content",
+            "logging.content cannot be Always where guardrails.redact keeps identifiers from others",
         ),
         (
             policy(&format!("{rules}, warmup: {{mode: Refuse, max: 5}}")),
@@ -500,6 +512,11 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             model("m", "{selfHosted: {engine: {kind: VLLM}, startupDeadline: 5s}}"),
             "spec.selfHosted.startupDeadline",
             "must be from 10s to 168h, such as 30m",
+        ),
+        (
+            model("m", &format!("{{api: {{provider: OpenAI, model: x, {TOKEN}, limits: {{}}}}}}")),
+            "spec.api.limits",
+            "at least one of requestsPerMinute, tokensPerMinute and concurrent must be set: remove limits for none",
         ),
         (
             model("m", "{selfHosted: {engine: {kind: VLLM}, queue: {atOncePerPod: 8, for: 11m}}}"),

@@ -1,10 +1,11 @@
-//! Log lines of requests do not wait for whoever reads stderr: they go through a bounded queue, and what does not fit is lost and counted.
+//! Log lines of requests do not wait for whoever reads stderr: they go through a queue that is bounded in lines and bytes, and what does not fit is lost
+//! and counted.
 //! All other lines are written at once, so that the last words of a process that ends are not lost. (`tracing-appender` does the same with
 //! four more crates, and for all lines or none.)
 
 use std::io::{self, Stderr, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +13,12 @@ use std::time::{Duration, Instant};
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::gateway::ACCESS;
+use crate::gateway::{ACCESS, CONTENT};
 
-/// Lines that wait at most: some megabytes.
+/// Lines that wait at most.
 const ROOM: usize = 8192;
+/// Bytes that wait at most: those with what was asked and answered are long.
+const BYTES: usize = 16 << 20;
 /// How long the last lines may take.
 const FLUSH: Duration = Duration::from_secs(1);
 /// Between two looks at a full queue.
@@ -31,7 +34,15 @@ enum Entry {
 #[derive(Clone)]
 pub(super) struct Lines {
     queue: SyncSender<Entry>,
-    lost: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Bytes that wait.
+    waiting: AtomicUsize,
+    /// Lines that are lost, and nobody was told of yet.
+    lost: AtomicU64,
 }
 
 impl Lines {
@@ -42,11 +53,14 @@ impl Lines {
 
     fn to(out: impl Write + Send + 'static, room: usize) -> io::Result<Self> {
         let (queue, entries) = sync_channel(room);
-        let lost = Arc::new(AtomicU64::new(0));
-        let lines = Self { queue, lost: lost.clone() };
+        let counts = Arc::<Counts>::default();
+        let lines = Self {
+            queue,
+            counts: counts.clone(),
+        };
         thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write(&entries, out, &lost))?;
+            .spawn(move || write(&entries, out, &counts))?;
         Ok(lines)
     }
 
@@ -67,20 +81,26 @@ impl Lines {
     }
 
     fn queue(&self, line: &[u8]) {
-        if self.queue.try_send(Entry::Line(line.to_vec())).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        let Counts { waiting, lost } = &*self.counts;
+        let before = waiting.fetch_add(line.len(), Ordering::Relaxed);
+        if before + line.len() > BYTES || self.queue.try_send(Entry::Line(line.to_vec())).is_err() {
+            waiting.fetch_sub(line.len(), Ordering::Relaxed);
+            lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn write(entries: &Receiver<Entry>, mut out: impl Write, lost: &AtomicU64) {
+fn write(entries: &Receiver<Entry>, mut out: impl Write, counts: &Counts) {
     for entry in entries {
         match entry {
             // Who reads it is gone: there is nobody to tell.
-            Entry::Line(line) => out.write_all(&line).unwrap_or_default(),
+            Entry::Line(line) => {
+                out.write_all(&line).unwrap_or_default();
+                counts.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+            }
             Entry::Flush(written) => written.try_send(()).unwrap_or_default(),
         }
-        let lost = lost.swap(0, Ordering::Relaxed);
+        let lost = counts.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             tracing::warn!(lost, "log lines of requests are lost: they come faster than stderr is read");
         }
@@ -120,7 +140,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 
     fn make_writer_for(&'a self, of: &Metadata<'_>) -> Line<'a> {
-        if of.target() == ACCESS {
+        if of.target() == ACCESS || of.target() == CONTENT {
             Line::Queued(self)
         } else {
             self.make_writer()
@@ -159,10 +179,27 @@ mod tests {
             Line::Queued(&lines).write_all(format!("{number}\n").as_bytes()).unwrap();
         }
         // One or none is with the reader, two wait.
-        let lost = lines.lost.load(Ordering::Relaxed);
+        let lost = lines.counts.lost.load(Ordering::Relaxed);
         assert!((97..=98).contains(&lost), "{lost}");
         drop(go);
         lines.flush();
         assert!(written.lock().unwrap().starts_with(b"0\n1\n"));
+    }
+
+    #[test]
+    fn long_lines_are_lost_before_they_take_all_memory() {
+        let (go, gate) = channel();
+        let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let lines = Lines::to(Slow(gate, written.clone()), ROOM).unwrap();
+        let long = vec![b'x'; BYTES / 8];
+        for _ in 0..10 {
+            Line::Queued(&lines).write_all(&long).unwrap();
+        }
+        // The one that is being written counts until it is.
+        assert_eq!(lines.counts.lost.load(Ordering::Relaxed), 2);
+        drop(go);
+        lines.flush();
+        assert_eq!(written.lock().unwrap().len(), 8 * long.len());
+        assert_eq!(lines.counts.waiting.load(Ordering::Relaxed), 0);
     }
 }

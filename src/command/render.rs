@@ -81,7 +81,7 @@ impl Render {
         let of_evaluations = portfolio
             .evaluations
             .iter()
-            .filter_map(|job| self.next_run(&job.object, &portfolio, &prices.book));
+            .filter_map(|job| self.next_run(&job.object, &portfolio, &prices.book, settings));
         Ok(of_models.chain(of_caches.into_values().flatten()).chain(of_evaluations).collect())
     }
 
@@ -173,7 +173,7 @@ impl Render {
     }
 
     /// The Job of the next run, unless runs are suspended or a target is not in the files.
-    fn next_run(&self, evaluation: &EvalJob, portfolio: &Portfolio, book: &Book) -> Option<Value> {
+    fn next_run(&self, evaluation: &EvalJob, portfolio: &Portfolio, book: &Book, settings: &Settings) -> Option<Value> {
         if evaluation.spec.suspend {
             return None;
         }
@@ -185,11 +185,7 @@ impl Render {
             .iter()
             .map(|md| (Key::of(&**md).name, fingerprint::of(md, evaluation)))
             .collect();
-        let runner = Runner {
-            image: self.image.clone(),
-            image_pull_policy: None,
-            gateway_url: self.gateway_url.clone(),
-        };
+        let runner = Runner::new(self.image.clone(), self.gateway_url.clone(), settings);
         let targets: Vec<&ModelDeployment> = targets.iter().map(AsRef::as_ref).collect();
         Some(document(&job::job(
             evaluation,

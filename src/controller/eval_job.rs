@@ -104,11 +104,7 @@ fn name_taken(kind: &str, key: &Key) -> Problem {
 }
 
 fn runner(cx: &Context) -> Runner {
-    Runner {
-        image: cx.image.clone(),
-        image_pull_policy: None,
-        gateway_url: cx.gateway_url.clone(),
-    }
+    Runner::new(cx.image.clone(), cx.gateway_url.clone(), &cx.settings)
 }
 
 /// The Jobs of ours with the EvalJob's label, the active one also when the watch has not shown it yet.

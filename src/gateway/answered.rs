@@ -44,12 +44,12 @@ impl Reply {
         match self {
             Self::Answered(answered) => answered.into_response(gateway, tally, turn),
             Self::Estimate(body, model) => {
-                tally.sends(body.len());
+                tally.sends(&body);
                 tally.end(StatusCode::OK);
                 counted(body, &model)
             }
             Self::Again(again) => {
-                tally.sends(again.body.len());
+                tally.sends(&again.body);
                 tally.end(StatusCode::OK);
                 let mut headers = again.headers.clone();
                 headers.insert(headers::ATTEMPTS, HeaderValue::from(0));
@@ -98,7 +98,7 @@ impl Answered {
                     let charge = tally.charge(&bill, whole.tokens, true, || estimate::of_json(&whole.body));
                     headers::add_cost(&mut headers, &charge);
                 }
-                tally.sends(whole.body.len());
+                tally.sends(&whole.body);
                 tally.end(head.status);
                 with(head.status, headers, sent(whole.body, room, turn))
             }
@@ -108,12 +108,12 @@ impl Answered {
                 let Refused { head, body, mut error } = *refused;
                 if exchange.back.is_unchanged() && operation.is_error(&body) {
                     let body = exchange.back.restored(body);
-                    tally.sends(body.len());
+                    tally.sends(&body);
                     return with(head.status, shown(&head, None), sent(body, Taken::default(), turn));
                 }
                 error.request_id = self.request_id.and_then(|id| Some(id.to_str().ok()?.to_owned()));
                 let body = operation.write_error(&error);
-                tally.sends(body.len());
+                tally.sends(&body);
                 let headers = shown(&head, Some(headers::JSON));
                 with(head.status, headers, sent(body.into(), Taken::default(), turn))
             }

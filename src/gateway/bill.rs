@@ -119,7 +119,8 @@ impl Bill {
         }
     }
 
-    fn unseen(&self, ledger: &Ledger) -> Charge {
+    /// As much as an attempt may take of which nothing is seen.
+    pub(super) fn unseen(&self, ledger: &Ledger) -> Charge {
         self.foreseen(self.prompt.tokens(), self.longest(ledger))
     }
 

@@ -10,6 +10,7 @@ use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 use super::balance::{LONGEST_ADVICE, Place};
 use super::bill::Took;
 use super::queue::NoTurn;
+use crate::plan::ledger::Over;
 
 /// Why an attempt brought no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub(super) enum Failure {
     NoToken(String),
     /// It got no turn at the model.
     NoTurn(NoTurn),
+    /// It would be above what the model's provider lets us have.
+    OverLimits(Over),
     /// The gateway has no room for the answer.
     NoRoom,
     /// The time for the whole request is over; and whether this attempt had as long as a stream has for its first content.
@@ -70,6 +73,7 @@ impl Failure {
             | Self::NoCredentials
             | Self::NoToken(_)
             | Self::NoTurn(_)
+            | Self::OverLimits(_)
             | Self::NoRoom
             | Self::OutOfTime { .. }
             | Self::TooLong => false,
@@ -91,7 +95,13 @@ impl Failure {
             | Self::NoRoom
             | Self::OutOfTime { .. } => true,
             Self::Status(status, ..) => status.is_server_error() && *status != StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unreachable(_) | Self::Lacking | Self::NoCredentials | Self::NoToken(_) | Self::NoTurn(_) | Self::TooLong => false,
+            Self::Unreachable(_)
+            | Self::Lacking
+            | Self::NoCredentials
+            | Self::NoToken(_)
+            | Self::NoTurn(_)
+            | Self::OverLimits(_)
+            | Self::TooLong => false,
         }
     }
 
@@ -115,7 +125,8 @@ impl Failure {
             | Self::NoCredentials
             | Self::NoToken(_)
             | Self::NotHttp(_)
-            | Self::NoTurn(_) => Took::Nothing,
+            | Self::NoTurn(_)
+            | Self::OverLimits(_) => Took::Nothing,
         }
     }
 
@@ -150,6 +161,7 @@ impl Failure {
             | Self::NoCredentials
             | Self::NoToken(_)
             | Self::NoTurn(_)
+            | Self::OverLimits(_)
             | Self::NoRoom
             | Self::OutOfTime { was_long: false } => {}
         }
@@ -157,18 +169,20 @@ impl Failure {
 
     /// Whether the model has no capacity now, which time heals: too many requests, or too much to do (529 is Anthropic's).
     pub(super) fn is_no_capacity(&self) -> bool {
-        matches!(self, Self::NoTurn(_)) || matches!(self, Self::Status(status, ..) if matches!(status.as_u16(), 429 | 503 | 529))
+        matches!(self, Self::NoTurn(_) | Self::OverLimits(_))
+            || matches!(self, Self::Status(status, ..) if matches!(status.as_u16(), 429 | 503 | 529))
     }
 
     /// When the model says to come back, rounded up to seconds: no later than when it is asked again here.
     pub(super) fn advice_seconds(&self, now: Timestamp) -> Option<u64> {
         let advice = match self {
             // Turns come back all the time.
-            Self::NoTurn(_) => return Some(1),
-            Self::Status(_, advice, _) => advice,
-            _ => return None,
+            Self::NoTurn(_) | Self::OverLimits(Over::AtOnce) => return Some(1),
+            Self::OverLimits(Over::Requests(wait) | Over::Tokens(wait)) => Some(*wait),
+            Self::Status(_, advice, _) => advised(advice.as_ref(), now),
+            _ => None,
         };
-        let wait = advised(advice.as_ref(), now)?.min(LONGEST_ADVICE);
+        let wait = advice?.min(LONGEST_ADVICE);
         Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
     }
 
@@ -176,7 +190,7 @@ impl Failure {
     pub(super) fn is_limit(&self) -> bool {
         matches!(
             self,
-            Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) | Self::TooLong | Self::NoTurn(_)
+            Self::Status(StatusCode::TOO_MANY_REQUESTS, ..) | Self::TooLong | Self::NoTurn(_) | Self::OverLimits(_)
         )
     }
 
@@ -218,6 +232,7 @@ impl Failure {
             | Self::Lacking
             | Self::NoCredentials
             | Self::NoTurn(_)
+            | Self::OverLimits(_)
             | Self::NoRoom
             | Self::OutOfTime { .. } => None,
         }
@@ -253,6 +268,7 @@ impl Failure {
             Self::TooLong => "too_long",
             Self::Lacking => "lacking",
             Self::NoTurn(_) => "no_turn",
+            Self::OverLimits(_) => "over_limits",
             Self::NoRoom => "no_room",
             Self::OutOfTime { .. } => "out_of_time",
         }
@@ -294,6 +310,15 @@ impl fmt::Display for Failure {
             Self::NoToken(_) => f.write_str("has credentials that its provider gave no token for"),
             Self::NoTurn(NoTurn::Full(waiting)) => write!(f, "has as many requests waiting as may ({waiting})"),
             Self::NoTurn(NoTurn::TooLong(limit)) => write!(f, "had no turn for it within {limit:?}"),
+            Self::OverLimits(Over::Requests(_)) => {
+                f.write_str("has as many requests in a minute as its provider lets us have (spec.api.limits)")
+            }
+            Self::OverLimits(Over::Tokens(_)) => {
+                f.write_str("has as many tokens in a minute as its provider lets us have (spec.api.limits)")
+            }
+            Self::OverLimits(Over::AtOnce) => {
+                f.write_str("has as many requests at one time as its provider lets us have (spec.api.limits)")
+            }
             Self::NoRoom => f.write_str("gave an answer that the gateway has no room for"),
             Self::OutOfTime { .. } => f.write_str("had not answered when the time for the request was over"),
         }

@@ -17,6 +17,7 @@ mod bill;
 mod body;
 mod connect;
 mod connections;
+mod content;
 mod conventions;
 mod demand;
 mod drain;
@@ -70,6 +71,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 pub use access::TARGET as ACCESS;
+pub use content::TARGET as CONTENT;
 pub use demand::Wanted;
 pub use drain::{Drain, run};
 pub use feed::{ApiKeys, Credentials, Feed, Source, feed};
@@ -79,6 +81,7 @@ pub use traces::{BadTraces, Traces};
 
 use answers::Answers;
 use balance::{Balancer, Budgets};
+use content::Desk;
 use demand::Demand;
 use hold::Holds;
 use identity::Identities;
@@ -154,6 +157,7 @@ pub struct Gateway {
     queues: Queues,
     sticky: Sticky,
     answers: Arc<Answers>,
+    desk: Desk,
     holds: Holds,
     shadows: Shadows,
     demand: Demand,
@@ -191,6 +195,7 @@ impl Gateway {
             queues: Queues::default(),
             sticky: Sticky::default(),
             answers: Arc::default(),
+            desk: Desk::default(),
             holds: Holds::default(),
             shadows: Shadows::new(options.max_requests),
             demand: Demand::default(),

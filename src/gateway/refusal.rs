@@ -1,7 +1,9 @@
 //! Every answer of the gateway's own that is not an answer of a model: it knows its status and its words, and is written in the client's
 //! protocol. The words say what to do next, and no internal address.
 
-use axum::response::{IntoResponse, Response};
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::headers;
@@ -137,17 +139,19 @@ impl Refusal {
             true => Operation::Messages,
             false => Operation::ChatCompletions,
         };
-        self.in_protocol(operation, asked.get(headers::REQUEST_ID))
+        self.in_protocol(operation, asked.get(headers::REQUEST_ID)).map(Body::from)
     }
 
     /// The answer in the protocol of what was asked for.
-    pub(super) fn in_protocol(self, operation: Operation, request_id: Option<&HeaderValue>) -> Response {
+    pub(super) fn in_protocol(self, operation: Operation, request_id: Option<&HeaderValue>) -> Response<Bytes> {
         let json = HeaderValue::from_static("application/json");
         let mut error = *self.error;
         // SDKs of Anthropic tell people the id that is in the body.
         error.request_id = request_id.and_then(|id| id.to_str().ok()).map(str::to_owned);
-        let mut response = (self.status, [(header::CONTENT_TYPE, json)], operation.write_error(&error)).into_response();
+        let mut response = Response::new(operation.write_error(&error).into());
+        *response.status_mut() = self.status;
         let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, json);
         headers.extend(*self.more);
         if self.attempts > 0 {
             headers.insert(headers::ATTEMPTS, HeaderValue::from(self.attempts));

@@ -403,7 +403,7 @@ impl HttpBody for Relay {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         Poll::Ready(match ready!(self.poll_next(cx)) {
             Some(Ok(piece)) => {
-                self.tally.sends(piece.len());
+                self.tally.sends(&piece);
                 if self.recording.as_mut().is_some_and(|recording| !recording.write(&piece)) {
                     self.recording = None;
                 }

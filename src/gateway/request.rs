@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use hyper::body::Body as _;
 use tokio::time::Instant;
 
 use super::answered::Reply;
@@ -58,8 +58,8 @@ fn refused(refusal: Refusal, operation: Operation, id: Option<&HeaderValue>, mut
     let limits = tally.limits();
     let mut response = refusal.in_protocol(operation, id);
     response.headers_mut().extend(limits);
-    tally.sends(response.body().size_hint().lower() as usize);
-    response
+    tally.sends(response.body());
+    response.map(Body::from)
 }
 
 /// The answer, unless the gateway must end before there is one.
@@ -103,6 +103,7 @@ async fn answer(operation: Operation, gateway: &Arc<Gateway>, request: Request, 
     let (route, conversation, mut decision) = loop {
         let route = table.open_to(&client, &asked.peek.model)?;
         tally.on(route);
+        tally.writes_down(|| gateway.desk.begin(&head.headers, &asked.body));
         if body.bytes.len() > route.max_body_bytes {
             return Err(Refusal::too_large(route.max_body_bytes));
         }

@@ -9,7 +9,8 @@
 //!
 //! **Nothing of it is felt by a client.** A copy has no place among the requests at once, and takes memory only while half of it is free; it is no
 //! load that models are chosen or scaled by, and what it finds of their health is known to copies only; it waits in no queue. Where a request of
-//! a client finds no memory or no turn at once, copies that have some are given up. Only the models themselves have more to do.
+//! a client finds no memory or no turn at once, copies that have some are given up. What a provider lets us have (`spec.api.limits`) cannot be taken
+//! back: of that copies take something only while half is left. Only the models themselves have more to do.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -165,9 +166,9 @@ impl Copied {
             Some(queue) => Some(gateway.queues.aside(&model.model, queue, model.bases.len()).ok_or("no_turn")?),
             None => None,
         };
+        let bill = trial.bill(&model, &exchange);
         let mut visit = gateway.ledger.admit(&route, &Client::Anonymous, &asked).map_err(|_| "invalid")?;
         if let Some(visit) = &mut visit {
-            let bill = trial.bill(&model, &exchange);
             let reserved = tokio::select! {
                 biased;
                 () = must_end(gateway, aside.as_ref()) => return Err("gave_way"),
@@ -178,8 +179,10 @@ impl Copied {
         let Some((base, place)) = gateway.shadows.balancer.pick(&model.bases, &[], None) else {
             return Err("resting");
         };
+        let quota = gateway.ledger.within_spare_quota(&bill).map_err(|_| "over_limits")?;
         let mut tally = Tally::of_copy(gateway, &route, &asked, link);
         tally.admitted(visit);
+        tally.spared(quota);
         let asking = async {
             let answer = match trial.attempt(&model, base, &exchange, &mut tally).await {
                 Ok(answer) => answer,

@@ -1,5 +1,5 @@
 //! One request's tally: what is known of it while it goes on. When it ends, three writers tell it: the metrics, the log and the trace. It
-//! holds nothing of what was asked or answered.
+//! holds nothing of what was asked or answered, unless the policy says so.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,8 +9,9 @@ use k8s_openapi::jiff::Timestamp;
 use opentelemetry::trace::SpanContext;
 
 use super::bill::{Bill, Charge, Took};
+use super::content::Transcript;
 use super::failure::Failure;
-use super::ledger::{Ledger, Unaffordable, Visit};
+use super::ledger::{Entered, Ledger, Unaffordable, Visit, all};
 use super::metrics::Counting;
 use super::traces::{Parent, Tracing};
 use super::{Gateway, access, headers};
@@ -75,9 +76,13 @@ pub(super) struct Tally {
     open: Option<Bill>,
     /// What the request is counted by, where the policy limits it.
     visit: Option<Box<Visit>>,
+    /// What its latest attempt is counted by, where the model's provider limits us.
+    quota: Option<Entered>,
     is_logged: bool,
     /// Whether it is a copy of a request, which no client waits for.
     pub(super) is_copy: bool,
+    /// What is logged of what is asked and answered, if the policy says so.
+    transcript: Option<Box<Transcript>>,
     tracing: Option<Box<Tracing>>,
     now: fn() -> Timestamp,
     /// Whether its answer was kept, where the policy keeps some.
@@ -131,8 +136,10 @@ impl Tally {
             counting,
             open: None,
             visit: None,
+            quota: None,
             is_logged: false,
             is_copy: false,
+            transcript: None,
             tracing,
             now: gateway.now,
             cache: None,
@@ -172,6 +179,18 @@ impl Tally {
 
     pub(super) fn on(&mut self, route: &Arc<Route>) {
         self.record.route = Some(route.clone());
+    }
+
+    /// What is asked and answered goes to the log, as far as the policy says so.
+    pub(super) fn writes_down(&mut self, transcript: impl FnOnce() -> Option<Transcript>) {
+        let is_wanted = self.record.route.as_ref().is_some_and(|route| route.logs_content);
+        let so_far = self.transcript.take().filter(|_| is_wanted);
+        self.transcript = so_far.or_else(|| if is_wanted { transcript().map(Box::new) } else { None });
+    }
+
+    /// What the provider lets us have has room for this copy.
+    pub(super) fn spared(&mut self, quota: Option<Entered>) {
+        self.quota = quota;
     }
 
     /// The policy's limits let it in.
@@ -220,6 +239,24 @@ impl Tally {
         }
     }
 
+    /// It counts in what the model's provider lets us have, unless that is used up.
+    pub(super) fn enters(&mut self, bill: &Bill) -> Result<(), Failure> {
+        // An earlier attempt's place may be the last.
+        self.quota = None;
+        match self.ledger.within_quota(bill) {
+            Ok(quota) => {
+                self.quota = quota;
+                Ok(())
+            }
+            Err(over) => {
+                if let Some(visit) = &mut self.visit {
+                    visit.release();
+                }
+                Err(Failure::OverLimits(over))
+            }
+        }
+    }
+
     /// The models that the budget at this position goes on with are asked now.
     pub(super) fn downgraded(&mut self, budget: usize) {
         if let Some(visit) = &mut self.visit {
@@ -251,15 +288,14 @@ impl Tally {
         self.record.attempts += 1;
         if let Some(bill) = self.open.take()
             && let Some(charge) = bill.of_attempt(failure.took(), &self.ledger)
-            && let Some(route) = &self.record.route
+            && let Some(route) = self.record.route.clone()
         {
-            if let Some(visit) = &mut self.visit {
-                visit.charge(&bill.model, &charge);
-            }
-            self.counting.lost(route, &bill.model, &charge);
+            self.took(&bill.model, &charge);
+            self.counting.lost(&route, &bill.model, &charge);
             let earlier = self.record.lost;
             self.record.lost = Some(earlier.map_or(charge.cost, |earlier| earlier.plus(charge.cost)));
         }
+        self.quota = None;
         // What was kept for an attempt that cost nothing.
         if let Some(visit) = &mut self.visit {
             visit.release();
@@ -284,9 +320,7 @@ impl Tally {
     /// What the answer took: see [`Bill::of_answer`].
     pub(super) fn charge(&mut self, bill: &Bill, told: Option<Tokens>, is_whole: bool, seen: impl FnOnce() -> u64) -> Charge {
         let charge = bill.of_answer(told, is_whole, seen, &self.ledger);
-        if let Some(visit) = &mut self.visit {
-            visit.charge(&bill.model, &charge);
-        }
+        self.took(&bill.model, &charge);
         if let (Some(route), Cost::Known(nanos)) = (&self.record.route, charge.cost) {
             let dearest = route.dearest(&charge.tokens, (self.now)());
             self.record.saved = dearest.map_or(0, |dearest| dearest.saturating_sub(nanos));
@@ -295,9 +329,22 @@ impl Tally {
         charge
     }
 
-    /// So many bytes go to the client.
-    pub(super) fn sends(&mut self, bytes: usize) {
-        self.record.bytes_out += bytes as u64;
+    /// An attempt has taken this, as far as budgets and limits go.
+    fn took(&mut self, model: &Backend, charge: &Charge) {
+        if let Some(visit) = &mut self.visit {
+            visit.charge(model, charge);
+        }
+        if let Some(quota) = &mut self.quota {
+            quota.used(all(&charge.tokens));
+        }
+    }
+
+    /// These bytes go to the client.
+    pub(super) fn sends(&mut self, bytes: &[u8]) {
+        self.record.bytes_out += bytes.len() as u64;
+        if let Some(transcript) = &mut self.transcript {
+            transcript.answers(bytes);
+        }
     }
 
     pub(super) fn broke(&mut self, outcome: &'static str) {
@@ -322,14 +369,17 @@ impl Drop for Tally {
         if let Some(bill) = self.open.take() {
             self.record.attempts += 1;
             self.record.charge = bill.of_attempt(Took::Unseen, &self.ledger);
-            if let (Some(visit), Some(charge)) = (&mut self.visit, &self.record.charge) {
-                visit.charge(&bill.model, charge);
+            if let Some(charge) = self.record.charge {
+                self.took(&bill.model, &charge);
             }
             self.record.model = Some(bill.model);
         }
         self.counting.count(&self.record, elapsed);
         if self.is_logged {
             access::write(&self.record, elapsed);
+        }
+        if let Some(transcript) = &self.transcript {
+            transcript.log(&self.record);
         }
         if let Some(tracing) = self.tracing.take() {
             tracing.end(&self.record);

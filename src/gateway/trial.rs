@@ -245,8 +245,14 @@ impl<'a> Trial<'a> {
             && let Some((base, mut place)) = balancer.pick(&model.bases, &tried, beginning)
             && (!is_retry || self.gateway.budgets.spend(&self.route.name))
         {
-            if let Err(unaffordable) = tally.reserve(&self.bill(model, exchange)).await {
+            let bill = self.bill(model, exchange);
+            if let Err(unaffordable) = tally.reserve(&bill).await {
                 so_far.unaffordable.push((model, unaffordable));
+                return None;
+            }
+            if let Err(failure) = tally.enters(&bill) {
+                counts.attempted(&model.model, failure.outcome());
+                so_far.failures.push((model, failure));
                 return None;
             }
             // Boxed here, where the most is: what is around it is moved when it begins.
@@ -426,7 +432,7 @@ impl<'a> Trial<'a> {
         let now = self.gateway.now();
         let advice = tried.failures.iter().filter_map(|(_, failure)| failure.advice_seconds(now)).min();
         let refusal = match last {
-            Failure::Status(StatusCode::TOO_MANY_REQUESTS, ..) => {
+            Failure::Status(StatusCode::TOO_MANY_REQUESTS, ..) | Failure::OverLimits(_) => {
                 Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", message)
             }
             _ => Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message),

@@ -1,38 +1,18 @@
 //! How fast: what each client, or all of a policy, has done in the latest minute at this gateway, and how it is told.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use k8s_openapi::jiff::Timestamp;
-use tokio::time::Instant;
 
-use super::SWEEP;
+use super::meters::{Entered, Meters};
 use crate::api::budget::Limit;
-use crate::plan::ledger::{Level, Meter, Over, Standing, subject};
+use crate::plan::ledger::{Level, Over, Standing, subject};
 use crate::plan::names::Key;
 use crate::plan::routing::Client;
 
 /// Whose: a policy, the position of its limit, and who shares it.
-type Whose = (Key, usize, String);
-
-/// The meters of all limits.
-#[derive(Default)]
-pub(super) struct Meters(Mutex<Known>);
-
-#[derive(Default)]
-struct Known {
-    meters: HashMap<Whose, Arc<Mutex<Meter>>>,
-    swept: Option<Instant>,
-}
-
-/// A request that a limit counts.
-pub(super) struct Entered {
-    meter: Arc<Mutex<Meter>>,
-    limit: Limit,
-    reserved: u64,
-}
+pub(super) type Whose = (Key, usize, String);
 
 /// A request that a limit does not let in.
 pub(super) struct Refused {
@@ -41,62 +21,31 @@ pub(super) struct Refused {
     pub(super) standing: Standing,
 }
 
-impl Meters {
-    /// Lets a request in that may take so many tokens, if every limit does.
-    pub(super) fn enter(
-        &self,
-        policy: &Key,
-        limits: &[Limit],
-        client: &Client,
-        tokens: u64,
-        now: Timestamp,
-    ) -> Result<(Vec<Entered>, Standing), Refused> {
-        let mut entered: Vec<Entered> = Vec::with_capacity(limits.len());
-        let mut standing = Standing::default();
-        for (at, limit) in limits.iter().enumerate() {
-            let shared = self.of((policy.clone(), at, subject(limit.per.into(), client)), now);
-            let mut meter = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            let result = meter.enter(limit, tokens, now);
-            standing = standing.and(meter.standing(limit, now));
-            drop(meter);
-            if let Err(over) = result {
-                for earlier in entered {
-                    earlier.with(|meter| meter.undo(&earlier.limit, earlier.reserved));
-                }
+/// Lets a request in that may take so many tokens, if every limit does.
+pub(super) fn enter(
+    meters: &Meters<Whose>,
+    policy: &Key,
+    limits: &[Limit],
+    client: &Client,
+    tokens: u64,
+    now: Timestamp,
+) -> Result<(Vec<Entered>, Standing), Refused> {
+    let mut entered: Vec<Entered> = Vec::with_capacity(limits.len());
+    let mut standing = Standing::default();
+    for (at, limit) in limits.iter().enumerate() {
+        let whose = (policy.clone(), at, subject(limit.per.into(), client));
+        let (result, left) = meters.enter(whose, limit.into(), tokens, now);
+        standing = standing.and(left);
+        match result {
+            Ok(one) => entered.push(one),
+            Err(over) => {
+                entered.into_iter().for_each(Entered::undo);
                 let limit = limit.clone();
                 return Err(Refused { limit, over, standing });
             }
-            entered.push(Entered {
-                meter: shared,
-                limit: limit.clone(),
-                reserved: tokens,
-            });
         }
-        Ok((entered, standing))
     }
-
-    fn of(&self, whose: Whose, now: Timestamp) -> Arc<Mutex<Meter>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
-            known.swept = Some(Instant::now());
-            // One that nobody holds and that says nothing.
-            known
-                .meters
-                .retain(|_, meter| Arc::strong_count(meter) > 1 || !meter.lock().unwrap_or_else(PoisonError::into_inner).is_new(now));
-        }
-        known.meters.entry(whose).or_default().clone()
-    }
-}
-
-impl Entered {
-    /// The request has ended, and took so many tokens.
-    pub(super) fn leave(&self, used: u64) {
-        self.with(|meter| meter.leave(&self.limit, self.reserved, used));
-    }
-
-    fn with(&self, act: impl FnOnce(&mut Meter)) {
-        act(&mut self.meter.lock().unwrap_or_else(PoisonError::into_inner));
-    }
+    Ok((entered, standing))
 }
 
 const OPENAI: [[HeaderName; 3]; 2] = [

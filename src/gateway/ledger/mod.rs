@@ -13,6 +13,8 @@ mod account;
 mod file;
 mod limits;
 mod memory;
+mod meters;
+mod quota;
 mod redis;
 mod store;
 mod visit;
@@ -31,13 +33,15 @@ use crate::plan::ledger::{Account, Mean};
 use crate::plan::names::Key;
 use crate::plan::traffic::OfBudget;
 use account::Entry;
-use limits::Meters;
+use limits::Whose;
+use meters::Meters;
 
 pub use file::{BadLedger, InFile};
 pub use memory::Memory;
+pub(super) use meters::Entered;
 pub use redis::InRedis;
 pub use store::{Store, Unavailable};
-pub(super) use visit::{Unaffordable, Visit};
+pub(super) use visit::{Unaffordable, Visit, all};
 
 /// Between two looks at what may be forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -49,7 +53,8 @@ pub(super) struct Ledger {
     keeping: Arc<Keeping>,
     now: fn() -> Timestamp,
     accounts: Mutex<Accounts>,
-    meters: Meters,
+    meters: Meters<Whose>,
+    quotas: Meters<Key>,
     means: Mutex<HashMap<Key, Mean>>,
 }
 
@@ -81,6 +86,7 @@ impl Ledger {
                 swept: Instant::now(),
             }),
             meters: Meters::default(),
+            quotas: Meters::default(),
             means: Mutex::default(),
         })
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::account::{Denied, Exhausted, Reserved};
-use super::limits::{self, Entered};
+use super::limits;
+use super::meters::Entered;
 use super::store::Unavailable;
 use super::{Ledger, words};
 use crate::gateway::bill::{Bill, Charge, at_most};
@@ -106,7 +107,7 @@ impl Ledger {
         };
         let now = (self.now)();
         let tokens = prompt.saturating_add(answer);
-        let entered = self.meters.enter(policy, &route.limits, client, tokens, now);
+        let entered = limits::enter(&self.meters, policy, &route.limits, client, tokens, now);
         let (entered, standing) = entered.map_err(|refused| words::too_fast(policy, &refused, operation, now))?;
         (visit.entered, visit.standing) = (entered, standing);
         Ok(Some(Box::new(visit)))
@@ -213,12 +214,13 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        for entered in &self.entered {
-            entered.leave(self.used);
+        for entered in &mut self.entered {
+            entered.used(self.used);
         }
     }
 }
 
-fn all(tokens: &Tokens) -> u64 {
+/// The tokens that count in limits.
+pub(in crate::gateway) fn all(tokens: &Tokens) -> u64 {
     tokens.prompt().saturating_add(tokens.answer())
 }

@@ -10,7 +10,7 @@ use http::Request;
 
 use super::engine::{Engine, paris};
 use super::world::{Answer, World, post};
-use super::{ASK, ONLY_A};
+use super::{ASK, ONLY_A, WEB};
 use crate::gateway::ApiKeys;
 use crate::plan::api_key::ApiKey;
 
@@ -107,6 +107,26 @@ async fn a_model_is_called_directly_only_from_its_own_namespace() {
     assert_eq!((answer.status.as_u16(), answer.header("x-portfolio-model")), (200, "claims/a"));
     let answer = world.ask_with(&[("authorization", "Bearer other.x.web")], &direct).await;
     assert_eq!(answer.status, 403);
+}
+
+#[tokio::test]
+async fn the_installer_leaves_direct_calls_to_some_service_accounts() {
+    let engine = Engine::start(paris()).await;
+    let world = World::over(&[&engine], ONLY_A);
+    world.settings.lock().unwrap().direct_callers = vec!["evaluations".to_owned()];
+    world.route(ONLY_A);
+    let direct = ASK.replace("assistant", "claims/a");
+    for (token, status) in [("claims.x.evaluations", 200), ("claims.x.web", 403), ("other.x.evaluations", 403)] {
+        let answer = world.ask_with(&[("authorization", &format!("Bearer {token}"))], &direct).await;
+        assert_eq!(answer.status, status, "{token}");
+    }
+    let (_, message) = world.ask(&direct).await.error();
+    assert_eq!(
+        message,
+        "service account claims/web may not call claims/a: of its own namespace only the service account evaluations may call a model directly (directCallers of the settings)"
+    );
+    assert!(!world.get("/v1/models", &WEB).await.text.contains("claims/a"));
+    assert_eq!(world.ask(ASK).await.status, 200, "policies are as before");
 }
 
 #[tokio::test]

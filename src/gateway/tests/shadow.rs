@@ -420,6 +420,31 @@ async fn a_copy_gives_its_turn_to_the_next_client_that_wants_it() {
 }
 
 #[tokio::test]
+async fn copies_take_of_a_providers_limits_only_while_half_is_left() {
+    let (a, b) = (Engine::start(paris()).await, Engine::start(paris()).await);
+    let world = World::over(&[&a], ONLY_A);
+    world.provider(
+        "b",
+        &format!(
+            "{{api: {{provider: OpenAICompatible, model: x, endpoint: '{}/v1', limits: {{requestsPerMinute: 6}}}}}}",
+            b.url
+        ),
+    );
+    world.route(COPIED);
+    for so_far in 1..=5 {
+        assert_eq!(world.ask(ASK).await.status, StatusCode::OK);
+        settled(&world, so_far).await;
+    }
+    let of = of_b(&world).await;
+    assert_eq!((of.requests, skipped(&of)), (3, vec![("over_limits", 2)]));
+    for _ in 0..3 {
+        let answer = world.ask(&ASK.replace("assistant", "claims/b")).await;
+        assert_eq!(answer.status, StatusCode::OK, "the other half is for clients");
+    }
+    assert_eq!(b.requests(), 6);
+}
+
+#[tokio::test]
 async fn copies_have_a_bound_of_their_own_and_no_place_among_requests() {
     let (a, b) = (Engine::start(paris()).await, Engine::start(vec![Do::Hang]).await);
     let world = World::with(|options| options.max_requests = 16);

@@ -232,8 +232,13 @@ impl Log {
 
     /// The fields of each line about a request.
     fn requests(&self) -> Vec<BTreeMap<String, Value>> {
+        self.lines(ACCESS)
+    }
+
+    /// The fields of each line of a target.
+    pub(super) fn lines(&self, target: &str) -> Vec<BTreeMap<String, Value>> {
         let lines: Vec<Value> = self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let lines = lines.into_iter().filter(|line| line["target"] == ACCESS);
+        let lines = lines.into_iter().filter(|line| line["target"] == target);
         lines.map(|line| serde_json::from_value(line["fields"].clone()).unwrap()).collect()
     }
 }

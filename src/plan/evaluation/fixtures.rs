@@ -10,7 +10,7 @@ use serde_json::json;
 use super::check::Datasets;
 use super::job::Runner;
 use super::run::Evaluation;
-use crate::api::{EvalJob, ModelDeployment};
+use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::plan::price::Book;
 use crate::plan::{fingerprint, names};
 
@@ -61,11 +61,13 @@ pub(super) fn datasets() -> Datasets {
 
 /// The installer's decisions.
 pub(super) fn runner() -> Runner {
-    Runner {
-        image: "example.com/llm-portfolio:1".to_owned(),
-        image_pull_policy: None,
-        gateway_url: "http://gateway.llm-portfolio:8080".to_owned(),
-    }
+    runner_under(&Settings::default())
+}
+
+/// The same under other settings.
+pub(super) fn runner_under(settings: &Settings) -> Runner {
+    let gateway = "http://gateway.llm-portfolio:8080";
+    Runner::new("example.com/llm-portfolio:1".to_owned(), gateway.to_owned(), settings)
 }
 
 /// The Job of `job()` for that slot, over a settled `llama`, with the status that Kubernetes gave it.

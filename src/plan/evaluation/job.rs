@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use super::run::Evaluation;
-use crate::api::EvalJob;
+use crate::api::{EvalJob, Settings};
 use crate::plan::names::{self, Key};
 use crate::plan::restricted;
 
@@ -36,10 +36,22 @@ const PROGRESS_FOLDER: &str = "/progress";
 pub struct Runner {
     /// The image of `portfolio`; its entry point is the command itself.
     pub image: String,
-    /// `Always`, `IfNotPresent` or `Never`; none: what Kubernetes does by default.
-    pub image_pull_policy: Option<String>,
     /// The base URL of the gateway inside the cluster, such as `http://llm-portfolio-gateway.llm-portfolio:8080`.
     pub gateway_url: String,
+    /// The service account of the namespace that pods run as; none: Kubernetes' default.
+    pub service_account: Option<String>,
+}
+
+impl Runner {
+    /// Pods that may call models directly under these settings.
+    #[must_use]
+    pub fn new(image: String, gateway_url: String, settings: &Settings) -> Self {
+        Self {
+            image,
+            gateway_url,
+            service_account: settings.direct_callers.first().cloned(),
+        }
+    }
 }
 
 /// The Job that carries out `run` for `slot`. `fingerprints` say what each target is at this moment, so that the result is attributed to
@@ -73,13 +85,13 @@ pub fn job(owner: &EvalJob, run: &Evaluation, fingerprints: &BTreeMap<String, St
 fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
     PodSpec {
         restart_policy: Some("OnFailure".to_owned()),
+        service_account_name: runner.service_account.clone(),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(restricted::pod()),
         containers: vec![Container {
             name: CONTAINER.to_owned(),
             image: Some(runner.image.clone()),
-            image_pull_policy: runner.image_pull_policy.clone(),
             args: Some(vec!["evaluate".to_owned()]),
             env: Some(vec![
                 variable("EVALUATION", json(run)),
@@ -201,6 +213,19 @@ mod tests {
         let fingerprints = [("llama".to_owned(), "0123456789abcdef".to_owned())].into();
         let slot = "2026-05-02T02:00:00Z".parse().unwrap();
         insta::assert_yaml_snapshot!(job(&owner, &run, &fingerprints, &fixtures::runner(), slot));
+    }
+
+    #[test]
+    fn pods_run_as_whom_the_installer_lets_call_models_directly() {
+        let (owner, slot) = (fixtures::job(), Timestamp::UNIX_EPOCH);
+        let run = Evaluation::of(&owner, &[&fixtures::model("llama")], &Book::default(), slot);
+        let account = |settings: &Settings| {
+            let job = job(&owner, &run, &BTreeMap::new(), &fixtures::runner_under(settings), slot);
+            job.spec.unwrap().template.spec.unwrap().service_account_name
+        };
+        assert_eq!(account(&Settings::default()), None);
+        let settings: Settings = fixtures::read("{directCallers: [evaluations, support]}");
+        assert_eq!(account(&settings).as_deref(), Some("evaluations"));
     }
 
     #[test]

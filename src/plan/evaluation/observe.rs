@@ -178,7 +178,9 @@ fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
     let name = job.name_any();
     let start = status.start_time.or_else(|| job.creation_timestamp()).map_or(now, |time| time.0);
     let trouble = if own.is_empty() && now >= start + NO_POD_GRACE {
-        let message = format!("the Job has no pod; see `kubectl describe job {name}` for what refuses it, such as a quota");
+        let message = format!(
+            "the Job has no pod; see `kubectl describe job {name}` for what refuses it, such as a quota or a service account that is not there"
+        );
         Some(Trouble {
             reason: "PodsRefused",
             message,

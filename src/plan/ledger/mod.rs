@@ -35,7 +35,7 @@ pub use accounts::{Accounts, KEPT_SECONDS};
 pub use budget::{Account, Budget, Unit, subject};
 pub use calendar::{Calendar, Span};
 pub use foresight::{FLOOR, Mean, longest};
-pub use meter::{Level, Meter, Over, Standing};
+pub use meter::{Level, Meter, Over, Rates, Standing};
 pub use purse::{Purse, Short};
 pub use slice::{Ask, Grant, grant};
 pub use turn::{Latest, Turn, take};

@@ -18,6 +18,7 @@ use crate::api::eval_job::Verdict;
 use crate::api::model_deployment::ApiSource;
 use crate::api::routing_policy::{EvaluatedBy, Requirements};
 use crate::api::{EvalJob, ModelDeployment, Settings};
+use crate::plan::ledger::Rates;
 use crate::plan::names::{self, Key};
 use crate::plan::price::{Book, Pricing};
 use crate::plan::{backend, fingerprint, model, serving};
@@ -247,6 +248,7 @@ impl<'a> Known<'a> {
             destination: api.filter(|api| api.credentials.is_some()).map(backend::destination),
             authorities: api.filter(|api| api.ca_bundle.is_some()).map(backend::destination),
             queue: own.and_then(|own| own.queue.as_ref()).map(Queue::of),
+            limits: api.and_then(|api| api.limits.as_ref()).map(Rates::from),
             pricing: Pricing::of(md, self.prices),
             nature,
         }

@@ -11,7 +11,7 @@ use super::eligible::Known;
 use super::guard::Guard;
 use super::shadow;
 use super::table::{MAX_BODY_BYTES, Route, Rule, Target};
-use super::terms::{Caching, Retries, Sticky, Timeouts};
+use super::terms::{self, Caching, Retries, Sticky, Timeouts};
 use super::warmup::Warmup;
 use super::when::When;
 use crate::api::routing_policy::{Fallback, Requirements, RouteRule, RoutingPolicySpec, Strategy};
@@ -42,6 +42,7 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
         cache: Caching::of(key, spec),
         allowances: allowances(spec, of_policy),
         guard: Guard::of(spec, &key.namespace, known.terms()),
+        logs_content: terms::logs_content(spec),
         policy: Some(key.clone()),
         shadows: Vec::new(),
     };
@@ -49,19 +50,30 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
     route
 }
 
+/// Who may call models directly.
+pub(super) enum Callers<'a> {
+    /// These service accounts of the model's namespace; none named: all.
+    OfNamespace(&'a [String]),
+    /// Whoever can reach the gateway.
+    Anyone,
+}
+
 /// What `namespace/name` or `namespace/name:adapter` stands for: that model alone, whatever policies require, for the service accounts of its own namespace. This is
-/// how evaluations reach a model that no policy admits yet. With `is_open` it is for anyone.
-pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class: Option<DataClassId>, is_open: bool) -> Route {
-    let own = Admission::ServiceAccounts {
-        namespaces: vec![key.namespace.clone()],
-        names: Vec::new(),
+/// how evaluations reach a model that no policy admits yet.
+pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class: Option<DataClassId>, callers: &Callers<'_>) -> Route {
+    let client = match callers {
+        Callers::Anyone => Admission::Anyone,
+        Callers::OfNamespace(names) => Admission::ServiceAccounts {
+            namespaces: vec![key.namespace.clone()],
+            names: names.to_vec(),
+        },
     };
     let timeouts = Timeouts::default();
     Route {
         name: names::asked(&key.to_string(), adapter),
         policy: None,
         class,
-        clients: vec![if is_open { Admission::Anyone } else { own }],
+        clients: vec![client],
         rules: vec![Rule {
             name: "1".to_owned(),
             when: When::default(),
@@ -91,6 +103,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
         allowances: Ok(Vec::new()),
         guard: Guard::default(),
         shadows: Vec::new(),
+        logs_content: false,
     }
 }
 

@@ -113,10 +113,14 @@ pub fn build(inputs: &Inputs<'_>) -> Routing {
             routes.insert(spec.model.clone(), Arc::new(route));
         }
     }
+    let callers = match inputs.open_models {
+        true => made::Callers::Anyone,
+        false => made::Callers::OfNamespace(&inputs.settings.direct_callers),
+    };
     for key in known.models() {
         let class = namespaces.get(&key.namespace).copied();
         for adapter in std::iter::once(None).chain(known.adapters(key).map(Some)) {
-            let route = made::direct(key, adapter, &known, class, inputs.open_models);
+            let route = made::direct(key, adapter, &known, class, &callers);
             routes.insert(route.name.clone(), Arc::new(route));
         }
     }

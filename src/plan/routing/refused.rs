@@ -1,7 +1,7 @@
 //! Why a request is answered by no model, before any is asked: as a kind for machines, and in words that say what to do. They are shown to
 //! clients.
 
-use super::access::Client;
+use super::access::{Admission, Client};
 use super::data_class::{DATA_CLASS_HEADER, UnknownDataClass};
 use super::eligible::{Exclusion, Reason};
 use super::table::{Candidate, Route, Rule};
@@ -116,7 +116,13 @@ impl<'a> Refused<'a> {
         };
         let why = match &route.policy {
             Some(policy) => format!("RoutingPolicy {policy} must admit it in spec.clients"),
-            None => "only service accounts of its own namespace may call a model directly".to_owned(),
+            None => match route.clients.first() {
+                Some(Admission::ServiceAccounts { names, .. }) if !names.is_empty() => format!(
+                    "of its own namespace only the service account {} may call a model directly (directCallers of the settings)",
+                    names.join(" or ")
+                ),
+                _ => "only service accounts of its own namespace may call a model directly".to_owned(),
+            },
         };
         Self::new(RefusedFor::NotAdmitted, None, format!("{who} may not call {}: {why}", route.name))
     }

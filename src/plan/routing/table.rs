@@ -23,6 +23,7 @@ use crate::api::budget::Limit;
 use crate::api::model_deployment::{self, Capabilities, EngineKind, Provider};
 use crate::api::routing_policy::Strategy;
 use crate::plan::Invalid;
+use crate::plan::ledger::Rates;
 use crate::plan::names::{self, Key};
 use crate::plan::price::{Cost, Pricing};
 use crate::protocol::usage::Tokens;
@@ -181,6 +182,8 @@ pub struct Route {
     /// The models that get copies of some requests, under what the policy requires of all; each rule has them under its own requirements too, as
     /// [`Rule::shadow`].
     pub shadows: Vec<Shadow>,
+    /// Whether what is asked and answered is logged.
+    pub logs_content: bool,
 }
 
 impl Route {
@@ -363,6 +366,8 @@ pub struct Backend {
     pub authorities: Option<String>,
     /// How requests wait for it; `None`: they do not.
     pub queue: Option<Queue>,
+    /// What its provider lets us have, at one gateway.
+    pub limits: Option<Rates>,
     /// What its tokens cost, at any moment.
     pub pricing: Pricing,
     /// What it is, as far as demands go.

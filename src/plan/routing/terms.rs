@@ -7,8 +7,16 @@ use http::HeaderName;
 
 use sha2::{Digest, Sha256};
 
+use crate::api::logging::ContentLogging;
 use crate::api::routing_policy::{self, RoutingPolicySpec};
 use crate::plan::names::Key;
+
+/// Whether what is asked and answered is logged: never where identifiers are kept from others.
+pub(super) fn logs_content(spec: &RoutingPolicySpec) -> bool {
+    let redacts = spec.guardrails.as_ref().is_some_and(|guardrails| !guardrails.redact.is_empty());
+    let wanted = spec.logging.as_ref().map(|logging| logging.content);
+    wanted == Some(ContentLogging::Always) && !redacts
+}
 
 /// How long each step of a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -105,6 +105,8 @@ fn aside(route: &Route, candidate: Candidate, budget: Option<Budget>) -> Route {
         limits: Vec::new(),
         allowances: Ok(budget.map(|budget| Allowance { budget, instead: None }).into_iter().collect()),
         guard: route.guard.clone(),
+        // What nobody sees is in no log.
+        logs_content: false,
         shadows: Vec::new(),
     }
 }
