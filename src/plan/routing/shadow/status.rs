@@ -15,6 +15,10 @@ use crate::plan::traffic::{Figures, ShadowFigures};
 
 /// What is decided about each shadow of a route, before anything of it was seen.
 pub(in crate::plan::routing) fn statuses(route: &Route, classes: &DataClasses, now: Timestamp) -> Vec<ShadowStatus> {
+    // What answers nothing has nothing to copy.
+    if route.rules.is_empty() {
+        return Vec::new();
+    }
     let of = |(at, shadow): (usize, &Shadow)| {
         let (reason, message) = standing(route, at, shadow, now);
         let of_rules = || route.rules.iter().filter_map(|rule| rule.shadow.get(at));

@@ -102,6 +102,11 @@ fn a_budget_that_cannot_be_understood_is_a_condition() {
     ));
     let status = world.status("assistant");
     assert_eq!(condition(&status, Kind::Accepted), "False Invalid");
+    assert!(
+        status.shadow.is_empty(),
+        "nothing is copied, as nothing is answered: {:?}",
+        status.shadow
+    );
     let told = message(&status, Kind::Accepted);
     assert!(
         told.starts_with("spec.shadow[0].budget.timeZone: \"Mars/Olympus\" is not an IANA time zone"),
