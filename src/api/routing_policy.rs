@@ -29,8 +29,8 @@ pub(crate) const MODEL_NAME: &str = r"^[a-zA-Z0-9]([-a-zA-Z0-9._:]*[a-zA-Z0-9])?
 /// So many bytes, in units that have no fractions.
 pub(crate) const BODY_BYTES: &str = r"^[0-9]{1,12}([KMG]i?)?$";
 
-/// One model name that clients call, who may call it, and which models may answer. Models are named within the same namespace and need
-/// not exist, be ready or be evaluated yet: the status says what is missing.
+/// One model name that clients call, who may call it, and which models may answer. Models are of the same namespace unless `namespace` says
+/// otherwise, and need not exist, be ready or be evaluated yet: the status says what is missing.
 /// Example: `{model: assistant, rules: [{targets: [{model: llama, weight: 80}, {model: gpt, weight: 20}], fallback: [{model: gpt}]}]}`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -270,7 +270,7 @@ pub struct Requirements {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EvaluatedBy {
-    /// The EvalJob's name, in the policy's namespace.
+    /// The EvalJob's name, in the policy's namespace. It evaluates models of its own namespace, so that one of another never has its `Pass`.
     #[schemars(length(min = 1, max = 253))]
     pub eval_job: String,
     /// How old the verdict may be, from the slot of its run, such as `720h`. Default: any age.
@@ -402,9 +402,15 @@ pub struct HeaderMatch {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// A ModelDeployment's name, in the policy's namespace. Example: `triage-llama`.
+    /// A ModelDeployment's name; its namespace is a field of its own. Example: `triage-llama`.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub model: String,
+    /// The model's namespace. One that is not the policy's own must let it: by a ReferenceGrant there (`gateway.networking.k8s.io`) from
+    /// RoutingPolicies of the policy's namespace to the ModelDeployment. Without one the model gets no request, and the condition
+    /// `ResolvedRefs` says which grant is missing. Default: the policy's own. Example: `models`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub namespace: Option<String>,
     /// One of its `selfHosted.custom.adapters`, by name. Default: none, the model itself. Example: `fraud`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 57), regex(pattern = LABEL))]
@@ -423,9 +429,15 @@ fn one() -> u32 {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fallback {
-    /// A ModelDeployment's name, in the policy's namespace. Example: `triage-llama`.
+    /// A ModelDeployment's name; its namespace is a field of its own. Example: `triage-llama`.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub model: String,
+    /// The model's namespace. One that is not the policy's own must let it: by a ReferenceGrant there (`gateway.networking.k8s.io`) from
+    /// RoutingPolicies of the policy's namespace to the ModelDeployment. Without one the model gets no request, and the condition
+    /// `ResolvedRefs` says which grant is missing. Default: the policy's own. Example: `models`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub namespace: Option<String>,
     /// One of its `selfHosted.custom.adapters`, by name. Default: none, the model itself. Example: `fraud`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 57), regex(pattern = LABEL))]

@@ -9,6 +9,7 @@ use super::allowance::allowances;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Known;
 use super::guard::Guard;
+use super::named::Named;
 use super::table::{MAX_BODY_BYTES, Route, Rule, Target};
 use super::terms::{self, Caching, Retries, Sticky, Timeouts};
 use super::warmup::Warmup;
@@ -24,7 +25,7 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
     let rules: Vec<Rule> = (spec.rules.iter().enumerate())
         .map(|(at, rule)| checked(at, rule, spec, &key.namespace, known, classes))
         .collect();
-    let of_policy = |to: &Fallback| known.candidate(&Key::new(&key.namespace, &to.model), to.adapter.as_deref(), &of_all);
+    let of_policy = |to: &Fallback| known.candidate(&key.namespace, to.into(), &of_all);
     Route {
         name: spec.model.clone(),
         class,
@@ -76,7 +77,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
             max_cost: None,
             strategy: Strategy::Ordered,
             targets: vec![Target {
-                candidate: known.candidate(key, adapter, &[]),
+                candidate: known.candidate(&key.namespace, Named::at_home(&key.name, adapter), &[]),
                 weight: 1,
             }],
             fallback: Vec::new(),
@@ -120,7 +121,7 @@ fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &st
     let whose = format!("rule {name}");
     let of_all = spec.require.iter().map(|require| ("the policy", require));
     let required: Vec<(&str, &Requirements)> = of_all.chain(rule.require.iter().map(|require| (whose.as_str(), require))).collect();
-    let candidate = |model: &str, adapter: &Option<String>| known.candidate(&Key::new(namespace, model), adapter.as_deref(), &required);
+    let candidate = |named: Named<'_>| known.candidate(namespace, named, &required);
     Rule {
         when: When::of(rule.when.as_ref(), namespace, known.allows_anonymous(), classes),
         // The CRD refuses what is no amount; where its rules are bypassed nothing is cheap enough.
@@ -131,24 +132,17 @@ fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &st
         strategy: rule.strategy,
         targets: (rule.targets.iter())
             .map(|t| Target {
-                candidate: candidate(&t.model, &t.adapter),
+                candidate: candidate(t.into()),
                 weight: t.weight,
             })
             .collect(),
-        fallback: rule.fallback.iter().map(|f| candidate(&f.model, &f.adapter)).collect(),
+        fallback: rule.fallback.iter().map(|f| candidate(f.into())).collect(),
         instead: (spec.budgets.iter())
-            .map(|budget| {
-                budget
-                    .on_exhausted
-                    .targets
-                    .iter()
-                    .map(|f| candidate(&f.model, &f.adapter))
-                    .collect()
-            })
+            .map(|budget| budget.on_exhausted.targets.iter().map(|f| candidate(f.into())).collect())
             .collect(),
         spill: (spec.warmup.iter())
             .flat_map(|warmup| &warmup.targets)
-            .map(|f| candidate(&f.model, &f.adapter))
+            .map(|f| candidate(f.into()))
             .collect(),
         name,
     }
