@@ -332,15 +332,17 @@ fn the_examples_do_not_contradict_each_other() {
 }
 
 #[test]
-fn the_example_of_a_governed_policy_decides_as_its_cases_say() {
+fn the_examples_of_policies_decide_as_their_cases_say() {
     let settings = crate::manifest::settings(&path("deploy/examples/governed.settings.yaml")).unwrap();
-    let mut portfolio = Portfolio::read(&[path("deploy/examples/governed.yaml")]);
-    portfolio.check_feasible(Some(&settings), &Book::default(), Timestamp::UNIX_EPOCH);
-    assert_eq!(portfolio.findings, []);
-    let cases = crate::manifest::cases(&path("deploy/examples/governed.cases.yaml")).unwrap();
-    for case in &cases {
-        let outcome = portfolio.outcome(case, &settings, &Book::default(), Timestamp::UNIX_EPOCH);
-        assert_eq!(outcome.wrong, Vec::<String>::new(), "{outcome:?}");
+    for example in ["governed", "shared"].map(|name| format!("deploy/examples/{name}")) {
+        let mut portfolio = Portfolio::read(&[path(&format!("{example}.yaml"))]);
+        portfolio.check_feasible(Some(&settings), &Book::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(portfolio.findings, [], "{example}");
+        let cases = crate::manifest::cases(&path(&format!("{example}.cases.yaml"))).unwrap();
+        for case in &cases {
+            let outcome = portfolio.outcome(case, &settings, &Book::default(), Timestamp::UNIX_EPOCH);
+            assert_eq!(outcome.wrong, Vec::<String>::new(), "{outcome:?}");
+        }
     }
 }
 

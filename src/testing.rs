@@ -16,7 +16,7 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, Connection, Known, Stores};
+use crate::cluster::{Cluster, Connection, Grants, Known, Stores};
 
 /// What happens to one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,11 @@ impl Server {
             backends: self.known(),
         };
         Cluster::new(self.connection(), stores)
+    }
+
+    /// The ReferenceGrants that are stored now, of a cluster that has the kind.
+    pub(crate) fn grants(&self) -> Grants {
+        Grants::known(&self.connection(), self.known(), self.known())
     }
 
     /// A connection to it.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use ring::digest::{SHA256, digest};
 
 pub mod engine;
+pub mod gateway_api;
 pub mod helm;
 pub mod kubernetes;
 pub mod lws;

@@ -7,6 +7,7 @@
 //! - [`vllm::run`] is vLLM without a model: what it says about adapters is what the real one says.
 //! - [`fake_nodes::FakeNodes`] makes pods Ready on nodes that do not exist.
 //! - [`lws::Controller`] is the real controller of LeaderWorkerSets, and [`stand_in`] an engine over several pods.
+//! - [`gateway_api::ReferenceGrants`] is the kind of the Gateway API by which namespaces let others name what they have.
 //! - [`redis::Redis`] is a real Redis that can be killed, frozen and started again.
 //! - [`portfolio::Portfolio::install`] installs the product as users do.
 //! - [`bench::run`] measures the gateway beside nginx; it needs no cluster.
@@ -22,6 +23,7 @@ pub mod demo;
 pub mod devices;
 mod fake_engines;
 pub mod fake_nodes;
+pub mod gateway_api;
 pub mod http_client;
 pub mod hub;
 pub mod image;

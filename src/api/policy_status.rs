@@ -72,7 +72,7 @@ fn any_object(_: &mut SchemaGenerator) -> Schema {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
-    /// The ModelDeployment's name, or `name:adapter` of it.
+    /// The ModelDeployment's name, or `name:adapter` of it; before it `namespace/` where that is not the policy's.
     pub model: String,
     /// Whether it may get requests now, of the classes of data that it may see.
     pub eligible: bool,
@@ -98,13 +98,13 @@ pub struct RuleStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RuleTargetStatus {
-    /// The ModelDeployment's name, or `name:adapter` of it.
+    /// The ModelDeployment's name, or `name:adapter` of it; before it `namespace/` where that is not the policy's.
     pub model: String,
     /// Which part of the rule's requests is put to it first, in percent; absent where that is decided for each request, as by `LeastCost`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u32>,
     /// Why so many: `Eligible`; `Standby`, while another one answers; `Fallback`, when a target fails; `Resting`, after failures; `OverBudget`; or what
-    /// keeps it from every request, such as `NotReady`, `RegionNotAllowed`, `NotEvaluated`.
+    /// keeps it from every request, such as `NotReady`, `RegionNotAllowed`, `NotEvaluated`, `RefNotPermitted`.
     pub reason: String,
     /// What it means and what to do, where there is something to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,7 +146,7 @@ pub struct LastHour {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelLastHour {
-    /// The ModelDeployment's name, or `name:adapter` of it.
+    /// The ModelDeployment's name, or `name:adapter` of it; before it `namespace/` where that is not the policy's.
     pub model: String,
     /// Requests that it answered.
     pub requests: i64,
@@ -180,7 +180,7 @@ pub struct BudgetStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShadowStatus {
-    /// The ModelDeployment's name, or `name:adapter` of it.
+    /// The ModelDeployment's name, or `name:adapter` of it; before it `namespace/` where that is not the policy's.
     pub model: String,
     /// How many of 100 requests are copied.
     pub percent: u32,

@@ -30,8 +30,8 @@ pub(crate) const MODEL_NAME: &str = r"^[a-zA-Z0-9]([-a-zA-Z0-9._:]*[a-zA-Z0-9])?
 /// So many bytes, in units that have no fractions.
 pub(crate) const BODY_BYTES: &str = r"^[0-9]{1,12}([KMG]i?)?$";
 
-/// One model name that clients call, who may call it, and which models may answer. Models are named within the same namespace and need
-/// not exist, be ready or be evaluated yet: the status says what is missing.
+/// One model name that clients call, who may call it, and which models may answer. Models are of the same namespace unless `namespace` says
+/// otherwise, and need not exist, be ready or be evaluated yet: the status says what is missing.
 /// Example: `{model: assistant, rules: [{targets: [{model: llama, weight: 80}, {model: gpt, weight: 20}], fallback: [{model: gpt}]}]}`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -122,7 +122,8 @@ pub struct RoutingPolicySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     #[x_kube(validation = ("self.all(s, self.exists_one(o, o.model == s.model && has(o.adapter) == has(s.adapter) && \
-        (!has(o.adapter) || o.adapter == s.adapter)))", "a model has one shadow: remove the other, or add their percents"))]
+        (!has(o.adapter) || o.adapter == s.adapter) && has(o.__namespace__) == has(s.__namespace__) && \
+        (!has(o.__namespace__) || o.__namespace__ == s.__namespace__)))", "a model has one shadow: remove the other, or add their percents"))]
     pub shadow: Vec<Shadow>,
     /// What is done about the texts of requests before a model has them. Default: nothing.
     /// Example: `{redact: [Email, Phone], blockedTerms: {configMapRef: {name: blocked, key: terms.txt}}}`.
@@ -278,7 +279,7 @@ pub struct Requirements {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EvaluatedBy {
-    /// The EvalJob's name, in the policy's namespace.
+    /// The EvalJob's name, in the policy's namespace. It evaluates models of its own namespace, so that one of another never has its `Pass`.
     #[schemars(length(min = 1, max = 253))]
     pub eval_job: String,
     /// How old the verdict may be, from the slot of its run, such as `720h`. Default: any age.
@@ -410,9 +411,15 @@ pub struct HeaderMatch {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// A ModelDeployment's name, in the policy's namespace. Example: `triage-llama`.
+    /// A ModelDeployment's name; its namespace is a field of its own. Example: `triage-llama`.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub model: String,
+    /// The model's namespace. One that is not the policy's own must let it: by a ReferenceGrant there (`gateway.networking.k8s.io`) from
+    /// RoutingPolicies of the policy's namespace to the ModelDeployment. Without one the model gets no request, and the condition
+    /// `ResolvedRefs` says which grant is missing. Default: the policy's own. Example: `models`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub namespace: Option<String>,
     /// One of its `selfHosted.custom.adapters`, by name. Default: none, the model itself. Example: `fraud`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 57), regex(pattern = LABEL))]
@@ -431,23 +438,19 @@ fn one() -> u32 {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fallback {
-    /// A ModelDeployment's name, in the policy's namespace. Example: `triage-llama`.
+    /// A ModelDeployment's name; its namespace is a field of its own. Example: `triage-llama`.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub model: String,
+    /// The model's namespace. One that is not the policy's own must let it: by a ReferenceGrant there (`gateway.networking.k8s.io`) from
+    /// RoutingPolicies of the policy's namespace to the ModelDeployment. Without one the model gets no request, and the condition
+    /// `ResolvedRefs` says which grant is missing. Default: the policy's own. Example: `models`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub namespace: Option<String>,
     /// One of its `selfHosted.custom.adapters`, by name. Default: none, the model itself. Example: `fraud`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 57), regex(pattern = LABEL))]
     pub adapter: Option<String>,
-}
-
-impl From<&Shadow> for Fallback {
-    /// The model that gets the copies.
-    fn from(shadow: &Shadow) -> Self {
-        Self {
-            model: shadow.model.clone(),
-            adapter: shadow.adapter.clone(),
-        }
-    }
 }
 
 /// How long each step of a request may take.

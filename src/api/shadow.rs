@@ -17,9 +17,15 @@ use super::placement::{LABEL, NAME};
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shadow {
-    /// A ModelDeployment's name, in the policy's namespace. Example: `claims-llama-ft`.
+    /// A ModelDeployment's name; its namespace is a field of its own. Example: `claims-llama-ft`.
     #[schemars(length(min = 1, max = 253), regex(pattern = NAME))]
     pub model: String,
+    /// The model's namespace. One that is not the policy's own must let it: by a ReferenceGrant there (`gateway.networking.k8s.io`) from
+    /// RoutingPolicies of the policy's namespace to the ModelDeployment. Without one the model gets no copies, and the condition
+    /// `ResolvedRefs` says which grant is missing. Default: the policy's own. Example: `models`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL))]
+    pub namespace: Option<String>,
     /// One of its `selfHosted.custom.adapters`, by name. Default: none, the model itself. Example: `fraud`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 57), regex(pattern = LABEL))]

@@ -241,7 +241,8 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
         ),
         (
             policy(&format!(
-                "{rules}, shadow: [{{model: b, percent: 5}}, {{model: b, adapter: x, percent: 5}}, {{model: b, percent: 6}}]"
+                "{rules}, shadow: [{{model: b, percent: 5}}, {{model: b, adapter: x, percent: 5}}, {{model: b, namespace: n, percent: 5}}, \
+                 {{model: b, percent: 6}}]"
             )),
             "spec.shadow",
             "a model has one shadow",

@@ -11,6 +11,7 @@ mod apply;
 pub mod config_map;
 pub mod followed;
 mod gate;
+mod grants;
 pub mod keys;
 mod known;
 pub mod lease;
@@ -20,6 +21,7 @@ pub mod tokens;
 pub mod watch;
 
 pub use apply::{Cluster, Error, Owned, Stores};
+pub use grants::Grants;
 pub use known::Known;
 pub use look::Look;
 pub use optional::Optional;

@@ -78,6 +78,16 @@ impl Optional {
         });
     }
 
+    /// Whether everything of it is known.
+    pub(super) fn is_watched(&self) -> bool {
+        *self.is_watched.borrow()
+    }
+
+    /// Tells when that changes.
+    pub(super) fn changes(&self) -> watch::Receiver<bool> {
+        self.is_watched.subscribe()
+    }
+
     /// Takes it for watched.
     #[cfg(test)]
     pub(crate) fn assume(&self) {

@@ -1,6 +1,6 @@
 //! `portfolio gateway`: the data plane of a cluster. Watches feed it; it writes nothing but what was spent of budgets.
 //!
-//! Needs: modeldeployments, routingpolicies, evaljobs, endpointslices, namespaces, configmaps list, watch; tokenreviews create; in its own namespace secrets list, watch,
+//! Needs: modeldeployments, routingpolicies, evaljobs, endpointslices, namespaces, configmaps, referencegrants list, watch; tokenreviews create; in its own namespace secrets list, watch,
 //! and the ConfigMaps of what was spent get, update.
 
 mod ledger;
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::watch::{Feed, vital};
-use crate::cluster::{self, Connection, Known, tokens};
+use crate::cluster::{self, Connection, Grants, Known, tokens};
 use crate::gateway::{self, ApiKeys, Credentials, Drain, Gateway, Options, ReviewUnavailable, Source, TokenReview};
 use crate::plan::names::{API_KEY_LABEL, BACKEND_LABEL, DATA_CLASS_LABEL, MODEL_LABEL, TERMS_LABEL};
 use crate::plan::price::Book;
@@ -168,6 +168,7 @@ struct View {
     backends: Arc<Known<Secret>>,
     keys: Arc<Known<Secret>>,
     maps: Arc<Known<ConfigMap>>,
+    grants: Arc<Grants>,
     /// The terms that those hold, as they were last read.
     terms: Terms,
     book: watch::Receiver<Arc<Book>>,
@@ -183,6 +184,7 @@ async fn watch(client: Connection, namespace: String, source: Source, settings: 
     let mut backends = Feed::<Secret>::within(&client, &namespace, BACKEND_LABEL);
     let mut keys = Feed::<Secret>::within(&client, &namespace, &format!("{API_KEY_LABEL}=true"));
     let mut maps = Feed::<ConfigMap>::everywhere(&client, &format!("{TERMS_LABEL}=true"));
+    let (grants, grants_moves) = Grants::follow(&client);
     let mut view = View {
         models: models.known(),
         policies: policies.known(),
@@ -192,6 +194,7 @@ async fn watch(client: Connection, namespace: String, source: Source, settings: 
         backends: backends.known(),
         keys: keys.known(),
         maps: maps.known(),
+        grants: Arc::new(grants),
         terms: Terms::default(),
         book: book.clone(),
     };
@@ -204,6 +207,7 @@ async fn watch(client: Connection, namespace: String, source: Source, settings: 
         backends.subscribe().map(drop).boxed(),
         keys.subscribe().map(drop).boxed(),
         maps.subscribe().map(drop).boxed(),
+        grants_moves,
         changes(book).boxed(),
     ]);
     tokio::join!(
@@ -216,6 +220,14 @@ async fn watch(client: Connection, namespace: String, source: Source, settings: 
         keys.start(),
         maps.start()
     );
+    // Where there are grants, none of them is to be missed by the first table.
+    if let Err(error) = view.grants.are_served().await {
+        tracing::warn!(%error, "ReferenceGrants are not known yet");
+    }
+    let (grants, policies) = (Arc::clone(&view.grants), Arc::clone(&view.policies));
+    vital("the search for ReferenceGrants", async move {
+        grants.seek(|| policies.all().iter().any(|policy| routing::crosses(policy))).await;
+    });
     tracing::info!("the watches are complete");
     loop {
         view.publish(&source, &settings);
@@ -256,7 +268,8 @@ impl View {
             && self.namespaces.is_current()
             && self.backends.is_current()
             && self.keys.is_current()
-            && self.maps.is_current();
+            && self.maps.is_current()
+            && self.grants.are_current();
         let was_current = source.is_current.send_replace(is_current);
         match (was_current, is_current) {
             (true, false) => tracing::warn!("the API server does not answer: routes and credentials stay as they were"),
@@ -282,6 +295,7 @@ impl View {
             endpoints: &routing::endpoints(&self.slices.all()),
             prices: &self.book.borrow().clone(),
             namespaces: &routing::labels(&self.namespaces.all()),
+            grants: &self.grants.all(),
             terms: &self.terms,
             settings,
             open_models: false,

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::api::condition::{self, Kind};
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{ModelDeployment, Settings};
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Grants};
 use crate::plan::names::Key;
 use crate::plan::price::{self, Book};
 use crate::plan::serving::Installation;
@@ -32,6 +32,8 @@ const RESYNC: (Duration, Duration) = (Duration::from_secs(3600), Duration::from_
 pub struct Context {
     /// The door to the API server.
     pub cluster: Cluster,
+    /// Which models of other namespaces policies may name.
+    pub grants: Arc<Grants>,
     /// What the installer decided.
     pub settings: Settings,
     /// What models cost that do not say so themselves.

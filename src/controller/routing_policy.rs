@@ -1,7 +1,7 @@
 //! The RoutingPolicy controller: the same decision that the gateways take, written down as statuses, with what they say of their traffic. A
 //! policy has no children.
 //!
-//! Needs: routingpolicies, modeldeployments, evaljobs, endpointslices, namespaces, configmaps get, list, watch; routingpolicies/status patch; events create, patch.
+//! Needs: routingpolicies, modeldeployments, evaljobs, endpointslices, namespaces, configmaps, referencegrants get, list, watch; routingpolicies/status patch; events create, patch.
 
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ pub(super) async fn reconcile(policy: Arc<RoutingPolicy>, cx: Arc<Context>) -> R
         // What a model costs decides no verdict.
         prices: &Book::default(),
         namespaces: &routing::labels(&stores.namespaces.all()),
+        grants: &cx.grants.all(),
         terms: &Terms::of(terms.iter().map(AsRef::as_ref), &Terms::default()),
         settings: &cx.settings,
         open_models: false,

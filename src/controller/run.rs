@@ -5,7 +5,7 @@
 //!                    its certificates ConfigMap, its backend Secret, the objects of its cache
 //! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
 //! Both of these   ◄─ another price book
-//! RoutingPolicy   ◄─ itself, what gateways say of its traffic, and every ModelDeployment, EvalJob and EndpointSlice (all policies: they are few, and an unchanged one is silent)
+//! RoutingPolicy   ◄─ itself, what gateways say of its traffic, and every ModelDeployment, EvalJob, EndpointSlice and ReferenceGrant (all policies: they are few, and an unchanged one is silent)
 //! ```
 
 use std::sync::Arc;
@@ -33,14 +33,14 @@ use crate::api::model_deployment::{ApiSource, KeyRef};
 use crate::api::settings::ImageVolumes;
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::followed::Followed;
-use crate::cluster::watch::Feed;
-use crate::cluster::{self, Cluster, Connection, Stores};
+use crate::cluster::watch::{Feed, vital};
+use crate::cluster::{self, Cluster, Connection, Grants, Stores};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{
     BACKEND_LABEL, CACHE_LABEL, DATA_CLASS_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL, TERMS_LABEL, asked_parts,
 };
 use crate::plan::price::Book;
-use crate::plan::{backend, cache};
+use crate::plan::{backend, cache, routing};
 
 use super::adapters::Adapters;
 use super::asker::Asker;
@@ -134,10 +134,12 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         answer = mounts_images(&client, setup.settings.image_volumes) => answer,
         () = stop.cancelled() => return Ok(()),
     };
+    let (grants, grants_moves) = Grants::follow(&client);
     let (heard, engines_heard) = unbounded::<Key>();
     let (adapters_moved, adapters_moves) = unbounded::<Key>();
     let cx = Arc::new(Context {
         cluster: Cluster::new(client.clone(), stores),
+        grants: Arc::new(grants),
         settings: setup.settings,
         book: setup.book.clone(),
         gateway_namespace: setup.gateway_namespace,
@@ -206,6 +208,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         namespaces.subscribe().map(drop).boxed(),
         terms.subscribe().map(drop).boxed(),
         policies.subscribe().map(drop).boxed(),
+        grants_moves,
     ]));
     let chores = gathered(select_all([
         models.subscribe().map(drop).boxed(),
@@ -228,6 +231,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         .reconcile_on(evaluation_triggers)
         .reconcile_all_on(changes(setup.book))
         .with_config(config());
+    let policies_known = policies.known();
     let (told, tellings) = unbounded::<gateways::Moved>();
     let by_traffic = {
         let known = policies.known();
@@ -279,6 +283,14 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         _ = until_known(async || cx.cluster.serves_groups().await) => {}
         () = stop.cancelled() => return Ok(()),
     }
+    tokio::select! {
+        served = cx.grants.are_served() => drop(served.inspect_err(|error| tracing::warn!(%error, "ReferenceGrants are not known yet"))),
+        () = stop.cancelled() => return Ok(()),
+    }
+    let (grants, known) = (Arc::clone(&cx.grants), policies_known);
+    vital("the search for ReferenceGrants", async move {
+        grants.seek(|| known.all().iter().any(|policy| routing::crosses(policy))).await;
+    });
     tracing::info!("the watches are complete");
     setup.ready.store(true, Ordering::Relaxed);
 

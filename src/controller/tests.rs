@@ -1,5 +1,6 @@
 //! Reconciles against an API server that fails: the same end state from a crash at any write, and silence once it is reached.
 
+mod grants;
 mod groups;
 
 use std::collections::BTreeMap;
@@ -109,6 +110,7 @@ pub(super) fn started(server: &Server) -> Arc<Context> {
     cluster.groups.assume();
     Arc::new(Context {
         cluster,
+        grants: Arc::new(server.grants()),
         settings: Settings::default(),
         book: tokio::sync::watch::channel(Arc::default()).1,
         gateway_namespace: "llm".to_owned(),

@@ -45,7 +45,7 @@ impl Gateway {
     fn resting(&self, route: &Route) -> BTreeSet<String> {
         let open = route.candidates().filter_map(|candidate| candidate.backend.as_ref().ok());
         open.filter(|model| !self.balancer.any_is_well(&model.bases, &[]))
-            .map(|model| model.model.name.clone())
+            .map(|model| model.called.clone())
             .collect()
     }
 }

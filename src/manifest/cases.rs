@@ -117,7 +117,7 @@ impl OneOrMore {
 struct Given {
     /// What each EvalJob says, of all models or of each.
     verdicts: BTreeMap<String, Verdicts>,
-    /// Models that do not answer.
+    /// Models that do not answer, by name, or `namespace/name` where several have it.
     down: BTreeSet<String>,
     /// Models in our own pods that have no replicas, and that a request wakes.
     asleep: BTreeSet<String>,
@@ -266,6 +266,7 @@ impl Portfolio {
             endpoints: &seen.endpoints,
             prices: book,
             namespaces: &seen.namespaces,
+            grants: &seen.grants,
             terms: &seen.terms,
             settings,
             open_models: false,
@@ -273,7 +274,7 @@ impl Portfolio {
         });
         let decided = decided(case, &routing, now);
         let no_pods = case.given.asleep.iter().filter(|name| {
-            let its = |md: &&Arc<ModelDeployment>| md.name_any() == **name && md.spec.self_hosted.is_some();
+            let its = |md: &&Arc<ModelDeployment>| is_called(md, name) && md.spec.self_hosted.is_some();
             seen.models.iter().find(its).is_none()
         });
         let mut wrong: Vec<String> = no_pods
@@ -293,14 +294,15 @@ impl Portfolio {
         let mut seen = Standalone {
             policies: self.policies.iter().map(|p| Arc::new(p.object.clone())).collect(),
             namespaces: self.labelled_namespaces(),
+            grants: self.grants(),
             terms: self.terms(),
             ..Standalone::default()
         };
         seen.namespaces.extend(given.namespaces.clone());
         for written in &self.models {
             let mut md = written.object.clone();
-            let is_asleep = md.spec.self_hosted.is_some() && given.asleep.contains(&md.name_any());
-            let is_up = !is_asleep && !given.down.contains(&md.name_any());
+            let is_asleep = md.spec.self_hosted.is_some() && has(&given.asleep, &md);
+            let is_up = !is_asleep && !has(&given.down, &md);
             if is_up && md.spec.self_hosted.is_some() {
                 seen.endpoints.insert(Key::of(&md), vec!["http://model.invalid".to_owned()]);
             }
@@ -357,6 +359,15 @@ impl Portfolio {
     }
 }
 
+/// Whether a case means this model by a name.
+fn is_called(md: &ModelDeployment, name: &str) -> bool {
+    md.name_any() == name || Key::of(md).to_string() == name
+}
+
+fn has(names: &BTreeSet<String>, md: &ModelDeployment) -> bool {
+    names.iter().any(|name| is_called(md, name))
+}
+
 /// An EvalJob that is not among the files: of every model of its namespace.
 fn assumed(name: &str, namespace: &str, models: &[Arc<ModelDeployment>]) -> EvalJob {
     let within = models.iter().filter(|md| md.namespace().as_deref() == Some(namespace));
@@ -379,11 +390,11 @@ struct AsGiven<'a>(&'a Given);
 
 impl Live for AsGiven<'_> {
     fn latency(&self, model: &Backend, _: bool) -> Option<Duration> {
-        self.0.latency.get(&model.model.name).map(|latency| Duration::from(*latency))
+        self.0.latency.get(&model.called).map(|latency| Duration::from(*latency))
     }
 
     fn load(&self, model: &Backend) -> usize {
-        self.0.busy.get(&model.model.name).map_or(0, |requests| requests * 1000)
+        self.0.busy.get(&model.called).map_or(0, |requests| requests * 1000)
     }
 }
 
@@ -432,11 +443,12 @@ fn decided(case: &Case, routing: &Routing, now: Timestamp) -> Decided {
                 decided.eliminated = out.into_iter().map(|exclusion| exclusion.message).collect();
                 decided.copies(&routing::mirrors(route, decision.rule, &table.classes, &facts), &ask.operation);
                 if decision.hold.is_some() {
-                    decided.held = decision.wakes.iter().map(|model| model.name.clone()).collect();
+                    let own = route.policy.as_ref().map_or("", |policy| &policy.namespace);
+                    decided.held = decision.wakes.iter().map(|model| model.called_in(own)).collect();
                 }
                 match spent::affordable(&decision, route, &case.given.spent, &ask.content(), now) {
                     Ok(models) => {
-                        decided.orders.insert(models.iter().map(|model| model.model.name.clone()).collect());
+                        decided.orders.insert(models.iter().map(|model| model.called.clone()).collect());
                     }
                     Err(refused) => {
                         decided.refused = Some(refused);
@@ -519,7 +531,7 @@ impl Decided {
         for Mirror { shadow, to } in mirrors.iter().filter(|_| operation != "count_tokens") {
             match to {
                 Ok(_) => {
-                    self.copied.insert(shadow.model.name.clone(), shadow.percent);
+                    self.copied.insert(shadow.called.clone(), shadow.percent);
                 }
                 Err(skipped) => self.not_copied.push(skipped.message.clone()),
             }

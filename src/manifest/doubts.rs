@@ -10,8 +10,9 @@ use super::finding::Severity;
 use crate::api::routing_policy::{RouteRule, Strategy, When};
 use crate::api::shadow::Shadow;
 use crate::api::{ModelDeployment, RoutingPolicy};
-use crate::plan::names::{Key, asked};
+use crate::plan::names::Key;
 use crate::plan::price::{Book, Pricing};
+use crate::plan::routing::Named;
 use crate::plan::{Invalid, backend};
 
 /// Adds them to `portfolio`, with the prices of `book` at `now`.
@@ -25,7 +26,13 @@ pub(super) fn check(portfolio: &mut Portfolio, book: &Book, now: Timestamp) {
     });
     let of_policies = portfolio.policies.iter().flat_map(|written| {
         let policy = &written.object;
-        let rules = policy.spec.rules.iter().enumerate().flat_map(|(at, rule)| twice(at, rule));
+        let own = Key::of(policy).namespace;
+        let rules = policy
+            .spec
+            .rules
+            .iter()
+            .enumerate()
+            .flat_map(move |(at, rule)| twice(at, rule, &own));
         let doubts = rules
             .chain(unreachable(&policy.spec.rules))
             .chain(unpriced(policy, &models, book, now))
@@ -75,9 +82,9 @@ fn is_near(url: &str, md: &ModelDeployment) -> bool {
 }
 
 /// Models that a rule names again, where that changes nothing.
-fn twice(at: usize, rule: &RouteRule) -> Vec<Invalid> {
-    let targets: Vec<String> = rule.targets.iter().map(|t| asked(&t.model, t.adapter.as_deref())).collect();
-    let fallback: Vec<String> = rule.fallback.iter().map(|f| asked(&f.model, f.adapter.as_deref())).collect();
+fn twice(at: usize, rule: &RouteRule, own: &str) -> Vec<Invalid> {
+    let targets: Vec<String> = rule.targets.iter().map(|t| Named::from(t).called(own)).collect();
+    let fallback: Vec<String> = rule.fallback.iter().map(|f| Named::from(f).called(own)).collect();
     // Of several by weight one is asked, and the others only as fallbacks.
     let asks_all = targets.len() == 1 || rule.strategy != Strategy::Weighted;
     let again = |list: &str, index: usize, problem: String| {
@@ -128,13 +135,13 @@ fn unreachable(rules: &[RouteRule]) -> Vec<Invalid> {
 fn unbounded(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>) -> Vec<Invalid> {
     let namespace = Key::of(policy).namespace;
     let is_paid = |shadow: &Shadow| {
-        let md = models.get(&Key::new(&namespace, &shadow.model));
+        let md = models.get(&Named::from(shadow).key(&namespace));
         md.is_some_and(|md| md.spec.api.is_some()) && shadow.budget.is_none()
     };
     let doubt = |(at, shadow): (usize, &Shadow)| {
         let problem = format!(
             "{} is behind an API, and nothing bounds what copies of requests cost there: the policy's budgets do not count them",
-            shadow.model
+            Named::from(shadow).called(&namespace)
         );
         let remedy = r#"add one, such as budget: {usd: "20", window: Day}"#;
         Invalid::new(format!("spec.shadow[{at}].budget"), problem, remedy)
@@ -147,18 +154,22 @@ fn unbounded(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>) -
 fn unpriced(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>, book: &Book, now: Timestamp) -> Vec<Invalid> {
     let namespace = Key::of(policy).namespace;
     let spec = &policy.spec;
-    let has_no_price = |name: &str| {
-        let md = models.get(&Key::new(&namespace, name))?;
-        (md.spec.api.is_some() && Pricing::of(md, book).at(now).is_none()).then(|| name.to_owned())
+    let has_no_price = |named: Named<'_>| {
+        let key = named.key(&namespace);
+        let md = models.get(&key)?;
+        (md.spec.api.is_some() && Pricing::of(md, book).at(now).is_none()).then(|| key.called_in(&namespace))
     };
     let of_rule = |rule: &RouteRule| -> Vec<String> {
-        let names = rule.targets.iter().map(|t| &t.model).chain(rule.fallback.iter().map(|f| &f.model));
-        names.filter_map(|name| has_no_price(name)).collect()
+        let targets = rule.targets.iter().map(Named::from);
+        targets
+            .chain(rule.fallback.iter().map(Named::from))
+            .filter_map(has_no_price)
+            .collect()
     };
-    let copied = || spec.shadow.iter().filter_map(|shadow| has_no_price(&shadow.model));
+    let copied = || spec.shadow.iter().map(Named::from).filter_map(has_no_price);
     let mut limits: Vec<(String, Vec<String>)> = Vec::new();
     for (at, budget) in spec.budgets.iter().enumerate().filter(|(_, budget)| budget.usd.is_some()) {
-        let instead = budget.on_exhausted.targets.iter().filter_map(|f| has_no_price(&f.model));
+        let instead = budget.on_exhausted.targets.iter().map(Named::from).filter_map(has_no_price);
         let names = spec.rules.iter().flat_map(of_rule).chain(instead);
         limits.push((format!("spec.budgets[{at}].usd"), names.collect()));
     }
@@ -181,7 +192,7 @@ fn unpriced(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>, bo
     }
     let in_dollars = |shadow: &Shadow| shadow.budget.as_ref().is_some_and(|budget| budget.usd.is_some());
     for (at, shadow) in spec.shadow.iter().enumerate().filter(|(_, shadow)| in_dollars(shadow)) {
-        let names = has_no_price(&shadow.model).into_iter().collect();
+        let names = has_no_price(shadow.into()).into_iter().collect();
         limits.push((format!("spec.shadow[{at}].budget.usd"), names));
     }
     let limits = limits.into_iter().filter_map(|(field, mut names)| {

@@ -13,6 +13,7 @@ mod doubts;
 mod feasible;
 mod files;
 mod finding;
+mod grant;
 mod object;
 mod price_list;
 mod prices;
@@ -142,6 +143,7 @@ impl Portfolio {
         references::check(&mut self);
         annotations::check(&mut self);
         api_keys::check(&mut self);
+        grant::check(&mut self);
         self.findings.sort();
         self.findings.dedup();
         self

@@ -11,6 +11,7 @@ use super::{Portfolio, Written};
 use crate::api::model_deployment::KeyRef;
 use crate::plan::Invalid;
 use crate::plan::names::{Key, asked_parts};
+use crate::plan::routing;
 
 /// Adds the findings about names to `portfolio`.
 pub(super) fn check(portfolio: &mut Portfolio) {
@@ -87,15 +88,15 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
     let models: BTreeSet<Key> = models.chain(refused("ModelDeployment")).collect();
     let evaluations = portfolio.evaluations.iter().map(|w| Key::of(&w.object));
     let evaluations: BTreeSet<Key> = evaluations.chain(refused("EvalJob")).collect();
-    let missing = |known: &BTreeSet<Key>, kind: &str, field: String, namespace: &str, name: &str| {
-        let key = Key::new(namespace, name);
-        let remedy = format!("apply it too, or correct the name; {}", near(known, &key));
-        (!known.contains(&key)).then(|| Invalid::new(field, format!("no {kind} {key} is in these files"), remedy.trim_end_matches("; ")))
+    let grants = portfolio.grants();
+    let missing = |known: &BTreeSet<Key>, kind: &str, field: String, key: &Key, crosses: bool| {
+        let remedy = format!("apply it too, or correct the name; {}", near(known, key, crosses));
+        (!known.contains(key)).then(|| Invalid::new(field, format!("no {kind} {key} is in these files"), remedy.trim_end_matches("; ")))
     };
     // An adapter of a model that is not here is not missed: its model is.
-    let lacking = |field: String, namespace: &str, model: &str, adapter: Option<&str>| {
-        let (key, adapter) = (Key::new(namespace, model), adapter?);
-        let here = portfolio.models.iter().find(|w| Key::of(&w.object) == key)?;
+    let lacking = |field: String, key: &Key, adapter: Option<&str>| {
+        let adapter = adapter?;
+        let here = portfolio.models.iter().find(|w| Key::of(&w.object) == *key)?;
         let custom = here.object.spec.self_hosted.as_ref().and_then(|own| own.custom.as_ref());
         let adapters: Vec<&str> = custom.iter().flat_map(|c| &c.adapters).map(|a| a.name.as_str()).collect();
         let hint = super::words::closest(adapter, &adapters).map(|meant| format!("; did you mean {meant}?"));
@@ -106,36 +107,24 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
         (!adapters.contains(&adapter)).then(|| Invalid::new(field, format!("ModelDeployment {key} has no adapter {adapter}"), remedy))
     };
     // Policies are not put one behind the other.
-    let a_policy = |field: String, namespace: &str, name: &str| {
-        let key = Key::new(namespace, name);
-        let is_one = !models.contains(&key) && portfolio.policies.iter().any(|w| Key::of(&w.object) == key);
+    let a_policy = |field: String, key: &Key| {
+        let is_one = !models.contains(key) && portfolio.policies.iter().any(|w| Key::of(&w.object) == *key);
         let problem = format!("{key} is a RoutingPolicy, and only a ModelDeployment can answer");
-        is_one.then(|| Invalid::new(field, problem, format!("name the models of {name} instead")))
+        is_one.then(|| Invalid::new(field, problem, format!("name the models of {} instead", key.name)))
     };
     for policy in &portfolio.policies {
         let namespace = Key::of(&policy.object).namespace;
         let spec = &policy.object.spec;
-        let mut named: Vec<(String, &str, Option<&str>)> = Vec::new();
-        for (r, rule) in spec.rules.iter().enumerate() {
-            let of_rule = |list: &str, i: usize| format!("spec.rules[{r}].{list}[{i}]");
-            let targets = rule.targets.iter().enumerate();
-            named.extend(targets.map(|(i, t)| (of_rule("targets", i), t.model.as_str(), t.adapter.as_deref())));
-            let fallback = rule.fallback.iter().enumerate();
-            named.extend(fallback.map(|(i, f)| (of_rule("fallback", i), f.model.as_str(), f.adapter.as_deref())));
-        }
-        for (b, budget) in spec.budgets.iter().enumerate() {
-            let instead = budget.on_exhausted.targets.iter().enumerate();
-            let of_budget = |i: usize| format!("spec.budgets[{b}].onExhausted.targets[{i}]");
-            named.extend(instead.map(|(i, f)| (of_budget(i), f.model.as_str(), f.adapter.as_deref())));
-        }
-        let spill = spec.warmup.iter().flat_map(|warmup| &warmup.targets).enumerate();
-        named.extend(spill.map(|(i, f)| (format!("spec.warmup.targets[{i}]"), f.model.as_str(), f.adapter.as_deref())));
-        let shadows = spec.shadow.iter().enumerate();
-        named.extend(shadows.map(|(i, s)| (format!("spec.shadow[{i}]"), s.model.as_str(), s.adapter.as_deref())));
-        let of_models = named.into_iter().filter_map(|(field, model, adapter)| {
-            let missing = || missing(&models, "ModelDeployment", format!("{field}.model"), &namespace, model);
-            let missing = a_policy(format!("{field}.model"), &namespace, model).or_else(missing);
-            missing.or_else(|| lacking(format!("{field}.adapter"), &namespace, model, adapter))
+        let of_models = routing::named(spec).into_iter().filter_map(|(field, named)| {
+            let key = named.key(&namespace);
+            if !grants.permits(&namespace, &key) {
+                let problem = format!("no ReferenceGrant in these files permits RoutingPolicies of namespace {namespace} to name {key}");
+                let remedy = format!("{}, or name a model of {namespace}", grants.remedy(&namespace, &key));
+                return Some(Invalid::new(format!("{field}.namespace"), problem, remedy));
+            }
+            let missing = || missing(&models, "ModelDeployment", format!("{field}.model"), &key, true);
+            let missing = a_policy(format!("{field}.model"), &key).or_else(missing);
+            missing.or_else(|| lacking(format!("{field}.adapter"), &key, named.adapter))
         });
         let blocked = spec.guardrails.as_ref().and_then(|guardrails| guardrails.blocked_terms.as_ref());
         let of_terms = blocked.and_then(|blocked| {
@@ -150,8 +139,8 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
                 &evaluations,
                 "EvalJob",
                 format!("spec.require.evaluated[{i}].evalJob"),
-                &namespace,
-                &e.eval_job,
+                &Key::new(&namespace, &e.eval_job),
+                false,
             )
         });
         found.extend(
@@ -166,8 +155,9 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
         let targets = spec.targets.models.iter().enumerate();
         let of_models = targets.filter_map(|(i, name)| {
             let (field, (model, adapter)) = (format!("spec.targets.models[{i}]"), asked_parts(name));
-            let missing = missing(&models, "ModelDeployment", field.clone(), &namespace, model);
-            missing.or_else(|| lacking(field, &namespace, model, adapter))
+            let key = Key::new(&namespace, model);
+            let missing = missing(&models, "ModelDeployment", field.clone(), &key, false);
+            missing.or_else(|| lacking(field, &key, adapter))
         });
         found.extend(of_models.map(|invalid| evaluation.origin.finding(Severity::Warning, invalid)));
         for (i, suite) in spec.suites.iter().enumerate() {
@@ -212,7 +202,7 @@ fn data(portfolio: &Portfolio, kind: &str, field: &str, namespace: &str, referen
     let key = Key::new(namespace, reference.name.as_str());
     let Some(other) = portfolio.others.iter().find(|o| o.kind == kind && o.key == key) else {
         let known = portfolio.others.iter().filter(|o| o.kind == kind).map(|o| o.key.clone()).collect();
-        let remedy = format!("apply it too, or correct the name; {}", near(&known, &key));
+        let remedy = format!("apply it too, or correct the name; {}", near(&known, &key, false));
         let invalid = Invalid::new(
             format!("{field}.name"),
             format!("no {kind} {key} is in these files"),
@@ -242,10 +232,14 @@ fn terms(portfolio: &Portfolio, field: &str, namespace: &str, reference: &KeyRef
     ))
 }
 
-/// A hint at what was probably meant: the same name in another namespace, or nearly the same name in this one.
-fn near(known: &BTreeSet<Key>, key: &Key) -> String {
+/// A hint at what was probably meant: the same name in another namespace, which the reference may be able to say, or nearly the same name in
+/// this one.
+fn near(known: &BTreeSet<Key>, key: &Key, crosses: bool) -> String {
     if let Some(elsewhere) = known.iter().find(|k| k.name == key.name) {
-        return format!("there is {elsewhere}, but names refer to the same namespace");
+        return match crosses {
+            true => format!("there is {elsewhere}, which namespace: {} would name", elsewhere.namespace),
+            false => format!("there is {elsewhere}, but names refer to the same namespace"),
+        };
     }
     let here: Vec<&str> = known
         .iter()

@@ -9,14 +9,14 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::Portfolio;
+use super::{Portfolio, grant};
 use crate::api::condition::{Claim, Kind};
 use crate::api::model_deployment::{ApiSource, KeyRef, ModelDeploymentStatus};
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::api_key::{self, ApiKey};
 use crate::plan::backend::{self, Held, Material};
 use crate::plan::names::{DATA_CLASS_LABEL, ENDPOINT_ANNOTATION, Key, endpoints};
-use crate::plan::routing::Terms;
+use crate::plan::routing::{Grants, Terms};
 use crate::plan::{Invalid, model, serving};
 
 /// Values of Secrets from elsewhere than the files, by Secret and key.
@@ -35,6 +35,8 @@ pub struct Standalone {
     pub endpoints: BTreeMap<Key, Vec<String>>,
     /// What the label `llmportfolio.dev/data-class` of each Namespace says that has one.
     pub namespaces: BTreeMap<String, String>,
+    /// Which models of other namespaces policies may name.
+    pub grants: Grants,
     /// The terms that policies may block.
     pub terms: Terms,
     /// What the API models need: each that needs anything.
@@ -51,6 +53,7 @@ impl Portfolio {
             policies: self.policies.iter().map(|p| Arc::new(p.object.clone())).collect(),
             evaluations: self.evaluations.iter().map(|e| Arc::new(e.object.clone())).collect(),
             namespaces: self.labelled_namespaces(),
+            grants: self.grants(),
             terms: self.terms(),
             ..Standalone::default()
         };
@@ -101,6 +104,17 @@ impl Portfolio {
             Some((o.key.name.clone(), label.to_owned()))
         });
         said.collect()
+    }
+
+    /// What the ReferenceGrants of the files permit.
+    pub(super) fn grants(&self) -> Grants {
+        let mut grants = Grants::none(Some("v1beta1"));
+        for other in self.others.iter().filter(|other| grant::is_one(other)) {
+            if let Ok(spec) = grant::read(other) {
+                grants.add(&other.key.namespace, &spec.from, &spec.to);
+            }
+        }
+        grants
     }
 
     /// The terms of the ConfigMaps that have the label for it.

@@ -134,7 +134,7 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         ),
         (
             policy("p", "model: a\n  rules: [{targets: [{model: demo/llama}]}]"),
-            "6: RoutingPolicy ns/p: spec.rules[0].targets[0].model: \"demo/llama\" does not have the right form; A ModelDeployment's name, in the policy's namespace. Example: `triage-llama`.".to_owned(),
+            "6: RoutingPolicy ns/p: spec.rules[0].targets[0].model: \"demo/llama\" does not have the right form; A ModelDeployment's name; its namespace is a field of its own. Example: `triage-llama`.".to_owned(),
         ),
         (
             evaluation("schedule: {cron: \"0 2 * *\"}"),
@@ -170,6 +170,77 @@ fn objects_that_contradict_each_other_are_errors() {
         findings(&no_key),
         ["5: ModelDeployment ns/m: spec.api.credentials.secretRef.key: Secret ns/s has no key k; add the key, or use token"]
     );
+}
+
+fn granted(spec: &str) -> String {
+    format!("apiVersion: gateway.networking.k8s.io/v1\nkind: ReferenceGrant\nmetadata: {{name: g, namespace: ns}}\nspec: {spec}\n")
+}
+
+#[test]
+fn a_model_of_another_namespace_needs_a_grant_in_the_files() {
+    const TO_M: &str = "{from: [{group: llmportfolio.dev, kind: RoutingPolicy, namespace: other}], to: [{group: llmportfolio.dev, kind: ModelDeployment, name: m}]}";
+    let crossing = |target: &str| {
+        policy("p", &format!("model: a\n  rules: [{{targets: [{target}]}}]")).replacen("namespace: ns", "namespace: other", 1)
+    };
+    let m = crossing("{model: m, namespace: ns}");
+    let missing = "12: warning: RoutingPolicy other/p: spec.rules[0].targets[0].namespace: no ReferenceGrant in these files permits RoutingPolicies \
+         of namespace other to name ns/m; make it, as in {apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, metadata: {name: \
+         other.m, namespace: ns}, spec: {from: [{group: llmportfolio.dev, kind: RoutingPolicy, namespace: other}], to: [{group: llmportfolio.dev, \
+         kind: ModelDeployment, name: m}]}}, or name a model of other";
+    assert_eq!(findings(&together(&[&model(MODEL), &m])), [missing]);
+    assert_eq!(findings(&together(&[&model(MODEL), &m, &granted(TO_M)])), Vec::<String>::new());
+    let other = granted(&TO_M.replace("name: m", "name: mm"));
+    assert_eq!(findings(&together(&[&model(MODEL), &m, &other])), [missing]);
+    // One of another group's kind that is called the same.
+    let others = granted(TO_M).replace("gateway.networking.k8s.io", "example.com");
+    assert_eq!(findings(&together(&[&model(MODEL), &m, &others])), [missing]);
+
+    let absent = crossing("{model: mm, namespace: ns}");
+    let found = findings(&together(&[&model(MODEL), &absent, &other]));
+    assert_eq!(
+        found,
+        [
+            "12: warning: RoutingPolicy other/p: spec.rules[0].targets[0].model: no ModelDeployment ns/mm is in these files; apply it too, or correct the name; did you mean m?"
+        ]
+    );
+    let found = findings(&together(&[&model(MODEL), &crossing("{model: m}")]));
+    assert_eq!(
+        found,
+        [
+            "12: warning: RoutingPolicy other/p: spec.rules[0].targets[0].model: no ModelDeployment other/m is in these files; apply it too, or correct the name; there is ns/m, which namespace: ns would name"
+        ]
+    );
+}
+
+#[test]
+fn a_grant_that_cannot_be_read_and_a_namespace_that_is_none_are_errors() {
+    let found = findings(&together(&[
+        &model(MODEL),
+        &granted("{from: [{group: llmportfolio.dev, namespace: other}], to: []}"),
+    ]));
+    assert!(
+        found.len() == 1 && found[0].starts_with("10: ReferenceGrant ns/g: spec: missing field `kind`; write it like {from:"),
+        "{found:#?}"
+    );
+    let found = findings(&together(&[
+        &model(MODEL),
+        &policy("p", "model: a\n  rules: [{targets: [{model: m, namespace: My.Models}]}]"),
+    ]));
+    assert!(
+        found.len() == 1 && found[0].contains("spec.rules[0].targets[0].namespace: \"My.Models\" does not have the right form"),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn models_of_one_name_are_no_repetition() {
+    let rule = "model: a\n  rules: [{targets: [{model: m}, {model: m, namespace: other}, {model: m, namespace: ns}]}]";
+    let found = feasible(&together(&[&model(MODEL), &policy("p", rule)]));
+    let again: Vec<&String> = found
+        .iter()
+        .filter(|found| found.contains("is a target of this rule already"))
+        .collect();
+    assert!(again.len() == 1 && again[0].contains("targets[2]: m is a target"), "{found:#?}");
 }
 
 #[test]
@@ -359,7 +430,7 @@ fn names_that_nothing_carries_are_warnings() {
         &model(MODEL).replace("namespace: ns", "namespace: other"),
         &policy("p", "model: a\n  rules: [{targets: [{model: m}]}]"),
     ]);
-    assert!(findings(&elsewhere)[0].ends_with("there is other/m, but names refer to the same namespace"));
+    assert!(findings(&elsewhere)[0].ends_with("there is other/m, which namespace: other would name"));
 }
 
 #[test]
@@ -662,6 +733,7 @@ fn without_a_cluster_an_adapter_answers_where_its_engine_does() {
         endpoints: &seen.endpoints,
         prices: &crate::plan::price::Book::default(),
         namespaces: &std::collections::BTreeMap::new(),
+        grants: &routing::Grants::default(),
         terms: &routing::Terms::default(),
         settings: &crate::api::Settings::default(),
         open_models: true,

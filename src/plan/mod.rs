@@ -15,6 +15,7 @@ pub mod names;
 pub mod pods;
 pub mod price;
 pub mod quantity;
+pub mod reference_grant;
 mod restricted;
 pub mod routing;
 pub mod serving;

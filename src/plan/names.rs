@@ -149,6 +149,15 @@ impl Key {
     pub fn of<K: Resource>(object: &K) -> Self {
         Self::new(object.namespace().unwrap_or_else(|| "default".to_owned()), object.name_any())
     }
+
+    /// What it is called in a namespace: by its name alone where that is its own.
+    #[must_use]
+    pub fn called_in(&self, namespace: &str) -> String {
+        match self.namespace == namespace {
+            true => self.name.clone(),
+            false => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Key {

@@ -12,6 +12,7 @@ mod cluster;
 mod credentials;
 mod faults;
 mod fetch;
+mod grant;
 mod group;
 mod image_source;
 mod ledger;

@@ -23,7 +23,7 @@ async fn moves_that_come_together_are_settled_together() {
     assert!(moves.next().now_or_never().is_none());
 }
 
-/// An API server that has one policy, where nothing ever moves; `true`: it is there.
+/// An API server that has one policy of a model of another namespace, which a grant permits, and where nothing ever moves; `true`: it is there.
 #[derive(Clone)]
 struct Server(watch::Sender<bool>);
 
@@ -52,12 +52,29 @@ impl Server {
         }
         let policy = json!({
             "metadata": {"name": "assistant", "namespace": "claims", "uid": "u", "resourceVersion": "1"},
-            "spec": {"model": "assistant", "clients": [{"anonymous": {}}], "rules": [{"targets": [{"model": "a"}]}]},
+            "spec": {"model": "assistant", "clients": [{"anonymous": {}}], "rules": [{"targets": [{"model": "a", "namespace": "models"}]}]},
         });
-        let items = if request.uri().path().ends_with("/routingpolicies") {
-            vec![policy]
-        } else {
-            vec![]
+        let model = json!({
+            "metadata": {"name": "a", "namespace": "models", "uid": "m", "resourceVersion": "1"},
+            "spec": {"selfHosted": {"engine": {"kind": "VLLM"}}},
+        });
+        let grant = json!({
+            "metadata": {"name": "g", "namespace": "models", "uid": "g", "resourceVersion": "1"},
+            "spec": {
+                "from": [{"group": "llmportfolio.dev", "kind": "RoutingPolicy", "namespace": "claims"}],
+                "to": [{"group": "llmportfolio.dev", "kind": "ModelDeployment"}],
+            },
+        });
+        if request.uri().path() == "/apis/gateway.networking.k8s.io/v1" {
+            let kind = json!({"name": "referencegrants", "kind": "ReferenceGrant", "singularName": "", "namespaced": true, "verbs": []});
+            let known = json!({"groupVersion": "gateway.networking.k8s.io/v1", "resources": [kind]});
+            return Ok(Response::new(AxumBody::from(known.to_string())));
+        }
+        let items = match request.uri().path().rsplit('/').next() {
+            Some("routingpolicies") => vec![policy],
+            Some("modeldeployments") => vec![model],
+            Some("referencegrants") => vec![grant],
+            _ => vec![],
         };
         let list = json!({"metadata": {"resourceVersion": "1"}, "items": items});
         Ok(Response::new(AxumBody::from(list.to_string())))
@@ -70,6 +87,15 @@ async fn get(gateway: &Arc<Gateway>, path: &str) -> (StatusCode, String) {
     let status = answer.status();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// What keeps the model of the other namespace from answering.
+async fn why_not(gateway: &Arc<Gateway>) -> String {
+    let body = r#"{"model": "assistant", "messages": [{"role": "user", "content": "x"}]}"#;
+    let request = Request::post("/v1/chat/completions").body(AxumBody::from(body)).unwrap();
+    let answer = gateway::app(Arc::clone(gateway)).oneshot(request).await.unwrap();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
 }
 
 /// Time passes by itself while everybody waits.
@@ -105,6 +131,8 @@ async fn a_gateway_whose_api_server_is_gone_keeps_its_routes_and_says_so_until_i
         book,
     ));
     until_ready(&gateway, 200, "ready\n").await;
+    let granted = "models/a has no ready pod";
+    assert!(why_not(&gateway).await.contains(granted), "the first table knows the grants");
 
     for _ in 0..2 {
         server.0.send_replace(false);
@@ -117,6 +145,7 @@ async fn a_gateway_whose_api_server_is_gone_keeps_its_routes_and_says_so_until_i
         tokio::time::sleep(Duration::from_secs(3600)).await;
         let (status, models) = get(&gateway, "/v1/models").await;
         assert!(status == 200 && models.contains("\"id\":\"assistant\""), "{models}");
+        assert!(why_not(&gateway).await.contains(granted), "what was granted is believed");
         assert!(get(&gateway, "/metrics").await.1.contains("portfolio_gateway_routes_current 0\n"));
 
         server.0.send_replace(true);

@@ -131,6 +131,7 @@ impl Follower {
             endpoints: &standalone.endpoints,
             prices: &prices.book,
             namespaces: &standalone.namespaces,
+            grants: &standalone.grants,
             terms: &standalone.terms,
             settings: &Settings {
                 allow_anonymous: self.allow_anonymous,

@@ -130,7 +130,8 @@ impl Ledger {
         let shared = self.present().into_iter().filter(|entry| entry.account.subject.is_empty());
         let told = |entry: Arc<Entry>| {
             let Account { policy, budget, .. } = &entry.account;
-            let name = budget.split('/').next().unwrap_or_default();
+            // What it is counted in and its window come last; the name of a shadow's may have a namespace in it.
+            let name = budget.rsplitn(3, '/').last().unwrap_or_default();
             (policy.clone(), name.to_owned(), entry.spent_ratio())
         };
         shared.map(told).collect()

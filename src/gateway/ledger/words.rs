@@ -55,7 +55,7 @@ pub(super) fn invalid(route: &Route, invalid: &Invalid) -> Refusal {
 impl Unaffordable {
     /// What the client is told where no other model answers.
     pub(in crate::gateway) fn refusal(&self, route: &Route, model: &Backend) -> Refusal {
-        let name = &model.model.name;
+        let name = &model.called;
         let called = route.called();
         match self {
             Self::Exhausted {

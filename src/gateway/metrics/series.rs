@@ -84,6 +84,8 @@ pub(super) struct OfRoute {
 /// The series of one model under one name.
 pub(super) struct OfModel {
     label: String,
+    /// What the policy calls it, as its status does.
+    called: String,
     /// Whose it is, in the conventions' word.
     provider: &'static str,
     /// Answered well.
@@ -112,8 +114,8 @@ impl OfRoute {
     pub(super) fn counts(&self) -> Counts {
         let (requests, errors, durations) = self.seen.read();
         let mut models = BTreeMap::new();
-        self.models.each(|model, of| {
-            models.insert(model.name.clone(), of.seen.read());
+        self.models.each(|_, of| {
+            models.insert(of.called.clone(), of.seen.read());
         });
         Counts {
             requests,
@@ -268,6 +270,7 @@ impl Series {
                 cost: OnceLock::new(),
                 seen: Answers::default(),
                 gen_ai: ByOperation::default(),
+                called: model.called.clone(),
                 label,
             }
         })

@@ -102,11 +102,14 @@ impl Shadows {
         }
     }
 
-    /// What was counted of each policy since the start, by the names of its models.
+    /// What was counted of each policy since the start, by what it calls its models.
     pub(super) fn counts(&self) -> BTreeMap<String, BTreeMap<String, OfShadow>> {
         let mut counts: BTreeMap<String, BTreeMap<String, OfShadow>> = BTreeMap::new();
         for ((policy, model), of) in &*self.seen() {
-            counts.entry(policy.to_string()).or_default().insert(model.name.clone(), of.clone());
+            counts
+                .entry(policy.to_string())
+                .or_default()
+                .insert(model.called_in(&policy.namespace), of.clone());
         }
         counts
     }

@@ -11,6 +11,7 @@ mod content;
 mod drain;
 mod engine;
 mod fallback;
+mod grants;
 mod guardrails;
 mod jwt;
 mod kept;

@@ -16,7 +16,7 @@ use super::telemetry::Log;
 use super::world::{Answer, World};
 use super::{ASK, ONLY_A, STREAM, WEB};
 use crate::gateway::Memory;
-use crate::plan::routing::Terms;
+use crate::plan::routing::{Grants, Terms};
 use crate::plan::traffic::{OfPolicy, OfShadow, Report};
 
 /// Model `a` answers, and `b` gets a copy of every request.
@@ -28,16 +28,24 @@ async fn report(world: &World) -> OfPolicy {
     report.policies.get("claims/assistant").cloned().unwrap_or_default()
 }
 
-/// What was counted of copies for `b`.
+/// What was counted of copies for a model.
+async fn of(world: &World, model: &str) -> OfShadow {
+    report(world).await.counts.shadows.remove(model).unwrap_or_default()
+}
+
 async fn of_b(world: &World) -> OfShadow {
-    report(world).await.counts.shadows.remove("b").unwrap_or_default()
+    of(world, "b").await
 }
 
 /// Waits until so many copies for `b` have ended or were skipped, and says what was counted.
 async fn settled(world: &World, count: u64) -> OfShadow {
+    settled_of(world, "b", count).await
+}
+
+async fn settled_of(world: &World, model: &str, count: u64) -> OfShadow {
     let ended = async {
         loop {
-            let of = of_b(world).await;
+            let of = of(world, model).await;
             if of.requests + of.skipped.values().sum::<u64>() >= count {
                 return of;
             }
@@ -319,6 +327,30 @@ async fn its_budget_is_its_own_and_when_it_is_used_up_clients_do_not_notice() {
     SECOND.store(24 * 60 * 60, Ordering::SeqCst);
     assert_eq!(ask(&second, 2).await.requests, 1, "it begins anew");
     assert_eq!(b.requests(), 3);
+}
+
+#[tokio::test]
+async fn a_shadow_of_another_namespace_gets_copies_while_it_is_granted_and_is_told_by_its_whole_name() {
+    let (a, foreign) = (Engine::start(paris()).await, Engine::start(paris()).await);
+    let world = World::over(&[&a], ONLY_A);
+    world.elsewhere("models", "a", &foreign.url);
+    let policy =
+        "rules: [{targets: [{model: a}]}], shadow: [{model: a, namespace: models, percent: 100, budget: {tokens: 1000000, window: Day}}]";
+    *world.grants.lock().unwrap() = Grants::none(Some("v1"));
+    world.route(policy);
+    assert_eq!(world.ask(ASK).await.status, StatusCode::OK);
+    let of = async |count| settled_of(&world, "models/a", count).await;
+    assert_eq!(skipped(&of(1).await), [("ref_not_permitted", 1)]);
+    assert_eq!(foreign.requests(), 0);
+
+    *world.grants.lock().unwrap() = super::grants::granted();
+    world.route(policy);
+    assert_eq!(world.ask(ASK).await.status, StatusCode::OK);
+    assert_eq!((of(2).await.requests, foreign.requests(), a.requests()), (1, 1, 2));
+    assert!(report(&world).await.budgets.contains_key("shadow:models/a/tokens/Day"));
+    let text = world.get("/metrics", &[]).await.text;
+    let line = r#"portfolio_gateway_budget_spent_ratio{policy="claims/assistant",budget="shadow:models/a"}"#;
+    assert!(text.contains(line), "{text}");
 }
 
 #[tokio::test]

@@ -68,6 +68,8 @@ pub(super) struct World {
     /// What the label of each namespace says.
     pub(super) namespaces: Mutex<BTreeMap<String, String>>,
     pub(super) settings: Mutex<Settings>,
+    /// Which models of other namespaces `claims` may name.
+    pub(super) grants: Mutex<routing::Grants>,
     /// What may be blocked.
     pub(super) terms: Mutex<routing::Terms>,
 }
@@ -102,6 +104,7 @@ impl World {
             models: Mutex::default(),
             keyed: Mutex::default(),
             namespaces: Mutex::default(),
+            grants: Mutex::default(),
             terms: Mutex::default(),
             settings: Mutex::new(Settings {
                 allow_anonymous: options.allow_anonymous,
@@ -125,6 +128,14 @@ impl World {
         self.model(name, "{selfHosted: {engine: {kind: VLLM}}}", "{}");
         let urls = urls.iter().map(|url| (*url).to_owned()).collect();
         self.endpoints.lock().unwrap().insert(Key::new("claims", name), urls);
+    }
+
+    /// A self-hosted model of another namespace, with a pod at this address.
+    pub(super) fn elsewhere(&self, namespace: &str, name: &str, url: &str) {
+        let yaml = format!("metadata: {{name: {name}, namespace: {namespace}}}\nspec: {{selfHosted: {{engine: {{kind: VLLM}}}}}}");
+        self.models.lock().unwrap().push(Arc::new(serde_saphyr::from_str(&yaml).unwrap()));
+        let mut endpoints = self.endpoints.lock().unwrap();
+        endpoints.insert(Key::new(namespace, name), vec![url.to_owned()]);
     }
 
     /// A self-hosted model in namespace `claims` with a pod at this address, which declares these capabilities.
@@ -222,6 +233,7 @@ impl World {
             endpoints: &self.endpoints.lock().unwrap(),
             prices: &Book::default(),
             namespaces: &self.namespaces.lock().unwrap(),
+            grants: &self.grants.lock().unwrap(),
             terms: &self.terms.lock().unwrap(),
             settings: &self.settings.lock().unwrap(),
             open_models: false,

@@ -97,7 +97,7 @@ fn lacking(
     content: &Content,
     now: Timestamp,
 ) -> Result<Option<(usize, String)>, String> {
-    let name = &model.model.name;
+    let name = &model.called;
     for (at, allowance) in allowances.iter().enumerate() {
         let budget = &allowance.budget;
         if budget.unit == Unit::Tokens && downgraded.contains(&at) {

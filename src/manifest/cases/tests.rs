@@ -53,6 +53,49 @@ fn outcomes(cases: &str) -> Vec<Outcome> {
 const WEB: &str = "model: assistant, client: {serviceAccount: claims/web}";
 
 #[test]
+fn a_model_of_another_namespace_answers_where_the_files_grant_it() {
+    let foreign = "
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: llama, namespace: models}
+spec: {selfHosted: {engine: {kind: VLLM}, accelerator: {profile: cpu}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: shared, namespace: claims}
+spec: {model: shared, warmup: {mode: Hold}, rules: [{strategy: LeastBusy, targets: [{model: llama, namespace: models}, {model: llama}]}]}
+";
+    let grant = "
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {name: g, namespace: models}
+spec: {from: [{group: llmportfolio.dev, kind: RoutingPolicy, namespace: claims}], to: [{group: llmportfolio.dev, kind: ModelDeployment}]}
+";
+    let settings: Settings = serde_saphyr::from_str(SETTINGS).unwrap();
+    let ask = "request: {model: shared, client: {serviceAccount: claims/web}}";
+    for (is_granted, case) in [
+        (false, "{expect: {target: llama}}"),
+        (true, "{given: {busy: {llama: 2, models/llama: 1}}, expect: {target: models/llama}}"),
+        (true, "{given: {busy: {llama: 1, models/llama: 2}}, expect: {target: llama}}"),
+        (true, "{given: {down: [models/llama]}, expect: {target: llama}}"),
+        (true, "{given: {down: [claims/llama]}, expect: {target: models/llama}}"),
+        (
+            true,
+            "{given: {asleep: [models/llama], down: [claims/llama]}, expect: {held: true}}",
+        ),
+        (true, "{given: {asleep: [models/llama], down: [llama]}, expect: {held: true}}"),
+    ] {
+        let case: Case = serde_saphyr::from_str(&case.replacen('{', &format!("{{name: n, {ask}, "), 1)).unwrap();
+        let text = format!("{OBJECTS}{foreign}{}", if is_granted { grant } else { "" });
+        let portfolio = Portfolio::from_text("x", &text);
+        let outcome = portfolio.outcome(&case, &settings, &Book::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(outcome.wrong, Vec::<String>::new(), "{outcome:?}");
+    }
+}
+
+#[test]
 fn what_policies_say_passes() {
     let personal = format!("request: {{{WEB}, headers: {{x-data-class: Personal}}, inputTokens: 1200}}");
     let cases = format!(

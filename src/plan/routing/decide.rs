@@ -407,7 +407,7 @@ impl Weighed<'_> {
         let mut out: Vec<Exclusion> = Vec::new();
         let targets = rule.targets.iter().map(|target| (&target.candidate, target.weight));
         for (candidate, weight) in targets.chain(rule.fallback.iter().map(|candidate| (candidate, 1))) {
-            let name = &candidate.model.name;
+            let name = &candidate.called;
             let exclusion = match &candidate.backend {
                 Err(exclusion) => Some(exclusion.clone()),
                 Ok(model) => {

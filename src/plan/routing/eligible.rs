@@ -11,12 +11,14 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::Inputs;
 use super::blocklist::Terms;
 use super::demand::{Demand, Nature};
+use super::grants::Grants;
+use super::named::{self, Named};
 use super::table::{Backend, Candidate, Expiry, Queue};
 use super::warmup::may_wake;
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::Verdict;
 use crate::api::model_deployment::ApiSource;
-use crate::api::routing_policy::{EvaluatedBy, Requirements};
+use crate::api::routing_policy::{EvaluatedBy, Requirements, RoutingPolicySpec};
 use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::plan::ledger::Rates;
 use crate::plan::names::{self, Key};
@@ -30,13 +32,15 @@ pub struct Exclusion {
     pub reason: Reason,
     /// The ModelDeployment, or `name:adapter` of it.
     pub model: Key,
-    /// For a person: a sentence that begins with the model's name.
+    /// For a person: a sentence that begins with what the policy calls the model.
     pub message: String,
 }
 
 /// The kinds of exclusion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
+    /// The model is of another namespace, which does not permit policies of this one to name it. Whether it exists is not told.
+    RefNotPermitted,
     /// The ModelDeployment does not exist.
     TargetNotFound,
     /// The ModelDeployment has no such adapter.
@@ -74,6 +78,7 @@ impl Reason {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::RefNotPermitted => "ref_not_permitted",
             Self::TargetNotFound => "target_not_found",
             Self::AdapterNotFound => "adapter_not_found",
             Self::EvalJobNotFound => "eval_job_not_found",
@@ -102,6 +107,7 @@ pub(super) struct Known<'a> {
     evaluations: HashMap<Key, &'a EvalJob>,
     endpoints: &'a BTreeMap<Key, Vec<String>>,
     prices: &'a Book,
+    grants: &'a Grants,
     terms: &'a Terms,
     settings: &'a Settings,
 }
@@ -116,6 +122,7 @@ impl<'a> Known<'a> {
             evaluations: inputs.evaluations.iter().map(|ej| (Key::of(ej.as_ref()), ej.as_ref())).collect(),
             endpoints: inputs.endpoints,
             prices: inputs.prices,
+            grants: inputs.grants,
             terms: inputs.terms,
             settings: inputs.settings,
         }
@@ -143,12 +150,41 @@ impl<'a> Known<'a> {
         custom.flat_map(|custom| &custom.adapters).map(|adapter| adapter.name.as_str())
     }
 
-    /// A model, or an adapter of it, as a candidate: with its backend if it may answer, else with the reason why not.
-    pub(super) fn candidate(&self, key: &Key, adapter: Option<&str>, required: &[Required<'_>]) -> Candidate {
-        let asked = Key::new(&key.namespace, names::asked(&key.name, adapter));
+    /// The models of other namespaces that a policy of the namespace `own` names though nothing permits it: for each a sentence with its fields,
+    /// the first with the grant that is missing. One at a time, since conditions have room for one: when it is made, the next is told.
+    pub(super) fn unpermitted(&self, own: &str, spec: &RoutingPolicySpec) -> Vec<String> {
+        let mut fields: BTreeMap<Key, Vec<String>> = BTreeMap::new();
+        for (field, named) in named::named(spec) {
+            let key = named.key(own);
+            if !self.grants.permits(own, &key) {
+                fields.entry(key).or_default().push(format!("{field}.namespace"));
+            }
+        }
+        let sentence = |(at, (key, fields)): (usize, (Key, Vec<String>))| {
+            let places = match fields.as_slice() {
+                [first, second, _, ..] => format!("{first}, {second} and {} more", fields.len() - 2),
+                few => few.join(", "),
+            };
+            let namespace = &key.namespace;
+            match at {
+                0 => format!(
+                    "{places}: no ReferenceGrant of namespace {namespace} permits RoutingPolicies of namespace {own} to name {key}; {}",
+                    self.grants.remedy(own, &key)
+                ),
+                _ => format!("{places}: nor is there one to name {key}"),
+            }
+        };
+        fields.into_iter().enumerate().map(sentence).collect()
+    }
+
+    /// A model that a policy of the namespace `own` names, or an adapter of it, as a candidate: with its backend if it may answer, else with
+    /// the reason why not.
+    pub(super) fn candidate(&self, own: &str, named: Named<'_>, required: &[Required<'_>]) -> Candidate {
+        let asked = named.asked(own);
         let (mut passed_until, mut waking) = (None, None);
-        let backend = self.eligible(key, adapter, &asked, required, &mut passed_until, &mut waking);
+        let backend = self.eligible(own, named, &asked, required, &mut passed_until, &mut waking);
         Candidate {
+            called: named.called(own),
             model: asked,
             backend: backend.map(Arc::new),
             waking: waking.map(Arc::new),
@@ -158,18 +194,25 @@ impl<'a> Known<'a> {
 
     fn eligible(
         &self,
-        key: &Key,
-        adapter: Option<&str>,
+        own: &str,
+        named: Named<'_>,
         asked: &Key,
         required: &[Required<'_>],
         passed_until: &mut Option<Expiry>,
         waking: &mut Option<Backend>,
     ) -> Result<Backend, Exclusion> {
+        let (key, adapter) = (&named.key(own), named.adapter);
+        let called = named.called(own);
         let exclude = |reason, why: String| Exclusion {
             reason,
             model: asked.clone(),
-            message: format!("{} {why}", asked.name),
+            message: format!("{called} {why}"),
         };
+        // Before anything else: what is there is the business of those who may name it.
+        if !self.grants.permits(own, key) {
+            let why = "is of another namespace, which has no ReferenceGrant for it: the policy's condition ResolvedRefs says which";
+            return Err(exclude(Reason::RefNotPermitted, why.to_owned()));
+        }
         let Some(md) = self.models.get(key) else {
             let why = format!("does not exist: create ModelDeployment {key}, or take it out of the policy");
             return Err(exclude(Reason::TargetNotFound, why));
@@ -185,10 +228,15 @@ impl<'a> Known<'a> {
                 return Err(exclude(reason, why));
             }
             for evaluated in &require.evaluated {
-                let Some(ej) = self.evaluations.get(&Key::new(&key.namespace, &evaluated.eval_job)) else {
+                let Some(ej) = self.evaluations.get(&Key::new(own, &evaluated.eval_job)) else {
                     let why = format!("must pass EvalJob {}, which does not exist: create it", evaluated.eval_job);
                     return Err(exclude(Reason::EvalJobNotFound, why));
                 };
+                if key.namespace != own {
+                    let job = &evaluated.eval_job;
+                    let why = format!("must pass EvalJob {job}, which evaluates models of its own namespace only: name a model of {own}");
+                    return Err(exclude(Reason::NotEvaluated, why));
+                }
                 let expiry = has_passed(md, &asked.name, ej, evaluated).map_err(|why| exclude(Reason::NotEvaluated, why))?;
                 if let Some(expiry) = expiry
                     && passed_until.as_ref().is_none_or(|known| expiry.at < known.at)
@@ -197,7 +245,7 @@ impl<'a> Known<'a> {
                 }
             }
         }
-        let model = self.backend(key, md, nature);
+        let model = self.backend(key, md, nature, called.clone());
         let model = match adapter {
             Some(adapter) => of_adapter(md, adapter, asked, model),
             None => model,
@@ -233,10 +281,11 @@ impl<'a> Known<'a> {
     }
 
     /// What the model is, without where it answers.
-    fn backend(&self, key: &Key, md: &ModelDeployment, nature: Nature) -> Backend {
+    fn backend(&self, key: &Key, md: &ModelDeployment, nature: Nature, called: String) -> Backend {
         let (api, own) = (md.spec.api.as_ref(), md.spec.self_hosted.as_ref());
         Backend {
             model: key.clone(),
+            called,
             provider: api.map(|api| api.provider),
             engine: own.map(|own| own.engine.kind),
             region: api.and_then(|api| api.region.clone()),

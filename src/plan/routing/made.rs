@@ -9,6 +9,7 @@ use super::allowance::allowances;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::Known;
 use super::guard::Guard;
+use super::named::Named;
 use super::shadow;
 use super::table::{MAX_BODY_BYTES, Route, Rule, Target};
 use super::terms::{self, Caching, Retries, Sticky, Timeouts};
@@ -25,7 +26,7 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
     let rules: Vec<Rule> = (spec.rules.iter().enumerate())
         .map(|(at, rule)| checked(at, rule, spec, &key.namespace, known, classes))
         .collect();
-    let of_policy = |to: &Fallback| known.candidate(&Key::new(&key.namespace, &to.model), to.adapter.as_deref(), &of_all);
+    let of_policy = |named: Named<'_>| known.candidate(&key.namespace, named, &of_all);
     let mut route = Route {
         name: spec.model.clone(),
         class,
@@ -38,15 +39,15 @@ pub(super) fn route(key: &Key, spec: &RoutingPolicySpec, known: &Known<'_>, clas
         // The CRD refuses what is no quantity; where its rules are bypassed the default holds.
         max_body_bytes: spec.max_body_bytes.as_ref().and_then(bytes).unwrap_or(MAX_BODY_BYTES),
         limits: spec.limits.clone(),
-        warmup: Warmup::of(spec, of_policy),
+        warmup: Warmup::of(spec, |to: &Fallback| of_policy(to.into())),
         cache: Caching::of(key, spec),
-        allowances: allowances(spec, of_policy),
+        allowances: allowances(spec, |to: &Fallback| of_policy(to.into())),
         guard: Guard::of(spec, &key.namespace, known.terms()),
         logs_content: terms::logs_content(spec),
         policy: Some(key.clone()),
         shadows: Vec::new(),
     };
-    route.shadows = shadow::of(spec, &route, of_policy);
+    route.shadows = shadow::of(spec, &route, &key.namespace, of_policy);
     route
 }
 
@@ -80,7 +81,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
             max_cost: None,
             strategy: Strategy::Ordered,
             targets: vec![Target {
-                candidate: known.candidate(key, adapter, &[]),
+                candidate: known.candidate(&key.namespace, Named::at_home(&key.name, adapter), &[]),
                 weight: 1,
             }],
             fallback: Vec::new(),
@@ -126,7 +127,7 @@ fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &st
     let whose = format!("rule {name}");
     let of_all = spec.require.iter().map(|require| ("the policy", require));
     let required: Vec<(&str, &Requirements)> = of_all.chain(rule.require.iter().map(|require| (whose.as_str(), require))).collect();
-    let candidate = |model: &str, adapter: &Option<String>| known.candidate(&Key::new(namespace, model), adapter.as_deref(), &required);
+    let candidate = |named: Named<'_>| known.candidate(namespace, named, &required);
     Rule {
         when: When::of(rule.when.as_ref(), namespace, known.allows_anonymous(), classes),
         // The CRD refuses what is no amount; where its rules are bypassed nothing is cheap enough.
@@ -137,26 +138,19 @@ fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &st
         strategy: rule.strategy,
         targets: (rule.targets.iter())
             .map(|t| Target {
-                candidate: candidate(&t.model, &t.adapter),
+                candidate: candidate(t.into()),
                 weight: t.weight,
             })
             .collect(),
-        fallback: rule.fallback.iter().map(|f| candidate(&f.model, &f.adapter)).collect(),
+        fallback: rule.fallback.iter().map(|f| candidate(f.into())).collect(),
         instead: (spec.budgets.iter())
-            .map(|budget| {
-                budget
-                    .on_exhausted
-                    .targets
-                    .iter()
-                    .map(|f| candidate(&f.model, &f.adapter))
-                    .collect()
-            })
+            .map(|budget| budget.on_exhausted.targets.iter().map(|f| candidate(f.into())).collect())
             .collect(),
         spill: (spec.warmup.iter())
             .flat_map(|warmup| &warmup.targets)
-            .map(|f| candidate(&f.model, &f.adapter))
+            .map(|f| candidate(f.into()))
             .collect(),
-        shadow: spec.shadow.iter().map(|s| candidate(&s.model, &s.adapter)).collect(),
+        shadow: spec.shadow.iter().map(|s| candidate(s.into())).collect(),
         name,
     }
 }

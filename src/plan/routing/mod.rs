@@ -10,9 +10,11 @@ mod demand;
 mod eligible;
 mod endpoints;
 mod expression;
+mod grants;
 mod guard;
 mod issuers;
 mod made;
+mod named;
 mod problems;
 mod refused;
 mod shadow;
@@ -45,8 +47,10 @@ pub use decide::{Content, Decision, Draw, Facts, Live, decide, eliminated};
 pub use demand::Nature;
 pub use eligible::{Exclusion, Reason, served_name};
 pub use endpoints::{addresses, endpoints};
+pub use grants::Grants;
 pub use guard::{Guard, Sight, Stopped, Texts};
 pub use issuers::{Issuers, Looks, is_for};
+pub use named::{Named, crosses, named};
 pub use refused::{Refused, RefusedFor, shown};
 pub use shadow::{Mirror, Shadow, Skipped, mirrors};
 pub use status::{PolicyVerdict, status};
@@ -70,6 +74,8 @@ pub struct Inputs<'a> {
     pub prices: &'a Book,
     /// What the label `llmportfolio.dev/data-class` of each namespace that has one says.
     pub namespaces: &'a BTreeMap<String, String>,
+    /// Which models of other namespaces policies may name.
+    pub grants: &'a Grants,
     /// The terms that policies may block: see [`Terms::of`].
     pub terms: &'a Terms,
     /// What the installer decided.
@@ -108,7 +114,10 @@ pub fn build(inputs: &Inputs<'_>) -> Routing {
         let class = namespaces.get(&held.key.namespace).copied();
         let route = made::route(&held.key, spec, &known, &classes, class);
         let winner = winners.get(spec.model.as_str()).filter(|winner| **winner != held.key);
-        verdicts.insert(held.key.clone(), status::verdict(held, &route, &classes, winner, inputs.now));
+        verdicts.insert(
+            held.key.clone(),
+            status::verdict(held, &route, &known, &classes, winner, inputs.now),
+        );
         if winner.is_none() {
             routes.insert(spec.model.clone(), Arc::new(route));
         }

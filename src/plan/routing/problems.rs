@@ -11,8 +11,9 @@ use crate::plan::ledger::Budget;
 pub(super) fn of(spec: &RoutingPolicySpec, classes: &DataClasses) -> Vec<Invalid> {
     let budgets = spec.budgets.iter().enumerate();
     let mut problems: Vec<Invalid> = budgets.filter_map(|(at, budget)| Budget::of(at, budget).err()).collect();
+    // Whose namespace it is decides nothing but its name.
     let shadows = spec.shadow.iter().enumerate();
-    problems.extend(shadows.filter_map(|(at, given)| shadow::budget(at, given).err()));
+    problems.extend(shadows.filter_map(|(at, given)| shadow::budget(at, given, "").err()));
     for (at, rule) in spec.rules.iter().enumerate() {
         let Some(when) = &rule.when else { continue };
         let unknown = when

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::InForce;
 use super::data_class::{DataClassId, DataClasses};
-use super::eligible::Reason;
+use super::eligible::{Known, Reason};
 use super::shadow;
 use super::table::{Backend, Candidate, Route, Rule, Target};
 use super::traffic::{self, Used};
@@ -37,6 +37,8 @@ pub struct PolicyVerdict {
     pub targets: Vec<TargetStatus>,
     /// What the policy names and does not exist, as sentences.
     pub missing: Vec<String>,
+    /// The models of other namespaces that it names and may not, with the grants that are missing, as sentences.
+    pub unpermitted: Vec<String>,
     /// Why its guardrails cannot work, so that it answers nothing.
     pub unguarded: Option<String>,
     /// The rules that no model can answer now, as sentences.
@@ -77,11 +79,18 @@ impl PolicyVerdict {
     }
 }
 
-pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, taken_by: Option<&Key>, now: Timestamp) -> PolicyVerdict {
+pub(super) fn verdict(
+    held: &InForce<'_>,
+    route: &Route,
+    known: &Known<'_>,
+    classes: &DataClasses,
+    taken_by: Option<&Key>,
+    now: Timestamp,
+) -> PolicyVerdict {
     let mut targets: Vec<TargetStatus> = Vec::new();
     let mut missing = Vec::new();
     for candidate in route.candidates() {
-        if targets.iter().any(|known| known.model == candidate.model.name) {
+        if targets.iter().any(|known| known.model == candidate.called) {
             continue;
         }
         let exclusion = candidate.backend.as_ref().err();
@@ -89,10 +98,10 @@ pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, 
             missing.push(exclusion.message.clone());
         }
         let expired = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now);
-        let expired = expired.map(|expiry| format!("{} {}", candidate.model.name, expiry.message));
+        let expired = expired.map(|expiry| format!("{} {}", candidate.called, expiry.message));
         let nature = candidate.backend.as_ref().ok().map(|backend| &backend.nature);
         targets.push(TargetStatus {
-            model: candidate.model.name.clone(),
+            model: candidate.called.clone(),
             eligible: exclusion.is_none() && expired.is_none(),
             barred_from: nature
                 .into_iter()
@@ -124,6 +133,7 @@ pub(super) fn verdict(held: &InForce<'_>, route: &Route, classes: &DataClasses, 
         admits_nobody: !held.spec.clients.is_empty() && route.clients.is_empty(),
         targets,
         missing,
+        unpermitted: known.unpermitted(&held.key.namespace, &held.spec),
         unguarded,
         unanswered: closed.iter().map(|closed| closed.sentence.clone()).collect(),
         all_missing: closed.iter().any(|closed| {
@@ -165,7 +175,7 @@ impl<'a> Closed<'a> {
             let expired = rule
                 .candidates()
                 .filter_map(|c| Some((c, c.passed_until.as_ref().filter(|expiry| expiry.at <= now)?)));
-            why.extend(expired.map(|(candidate, expiry)| format!("{} {}", candidate.model.name, expiry.message)));
+            why.extend(expired.map(|(candidate, expiry)| format!("{} {}", candidate.called, expiry.message)));
             let sentence = format!("rule {name} has no model that may answer: {}", why.join("; "));
             return Some(Self { rule, sentence });
         }
@@ -177,7 +187,7 @@ impl<'a> Closed<'a> {
         };
         seen.into_iter().find_map(|class| {
             let barred: Vec<String> = open()
-                .map(|(candidate, backend)| Some(format!("{} {}", candidate.model.name, classes.bars(class, &backend.nature)?.1)))
+                .map(|(candidate, backend)| Some(format!("{} {}", candidate.called, classes.bars(class, &backend.nature)?.1)))
                 .collect::<Option<_>>()?;
             let class = classes.name(class);
             let sentence = format!("rule {name} has no model that may see data of class {class}: {}", barred.join("; "));
@@ -208,12 +218,12 @@ fn answering<'a>(rule: &'a Rule, route: &'a Route) -> Vec<(&'a Candidate, &'a Ar
 fn summary(route: &Route) -> String {
     let waits = |rule: &Rule| {
         let target = rule.waking_targets().next()?;
-        let name = &target.candidate.model.name;
+        let name = &target.candidate.called;
         match &route.warmup {
             Some(Warmup::Hold(_)) => Some(format!("{name} (waited for)")),
             Some(Warmup::Spill(_)) => {
                 let open = rule.spill.iter().find(|candidate| candidate.backend.is_ok())?;
-                Some(format!("{} (until {name} answers)", open.model.name))
+                Some(format!("{} (until {name} answers)", open.called))
             }
             Some(Warmup::Refuse) => Some("none".to_owned()),
             None => None,
@@ -226,16 +236,16 @@ fn summary(route: &Route) -> String {
         let open: Vec<_> = rule.open_targets().collect();
         match (rule.strategy, open.as_slice()) {
             (_, []) => match rule.fallback.iter().find(|c| c.backend.is_ok()) {
-                Some(fallback) => format!("{} (fallback)", fallback.model.name),
+                Some(fallback) => format!("{} (fallback)", fallback.called),
                 None => "none".to_owned(),
             },
-            (Strategy::Ordered, [first, ..]) | (_, [first]) => first.candidate.model.name.clone(),
+            (Strategy::Ordered, [first, ..]) | (_, [first]) => first.candidate.called.clone(),
             (Strategy::Weighted, several) => {
-                let shares: Vec<String> = several.iter().map(|t| format!("{} {}", t.candidate.model.name, t.weight)).collect();
+                let shares: Vec<String> = several.iter().map(|t| format!("{} {}", t.candidate.called, t.weight)).collect();
                 shares.join(", ")
             }
             (strategy @ (Strategy::LeastCost | Strategy::LeastLatency | Strategy::LeastBusy), several) => {
-                let names: Vec<&str> = several.iter().map(|t| t.candidate.model.name.as_str()).collect();
+                let names: Vec<&str> = several.iter().map(|t| t.candidate.called.as_str()).collect();
                 format!("{strategy} of {}", names.join(", "))
             }
         }
@@ -272,12 +282,12 @@ fn shares(rule: &Rule, now: Timestamp) -> RuleStatus {
             (Err(exclusion), _) => (exclusion.reason.to_string(), Some(exclusion.message.clone())),
             (Ok(_), Some(expiry)) => (
                 Reason::NotEvaluated.to_string(),
-                Some(format!("{} {}", candidate.model.name, expiry.message)),
+                Some(format!("{} {}", candidate.called, expiry.message)),
             ),
             (Ok(_), None) => (otherwise.to_owned(), None),
         };
         RuleTargetStatus {
-            model: candidate.model.name.clone(),
+            model: candidate.called.clone(),
             percent,
             reason,
             message,
@@ -301,7 +311,7 @@ fn shares(rule: &Rule, now: Timestamp) -> RuleStatus {
 /// The status of a policy. Depends on `now` only where a condition's status moves.
 #[must_use]
 pub fn status(policy: &RoutingPolicy, verdict: &PolicyVerdict, seen: Option<&Figures>, now: Timestamp) -> RoutingPolicyStatus {
-    let budgets = seen.map(|seen| traffic::budgets(&policy.spec, seen)).unwrap_or_default();
+    let budgets = seen.map(|seen| traffic::budgets(policy, seen)).unwrap_or_default();
     let claims = [accepted(policy, verdict), references(verdict)]
         .into_iter()
         .chain(ready(policy, verdict))
@@ -321,7 +331,7 @@ pub fn status(policy: &RoutingPolicy, verdict: &PolicyVerdict, seen: Option<&Fig
         last_hour: seen.filter(|seen| seen.requests > 0).map(traffic::last_hour),
         budgets: budgets.iter().map(Used::told).collect(),
         shadow: match seen {
-            Some(seen) => shadow::seen(&verdict.shadow, &policy.spec, seen),
+            Some(seen) => shadow::seen(&verdict.shadow, policy, seen),
             None => verdict.shadow.clone(),
         },
     }
@@ -381,11 +391,13 @@ fn refusal(policy: &RoutingPolicy, verdict: &PolicyVerdict) -> Option<(&'static 
 }
 
 fn references(verdict: &PolicyVerdict) -> Claim {
-    if verdict.missing.is_empty() {
-        Claim::new(Kind::ResolvedRefs, true, "ResolvedRefs", "everything the policy names exists")
-    } else {
-        Claim::new(Kind::ResolvedRefs, false, "NotFound", verdict.missing.join("; "))
-    }
+    let sentences: Vec<&str> = verdict.unpermitted.iter().chain(&verdict.missing).map(String::as_str).collect();
+    let reason = match (verdict.unpermitted.is_empty(), verdict.missing.is_empty()) {
+        (true, true) => return Claim::new(Kind::ResolvedRefs, true, "ResolvedRefs", "everything the policy names exists"),
+        (true, false) => "NotFound",
+        (false, _) => "RefNotPermitted",
+    };
+    Claim::new(Kind::ResolvedRefs, false, reason, sentences.join("; "))
 }
 
 /// `Ready`, and beside it either `Stalled` (a person must act), `Reconciling` (time may heal it) or neither.

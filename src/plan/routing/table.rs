@@ -281,7 +281,7 @@ impl Rule {
     pub fn exclusions(&self) -> Vec<String> {
         let mut sentences: Vec<String> = Vec::new();
         let unused = self.targets.iter().filter(|t| t.weight == 0 && t.candidate.backend.is_ok());
-        let unused = unused.map(|t| format!("{} has weight 0", t.candidate.model.name));
+        let unused = unused.map(|t| format!("{} has weight 0", t.candidate.called));
         let out = self
             .candidates()
             .filter_map(|c| c.backend.as_ref().err())
@@ -321,6 +321,8 @@ pub struct Target {
 pub struct Candidate {
     /// The ModelDeployment, or `name:adapter` of it.
     pub model: Key,
+    /// What the policy calls it: by its name, with the namespace where that is not the policy's.
+    pub called: String,
     /// Where it answers, or why it may not.
     pub backend: Result<Arc<Backend>, Exclusion>,
     /// What it will be, where it is only not awake: without a base, as nobody knows yet where it will answer.
@@ -343,6 +345,8 @@ pub struct Expiry {
 pub struct Backend {
     /// The ModelDeployment, or `name:adapter` of it.
     pub model: Key,
+    /// What the policy calls it: by its name, with the namespace where that is not the policy's.
+    pub called: String,
     /// Whose API it is behind; `None`: our own pods, which speak OpenAI's protocol.
     pub provider: Option<Provider>,
     /// What serves it in our own pods; `None` behind a provider's API.

@@ -1,6 +1,7 @@
 //! What routing decides, in sentences.
 
 mod deciding;
+mod grants;
 mod seen;
 mod shadow;
 mod warmup;
@@ -27,6 +28,7 @@ struct World {
     namespaces: BTreeMap<String, String>,
     settings: Settings,
     terms: Terms,
+    grants: Grants,
     open_models: bool,
 }
 
@@ -94,6 +96,7 @@ impl World {
             endpoints: &self.endpoints,
             prices: &self.prices,
             namespaces: &self.namespaces,
+            grants: &self.grants,
             terms: &self.terms,
             settings: &self.settings,
             open_models: self.open_models,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::named::Named;
+use crate::api::RoutingPolicy;
 use crate::api::Usd;
 use crate::api::budget::{Action, BudgetPer};
 use crate::api::condition::{Claim, Kind, Status};
@@ -11,6 +13,7 @@ use crate::api::money;
 use crate::api::policy_status::{BudgetStatus, LastHour, ModelLastHour, RuleStatus, RuleTargetStatus};
 use crate::api::routing_policy::RoutingPolicySpec;
 use crate::plan::ledger::Budget;
+use crate::plan::names::Key;
 use crate::plan::traffic::{BudgetFigures, Figures};
 
 /// A budget of a policy that was used in its present window.
@@ -22,17 +25,18 @@ pub(super) struct Used<'a> {
 }
 
 /// The budgets of a policy that were used in their present windows.
-pub(super) fn budgets<'a>(spec: &RoutingPolicySpec, seen: &'a Figures) -> Vec<Used<'a>> {
+pub(super) fn budgets<'a>(policy: &RoutingPolicy, seen: &'a Figures) -> Vec<Used<'a>> {
+    let own = Key::of(policy).namespace;
     let used = |(at, given): (usize, &crate::api::budget::Budget)| {
         let budget = Budget::of(at, given).ok()?;
-        let instead = given.on_exhausted.targets.iter().map(|target| target.model.as_str());
+        let instead = given.on_exhausted.targets.iter().map(|target| Named::from(target).called(&own));
         let then = match given.on_exhausted.action {
             Action::Reject => "requests are refused".to_owned(),
             Action::Downgrade => format!("requests go to {}", instead.collect::<Vec<_>>().join(", ")),
         };
         Used::of(budget, then, seen)
     };
-    spec.budgets.iter().enumerate().filter_map(used).collect()
+    policy.spec.budgets.iter().enumerate().filter_map(used).collect()
 }
 
 impl<'a> Used<'a> {

@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use super::decide::{Facts, Weighed};
 use super::eligible::{Exclusion, Reason};
+use super::named::Named;
 use super::table::{Backend, Candidate, Route, Rule, Target};
 use super::when::When;
 use super::{Allowance, DataClasses, Retries};
-use crate::api::routing_policy::{Fallback, RoutingPolicySpec, Strategy};
+use crate::api::routing_policy::{RoutingPolicySpec, Strategy};
 use crate::api::{budget, shadow};
 use crate::plan::Invalid;
 use crate::plan::ledger::Budget;
-use crate::plan::names::{self, Key};
+use crate::plan::names::Key;
 
 pub(super) use status::{seen, statuses};
 
@@ -23,6 +24,8 @@ pub(super) use status::{seen, statuses};
 pub struct Shadow {
     /// The ModelDeployment, or `name:adapter` of it.
     pub model: Key,
+    /// What the policy calls it: by its name, with the namespace where that is not the policy's.
+    pub called: String,
     /// How many of 100 requests are copied.
     pub percent: u32,
     /// On what terms it is asked: a name of its own that no client may call, under which only its own budget counts. What cannot be understood
@@ -44,30 +47,31 @@ pub struct Mirror<'a> {
 pub struct Skipped {
     /// For machines: a word.
     pub reason: &'static str,
-    /// For a person: a sentence that begins with the model's name.
+    /// For a person: a sentence that begins with what the policy calls the model.
     pub message: String,
 }
 
-/// The budget of the shadow at this position, if it has one.
+/// The budget of the shadow at this position of a policy of the namespace `own`, if it has one.
 ///
 /// # Errors
 /// Names the field that cannot be understood.
-pub(super) fn budget(at: usize, given: &shadow::Shadow) -> Result<Option<Budget>, Invalid> {
+pub(super) fn budget(at: usize, given: &shadow::Shadow, own: &str) -> Result<Option<Budget>, Invalid> {
     let Some(of) = &given.budget else { return Ok(None) };
     // No budget of a policy can have such a name.
-    let name = format!("shadow:{}", names::asked(&given.model, given.adapter.as_deref()));
+    let name = format!("shadow:{}", Named::from(given).called(own));
     Budget::read(&format!("spec.shadow[{at}].budget"), name, &budget::Budget::from(of)).map(Some)
 }
 
 /// The shadows of a policy whose own requests go by `route`.
-pub(super) fn of(spec: &RoutingPolicySpec, route: &Route, candidate: impl Fn(&Fallback) -> Candidate) -> Vec<Shadow> {
+pub(super) fn of(spec: &RoutingPolicySpec, route: &Route, own: &str, candidate: impl Fn(Named<'_>) -> Candidate) -> Vec<Shadow> {
     let shadow = |(at, given): (usize, &shadow::Shadow)| {
-        let candidate = candidate(&Fallback::from(given));
+        let candidate = candidate(given.into());
         Shadow {
             model: candidate.model.clone(),
+            called: candidate.called.clone(),
             // The CRD refuses more.
             percent: given.percent.min(100),
-            route: budget(at, given).map(|budget| Arc::new(aside(route, candidate, budget))),
+            route: budget(at, given, own).map(|budget| Arc::new(aside(route, candidate, budget))),
         }
     };
     spec.shadow.iter().enumerate().map(shadow).collect()
@@ -77,7 +81,7 @@ pub(super) fn of(spec: &RoutingPolicySpec, route: &Route, candidate: impl Fn(&Fa
 fn aside(route: &Route, candidate: Candidate, budget: Option<Budget>) -> Route {
     Route {
         // No policy can be called so.
-        name: format!("{} (shadow {})", route.name, candidate.model.name),
+        name: format!("{} (shadow {})", route.name, candidate.called),
         policy: route.policy.clone(),
         class: route.class,
         clients: Vec::new(),
@@ -134,7 +138,7 @@ impl Weighed<'_> {
     }
 
     fn mirror<'a>(&self, rule: &Rule, shadow: &'a Shadow, candidate: &'a Candidate) -> Result<(&'a Arc<Route>, &'a Arc<Backend>), Skipped> {
-        let name = &candidate.model.name;
+        let name = &candidate.called;
         let route = shadow.route.as_ref().map_err(|invalid| Skipped {
             reason: "invalid",
             message: format!("{name} gets no copies: {invalid}"),

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::Timestamp;
 
 use super::Shadow;
+use crate::api::RoutingPolicy;
 use crate::api::policy_status::ShadowStatus;
-use crate::api::routing_policy::RoutingPolicySpec;
+use crate::plan::names::Key;
 use crate::plan::routing::DataClasses;
 use crate::plan::routing::eligible::Reason;
+use crate::plan::routing::named::Named;
 use crate::plan::routing::table::{Candidate, Route};
 use crate::plan::routing::traffic::{Used, usd, whole, written};
 use crate::plan::traffic::{Figures, ShadowFigures};
@@ -24,7 +26,7 @@ pub(in crate::plan::routing) fn statuses(route: &Route, classes: &DataClasses, n
         let of_rules = || route.rules.iter().filter_map(|rule| rule.shadow.get(at));
         let open = of_rules().find_map(|candidate| candidate.backend.as_ref().ok());
         ShadowStatus {
-            model: shadow.model.name.clone(),
+            model: shadow.called.clone(),
             percent: shadow.percent,
             reason,
             message,
@@ -65,18 +67,19 @@ fn kept_out(candidate: &Candidate, now: Timestamp) -> Option<(Reason, String)> {
     let expiry = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now);
     match (&candidate.backend, expiry) {
         (Err(exclusion), _) => Some((exclusion.reason, exclusion.message.clone())),
-        (Ok(_), Some(expiry)) => Some((Reason::NotEvaluated, format!("{} {}", candidate.model.name, expiry.message))),
+        (Ok(_), Some(expiry)) => Some((Reason::NotEvaluated, format!("{} {}", candidate.called, expiry.message))),
         (Ok(_), None) => None,
     }
 }
 
 /// The same with what gateways have seen.
-pub(in crate::plan::routing) fn seen(decided: &[ShadowStatus], spec: &RoutingPolicySpec, seen: &Figures) -> Vec<ShadowStatus> {
-    let budgets: BTreeMap<String, Used<'_>> = (spec.shadow.iter().enumerate())
+pub(in crate::plan::routing) fn seen(decided: &[ShadowStatus], policy: &RoutingPolicy, seen: &Figures) -> Vec<ShadowStatus> {
+    let own = Key::of(policy).namespace;
+    let budgets: BTreeMap<String, Used<'_>> = (policy.spec.shadow.iter().enumerate())
         .filter_map(|(at, given)| {
-            let budget = super::budget(at, given).ok()??;
+            let budget = super::budget(at, given, &own).ok()??;
             let used = Used::of(budget, "no copies are sent".to_owned(), seen)?;
-            Some((crate::plan::names::asked(&given.model, given.adapter.as_deref()), used))
+            Some((Named::from(given).called(&own), used))
         })
         .collect();
     let nothing = ShadowFigures::default();
