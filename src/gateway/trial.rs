@@ -176,7 +176,7 @@ impl<'a> Trial<'a> {
         if !bodies.could_hold(self.asked.body.len() + takes) {
             let message = format!(
                 "the request is too large to be written in the protocol of {}: the gateway has less memory for all requests (--max-body-memory)",
-                model.model.name
+                model.called
             );
             return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message));
         }
@@ -392,12 +392,9 @@ impl<'a> Trial<'a> {
     /// Every attempt failed, or no model can do it. A last model without capacity is told as such, with its own advice when to come back.
     fn nobody_did(&self, tried: &Tried<'_>) -> Refusal {
         let called = self.route.called();
-        let failed = tried
-            .failures
-            .iter()
-            .map(|(model, failure)| format!("{} {failure}", model.model.name));
-        let cannot = tried.unfit.iter().map(|(model, unfit)| format!("{}: {unfit}", model.model.name));
-        let dear = tried.unaffordable.iter().map(|(model, why)| format!("{}: {why}", model.model.name));
+        let failed = tried.failures.iter().map(|(model, failure)| format!("{} {failure}", model.called));
+        let cannot = tried.unfit.iter().map(|(model, unfit)| format!("{}: {unfit}", model.called));
+        let dear = tried.unaffordable.iter().map(|(model, why)| format!("{}: {why}", model.called));
         let sentences: Vec<String> = failed.chain(cannot).chain(dear).collect();
         let mut message = format!("no model of {called} answered: {}", sentences.join("; "));
         let is_final = !tried.failures.is_empty() && self.must_end(tried) && !self.asked.is_repeatable();

@@ -43,15 +43,8 @@ macro_rules! version {
 
             /// Who may name what: any of `from` each of `to`.
             #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize)]
-            #[kube(
-                                                group = "gateway.networking.k8s.io",
-                                                version = $version,
-                                                kind = "ReferenceGrant",
-                                                namespaced,
-                                                schema = "disabled",
-                                                derive = "PartialEq",
-                                                doc = "Who may name objects of its namespace."
-                                            )]
+            #[kube(group = "gateway.networking.k8s.io", version = $version, kind = "ReferenceGrant", namespaced)]
+            #[kube(schema = "disabled", derive = "PartialEq", doc = "Who may name objects of its namespace.")]
             pub struct ReferenceGrantSpec {
                 /// Who.
                 pub from: Vec<GrantFrom>,

@@ -108,6 +108,13 @@ impl Engine {
         self.seen.lock().unwrap().last().unwrap().clone()
     }
 
+    /// The path of every request.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        let path = |seen: &Seen| seen.head.split(' ').nth(1).unwrap_or_default().to_owned();
+        seen.iter().map(path).collect()
+    }
+
     /// Waits until the counts are as wanted.
     pub(super) async fn until(&self, wanted: impl Fn(Counts) -> bool) {
         let mut counts = self.counts.clone();

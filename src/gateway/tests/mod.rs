@@ -20,6 +20,7 @@ mod matrix;
 mod pitfalls;
 mod queue;
 mod quota;
+mod red_team;
 mod report;
 mod resilience;
 mod rules;
