@@ -92,9 +92,7 @@ impl<'a> Trial<'a> {
     pub(super) async fn first_answer(&self, decision: Decision<'a>, tally: &mut Tally) -> Result<Reply, Refusal> {
         let Decision { mut models, instead, .. } = decision;
         self.gateway.budgets.save(&self.route.name, self.route.retries.budget_percent);
-        if models.len() > 1 {
-            models.sort_by_key(|model| !self.gateway.balancer.any_is_well(&model.bases, &[]));
-        }
+        self.rested_last(&mut models);
         let mut tried = Tried::default();
         let mut room = Taken::default();
         let (mut at, mut seen) = (0, 0);
@@ -142,6 +140,7 @@ impl<'a> Trial<'a> {
             {
                 seen = tried.unaffordable.len();
                 (models, at) = (self.instead(&instead, *budget, &tried)?, 0);
+                self.rested_last(&mut models);
                 tally.downgraded(*budget);
                 continue;
             }
@@ -150,6 +149,13 @@ impl<'a> Trial<'a> {
             }
         }
         Err(self.nobody_did(&tried))
+    }
+
+    /// Those whose endpoints all rest come last.
+    fn rested_last(&self, models: &mut [&'a Arc<Backend>]) {
+        if models.len() > 1 {
+            models.sort_by_key(|model| !self.gateway.balancer.any_is_well(&model.bases, &[]));
+        }
     }
 
     /// The models to go on with when the budget at this position has too little left, unless they have been.

@@ -23,11 +23,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub use mock::run as mock;
 
 use crate::images::{Profile, cargo_build};
+use crate::redis::Redis;
 use load::Load;
 use memory::Memory;
 use payload::Mode;
 use report::{Round, Series, Workload};
-use subject::Subject;
+use subject::{Policies, Subject};
 
 /// Policies that nobody calls, in the route table that must cost nothing.
 const OTHERS: usize = 1000;
@@ -89,10 +90,12 @@ pub async fn run(options: &Options) -> Result<String> {
     let mock = Subject::mock(&out).await?;
     let mut subjects = vec![Subject::direct(&mock), Subject::nginx(&mock, &out).await?];
     for (name, program) in &options.beside {
-        subjects.push(Subject::gateway(name, program, 0, &mock, &out).await?);
+        subjects.push(Subject::gateway(name, program, Policies::Plain(0), &mock, &out).await?);
     }
-    subjects.push(Subject::gateway("gateway", &program, 0, &mock, &out).await?);
-    let many = Subject::gateway("gateway-1000-policies", &program, OTHERS, &mock, &out).await?;
+    subjects.push(Subject::gateway("gateway", &program, Policies::Plain(0), &mock, &out).await?);
+    let many = Subject::gateway("gateway-1000-policies", &program, Policies::Plain(OTHERS), &mock, &out).await?;
+    let redis = Redis::start().await?;
+    let governed = Subject::gateway("gateway-governed", &program, Policies::Governed(&redis), &mock, &out).await?;
 
     let mut memory = Vec::new();
     if options.only.is_empty() {
@@ -100,14 +103,14 @@ pub async fn run(options: &Options) -> Result<String> {
             memory.extend(Memory::of(subject, time).await?);
         }
     }
-    for subject in subjects.iter().chain([&many]) {
+    for subject in subjects.iter().chain([&many, &governed]) {
         subject.check(&[Mode::Chat, Mode::Burst, Mode::Paced]).await?;
     }
     let mut all = Vec::new();
     for (mode, workload) in WORKLOADS {
         if format!("{}@{}", workload.name, workload.connections).starts_with(&options.only) {
             let extra = (mode == Mode::Chat).then_some(&many);
-            let subjects: Vec<&Subject> = subjects.iter().chain(extra).collect();
+            let subjects: Vec<&Subject> = subjects.iter().chain(extra).chain([&governed]).collect();
             all.extend(in_turns(&subjects, mode, workload, options.rounds, time).await?);
         }
     }

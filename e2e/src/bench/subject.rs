@@ -13,7 +13,17 @@ use super::load::{Client, in_time};
 use super::payload::{KEY, MODEL, Mode, chat, dechunked, events};
 use crate::assets::{hex, nginx};
 use crate::command::tail_of;
+use crate::redis::{PASSWORD, Redis};
 use crate::until;
+
+/// What a gateway decides by.
+#[derive(Clone, Copy)]
+pub(super) enum Policies<'a> {
+    /// One, of one rule, and so many that nobody calls.
+    Plain(usize),
+    /// One with rules, requirements, stickiness, limits, and budgets that are kept in a Redis.
+    Governed(&'a Redis),
+}
 
 /// A way to the mock.
 pub(super) struct Subject {
@@ -55,13 +65,20 @@ impl Subject {
         Self::start("nginx", address, command, folder).await
     }
 
-    /// `portfolio serve` with a policy, clients' keys, metrics; and with so many other policies.
-    pub(super) async fn gateway(name: &str, program: &Path, others: usize, mock: &Self, folder: &Path) -> Result<Self> {
+    /// `portfolio serve` with clients' keys, metrics, and these policies.
+    pub(super) async fn gateway(name: &str, program: &Path, policies: Policies<'_>, mock: &Self, folder: &Path) -> Result<Self> {
         let address = free_address()?;
         let files = folder.join(name);
         std::fs::create_dir_all(&files)?;
-        std::fs::write(files.join("portfolio.yaml"), portfolio(mock.address, others))?;
+        std::fs::write(files.join("portfolio.yaml"), portfolio(mock.address, policies))?;
         let mut command = Command::new(program);
+        if let Policies::Governed(redis) = policies {
+            let settings = folder.join(format!("{name}.settings"));
+            let matrix = "Internal: {}, Personal: {classes: [Open, Custom]}";
+            let ledger = format!("redis: {{url: \"{}\"}}", redis.url());
+            std::fs::write(&settings, format!("{{dataClasses: {{{matrix}}}, ledger: {{{ledger}}}}}"))?;
+            command.arg("--settings").arg(settings).env("PORTFOLIO_LEDGER_PASSWORD", PASSWORD);
+        }
         command
             .args(["serve", "--listen"])
             .arg(address.to_string())
@@ -176,8 +193,22 @@ http {{
     )
 }
 
-/// One self-hosted model at the mock, a policy that admits a key, and so many policies that nobody calls.
-fn portfolio(mock: SocketAddr, others: usize) -> String {
+/// What a governed policy has beside its clients.
+const GOVERNED: &str = "
+  require: {classes: [Open, Custom]}
+  rules:
+  - {name: personal, when: {dataClasses: [Personal]}, targets: [{model: assistant}]}
+  - {name: long, when: {expression: 'request.inputTokens > 30000 || request.images'}, targets: [{model: assistant}]}
+  - {name: others, strategy: Weighted, require: {maxCostPerRequestUSD: '1'}, targets: [{model: assistant, weight: 80}], fallback: [{model: assistant}]}
+  sticky: {by: Conversation}
+  limits: [{per: Client, requestsPerMinute: 1000000, tokensPerMinute: 1000000000, concurrent: 1000}, {per: Policy, concurrent: 1000}]
+  budgets:
+  - {per: Policy, tokens: 1000000000000, window: Month, timeZone: Europe/Berlin, warnAtPercent: 80}
+  - {per: Client, usd: '1000000', window: Day, onExhausted: {action: Reject}}
+";
+
+/// One self-hosted model at the mock, a policy that admits a key, and those beside it.
+fn portfolio(mock: SocketAddr, policies: Policies<'_>) -> String {
     let api = "apiVersion: llmportfolio.dev/v1alpha1";
     let hash = hex(digest(&SHA256, KEY.as_bytes()).as_ref());
     let policy = |name: &str, model: &str| {
@@ -188,13 +219,21 @@ fn portfolio(mock: SocketAddr, others: usize) -> String {
     };
     let mut text = format!(
         "{api}\nkind: ModelDeployment\nmetadata: {{name: {MODEL}, annotations: {{llmportfolio.dev/endpoint: \"http://{mock}\"}}}}\n\
-         spec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, accelerator: {{profile: cpu}}}}}}\n\
+         spec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, accelerator: {{profile: cpu}}}}, price: {{inputPer1M: '1', outputPer1M: '2'}}}}\n\
          ---\napiVersion: v1\nkind: Secret\nmetadata: {{name: bench, labels: {{llmportfolio.dev/api-key: \"true\", team: bench}}}}\n\
          stringData: {{sha256: \"{hash}\"}}\n"
     );
-    text.push_str(&policy("bench", MODEL));
-    for other in 0..others {
-        text.push_str(&policy(&format!("other-{other}"), &format!("model-{other}")));
+    match policies {
+        Policies::Plain(others) => {
+            text.push_str(&policy("bench", MODEL));
+            for other in 0..others {
+                text.push_str(&policy(&format!("other-{other}"), &format!("model-{other}")));
+            }
+        }
+        Policies::Governed(_) => text.push_str(&format!(
+            "---\n{api}\nkind: RoutingPolicy\nmetadata: {{name: bench}}\n\
+             spec:\n  model: {MODEL}\n  clients: [{{apiKeys: {{matchLabels: {{team: bench}}}}}}]{GOVERNED}"
+        )),
     }
     text
 }

@@ -104,25 +104,19 @@ fn bounded(message: &str) -> String {
     message[..end.unwrap_or(0)].to_owned()
 }
 
-/// Anthropic's type for this kind of trouble, and the status of an answer that says so.
-const fn spelt(kind: Kind) -> (&'static str, u16) {
+/// Anthropic's type for this kind of trouble.
+const fn spelt(kind: Kind) -> &'static str {
     match kind {
-        Kind::InvalidRequest | Kind::ContextLength | Kind::ContentFilter => ("invalid_request_error", 400),
-        Kind::Authentication => ("authentication_error", 401),
-        Kind::Permission => ("permission_error", 403),
-        Kind::NotFound => ("not_found_error", 404),
-        Kind::TooLarge => ("request_too_large", 413),
-        Kind::RateLimit => ("rate_limit_error", 429),
-        Kind::Server => ("api_error", 500),
-        Kind::Timeout => ("timeout_error", 504),
-        Kind::Overloaded => ("overloaded_error", 529),
+        Kind::InvalidRequest | Kind::ContextLength | Kind::ContentFilter => "invalid_request_error",
+        Kind::Authentication => "authentication_error",
+        Kind::Permission => "permission_error",
+        Kind::NotFound => "not_found_error",
+        Kind::TooLarge => "request_too_large",
+        Kind::RateLimit => "rate_limit_error",
+        Kind::Server => "api_error",
+        Kind::Timeout => "timeout_error",
+        Kind::Overloaded => "overloaded_error",
     }
-}
-
-/// The HTTP status with which Anthropic reports this kind of trouble.
-#[must_use]
-pub const fn status(kind: Kind) -> u16 {
-    spelt(kind).1
 }
 
 /// The body of an answer that is an error.
@@ -144,7 +138,7 @@ pub fn write_error(error: &Error) -> Vec<u8> {
     let body = Body {
         r#type: "error",
         error: Detail {
-            r#type: spelt(error.kind).0,
+            r#type: spelt(error.kind),
             message: if is_unsaid {
                 format!("{TOO_LONG}: {}", error.message).into()
             } else {

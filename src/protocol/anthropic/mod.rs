@@ -14,7 +14,7 @@ mod watch;
 mod writer;
 
 pub use answer::{read_answer, tokens, write_answer};
-pub use error::{error_event, read_error, status, write_error};
+pub use error::{error_event, read_error, write_error};
 pub use reader::Reader;
 pub use request::{read_request, write_request};
 pub use watch::Watch;

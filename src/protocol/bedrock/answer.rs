@@ -21,17 +21,6 @@ pub fn read_answer(body: &[u8]) -> Option<Answer> {
     })
 }
 
-/// The tokens that a whole answer reports, if any.
-#[must_use]
-pub fn tokens(answer: &[u8]) -> Option<Tokens> {
-    #[derive(Deserialize)]
-    struct Counted<'a> {
-        #[serde(borrow)]
-        usage: &'a RawValue,
-    }
-    read_usage(serde_json::from_slice::<Counted<'_>>(answer).ok()?.usage.get())
-}
-
 /// Why an answer ended. `None`: it did not end well. A reason that is not known yet counts as the model's own end.
 pub(super) fn stop(reason: &str, additional: Option<&RawValue>) -> Option<Stop> {
     #[derive(Deserialize)]

@@ -11,7 +11,7 @@ mod request;
 mod stream;
 mod written;
 
-pub use answer::{read_answer, tokens};
+pub use answer::read_answer;
 pub use credential::{BadCredential, Credential};
 pub use error::read_error;
 pub use request::write_request;

@@ -68,8 +68,6 @@ pub struct Exchange {
     pub body: Spliced,
     /// What was left out of it.
     pub lost: Lost,
-    /// Whether the answer is to come as it is made.
-    pub is_streamed: bool,
     /// How the answer comes back.
     pub back: Back,
 }
@@ -196,16 +194,6 @@ impl Operation {
         match self {
             Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Responses => true,
             Self::Messages | Self::CountTokens => body.kind.as_deref() == Some("error"),
-        }
-    }
-
-    /// The event that ends a stream of its protocol which cannot be finished.
-    #[must_use]
-    pub fn error_event(self, error: &super::error::Error) -> Vec<u8> {
-        match self {
-            Self::ChatCompletions | Self::Completions | Self::Embeddings => openai::error_event(error),
-            Self::Responses => responses::error_event(error),
-            Self::Messages | Self::CountTokens => anthropic::error_event(error),
         }
     }
 }

@@ -35,16 +35,16 @@ impl Asked {
                 let (body, more) = embeddings_for(&request, to)?;
                 lost.extend(&more);
                 let path = gemini_path(to, Operation::Embeddings, false);
-                Ok(sent(path, body, lost, false, Back::embeddings(self, to, request.base64)))
+                Ok(sent(path, body, lost, Back::embeddings(self, to, request.base64)))
             }
             Operation::ChatCompletions | Operation::Completions | Operation::Messages => {
                 let (body, lost) = self.written(to)?;
-                Ok(sent(path(to, self.is_streamed()), body, lost, self.is_streamed(), back(None)))
+                Ok(sent(path(to, self.is_streamed()), body, lost, back(None)))
             }
             Operation::Responses => {
                 let (body, lost) = self.written(to)?;
                 let echo = responses::read_echo(&self.body);
-                Ok(sent(path(to, self.is_streamed()), body, lost, self.is_streamed(), back(Some(echo))))
+                Ok(sent(path(to, self.is_streamed()), body, lost, back(Some(echo))))
             }
         }
     }
@@ -62,7 +62,6 @@ impl Asked {
             path: Cow::Borrowed(path),
             body: self.peek.put(&self.body, to.model, reports && !self.peek.usage_asked),
             lost: Lost::default(),
-            is_streamed: self.is_streamed(),
             back: Back::unchanged(self, to),
         }
     }
@@ -85,12 +84,11 @@ impl Asked {
     }
 }
 
-fn sent(path: Cow<'static, str>, body: Vec<u8>, lost: Lost, is_streamed: bool, back: Back) -> Put {
+fn sent(path: Cow<'static, str>, body: Vec<u8>, lost: Lost, back: Back) -> Put {
     Put::Send(Box::new(Exchange {
         path,
         body: Bytes::from(body).into(),
         lost,
-        is_streamed,
         back,
     }))
 }

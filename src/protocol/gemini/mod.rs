@@ -4,7 +4,6 @@
 
 mod answer;
 mod contents;
-pub mod count_tokens;
 pub mod embeddings;
 mod error;
 mod ids;
@@ -20,7 +19,6 @@ pub use error::{read_error, retry_after};
 pub use ids::{is_seal, short as short_id};
 pub use request::write_request;
 pub use stream::Reader;
-pub use usage::tokens;
 
 use super::Operation;
 

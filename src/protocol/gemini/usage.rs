@@ -92,15 +92,3 @@ fn audio(details: Option<&Vec<Detail>>) -> u64 {
     let audio = details.filter(|detail| detail.modality.as_deref() == Some("AUDIO"));
     audio.fold(0, |sum, detail| sum.saturating_add(detail.token_count.unwrap_or(0)))
 }
-
-/// What a whole answer took, if it says so.
-#[must_use]
-pub fn tokens(answer: &[u8]) -> Option<Tokens> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Answer {
-        usage_metadata: Option<Usage>,
-    }
-    let answer: Answer = serde_json::from_slice(answer).ok()?;
-    Some(answer.usage_metadata?.tokens())
-}

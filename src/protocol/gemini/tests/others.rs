@@ -252,25 +252,3 @@ fn texts_that_have_no_vector_are_refused() {
     assert_eq!(refused(vec!["a".to_owned(); 251], Api::Vertex), "input");
     assert_eq!(refused(vec!["a".to_owned(), String::new()], Api::Vertex), "input[1]");
 }
-
-#[test]
-fn tokens_are_counted_with_the_instructions() {
-    let mut request = asking("Hi");
-    request.messages.insert(0, Message::text(Role::System, "Be brief."));
-    request.max_tokens = Some(5);
-    let (body, _) = count_tokens::write_request(&request, "gemini-3-pro", Api::AiStudio).unwrap();
-    let contents = json!([{"role": "user", "parts": [{"text": "Hi"}]}]);
-    let system = json!({"parts": [{"text": "Be brief."}]});
-    let expected = json!({"generateContentRequest": {"model": "models/gemini-3-pro", "contents": contents, "systemInstruction": system, "generationConfig": {"maxOutputTokens": 5}}});
-    assert_eq!(json(&body), expected);
-    let (body, _) = count_tokens::write_request(&request, "gemini-3-pro", Api::Vertex).unwrap();
-    assert_eq!(
-        json(&body),
-        json!({"contents": contents, "systemInstruction": system, "generationConfig": {"maxOutputTokens": 5}})
-    );
-    assert_eq!(
-        count_tokens::read_answer(br#"{"totalTokens":31,"promptTokensDetails":[{"modality":"TEXT","tokenCount":31}]}"#),
-        Some(31)
-    );
-    assert_eq!(count_tokens::read_answer(br#"{"error":{}}"#), None);
-}
