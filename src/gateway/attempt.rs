@@ -33,6 +33,8 @@ const TRANSLATED_LIMIT: usize = 32 << 20;
 const TRANSLATED_TAKES: usize = 4;
 /// The opening of a stream that is held back until content comes, beside what repeats the request: OpenAI's Responses do, twice.
 const OPENING_LIMIT: usize = 64 << 10;
+/// A connection that is closed within it closed before the request came.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// What is read of an error, and for how long.
 const ERROR_LIMIT: usize = 64 << 10;
 const ERROR_TIME: Duration = Duration::from_secs(5);
@@ -172,7 +174,8 @@ impl Attempt<'_> {
         let (head, body) = match timeout_at(first_by, upstream.send(request, self.timeouts.connect, sent)).await {
             Ok(Ok(response)) => response.into_parts(),
             Ok(Err(error)) if error.is_connect() => return Err(Failure::Unreachable(root_cause(&error))),
-            Ok(Err(error)) if error.is_dropped() => return Err(Failure::Dropped),
+            // After a while it is no idle connection that was closed just then: something may have been made.
+            Ok(Err(error)) if error.is_dropped() && began.elapsed() < AT_ONCE => return Err(Failure::Dropped),
             Ok(Err(error)) if error.is_not_http() => return Err(Failure::NotHttp(root_cause(&error))),
             Ok(Err(error)) => return Err(Failure::Cut(root_cause(&error))),
             Err(_) => return Err(waiting.silent()),

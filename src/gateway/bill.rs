@@ -110,7 +110,8 @@ impl Bill {
                 cost: Cost::Unknown(Unpriced::NoUsage),
                 ..self.unseen(ledger)
             },
-            known => self.estimated(known, seen()),
+            // What was thought is often not shown, and paid for all the same.
+            known => self.estimated(known, seen().max(ledger.thinks(&self.model.model))),
         }
     }
 

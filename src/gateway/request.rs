@@ -130,6 +130,8 @@ async fn answer(operation: Operation, gateway: &Arc<Gateway>, request: Request, 
             Ok(again) => {
                 drop(decision);
                 table = again.ok_or_else(Refusal::not_ready)?;
+                // Whoever waited may have lost its right to call meanwhile.
+                gateway.identities.of(&head.headers, &gateway.feed.api_keys()).await?;
             }
             Err(_) if !decision.models.is_empty() => break (route, conversation, decision),
             Err(in_vain) => {
@@ -169,16 +171,18 @@ async fn answer(operation: Operation, gateway: &Arc<Gateway>, request: Request, 
         }
     };
     let mirrors = std::mem::take(&mut decision.mirrors);
+    let first = decision.models.first().map(|model| model.model.clone());
     let mut reply = Trial::new(gateway, route, &client, &asked, &head.headers, began)
         .first_answer(decision, tally)
         .await?;
     if let Reply::Answered(answered) = &mut reply {
-        // Nor is one kept that another model gives only until the rule's own answers.
-        answered.keeping = keeping.filter(|_| !is_meanwhile);
+        // Nor is one kept that another model gives only until the rule's own answers, or until there is money again.
+        answered.keeping = keeping.filter(|_| !is_meanwhile && first.as_ref() == Some(&answered.bill.model.model));
     }
     if let (Reply::Answered(answered), Some(conversation)) = (&reply, conversation)
         // It moves to the model that wakes, as soon as that answers.
         && !is_meanwhile
+        && !tally.is_downgraded()
     {
         gateway.sticky.answered(conversation, &answered.bill.model.model, route);
     }
@@ -308,5 +312,6 @@ fn content(asked: &Asked) -> Result<Content, String> {
         images: needs.images,
         json_schema: needs.json_schema,
         is_wordless: needs.embeddings,
+        terms: asked.peek.terms.special_if(asked.peek.has_fees),
     })
 }

@@ -264,6 +264,11 @@ impl Tally {
         }
     }
 
+    /// Whether models are asked that a used-up budget goes on with.
+    pub(super) fn is_downgraded(&self) -> bool {
+        self.visit.as_ref().is_some_and(|visit| visit.is_downgraded())
+    }
+
     /// An attempt begins. Its request tells the model which trace it belongs to.
     pub(super) fn attempts(&mut self, model: &Backend, base: &Uri, headers: &mut HeaderMap) {
         if let Some(tracing) = &mut self.tracing {

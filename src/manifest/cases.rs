@@ -520,6 +520,7 @@ impl Ask {
             images: self.images,
             json_schema: self.json_schema,
             is_wordless: self.operation == "embeddings",
+            ..Content::default()
         }
     }
 }

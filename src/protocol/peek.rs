@@ -49,6 +49,10 @@ struct Fields<'a> {
     #[serde(borrow, default, deserialize_with = "given")]
     service_tier: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "given")]
+    speed: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    inference_geo: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
     web_search_options: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "given")]
     background: Option<&'a RawValue>,
@@ -90,6 +94,8 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
             "stream",
             "stream_options",
             "service_tier",
+            "speed",
+            "inference_geo",
             "web_search_options",
             "background",
         ]
@@ -114,7 +120,14 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
         model,
         stream,
         usage_asked,
-        terms: fields.service_tier.map(Terms::of_value).unwrap_or_default(),
+        terms: [
+            fields.service_tier.map(Terms::of_value),
+            fields.speed.map(Terms::of_value),
+            fields.inference_geo.map(Terms::of_place),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(Terms::Unsaid, Terms::and),
         has_fees: fields.web_search_options.is_some_and(|options| options.get() != "null"),
         is_background: fields.background.is_some_and(|background| background.get() == "true"),
         model_at: place(body, raw),

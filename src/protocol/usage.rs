@@ -74,6 +74,12 @@ impl Terms {
         name.map(|name| Self::of_tier(name.as_bytes())).unwrap_or_default()
     }
 
+    /// Where it is computed: to insist on a place costs more (Anthropic's `inference_geo`).
+    pub(super) fn of_place(place: &RawValue) -> Self {
+        let place = place.get();
+        Self::Unsaid.special_if(place.starts_with('"') && !matches!(place, "\"global\"" | "\"not_available\"" | "\"\""))
+    }
+
     /// Reads the tier that a request or an answer names; what is no name says nothing.
     pub(super) fn read_tier<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         <&RawValue>::deserialize(from).map(Self::of_value)

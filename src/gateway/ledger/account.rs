@@ -146,7 +146,16 @@ impl Entry {
     /// Asks the store for so much that `amount` can be reserved, or so much that some is there for later. What was answered to others since
     /// `began` is not asked again.
     async fn fill(self: Arc<Self>, amount: u64, began: Instant) -> Result<(), Unavailable> {
-        let _asking = self.asking.lock().await;
+        let _asking = match self.asking.try_lock() {
+            Ok(asking) => asking,
+            Err(_) => {
+                // A call that takes long already: nobody waits behind it.
+                if let Some((_, unavailable)) = &self.state().failed {
+                    return Err(unavailable.clone());
+                }
+                self.asking.lock().await
+            }
+        };
         let (ask, limit) = {
             let mut state = self.state();
             if amount > 0 && state.purse.free() >= amount {
@@ -162,17 +171,30 @@ impl Entry {
 
     /// Asks the store. Whoever calls this holds `asking`.
     async fn ask(&self, ask: Ask, limit: u64) -> Result<(), Unavailable> {
-        let taking = self.keeping.store.take(self.account.clone(), limit, ask);
-        let granted = timeout(CALL, taking).await.unwrap_or_else(|_| Err(no_answer()));
-        self.keeping.has_answered.store(granted.is_ok(), Ordering::Relaxed);
+        let mut taking = self.keeping.store.take(self.account.clone(), limit, ask);
+        let granted = match timeout(CALL, &mut taking).await {
+            Ok(granted) => granted,
+            Err(_) => {
+                self.failed(no_answer());
+                // What was taken is ours, however late we are told: it would be nobody's until the window ends.
+                let rest = self.keeping.store.patience().saturating_sub(CALL);
+                timeout(rest, taking).await.unwrap_or_else(|_| Err(no_answer()))
+            }
+        };
+        let granted = granted.inspect_err(|unavailable| self.failed(unavailable.clone()))?;
+        self.keeping.has_answered.store(true, Ordering::Relaxed);
         let mut state = self.state();
-        let granted = granted.inspect_err(|unavailable| state.failed = Some((Instant::now(), unavailable.clone())))?;
         state.failed = None;
         state.purse.fill(ask, granted, limit);
         state.taken = granted.taken;
         let is_refused = granted.amount < ask.at_least;
         state.refused = is_refused.then(|| (Instant::now(), limit.saturating_sub(granted.taken)));
         Ok(())
+    }
+
+    fn failed(&self, unavailable: Unavailable) {
+        self.keeping.has_answered.store(false, Ordering::Relaxed);
+        self.state().failed = Some((Instant::now(), unavailable));
     }
 
     /// Asks for more before what is there is used up; nobody waits for it. While something is owed and the store does not answer, it asks again.
@@ -226,7 +248,7 @@ impl Entry {
 
     /// Tells what is owed, and gives back what is not used.
     pub(super) async fn give_back(&self) -> Result<(), Unavailable> {
-        let _asking = self.asking.lock().await;
+        let _asking = timeout(CALL, self.asking.lock()).await.map_err(|_| no_answer())?;
         let (owed, limit) = {
             let state = self.state();
             (state.purse.owed(), state.limit)

@@ -32,6 +32,7 @@ use crate::api::ledger::OnFailure;
 use crate::plan::ledger::{Account, Mean};
 use crate::plan::names::Key;
 use crate::plan::traffic::OfBudget;
+use crate::protocol::usage::Tokens;
 use account::Entry;
 use limits::Whose;
 use meters::Meters;
@@ -56,6 +57,8 @@ pub(super) struct Ledger {
     meters: Meters<Whose>,
     quotas: Meters<Key>,
     means: Mutex<HashMap<Key, Mean>>,
+    /// The same of what its answers were thought over with.
+    thoughts: Mutex<HashMap<Key, Mean>>,
 }
 
 /// Where and how it is kept what was spent.
@@ -88,6 +91,7 @@ impl Ledger {
             meters: Meters::default(),
             quotas: Meters::default(),
             means: Mutex::default(),
+            thoughts: Mutex::default(),
         })
     }
 
@@ -114,15 +118,17 @@ impl Ledger {
         means.get(model).copied().unwrap_or_default().expected()
     }
 
-    fn learn(&self, model: &Key, tokens: u64) {
-        let mut means = self.means.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mean) = means.get_mut(model) {
-            return mean.note(tokens);
+    /// The tokens that a model thinks with before an answer; 0 where it was not seen to.
+    pub(super) fn thinks(&self, model: &Key) -> u64 {
+        let thoughts = self.thoughts.lock().unwrap_or_else(PoisonError::into_inner);
+        thoughts.get(model).copied().unwrap_or_default().of_late()
+    }
+
+    fn learn(&self, model: &Key, tokens: &Tokens) {
+        learn(&self.means, model, tokens.answer());
+        if tokens.reasoning > 0 {
+            learn(&self.thoughts, model, tokens.reasoning);
         }
-        if means.len() >= MODELS {
-            means.clear();
-        }
-        means.entry(model.clone()).or_default().note(tokens);
     }
 
     /// Which part was spent of each budget that all of a policy share, in the present window.
@@ -178,4 +184,15 @@ impl Ledger {
             }
         }
     }
+}
+
+fn learn(means: &Mutex<HashMap<Key, Mean>>, model: &Key, tokens: u64) {
+    let mut means = means.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(mean) = means.get_mut(model) {
+        return mean.note(tokens);
+    }
+    if means.len() >= MODELS {
+        means.clear();
+    }
+    means.entry(model.clone()).or_default().note(tokens);
 }

@@ -186,12 +186,17 @@ impl Visit {
         self.downgraded.push(budget);
     }
 
+    /// Whether models are asked that a budget goes on with.
+    pub(in crate::gateway) fn is_downgraded(&self) -> bool {
+        !self.downgraded.is_empty()
+    }
+
     /// The attempt that something was kept for has cost this. Where the cost is not known, what was kept counts.
     pub(in crate::gateway) fn charge(&mut self, model: &Backend, charge: &Charge) {
         let Charge { tokens, is_estimated, .. } = charge;
         self.used = self.used.saturating_add(all(tokens));
         if !is_estimated && tokens.answer() > 0 {
-            self.ledger.learn(&model.model, tokens.answer());
+            self.ledger.learn(&model.model, tokens);
         }
         let allowances = self.route.allowances.as_ref().map(Vec::as_slice).unwrap_or_default();
         for (at, reserved) in self.reserved.drain(..) {

@@ -534,6 +534,57 @@ async fn while_nothing_is_known_of_a_budget_nothing_is_spent_and_nobody_waits_lo
     assert_eq!(engine.requests(), 0);
 }
 
+/// A store that carries out what it is asked at once, and answers when it may.
+#[derive(Clone, Debug)]
+struct Slow {
+    there: Memory,
+    go: Arc<Semaphore>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Store for Slow {
+    fn take(&self, account: Account, limit: u64, ask: Ask) -> BoxFuture<'static, Result<Grant, Unavailable>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let (taken, go) = (self.there.take(account, limit, ask), self.go.clone());
+        async move {
+            let granted = taken.await;
+            go.acquire().await.unwrap().forget();
+            granted
+        }
+        .boxed()
+    }
+
+    fn give_back(&self, account: Account, amount: u64) -> BoxFuture<'static, Result<(), Unavailable>> {
+        self.there.give_back(account, amount)
+    }
+}
+
+#[tokio::test]
+async fn what_a_slow_store_has_given_is_not_lost_and_it_is_not_asked_for_it_again() {
+    let engine = Engine::start(paris()).await;
+    let store = Slow {
+        there: Memory::default(),
+        go: Arc::new(Semaphore::new(0)),
+        asked: Arc::default(),
+    };
+    let world = World::dollar(&engine, &budget("usd: '3'"), |options| options.ledger = Arc::new(store.clone()));
+    for _ in 0..5 {
+        assert_eq!(world.ask(ONE).await.error().0, "ledger_unavailable");
+    }
+    assert_eq!(store.asked.load(Ordering::Relaxed), 1);
+    store.go.add_permits(100);
+    let mut answered = 0;
+    loop {
+        let answer = world.ask(ONE).await;
+        match answer.status {
+            StatusCode::OK => answered += 1,
+            StatusCode::SERVICE_UNAVAILABLE => tokio::task::yield_now().await,
+            _ => break drop(exhausted(&answer)),
+        }
+    }
+    assert_eq!(answered, 3, "the whole budget");
+}
+
 /// A store that goes away and comes back.
 #[derive(Clone, Debug, Default)]
 struct Leaving {

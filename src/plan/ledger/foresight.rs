@@ -26,6 +26,12 @@ impl Mean {
         });
     }
 
+    /// What they took of late; 0 where there were none.
+    #[must_use]
+    pub fn of_late(self) -> u64 {
+        self.0.unwrap_or_default()
+    }
+
     /// What to reckon with: twice the mean, and at least [`FLOOR`].
     #[must_use]
     pub fn expected(self) -> u64 {

@@ -9,7 +9,7 @@ use crate::api::routing_policy::{Fallback, RoutingPolicySpec};
 use crate::plan::Invalid;
 use crate::plan::ledger::{Budget, FLOOR, longest};
 use crate::plan::price::Unpriced;
-use crate::protocol::usage::Tokens;
+use crate::protocol::usage::{Terms, Tokens};
 
 /// A budget, and what happens to requests that may cost more than is left.
 #[derive(Clone, Debug)]
@@ -30,7 +30,8 @@ impl Allowance {
         let answer = longest(content.max_tokens, most, || FLOOR).saturating_mul(content.answers.max(1));
         let tokens = Tokens {
             input: content.input_tokens,
-            output: if content.is_wordless { 0 } else { answer },
+            output: if content.is_wordless { 0 } else { answer.max(1) },
+            terms: if model.provider.is_some() { content.terms } else { Terms::Unsaid },
             ..Tokens::default()
         };
         let cost = model.pricing.cost(Some(&tokens), now);

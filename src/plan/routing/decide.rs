@@ -23,8 +23,8 @@ use super::warmup::{Hold, Warmup};
 use crate::api::money;
 use crate::api::routing_policy::Strategy;
 use crate::plan::names::Key;
-use crate::plan::price::Cost;
-use crate::protocol::usage::Tokens;
+use crate::plan::price::{Cost, Unpriced};
+use crate::protocol::usage::{Terms, Tokens};
 
 /// What is known of a request.
 pub struct Facts<'a> {
@@ -65,6 +65,8 @@ pub struct Content {
     pub json_schema: bool,
     /// Whether it is answered without words, as by embeddings.
     pub is_wordless: bool,
+    /// The terms that it asks a provider for.
+    pub terms: Terms,
 }
 
 /// How models do now, as whoever asks them sees it.
@@ -362,7 +364,7 @@ impl Weighed<'_> {
         let longest = content.max_tokens.or(model.capabilities.max_output_tokens.map(u64::from));
         let output = match longest {
             _ if content.is_wordless => 0,
-            Some(longest) => longest.saturating_mul(content.answers.max(1)),
+            Some(longest) => longest.max(1).saturating_mul(content.answers.max(1)),
             None => {
                 let remedy = "send max_tokens, or declare spec.capabilities.maxOutputTokens";
                 let why = format!("has no known limit of an answer, so that nobody knows what one costs: {remedy}");
@@ -372,10 +374,15 @@ impl Weighed<'_> {
         let count = Tokens {
             input: content.input_tokens,
             output,
+            terms: if model.provider.is_some() { content.terms } else { Terms::Unsaid },
             ..Tokens::default()
         };
         match model.pricing.cost(Some(&count), self.facts.now) {
             Cost::Known(nanos) => Ok(nanos),
+            Cost::Unknown(Unpriced::SpecialTerms) => {
+                let why = "has no known price on the terms that are asked for (service_tier), and the policy limits what a request may cost: ask for the standard ones";
+                Err((Reason::CostNotKnown, why.to_owned()))
+            }
             Cost::Unknown(_) => {
                 let why = "has no known price, and the policy limits what a request may cost: set spec.price";
                 Err((Reason::CostNotKnown, why.to_owned()))

@@ -22,7 +22,7 @@ pub fn bucket(duration: Duration) -> usize {
 
 /// Where a bucket ends.
 fn end(bucket: usize) -> Duration {
-    Duration::from_secs_f64(FIRST * (bucket as f64 / TO_DOUBLE).exp2())
+    Duration::from_secs_f64(FIRST * (bucket.min(BUCKETS - 1) as f64 / TO_DOUBLE).exp2())
 }
 
 /// How many things took how long, by bucket; those in which there is none are left out.

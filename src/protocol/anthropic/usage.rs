@@ -30,9 +30,7 @@ pub(super) struct Usage {
 
 /// Where it was computed: to insist on a place costs more.
 fn read_place<'de, D: Deserializer<'de>>(from: D) -> Result<Terms, D::Error> {
-    let place = <&RawValue>::deserialize(from)?.get();
-    let is_special = place.starts_with('"') && !matches!(place, "\"global\"" | "\"not_available\"" | "\"\"");
-    Ok(Terms::Unsaid.special_if(is_special))
+    <&RawValue>::deserialize(from).map(Terms::of_place)
 }
 
 /// How often the provider's own tools were used, which are billed by the use; all but the one that fetches pages.

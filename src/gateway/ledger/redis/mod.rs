@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ::redis::Cmd;
 use futures::FutureExt;
@@ -157,6 +158,11 @@ impl Store for InRedis {
             ..Ask::default()
         };
         self.clone().in_turn(account, u64::MAX, ask).map(|given| given.map(drop)).boxed()
+    }
+
+    /// What is carried out later than that is taken back by the next call: see `turn`.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn answers(&self) -> Option<bool> {
