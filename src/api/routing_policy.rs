@@ -215,10 +215,12 @@ pub struct ServiceAccounts {
     /// The namespaces they are in. Default: the policy's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
+    #[x_kube(validation = ("self.all(n, n.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'))", "namespaces must be names of namespaces, such as claims: name each, a pattern matches none"))]
     pub namespaces: Vec<String>,
     /// Their names. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
+    #[x_kube(validation = ("self.all(n, n.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$'))", "names must be names of service accounts without their namespace, such as web: their namespaces stand in namespaces"))]
     pub names: Vec<String>,
 }
 

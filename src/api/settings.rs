@@ -51,7 +51,7 @@ pub struct Settings {
     /// The names of the service accounts of a model's own namespace that may call it directly, as `namespace/name`: no policy and so no budget,
     /// requirement or list of terms holds for them. Evaluations run as the first of them, which each namespace that has any must have then. Default:
     /// every service account of the namespace. Example: `[evaluations]`.
-    #[serde(deserialize_with = "service_accounts")]
+    #[serde(deserialize_with = "service_accounts", skip_serializing_if = "Vec::is_empty")]
     pub direct_callers: Vec<String>,
     /// How many bytes of weights an engine reads in a second at least, such as `500Mi`: it decides how long pods whose weights are in a cache
     /// may take to start. Default: 64Mi.
@@ -71,7 +71,15 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D
 
 /// Names that service accounts can have.
 fn service_accounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    let names = Option::<Vec<String>>::deserialize(deserializer)?.unwrap_or_default();
+    let Some(names) = Option::<Vec<String>>::deserialize(deserializer)? else {
+        return Ok(Vec::new());
+    };
+    // It would read as if nobody might.
+    if names.is_empty() {
+        return Err(de::Error::custom(
+            "directCallers is empty: name the service accounts that may, such as evaluations, or remove it and all of the namespace may",
+        ));
+    }
     let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
     match names
         .iter()
@@ -213,6 +221,12 @@ mod tests {
         let read = |text: &str| serde_saphyr::from_str::<Settings>(text).map(|settings| settings.direct_callers);
         assert_eq!(read("directCallers: [evaluations]").unwrap(), ["evaluations"]);
         assert!(read("{directCallers: }").unwrap().is_empty());
+        assert!(
+            read("directCallers: []")
+                .unwrap_err()
+                .to_string()
+                .contains("directCallers is empty: name")
+        );
         let refused = read("directCallers: [claims/evaluations]").unwrap_err().to_string();
         assert!(
             refused.contains("\"claims/evaluations\" is no name of a service account"),

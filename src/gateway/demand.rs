@@ -62,7 +62,7 @@ impl Demand {
         drop(all);
         for model in candidates().filter_map(|candidate| candidate.backend.as_ref().ok()) {
             if model.provider.is_none() {
-                report.entry(deployment(&model.model)).or_default().in_flight = balancer.in_flight(&model.bases);
+                report.entry(deployment(&model.model)).or_default().in_flight = balancer.in_flight(model);
             }
         }
         report

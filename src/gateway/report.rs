@@ -44,7 +44,7 @@ impl Gateway {
     /// The models of a route whose endpoints all rest after failures.
     fn resting(&self, route: &Route) -> BTreeSet<String> {
         let open = route.candidates().filter_map(|candidate| candidate.backend.as_ref().ok());
-        open.filter(|model| !self.balancer.any_is_well(&model.bases, &[]))
+        open.filter(|model| !self.balancer.any_is_well(&**model, &[]))
             .map(|model| model.called.clone())
             .collect()
     }

@@ -151,7 +151,7 @@ impl Copied {
         if asked.is_kept_elsewhere() {
             return Err("kept_elsewhere");
         }
-        let is_well = |balancer: &Balancer| balancer.any_is_well(&model.bases, &[]);
+        let is_well = |balancer: &Balancer| balancer.any_is_well(&*model, &[]);
         if !is_well(&gateway.balancer) || !is_well(&gateway.shadows.balancer) {
             return Err("resting");
         }
@@ -176,7 +176,7 @@ impl Copied {
             };
             reserved.map_err(|unaffordable| word(&unaffordable))?;
         }
-        let Some((base, place)) = gateway.shadows.balancer.pick(&model.bases, &[], None) else {
+        let Some((base, place)) = gateway.shadows.balancer.pick(&*model, &[], None) else {
             return Err("resting");
         };
         let quota = gateway.ledger.within_spare_quota(&bill).map_err(|_| "over_limits")?;

@@ -154,7 +154,7 @@ impl<'a> Trial<'a> {
     /// Those whose endpoints all rest come last.
     fn rested_last(&self, models: &mut [&'a Arc<Backend>]) {
         if models.len() > 1 {
-            models.sort_by_key(|model| !self.gateway.balancer.any_is_well(&model.bases, &[]));
+            models.sort_by_key(|model| !self.gateway.balancer.any_is_well(*model, &[]));
         }
     }
 
@@ -248,7 +248,7 @@ impl<'a> Trial<'a> {
         let mut is_retry = false;
         while so_far.failures.len() < ATTEMPTS
             && !self.is_better_elsewhere(model, &tried, others)
-            && let Some((base, mut place)) = balancer.pick(&model.bases, &tried, beginning)
+            && let Some((base, mut place)) = balancer.pick(model, &tried, beginning)
             && (!is_retry || self.gateway.budgets.spend(&self.route.name))
         {
             let bill = self.bill(model, exchange);
@@ -313,9 +313,7 @@ impl<'a> Trial<'a> {
     /// Whether the model's other endpoints rest, while another model has one that is well.
     fn is_better_elsewhere(&self, model: &Backend, tried: &[&Uri], others: &[&Arc<Backend>]) -> bool {
         let balancer = &self.gateway.balancer;
-        !tried.is_empty()
-            && !balancer.any_is_well(&model.bases, tried)
-            && others.iter().any(|other| balancer.any_is_well(&other.bases, &[]))
+        !tried.is_empty() && !balancer.any_is_well(model, tried) && others.iter().any(|other| balancer.any_is_well(*other, &[]))
     }
 
     /// How long to wait before the only endpoint of the last model is asked again; `None`: it is not.

@@ -7,7 +7,7 @@ mod health;
 mod pace;
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,9 +30,45 @@ const REMEMBERED: usize = 4096;
 #[derive(Default)]
 pub(super) struct Balancer(Mutex<HashMap<Address, Arc<Endpoint>>>);
 
-/// A URL, compared as it is written: regardless of case, as `Uri` does it, costs more than all the rest of a choice.
+/// Endpoints to choose among. Those of one provider are the same for all its models, and each model has its own key and its own limits there: what
+/// befalls one is nothing to another.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    urls: &'a [Uri],
+    /// A digest of the model behind an API; 0 for our own pods.
+    whose: u64,
+}
+
+impl<'a> From<&'a Backend> for At<'a> {
+    fn from(model: &'a Backend) -> Self {
+        let digest = || {
+            let mut hasher = DefaultHasher::new();
+            model.model.hash(&mut hasher);
+            hasher.finish()
+        };
+        Self {
+            urls: &model.bases,
+            whose: model.provider.map_or(0, |_| digest()),
+        }
+    }
+}
+
+impl<'a> From<&'a Arc<Backend>> for At<'a> {
+    fn from(model: &'a Arc<Backend>) -> Self {
+        Self::from(&**model)
+    }
+}
+
+#[cfg(test)]
+impl<'a> From<&'a [Uri]> for At<'a> {
+    fn from(urls: &'a [Uri]) -> Self {
+        Self { urls, whose: 0 }
+    }
+}
+
+/// A URL, compared as it is written: regardless of case, as `Uri` does it, costs more than all the rest of a choice. And whose it is.
 #[derive(Clone)]
-struct Address(Uri);
+struct Address(Uri, u64);
 
 impl Address {
     fn text(&self) -> (Option<&str>, &str, &str) {
@@ -43,7 +79,7 @@ impl Address {
 
 impl PartialEq for Address {
     fn eq(&self, other: &Self) -> bool {
-        self.text() == other.text() && self.0.query() == other.0.query()
+        self.1 == other.1 && self.text() == other.text() && self.0.query() == other.0.query()
     }
 }
 
@@ -52,7 +88,7 @@ impl Eq for Address {}
 impl Hash for Address {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let (_, authority, path) = self.text();
-        (authority, path).hash(state);
+        (authority, path, self.1).hash(state);
     }
 }
 
@@ -78,13 +114,15 @@ impl Endpoint {
 impl Balancer {
     /// An endpoint of `urls` that is not in `tried`, and a place there. One that rests is taken only where all do: a request is never
     /// refused unasked. `beginning` is a digest of how the conversation began.
-    pub(super) fn pick<'a>(&self, urls: &'a [Uri], tried: &[&Uri], beginning: Option<u64>) -> Option<(&'a Uri, Place)> {
+    pub(super) fn pick<'a>(&self, at: impl Into<At<'a>>, tried: &[&Uri], beginning: Option<u64>) -> Option<(&'a Uri, Place)> {
+        let at = at.into();
+        let urls = at.urls;
         let now = Instant::now();
         if let [only] = urls {
             let is_new = !tried.contains(&only);
-            return is_new.then(|| (only, Place::new(self.endpoint(only), now)));
+            return is_new.then(|| (only, Place::new(self.endpoint(only, at.whose), now)));
         }
-        let all = self.endpoints(urls);
+        let all = self.endpoints(at);
         let untried: Vec<usize> = (0..urls.len()).filter(|at| !tried.contains(&&urls[*at])).collect();
         let well: Vec<usize> = untried.iter().copied().filter(|at| all[*at].health(|h| h.is_well(now))).collect();
         let chosen = if well.is_empty() {
@@ -100,18 +138,18 @@ impl Balancer {
     }
 
     /// Whether any of them that is not in `tried` is well.
-    pub(super) fn any_is_well(&self, urls: &[Uri], tried: &[&Uri]) -> bool {
-        let now = Instant::now();
-        let all = self.endpoints(urls);
-        let mut untried = urls.iter().zip(&all).filter(|(url, _)| !tried.contains(url));
+    pub(super) fn any_is_well<'a>(&self, at: impl Into<At<'a>>, tried: &[&Uri]) -> bool {
+        let (at, now) = (at.into(), Instant::now());
+        let all = self.endpoints(at);
+        let mut untried = at.urls.iter().zip(&all).filter(|(url, _)| !tried.contains(url));
         untried.any(|(_, endpoint)| endpoint.health(|h| h.is_well(now)))
     }
 
     /// How long answers at these endpoints took to begin of late, streams or plain ones, at the one where it was least. `None`: nobody has seen
     /// one, and nobody is about to.
-    pub(super) fn latency(&self, urls: &[Uri], is_streamed: bool) -> Option<Duration> {
+    pub(super) fn latency<'a>(&self, at: impl Into<At<'a>>, is_streamed: bool) -> Option<Duration> {
         let now = Instant::now();
-        let all = self.endpoints(urls);
+        let all = self.endpoints(at.into());
         let paces = all
             .iter()
             .map(|endpoint| endpoint.paces.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(is_streamed)]);
@@ -121,21 +159,22 @@ impl Balancer {
     }
 
     /// Requests under way at these endpoints.
-    pub(super) fn in_flight(&self, urls: &[Uri]) -> usize {
-        self.endpoints(urls).iter().map(|endpoint| endpoint.busy()).sum()
+    pub(super) fn in_flight<'a>(&self, at: impl Into<At<'a>>) -> usize {
+        self.endpoints(at.into()).iter().map(|endpoint| endpoint.busy()).sum()
     }
 
     /// Requests under way at these endpoints, in thousandths for each of them.
-    pub(super) fn load(&self, urls: &[Uri]) -> usize {
-        self.in_flight(urls).saturating_mul(1000) / urls.len().max(1)
+    pub(super) fn load<'a>(&self, at: impl Into<At<'a>>) -> usize {
+        let at = at.into();
+        self.in_flight(at).saturating_mul(1000) / at.urls.len().max(1)
     }
 
-    fn endpoints(&self, urls: &[Uri]) -> Vec<Arc<Endpoint>> {
-        urls.iter().map(|url| self.endpoint(url)).collect()
+    fn endpoints(&self, at: At<'_>) -> Vec<Arc<Endpoint>> {
+        at.urls.iter().map(|url| self.endpoint(url, at.whose)).collect()
     }
 
-    fn endpoint(&self, url: &Uri) -> Arc<Endpoint> {
-        let address = Address(url.clone());
+    fn endpoint(&self, url: &Uri, whose: u64) -> Arc<Endpoint> {
+        let address = Address(url.clone(), whose);
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(endpoint) = known.get(&address) {
             return endpoint.clone();
@@ -151,11 +190,11 @@ impl Balancer {
 
 impl Live for Balancer {
     fn latency(&self, model: &Backend, is_streamed: bool) -> Option<Duration> {
-        Self::latency(self, &model.bases, is_streamed)
+        Self::latency(self, model, is_streamed)
     }
 
     fn load(&self, model: &Backend) -> usize {
-        Self::load(self, &model.bases)
+        Self::load(self, model)
     }
 }
 

@@ -531,7 +531,7 @@ async fn a_shadow_that_fails_rests_and_clients_that_want_the_model_do_not_suffer
     assert_eq!(of.skipped.keys().collect::<Vec<_>>(), ["resting"]);
     let base = [format!("{}/v1", b.url).parse().unwrap()];
     assert!(
-        world.gateway.balancer.any_is_well(&base, &[]),
+        world.gateway.balancer.any_is_well(&base[..], &[]),
         "what copies find is known to copies only"
     );
     assert!(report(&world).await.resting.is_empty());
