@@ -226,7 +226,7 @@ async fn watch(client: Connection, namespace: String, source: Source, settings: 
     }
     let (grants, policies) = (Arc::clone(&view.grants), Arc::clone(&view.policies));
     vital("the search for ReferenceGrants", async move {
-        grants.seek(|| policies.all().iter().any(|policy| routing::crosses(policy))).await;
+        grants.seek(|| policies.all().iter().any(|policy| routing::may_cross(policy))).await;
     });
     tracing::info!("the watches are complete");
     loop {

@@ -289,7 +289,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     }
     let (grants, known) = (Arc::clone(&cx.grants), policies_known);
     vital("the search for ReferenceGrants", async move {
-        grants.seek(|| known.all().iter().any(|policy| routing::crosses(policy))).await;
+        grants.seek(|| known.all().iter().any(|policy| routing::may_cross(policy))).await;
     });
     tracing::info!("the watches are complete");
     setup.ready.store(true, Ordering::Relaxed);

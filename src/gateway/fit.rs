@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::api::model_deployment::{Capabilities, Provider};
+use crate::plan::fit;
 use crate::plan::routing::Backend;
 use crate::protocol::Dialect;
 use crate::protocol::chat::{Unfit, Unsupported};
@@ -45,37 +46,7 @@ pub(super) fn check(asked: &Asked, capabilities: &Capabilities) -> Result<(), Un
         Err(Unfit::Unsupported(_)) => return Ok(()),
         Err(unreadable) => return Err(unreadable),
     };
-    let lacks = |needed: bool, has: Option<bool>| needed && has == Some(false);
-    let cannot = |field: &str, problem: String| Err(Unsupported::new(field, problem).into());
-    if lacks(needs.tools, capabilities.tools) {
-        return cannot("tools", "are given, and the model calls none".to_owned());
-    }
-    if lacks(needs.images, capabilities.images) {
-        return cannot("messages", "hold images, and the model sees none".to_owned());
-    }
-    if lacks(needs.json_schema, capabilities.json_schema) {
-        return cannot("response_format", "is a JSON schema, and the model keeps to none".to_owned());
-    }
-    if lacks(needs.embeddings, capabilities.embeddings) {
-        return cannot("model", "makes no embeddings".to_owned());
-    }
-    if let (Some(limit), Some(wanted)) = (capabilities.max_output_tokens, needs.output_tokens)
-        && wanted > u64::from(limit)
-    {
-        return cannot("max_tokens", format!("is {wanted}, and the model gives {limit} at most"));
-    }
-    if let Some(limit) = capabilities.context_tokens
-        && needs.prompt_tokens_at_least > u64::from(limit)
-    {
-        return cannot(
-            "messages",
-            format!(
-                "have some {} tokens at least, and the model holds {limit}",
-                needs.prompt_tokens_at_least
-            ),
-        );
-    }
-    Ok(())
+    Ok(fit::check(&needs, capabilities)?)
 }
 
 /// So many times its bytes a request takes that is read, beside those: every text once more.

@@ -1,6 +1,7 @@
 //! Tests of policies: requests, what is given, and which model must answer. They are decided by the very functions that gateways decide by,
 //! with models as the case has them.
 
+mod given;
 mod spent;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +26,8 @@ use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::Book;
 use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Inputs, Live, Mirror, Refused, Route, Routing, Texts};
-use crate::plan::{backend, fingerprint, model, serving};
+use crate::plan::{backend, fingerprint, fit, model, serving};
+use crate::protocol::exchange::Needs;
 use spent::Spent;
 
 /// Rolls that are tried to find every model that a request may go to: weights add up to more only where one of them is rare.
@@ -253,6 +255,16 @@ struct Decided {
     problems: Vec<String>,
 }
 
+/// The objects with every model ready, and with every evaluation that is required passed.
+pub(super) fn all_well(portfolio: &Portfolio, now: Timestamp) -> Standalone {
+    let jobs = given::evaluations(portfolio).into_iter();
+    let given = Given {
+        verdicts: jobs.map(|job| (job, Verdicts::OfAll(Verdict::Pass))).collect(),
+        ..Given::default()
+    };
+    portfolio.as_given(&given, now)
+}
+
 impl Portfolio {
     /// Decides the request of a case, with these settings and prices.
     #[must_use]
@@ -273,13 +285,7 @@ impl Portfolio {
             now,
         });
         let decided = decided(case, &routing, now);
-        let no_pods = case.given.asleep.iter().filter(|name| {
-            let its = |md: &&Arc<ModelDeployment>| is_called(md, name) && md.spec.self_hosted.is_some();
-            seen.models.iter().find(its).is_none()
-        });
-        let mut wrong: Vec<String> = no_pods
-            .map(|name| format!("says that {name} is asleep, which is no selfHosted model here"))
-            .collect();
+        let mut wrong = given::problems(self, case, &seen.models);
         wrong.extend(decided.problems.iter().cloned());
         wrong.extend(decided.differs_from(&case.expect));
         Outcome {
@@ -440,13 +446,19 @@ fn decided(case: &Case, routing: &Routing, now: Timestamp) -> Decided {
             Ok(decision) => {
                 decided.rule = Some(decision.rule.name.clone());
                 let out = routing::eliminated(decision.rule, &table.classes, &facts);
-                decided.eliminated = out.into_iter().map(|exclusion| exclusion.message).collect();
-                decided.copies(&routing::mirrors(route, decision.rule, &table.classes, &facts), &ask.operation);
+                let unfit = decision
+                    .rule
+                    .usable()
+                    .filter(|(candidate, _)| out.iter().all(|one| one.model != candidate.model));
+                let mut unfit: Vec<String> = unfit.filter_map(|(_, model)| ask.unfit(model)).collect();
+                unfit.dedup();
+                decided.eliminated = out.into_iter().map(|exclusion| exclusion.message).chain(unfit).collect();
+                decided.copies(&routing::mirrors(route, decision.rule, &table.classes, &facts), ask);
                 if decision.hold.is_some() {
                     let own = route.policy.as_ref().map_or("", |policy| &policy.namespace);
                     decided.held = decision.wakes.iter().map(|model| model.called_in(own)).collect();
                 }
-                match spent::affordable(&decision, route, &case.given.spent, &ask.content(), now) {
+                match spent::asked(&decision, route, &case.given.spent, ask, now) {
                     Ok(models) => {
                         decided.orders.insert(models.iter().map(|model| model.called.clone()).collect());
                     }
@@ -523,18 +535,38 @@ impl Ask {
             ..Content::default()
         }
     }
+
+    /// What a model cannot do of it, as a gateway would find out, with the model's name.
+    fn unfit(&self, model: &Backend) -> Option<String> {
+        let needs = match self.operation.as_str() {
+            "embeddings" => Needs {
+                embeddings: true,
+                ..Needs::default()
+            },
+            _ => Needs {
+                tools: self.tools,
+                images: self.images,
+                json_schema: self.json_schema,
+                output_tokens: self.max_tokens,
+                ..Needs::of_prompt(self.input_tokens)
+            },
+        };
+        let unfit = fit::check(&needs, &model.capabilities).err()?;
+        Some(format!("{}: {unfit}", model.called))
+    }
 }
 
 impl Decided {
     /// What becomes of copies of the request. Of what only counts tokens there are none.
-    fn copies(&mut self, mirrors: &[Mirror<'_>], operation: &str) {
+    fn copies(&mut self, mirrors: &[Mirror<'_>], ask: &Ask) {
         self.not_copied.clear();
-        for Mirror { shadow, to } in mirrors.iter().filter(|_| operation != "count_tokens") {
-            match to {
-                Ok(_) => {
+        for Mirror { shadow, to } in mirrors.iter().filter(|_| ask.operation != "count_tokens") {
+            let to = to.as_ref().map_err(|skipped| skipped.message.clone());
+            match to.and_then(|(_, model)| ask.unfit(model).map_or(Ok(()), Err)) {
+                Ok(()) => {
                     self.copied.insert(shadow.called.clone(), shadow.percent);
                 }
-                Err(skipped) => self.not_copied.push(skipped.message.clone()),
+                Err(why) => self.not_copied.push(why),
             }
         }
     }

@@ -13,6 +13,7 @@ use super::document::without_place;
 use super::doubts;
 use super::files;
 use super::finding::{Finding, Severity};
+use super::possible;
 use crate::api::condition::Kind;
 use crate::api::data_class::DataClass;
 use crate::api::eval_job::Scorer;
@@ -159,6 +160,7 @@ impl Portfolio {
             }
         }
         doubts::check(self, book, now);
+        possible::check(self, &assumed, settings.is_some(), book, now);
         self.findings.sort();
     }
 

@@ -1000,3 +1000,108 @@ fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
         }
     }
 }
+
+/// The warnings about policies under these settings, as `field: problem`.
+fn doubts(text: &str, settings: Option<&str>) -> Vec<String> {
+    let settings: Option<crate::api::Settings> = settings.map(|yaml| serde_saphyr::from_str(yaml).unwrap());
+    let mut portfolio = Portfolio::from_text("x", text);
+    portfolio.check_feasible(settings.as_ref(), &Book::default(), Timestamp::UNIX_EPOCH);
+    assert_eq!(portfolio.errors(), 0, "{:?} in {text}", portfolio.findings);
+    portfolio.findings.iter().map(|f| format!("{}: {}", f.field, f.problem)).collect()
+}
+
+#[test]
+fn what_no_model_can_fulfil_is_doubted_in_the_words_of_the_status() {
+    let good = model(&MODEL.replace("model: x,", "model: x, region: eu,"));
+    let good = good
+        .replace("spec:\n", "spec:\n  jurisdiction: US\n")
+        .replace("name: m,", "name: good,");
+    let own = model("selfHosted: {engine: {kind: LlamaCpp}}").replace("name: m,", "name: own,");
+    let over = |spec: &str| together(&[good.as_str(), own.as_str(), policy("p", &format!("model: a\n  {spec}")).as_str()]);
+    let of_eu =
+        Some("{region: eu, jurisdiction: EU, dataClasses: {Public: {}, Special: {classes: [Open, Custom]}}, defaultDataClass: Public}");
+    let to_good = "rules: [{targets: [{model: good}]}]";
+    let mars = "rule 1 has no model that may answer: good runs in eu, and the policy requires mars";
+    for (spec, settings, doubt) in [
+        (format!("{to_good}\n  require: {{regions: [mars]}}"), None, Some(("spec.require.regions", mars))),
+        (format!("{to_good}\n  require: {{regions: [EU]}}"), None, None),
+        (
+            format!("{to_good}\n  require: {{tiers: [MissionCritical]}}"),
+            None,
+            Some((
+                "spec.require.tiers",
+                "rule 1 has no model that may answer: good has tier General, and the policy requires MissionCritical",
+            )),
+        ),
+        (
+            "rules: [{name: x, targets: [{model: good}], fallback: [{model: own}], require: {classes: [Open, Custom], jurisdictions: [US]}}]".to_owned(),
+            of_eu,
+            Some((
+                "spec.rules[0].require",
+                "rule x has no model that may answer: good is of class API, and rule x requires Open or Custom; own has an operator under the \
+                 law of EU, and rule x requires US",
+            )),
+        ),
+        // Without the settings nobody knows whose law it is under.
+        (
+            "rules: [{name: x, targets: [{model: good}], fallback: [{model: own}], require: {classes: [Open, Custom], jurisdictions: [US]}}]".to_owned(),
+            None,
+            None,
+        ),
+        (
+            "require: {regions: [eu]}\n  rules: [{targets: [{model: own}], require: {regions: [us]}}]".to_owned(),
+            None,
+            Some((
+                "spec.rules[0].require.regions",
+                "no model can fulfil it: the rule requires us, and the policy requires eu",
+            )),
+        ),
+        ("require: {regions: [eu, us]}\n  rules: [{targets: [{model: own}], require: {regions: [us]}}]".to_owned(), None, None),
+        (
+            "rules: [{when: {dataClasses: [Public, Special]}, targets: [{model: good}]}]".to_owned(),
+            of_eu,
+            Some((
+                "spec.rules[0].when.dataClasses",
+                "rule 1 has no model that may see data of class Special: good is of class API, and data of class Special requires Open or Custom",
+            )),
+        ),
+        ("rules: [{when: {dataClasses: [Public, Special]}, targets: [{model: good}]}]".to_owned(), None, None),
+        ("rules: [{when: {dataClasses: [Special]}, targets: [{model: own}]}]".to_owned(), of_eu, None),
+        (
+            "require: {classes: [Open]}\n  rules: [{targets: [{model: own}]}]\n  shadow: [{model: good, percent: 5, budget: {tokens: 9, window: Day}}]".to_owned(),
+            None,
+            Some((
+                "spec.shadow[0]",
+                "good is of class API, and the policy requires Open, so it gets no copy of any request",
+            )),
+        ),
+        (
+            "require: {classes: [Open]}\n  rules: [{targets: [{model: own}]}]\n  warmup: {mode: Spill, targets: [{model: good}]}".to_owned(),
+            None,
+            Some((
+                "spec.warmup.targets[0]",
+                "good is of class API, and the policy requires Open, so it answers nothing while another wakes",
+            )),
+        ),
+        (
+            "require: {classes: [Open]}\n  rules: [{targets: [{model: own}]}]\n  budgets: [{per: Policy, tokens: 9, window: Day, onExhausted: \
+             {action: Downgrade, targets: [{model: good}]}}]"
+                .to_owned(),
+            None,
+            Some((
+                "spec.budgets[0].onExhausted.targets[0]",
+                "good is of class API, and the policy requires Open, so it answers nothing once the budget is used up",
+            )),
+        ),
+    ] {
+        let wanted: Vec<String> = doubt.iter().map(|(field, problem)| format!("{field}: {problem}")).collect();
+        assert_eq!(doubts(&over(&spec), settings), wanted, "{spec}");
+    }
+    // What is not among the files may be applied too, and has a warning of its own; an evaluation may pass.
+    let missing = over("require: {regions: [mars]}\n  rules: [{targets: [{model: good}, {model: other}]}]");
+    let found = doubts(&missing, of_eu);
+    assert!(found.len() == 1 && found[0].contains("no ModelDeployment ns/other"), "{found:?}");
+    let evaluated = over("require: {evaluated: [{evalJob: e}]}\n  rules: [{targets: [{model: good}]}]");
+    let found = doubts(&evaluated, of_eu);
+    assert!(found.len() == 1 && found[0].contains("no EvalJob ns/e"), "{found:?}");
+}

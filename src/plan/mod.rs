@@ -7,6 +7,7 @@ pub mod cache;
 pub mod evaluation;
 mod fetcher;
 pub mod fingerprint;
+pub mod fit;
 mod hub;
 pub mod leader_worker_set;
 pub mod ledger;

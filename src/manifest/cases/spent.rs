@@ -7,6 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 
+use super::Ask;
 use crate::api::budget::BudgetPer;
 use crate::api::money;
 use crate::plan::ledger::{Budget, Unit};
@@ -54,22 +55,33 @@ pub(super) fn problems(spent: &Spent, route: &Route) -> Vec<String> {
     spent.iter().filter_map(wrong).collect()
 }
 
-/// The models that are asked, the first of which every budget has enough left for; or the status and words that refuse the request.
-pub(super) fn affordable<'a>(
+/// The models that are asked: those that can do it, the first of which every budget has enough left for; or the status and words that refuse
+/// the request.
+pub(super) fn asked<'a>(
     decision: &Decision<'a>,
     route: &Route,
     spent: &Spent,
-    content: &Content,
+    ask: &Ask,
     now: Timestamp,
 ) -> Result<Vec<&'a Arc<Backend>>, (u16, String)> {
     let allowances = route.allowances.as_ref().map(Vec::as_slice).unwrap_or_default();
+    let content = ask.content();
     let mut models = decision.models.clone();
     let mut downgraded: Vec<usize> = Vec::new();
-    let mut unpriced = None;
+    let (mut unfit, mut unpriced) = (Vec::new(), Vec::new());
     let mut at = 0;
     while let Some(model) = models.get(at) {
-        match lacking(model, allowances, &downgraded, spent, content, now) {
-            Ok(None) => return Ok(models.split_off(at)),
+        if let Some(why) = ask.unfit(model) {
+            unfit.push(why);
+            at += 1;
+            continue;
+        }
+        match lacking(model, allowances, &downgraded, spent, &content, now) {
+            Ok(None) => {
+                let mut rest = models.split_off(at);
+                rest.retain(|model| ask.unfit(model).is_none());
+                return Ok(rest);
+            }
             Ok(Some((budget, why))) => {
                 let instead = decision.instead.get(budget).cloned().unwrap_or_default();
                 if instead.is_empty() || downgraded.contains(&budget) {
@@ -79,13 +91,23 @@ pub(super) fn affordable<'a>(
                 (models, at) = (instead, 0);
             }
             Err(why) => {
-                unpriced = Some(why);
+                unpriced.push(why);
                 at += 1;
             }
         }
     }
     // A request that waits has asked nobody yet.
-    unpriced.map_or(Ok(Vec::new()), |why| Err((503, why)))
+    if decision.hold.is_some() {
+        return Ok(Vec::new());
+    }
+    match (unfit.is_empty(), unpriced.pop()) {
+        (false, last) => {
+            unfit.extend(unpriced.into_iter().chain(last));
+            Err((400, format!("no model of {} can do this: {}", route.called(), unfit.join("; "))))
+        }
+        (true, Some(why)) => Err((503, why)),
+        (true, None) => Ok(Vec::new()),
+    }
 }
 
 /// The first budget with too little left for an answer of the model, and what is said then. An error says that nobody knows what it costs.

@@ -366,3 +366,120 @@ fn texts_are_looked_into_for_identifiers_and_blocked_terms() {
         "{found:?}"
     );
 }
+
+const FIT: &str = r#"
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: small, namespace: claims}
+spec:
+  api: {provider: OpenAI, model: s, credentials: {secretRef: {name: openai, key: api-key}}}
+  capabilities: {contextTokens: 1000, maxOutputTokens: 100, tools: false, images: false, jsonSchema: false, embeddings: false}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {name: large, namespace: claims}
+spec:
+  api: {provider: OpenAI, model: l, credentials: {secretRef: {name: openai, key: api-key}}}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: both, namespace: claims}
+spec:
+  model: both
+  rules: [{name: all, strategy: Ordered, targets: [{model: small}, {model: large}]}]
+  shadow: [{model: small, percent: 5, budget: {tokens: 100000, window: Day}}]
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: one, namespace: claims}
+spec: {model: one, rules: [{name: all, targets: [{model: small}]}]}
+---
+apiVersion: llmportfolio.dev/v1alpha1
+kind: RoutingPolicy
+metadata: {name: downgrading, namespace: claims}
+spec:
+  model: downgrading
+  rules: [{name: all, targets: [{model: large}]}]
+  budgets: [{per: Policy, tokens: 500, window: Day, onExhausted: {action: Downgrade, targets: [{model: small}]}}]
+"#;
+
+#[test]
+fn a_model_that_cannot_do_it_is_left_out_as_the_gateway_leaves_it_out() {
+    let portfolio = Portfolio::from_text("policy.yaml", FIT);
+    assert_eq!(portfolio.errors(), 0, "{:?}", portfolio.findings);
+    let outcome = |model: &str, asks: &str, rest: &str| {
+        let request = format!("{{model: {model}, client: {{serviceAccount: claims/web}}, {asks}}}");
+        let case: Case = serde_saphyr::from_str(&format!("{{name: n, request: {request}, {rest}}}")).unwrap();
+        portfolio.outcome(&case, &Settings::default(), &Book::default(), Timestamp::UNIX_EPOCH)
+    };
+    for (asks, why) in [
+        (
+            "inputTokens: 9000",
+            "messages have some 4500 tokens at least, and the model holds 1000",
+        ),
+        ("tools: true", "tools are given, and the model calls none"),
+        ("images: true", "messages hold images, and the model sees none"),
+        ("jsonSchema: true", "response_format is a JSON schema, and the model keeps to none"),
+        ("maxTokens: 101", "max_tokens is 101, and the model gives 100 at most"),
+        ("operation: embeddings", "model makes no embeddings"),
+    ] {
+        let large = outcome("both", asks, "expect: {target: large, fallback: [], shadow: []}");
+        assert_eq!(large.wrong, Vec::<String>::new(), "{asks}");
+        assert_eq!(
+            (large.decision, large.eliminated),
+            (format!("rule all: large; not copied: small: {why}"), vec![format!("small: {why}")])
+        );
+        let nobody = outcome("one", asks, "expect: {refused: 400, because: can do this}");
+        assert_eq!(nobody.wrong, Vec::<String>::new(), "{asks}");
+        let decision = format!("rule all: 400 no model of RoutingPolicy claims/one can do this: small: {why}");
+        assert_eq!(nobody.decision, decision);
+    }
+    for asks in ["inputTokens: 2001", "maxTokens: 100", "operation: count_tokens"] {
+        let both = outcome("both", asks, "expect: {target: small, fallback: [large]}");
+        assert_eq!(both.wrong, Vec::<String>::new(), "{asks}");
+    }
+    let spent = "given: {spent: {Policy: 500}}, expect: {refused: 400, because: calls none}";
+    let downgraded = outcome("downgrading", "tools: true", spent);
+    assert_eq!(downgraded.wrong, Vec::<String>::new(), "{}", downgraded.decision);
+}
+
+#[test]
+fn what_is_given_of_things_that_are_not_there_fails_the_case() {
+    for (given, problem) in [
+        ("down: [gpt5]", "says given.down: gpt5, which is no model here; did you mean gpt?"),
+        (
+            "asleep: [lama]",
+            "says given.asleep: lama, which is no model here; did you mean llama?",
+        ),
+        ("asleep: [gpt]", "says that gpt is asleep, which is no selfHosted model here"),
+        (
+            "busy: {gpt5: 1}",
+            "says given.busy: gpt5, which is no model here; did you mean gpt?",
+        ),
+        (
+            "latency: {claims/gtp: 1s}",
+            "says given.latency: claims/gtp, which is no model here; did you mean claims/gpt?",
+        ),
+        (
+            "verdicts: {asistant-quality: Fail}",
+            "says given.verdicts: asistant-quality, which is no EvalJob here; did you mean assistant-quality?",
+        ),
+        ("verdicts: {nope: Fail}", "says given.verdicts: nope, which is no EvalJob here"),
+        (
+            "verdicts: {assistant-quality: {lama: Fail}}",
+            "says given.verdicts.assistant-quality: lama, which is no model here; did you mean llama?",
+        ),
+        (
+            "namespaces: {clams: Personal}",
+            "says given.namespaces: clams, which is no namespace here; did you mean claims?",
+        ),
+    ] {
+        let cases = format!("- {{name: n, request: {{{WEB}}}, given: {{{given}}}, expect: {{rule: everything-else}}}}");
+        let outcome = outcomes(&cases).remove(0);
+        assert_eq!(outcome.wrong, [problem], "{outcome:?}");
+    }
+    let good =
+        "down: [gpt, claims/llama], busy: {claims/gpt: 1}, namespaces: {claims: Internal}, verdicts: {assistant-quality: {llama: Pass}}";
+    let cases = format!("- {{name: n, request: {{{WEB}}}, given: {{{good}}}, expect: {{refused: 503}}}}");
+    assert_eq!(outcomes(&cases)[0].wrong, Vec::<String>::new());
+}

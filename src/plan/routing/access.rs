@@ -92,6 +92,14 @@ pub enum Admission {
 }
 
 impl Admission {
+    /// What no client is: what is left of a list whose every entry is one that the installer does not allow.
+    pub(super) fn nobody() -> Self {
+        Self::ServiceAccounts {
+            namespaces: Vec::new(),
+            names: Vec::new(),
+        }
+    }
+
     pub(super) fn admits(&self, client: &Client) -> bool {
         match (self, client) {
             (Self::Anyone, _) => true,

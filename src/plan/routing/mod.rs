@@ -53,9 +53,10 @@ pub use issuers::{Issuers, Looks, is_for};
 pub use named::{Named, crosses, named};
 pub use refused::{Refused, RefusedFor, shown};
 pub use shadow::{Mirror, Shadow, Skipped, mirrors};
-pub use status::{PolicyVerdict, status};
+pub use status::{Earlier, PolicyVerdict, status};
 pub use table::{Backend, Candidate, Expiry, Queue, Route, RouteTable, Rule, Target, operation};
 pub use terms::{Caching, Retries, Sticky, StickyBy, Timeouts};
+pub use traffic::Watched;
 pub use warmup::{Hold, Warmup};
 pub use when::When;
 
@@ -142,7 +143,22 @@ pub fn build(inputs: &Inputs<'_>) -> Routing {
 /// What is wrong with a specification in itself, under these settings, that the API server cannot see.
 #[must_use]
 pub fn problems(spec: &RoutingPolicySpec, settings: &Settings) -> Vec<Invalid> {
-    problems::of(spec, &DataClasses::of(settings))
+    // In which namespace it will be is not known.
+    problems::of(spec, "", &DataClasses::of(settings))
+}
+
+/// Whether the policy names a model of another namespace, in what it says or in what may be in force instead.
+#[must_use]
+pub fn may_cross(policy: &RoutingPolicy) -> bool {
+    let accepted = policy.status.as_ref().and_then(|status| status.accepted.as_ref());
+    let earlier = || {
+        Some(RoutingPolicy {
+            metadata: policy.metadata.clone(),
+            spec: accepted?.read()?,
+            status: None,
+        })
+    };
+    crosses(policy) || earlier().is_some_and(|earlier| crosses(&earlier))
 }
 
 /// What of a policy is in force: what it says, or where that cannot be carried out, what it said when it last could.
@@ -158,9 +174,11 @@ struct InForce<'a> {
 
 impl<'a> InForce<'a> {
     fn of(policy: &'a RoutingPolicy, classes: &DataClasses) -> Self {
-        let problems = problems::of(&policy.spec, classes);
+        let key = Key::of(policy);
+        let own = key.namespace.clone();
+        let problems = problems::of(&policy.spec, &own, classes);
         let mut held = Self {
-            key: Key::of(policy),
+            key,
             policy,
             spec: Cow::Borrowed(&policy.spec),
             problems,
@@ -171,7 +189,7 @@ impl<'a> InForce<'a> {
         }
         let accepted = policy.status.as_ref().and_then(|status| status.accepted.as_ref());
         let earlier = accepted.and_then(|accepted| Some((accepted.generation, accepted.read()?)));
-        match earlier.filter(|(_, spec)| problems::of(spec, classes).is_empty()) {
+        match earlier.filter(|(_, spec)| problems::of(spec, &own, classes).is_empty()) {
             Some((generation, spec)) => {
                 held.spec = Cow::Owned(spec);
                 held.earlier = Some(generation);

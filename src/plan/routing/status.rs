@@ -1,5 +1,7 @@
 //! What a policy's status says: derived from the very route that gateways use.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -9,12 +11,12 @@ use super::data_class::{DataClassId, DataClasses};
 use super::eligible::{Known, Reason};
 use super::shadow;
 use super::table::{Backend, Candidate, Route, Rule, Target};
-use super::traffic::{self, Used};
+use super::traffic::{self, Used, Watched};
 use super::warmup::Warmup;
 use crate::api::RoutingPolicy;
 use crate::api::condition::{self, Claim, Kind};
 use crate::api::policy_status::{Accepted, RoutingPolicyStatus, RuleStatus, RuleTargetStatus, ShadowStatus, TargetStatus};
-use crate::api::routing_policy::Strategy;
+use crate::api::routing_policy::{RoutingPolicySpec, Strategy};
 use crate::plan::Invalid;
 use crate::plan::names::Key;
 use crate::plan::traffic::Figures;
@@ -22,13 +24,22 @@ use crate::plan::traffic::Figures;
 /// The longest summary; it is a column of a table.
 const SUMMARY_LIMIT: usize = 120;
 
+/// What a policy said when it last could be carried out, where it cannot now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Earlier {
+    /// Its generation.
+    pub generation: i64,
+    /// It.
+    pub spec: RoutingPolicySpec,
+}
+
 /// What is decided about one policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyVerdict {
     /// What is wrong with the specification itself.
     pub problems: Vec<Invalid>,
-    /// The generation that is in force instead, if there is one.
-    pub earlier: Option<i64>,
+    /// What is in force instead, if there is something.
+    pub earlier: Option<Earlier>,
     /// The policy that has the name, if it is another one.
     pub taken_by: Option<Key>,
     /// Whether every client it admits is one that the installer does not allow.
@@ -51,6 +62,10 @@ pub struct PolicyVerdict {
     pub rules: Vec<RuleStatus>,
     /// Each model that gets copies of requests, and whether it may.
     pub shadow: Vec<ShadowStatus>,
+    /// The budgets in force, in their order.
+    pub budgets: Vec<Watched>,
+    /// The models that cost no dollars, as the policy calls them.
+    pub free: BTreeSet<String>,
     /// When the next of the verdicts that models have passed becomes too old.
     pub next: Option<Timestamp>,
 }
@@ -77,6 +92,18 @@ impl PolicyVerdict {
             && self.unanswered.is_empty()
             && (self.problems.is_empty() || self.earlier.is_some())
     }
+
+    /// The policy with the specification that is in force.
+    fn held<'a>(&self, policy: &'a RoutingPolicy) -> Cow<'a, RoutingPolicy> {
+        match &self.earlier {
+            None => Cow::Borrowed(policy),
+            Some(earlier) => Cow::Owned(RoutingPolicy {
+                metadata: policy.metadata.clone(),
+                spec: earlier.spec.clone(),
+                status: None,
+            }),
+        }
+    }
 }
 
 pub(super) fn verdict(
@@ -88,15 +115,11 @@ pub(super) fn verdict(
     now: Timestamp,
 ) -> PolicyVerdict {
     let mut targets: Vec<TargetStatus> = Vec::new();
-    let mut missing = Vec::new();
     for candidate in route.candidates() {
         if targets.iter().any(|known| known.model == candidate.called) {
             continue;
         }
         let exclusion = candidate.backend.as_ref().err();
-        if let Some(exclusion) = exclusion.filter(|e| e.reason.is_missing()) {
-            missing.push(exclusion.message.clone());
-        }
         let expired = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now);
         let expired = expired.map(|expiry| format!("{} {}", candidate.called, expiry.message));
         let nature = candidate.backend.as_ref().ok().map(|backend| &backend.nature);
@@ -111,7 +134,9 @@ pub(super) fn verdict(
             message: exclusion.map(|e| e.message.clone()).or(expired),
         });
     }
-    for exclusion in copied(route).filter_map(|candidate| candidate.backend.as_ref().err()) {
+    // A model may lack nothing under one rule, and an evaluation under another.
+    let mut missing = Vec::new();
+    for exclusion in route.candidates().chain(copied(route)).filter_map(|c| c.backend.as_ref().err()) {
         if exclusion.reason.is_missing() && !missing.contains(&exclusion.message) {
             missing.push(exclusion.message.clone());
         }
@@ -124,11 +149,15 @@ pub(super) fn verdict(
         .filter_map(|rule| Closed::of(rule, route, classes, now))
         .collect();
     let spill = route.rules.iter().flat_map(|rule| &rule.spill);
-    let all = route.candidates().chain(spill).chain(copied(route));
+    let instead = route.rules.iter().flat_map(|rule| rule.instead.iter().flatten());
+    let all = route.candidates().chain(spill).chain(instead).chain(copied(route));
     let expiries = all.filter_map(|c| c.passed_until.as_ref());
     PolicyVerdict {
         problems: held.problems.clone(),
-        earlier: held.earlier,
+        earlier: held.earlier.map(|generation| Earlier {
+            generation,
+            spec: held.spec.clone().into_owned(),
+        }),
         taken_by: taken_by.cloned(),
         admits_nobody: !held.spec.clients.is_empty() && route.clients.is_empty(),
         targets,
@@ -145,6 +174,8 @@ pub(super) fn verdict(
         }),
         rules: route.rules.iter().map(|rule| shares(rule, now)).collect(),
         shadow: shadow::statuses(route, classes, now),
+        budgets: traffic::watched(route, now),
+        free: traffic::free(route, now),
         summary: summary(route),
         next: expiries.map(|expiry| expiry.at).filter(|at| *at > now).min(),
     }
@@ -311,11 +342,12 @@ fn shares(rule: &Rule, now: Timestamp) -> RuleStatus {
 /// The status of a policy. Depends on `now` only where a condition's status moves.
 #[must_use]
 pub fn status(policy: &RoutingPolicy, verdict: &PolicyVerdict, seen: Option<&Figures>, now: Timestamp) -> RoutingPolicyStatus {
-    let budgets = seen.map(|seen| traffic::budgets(policy, seen)).unwrap_or_default();
-    let claims = [accepted(policy, verdict), references(verdict)]
+    let held = verdict.held(policy);
+    let budgets = seen.map(|seen| traffic::used(&verdict.budgets, seen)).unwrap_or_default();
+    let claims = [accepted(&held, verdict), references(verdict)]
         .into_iter()
-        .chain(ready(policy, verdict))
-        .chain(traffic::within(&policy.spec, seen.map(|_| budgets.as_slice())));
+        .chain(ready(&held, verdict))
+        .chain(traffic::within(&verdict.budgets, seen.map(|_| budgets.as_slice())));
     let previous = policy.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
     let generation = policy.metadata.generation;
     RoutingPolicyStatus {
@@ -325,13 +357,13 @@ pub fn status(policy: &RoutingPolicy, verdict: &PolicyVerdict, seen: Option<&Fig
         summary: verdict.taken_by.is_none().then(|| verdict.summary.clone()),
         targets: verdict.targets.clone(),
         rules: match seen {
-            Some(seen) => traffic::as_seen(&verdict.rules, seen, &budgets),
+            Some(seen) => traffic::as_seen(verdict, seen, &budgets),
             None => verdict.rules.clone(),
         },
         last_hour: seen.filter(|seen| seen.requests > 0).map(traffic::last_hour),
         budgets: budgets.iter().map(Used::told).collect(),
         shadow: match seen {
-            Some(seen) => shadow::seen(&verdict.shadow, policy, seen),
+            Some(seen) => shadow::seen(&verdict.shadow, &held, seen),
             None => verdict.shadow.clone(),
         },
     }
@@ -360,8 +392,8 @@ fn invalid(verdict: &PolicyVerdict) -> Option<(&'static str, String)> {
         return None;
     }
     let problems: Vec<String> = verdict.problems.iter().map(ToString::to_string).collect();
-    let meanwhile = match verdict.earlier {
-        Some(generation) => format!("until then generation {generation} is in force"),
+    let meanwhile = match &verdict.earlier {
+        Some(Earlier { generation, .. }) => format!("until then generation {generation} is in force"),
         None => "until then no request is answered".to_owned(),
     };
     Some(("Invalid", format!("{}; {meanwhile}", problems.join("; "))))

@@ -214,6 +214,61 @@ fn a_model_that_does_not_exist_is_named_with_what_to_do_and_the_others_still_ans
 }
 
 #[test]
+fn what_one_rule_lacks_is_told_though_another_names_the_model_without_it() {
+    let rules = "rules: [{when: {tools: true}, targets: [{model: llama}]},
+        {require: {evaluated: [{evalJob: gone}]}, targets: [{model: llama}], fallback: [{model: gpt}, {model: llama}]}]";
+    let status = World::new().assistant(rules).status("assistant");
+    assert_eq!(condition(&status, Kind::ResolvedRefs), "False NotFound");
+    assert_eq!(
+        message(&status, Kind::ResolvedRefs),
+        "llama must pass EvalJob gone, which does not exist: create it; gpt must pass EvalJob gone, which does not exist: create it",
+        "each once"
+    );
+}
+
+#[test]
+fn what_would_be_counted_together_by_chance_is_refused_and_so_is_a_downgrade_that_changes_nothing() {
+    let rules = "rules: [{targets: [{model: gpt}, {model: llama, weight: 0}]}, {targets: [{model: gpt}], fallback: [{model: llama}]}]";
+    let day = "per: Policy, usd: '5', window: Day";
+    let to = |model: &str| format!("onExhausted: {{action: Downgrade, targets: [{model}]}}");
+    for (rest, told) in [
+        (
+            format!("{rules}, budgets: [{{name: '2', {day}}}, {{{day}}}]"),
+            "spec.budgets[1].name: \"2\" is what spec.budgets[0] is called too, so that both would be spent together; one without a name is called \
+             by its position, from 1; give each a name of its own; until then no request is answered",
+        ),
+        (
+            format!("{rules}, shadow: [{{model: llama, percent: 1}}, {{model: llama, namespace: claims, percent: 2}}]"),
+            "spec.shadow[1].model: llama is the model of spec.shadow[0] too; remove the other, or add their percents; until then no request is answered",
+        ),
+        (
+            format!(
+                "{rules}, budgets: [{{{day}, {}}}]",
+                to("{model: gpt}, {model: gpt, namespace: claims}")
+            ),
+            "spec.budgets[0].onExhausted.targets: names only the model that every rule asks already; name a cheaper model that no rule's targets \
+             name, or set action to Reject; until then no request is answered",
+        ),
+    ] {
+        let status = World::new().assistant(&rest).status("assistant");
+        assert_eq!(condition(&status, Kind::Accepted), "False Invalid", "{rest}");
+        assert_eq!(message(&status, Kind::Accepted), told);
+    }
+    let two = "rules: [{strategy: Ordered, targets: [{model: gpt}, {model: llama}]}]";
+    for rest in [
+        format!("{rules}, budgets: [{{name: '1', {day}}}, {{{day}}}, {{name: '2', per: Policy, tokens: 5, window: Day}}]"),
+        format!("{rules}, shadow: [{{model: llama, percent: 1}}, {{model: llama, namespace: models, percent: 2}}]"),
+        format!("{rules}, budgets: [{{{day}, {}}}]", to("{model: llama}")),
+        format!("{rules}, budgets: [{{{day}, {}}}]", to("{model: gpt, namespace: models}")),
+        // It keeps requests from the first.
+        format!("{two}, budgets: [{{{day}, {}}}]", to("{model: llama}")),
+    ] {
+        let status = World::new().assistant(&rest).status("assistant");
+        assert_eq!(condition(&status, Kind::Accepted), "True Accepted", "{rest}");
+    }
+}
+
+#[test]
 fn a_rule_whose_models_are_all_missing_makes_the_policy_not_ready_yet() {
     let status = World::new().assistant("rules: [{targets: [{model: nope}]}]").status("assistant");
     assert_eq!(condition(&status, Kind::Ready), "False TargetNotFound");

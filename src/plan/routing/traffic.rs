@@ -1,42 +1,120 @@
 //! What gateways have seen of a policy, in its status: beside what is decided about its models, what they did, and what was spent.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 
-use super::named::Named;
-use crate::api::RoutingPolicy;
+use super::allowance::Allowance;
+use super::status::PolicyVerdict;
+use super::table::{Backend, Candidate, Route, Rule};
 use crate::api::Usd;
-use crate::api::budget::{Action, BudgetPer};
+use crate::api::budget::BudgetPer;
 use crate::api::condition::{Claim, Kind, Status};
 use crate::api::money;
 use crate::api::policy_status::{BudgetStatus, LastHour, ModelLastHour, RuleStatus, RuleTargetStatus};
-use crate::api::routing_policy::RoutingPolicySpec;
-use crate::plan::ledger::Budget;
-use crate::plan::names::Key;
+use crate::plan::ledger::{Budget, Unit};
 use crate::plan::traffic::{BudgetFigures, Figures};
+use crate::protocol::usage::Tokens;
+
+/// A budget of a policy that holds, and what happens once too little of it is left.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watched {
+    /// The budget.
+    pub budget: Budget,
+    /// What happens, for a person.
+    pub then: String,
+}
+
+/// The budgets of a route, in their order.
+pub(super) fn watched(route: &Route, now: Timestamp) -> Vec<Watched> {
+    let watched = |(at, allowance): (usize, &Allowance)| Watched {
+        budget: allowance.budget.clone(),
+        then: match allowance.instead {
+            Some(_) => downgrade(&route.rules, at, now),
+            None => REFUSED.to_owned(),
+        },
+    };
+    route.allowances.iter().flatten().enumerate().map(watched).collect()
+}
+
+const REFUSED: &str = "requests are refused";
+
+/// Where requests go that may cost more than is left of the budget at this position: to what may answer under each rule, and does.
+fn downgrade(rules: &[Rule], at: usize, now: Timestamp) -> String {
+    let of = |rule: &Rule| {
+        let named = || rule.instead.get(at).into_iter().flatten();
+        let open: Vec<&str> = (named().filter(|candidate| why_not(candidate, now).is_none()))
+            .map(|candidate| candidate.called.as_str())
+            .collect();
+        match open.as_slice() {
+            [] => {
+                let out: Vec<String> = named().filter_map(|candidate| why_not(candidate, now)).collect();
+                format!("are refused, because {}", out.join(", and "))
+            }
+            open => format!("go to {}", open.join(", ")),
+        }
+    };
+    let of_rules: Vec<(&str, String)> = rules.iter().map(|rule| (rule.name.as_str(), of(rule))).collect();
+    match of_rules.as_slice() {
+        [] => REFUSED.to_owned(),
+        [(_, first), others @ ..] if others.iter().all(|(_, other)| other == first) => format!("requests {first}"),
+        several => {
+            let each: Vec<String> = several
+                .iter()
+                .map(|(name, what)| format!("requests of rule {name} {what}"))
+                .collect();
+            each.join(" and ")
+        }
+    }
+}
+
+/// Why a model gets no request now, as a sentence.
+fn why_not(candidate: &Candidate, now: Timestamp) -> Option<String> {
+    let expiry = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now);
+    match (&candidate.backend, expiry) {
+        (Err(exclusion), _) => Some(exclusion.message.clone()),
+        (Ok(_), Some(expiry)) => Some(format!("{} {}", candidate.called, expiry.message)),
+        (Ok(_), None) => None,
+    }
+}
+
+/// The models that cost no dollars, as our own pods without a price, by what the policy calls them.
+pub(super) fn free(route: &Route, now: Timestamp) -> BTreeSet<String> {
+    let many = Tokens {
+        input: 1_000_000,
+        output: 1_000_000,
+        ..Tokens::default()
+    };
+    let is_free = |model: &Backend| Unit::Usd.amount(&many, model.pricing.cost(Some(&many), now), model) == Ok(0);
+    let open = route.candidates().filter_map(|candidate| candidate.backend.as_ref().ok());
+    open.filter(|model| is_free(model)).map(|model| model.called.clone()).collect()
+}
 
 /// A budget of a policy that was used in its present window.
 pub(super) struct Used<'a> {
     budget: Budget,
-    /// What happens once it is used up, for a person.
+    /// What happens once too little is left, for a person.
     then: String,
     figures: &'a BudgetFigures,
 }
 
-/// The budgets of a policy that were used in their present windows.
-pub(super) fn budgets<'a>(policy: &RoutingPolicy, seen: &'a Figures) -> Vec<Used<'a>> {
-    let own = Key::of(policy).namespace;
-    let used = |(at, given): (usize, &crate::api::budget::Budget)| {
-        let budget = Budget::of(at, given).ok()?;
-        let instead = given.on_exhausted.targets.iter().map(|target| Named::from(target).called(&own));
-        let then = match given.on_exhausted.action {
-            Action::Reject => "requests are refused".to_owned(),
-            Action::Downgrade => format!("requests go to {}", instead.collect::<Vec<_>>().join(", ")),
-        };
-        Used::of(budget, then, seen)
-    };
-    policy.spec.budgets.iter().enumerate().filter_map(used).collect()
+/// What there is to tell of a budget, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    /// Much of it is spent.
+    Near,
+    /// The latest request could have cost more than was left.
+    Short,
+    /// Nothing is left.
+    UsedUp,
+}
+
+/// Those of the budgets that were used in their present windows.
+pub(super) fn used<'a>(watched: &[Watched], seen: &'a Figures) -> Vec<Used<'a>> {
+    let used = |of: &Watched| Used::of(of.budget.clone(), of.then.clone(), seen);
+    watched.iter().filter_map(used).collect()
 }
 
 impl<'a> Used<'a> {
@@ -48,8 +126,13 @@ impl<'a> Used<'a> {
 
     /// What is told of one that all share and that is used up.
     pub(super) fn exhausted(&self) -> Option<String> {
-        self.sentence()
-            .and_then(|(is_exhausted, sentence)| is_exhausted.then_some(sentence))
+        let (alarm, sentence) = self.sentence()?;
+        (alarm == Alarm::UsedUp).then_some(sentence)
+    }
+
+    /// Whether requests to a model count in it, where these models cost no dollars.
+    fn counts(&self, model: &str, free: &BTreeSet<String>) -> bool {
+        self.budget.unit == Unit::Tokens || !free.contains(model)
     }
 
     fn is_shared(&self) -> bool {
@@ -68,63 +151,84 @@ impl<'a> Used<'a> {
         }
     }
 
+    fn alarm(&self) -> Option<Alarm> {
+        let Self { budget, figures, .. } = self;
+        match figures.exhausted {
+            0 if self.is_shared() && budget.warn_at.is_some_and(|from| figures.spent >= from) => Some(Alarm::Near),
+            0 => None,
+            _ if figures.spent < budget.limit => Some(Alarm::Short),
+            _ => Some(Alarm::UsedUp),
+        }
+    }
+
     /// What is told of it where it is used up, or nearly.
-    fn sentence(&self) -> Option<(bool, String)> {
+    fn sentence(&self) -> Option<(Alarm, String)> {
         let Self { budget, then, figures } = self;
         let (name, limit, until) = (&budget.name, budget.written(budget.limit), figures.until);
-        let sentence = match (self.is_shared(), figures.exhausted) {
-            (true, 0) if budget.warn_at.is_some_and(|from| figures.spent >= from) => {
+        let (count, of) = (figures.exhausted, figures.accounts);
+        let each = format!("{:?}", budget.per).to_lowercase();
+        let alarm = self.alarm()?;
+        let sentence = match (alarm, self.is_shared()) {
+            (Alarm::Near, _) => {
                 let from = budget.written(budget.warn_at.unwrap_or_default());
-                return Some((false, format!("budget {name}: more than {from} of {limit} are spent until {until}")));
+                format!("budget {name}: more than {from} of {limit} are spent until {until}")
             }
-            (_, 0) => return None,
-            (true, _) => format!("budget {name} of {limit} is used up until {until}: {then}"),
-            (false, count) => {
-                let each = format!("{:?}", budget.per).to_lowercase();
-                format!(
-                    "budget {name} of {limit} for each {each} is used up for {count} of {} until {until}: their {then}",
-                    figures.accounts
-                )
+            (Alarm::Short, true) => {
+                let left = budget.written(budget.limit.saturating_sub(figures.spent));
+                format!("budget {name} of {limit} has {left} left until {until}, and the latest request could have cost more: then {then}")
+            }
+            (Alarm::Short, false) => format!(
+                "budget {name} of {limit} for each {each}: the latest request of {count} of {of} could have cost more than was left until \
+                 {until}: then their {then}"
+            ),
+            (Alarm::UsedUp, true) => format!("budget {name} of {limit} is used up until {until}: {then}"),
+            (Alarm::UsedUp, false) => {
+                format!("budget {name} of {limit} for each {each} is used up for {count} of {of} until {until}: their {then}")
             }
         };
-        Some((true, sentence))
+        Some((alarm, sentence))
     }
 }
 
 /// Whether a budget is used up, by what gateways say, if they do; none where there is none.
-pub(super) fn within(spec: &RoutingPolicySpec, used: Option<&[Used<'_>]>) -> Option<Claim> {
-    if spec.budgets.is_empty() {
+pub(super) fn within(watched: &[Watched], used: Option<&[Used<'_>]>) -> Option<Claim> {
+    if watched.is_empty() {
         return None;
     }
     let Some(used) = used else {
         let message = "no gateway has said what was spent; each holds the budgets by itself";
         return Some(Claim::new(Kind::WithinBudget, Status::Unknown, "NoGateway", message));
     };
-    let (exhausted, warned): (Vec<_>, Vec<_>) = used.iter().filter_map(Used::sentence).partition(|(is_exhausted, _)| *is_exhausted);
-    let joined = |sentences: Vec<(bool, String)>| sentences.into_iter().map(|(_, sentence)| sentence).collect::<Vec<_>>().join("; ");
-    Some(match (exhausted.is_empty(), warned.is_empty()) {
-        (false, _) => Claim::new(Kind::WithinBudget, false, "Exhausted", joined(exhausted)),
-        (true, false) => Claim::new(Kind::WithinBudget, true, "NearLimit", joined(warned)),
-        (true, true) => Claim::new(Kind::WithinBudget, true, "WithinBudget", "no budget is used up"),
+    let all: Vec<(Alarm, String)> = used.iter().filter_map(Used::sentence).collect();
+    let told = |from: Alarm| {
+        let told = all.iter().filter(|(alarm, _)| *alarm >= from);
+        told.map(|(_, sentence)| sentence.as_str()).collect::<Vec<_>>().join("; ")
+    };
+    Some(match all.iter().map(|(alarm, _)| *alarm).max() {
+        Some(Alarm::UsedUp) => Claim::new(Kind::WithinBudget, false, "Exhausted", told(Alarm::Short)),
+        Some(Alarm::Short) => Claim::new(Kind::WithinBudget, false, "TooLittleLeft", told(Alarm::Short)),
+        Some(Alarm::Near) => Claim::new(Kind::WithinBudget, true, "NearLimit", told(Alarm::Near)),
+        None => Claim::new(Kind::WithinBudget, true, "WithinBudget", "no budget is used up"),
     })
 }
 
 /// The rules, with what gateways say of their models.
-pub(super) fn as_seen(rules: &[RuleStatus], seen: &Figures, used: &[Used<'_>]) -> Vec<RuleStatus> {
-    let over = used.iter().find(|used| used.is_shared() && used.figures.exhausted > 0);
+pub(super) fn as_seen(verdict: &PolicyVerdict, seen: &Figures, used: &[Used<'_>]) -> Vec<RuleStatus> {
+    let over = |model: &str| {
+        let mut over = used.iter().filter(|used| used.is_shared() && used.counts(model, &verdict.free));
+        over.find_map(Used::exhausted)
+    };
     let target = |target: &RuleTargetStatus| {
         let mut told = target.clone();
         if told.message.is_some() {
             return told;
         }
         let resting = seen.models.get(&told.model).map_or(0, |model| model.resting);
-        if let Some(over) = over {
-            let percent = told.percent.map(|_| 0);
-            let (reason, message) = ("OverBudget".to_owned(), over.sentence().map(|(_, sentence)| sentence));
+        if let Some(over) = over(&told.model) {
             return RuleTargetStatus {
-                percent,
-                reason,
-                message,
+                percent: told.percent.map(|_| 0),
+                reason: "OverBudget".to_owned(),
+                message: Some(over),
                 ..told
             };
         }
@@ -137,6 +241,7 @@ pub(super) fn as_seen(rules: &[RuleStatus], seen: &Figures, used: &[Used<'_>]) -
         }
         told
     };
+    let rules = &verdict.rules;
     rules
         .iter()
         .map(|rule| RuleStatus {

@@ -59,7 +59,11 @@ impl When {
             data_classes: given.data_classes.iter().filter_map(|name| classes.named(name)).collect(),
             clients: match given.clients.as_slice() {
                 [] => Vec::new(),
-                clients => admissions(clients, namespace, allows_anonymous),
+                // Empty would be anybody.
+                clients => match admissions(clients, namespace, allows_anonymous) {
+                    none if none.is_empty() => vec![Admission::nobody()],
+                    some => some,
+                },
             },
             input_tokens: tokens.at_least.map_or(ANY.start, u64::from)..tokens.below.map_or(ANY.end, u64::from),
             tools: given.tools,

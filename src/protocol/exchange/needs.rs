@@ -24,6 +24,18 @@ pub struct Needs {
     pub output_tokens: Option<u64>,
 }
 
+impl Needs {
+    /// What a prompt of so many tokens needs, by the estimate.
+    #[must_use]
+    pub fn of_prompt(prompt_tokens: u64) -> Self {
+        Self {
+            prompt_tokens_at_least: prompt_tokens / 2,
+            prompt_tokens,
+            ..Self::default()
+        }
+    }
+}
+
 impl Asked {
     /// About how many values the body has: what is read takes room for each, however short it is.
     #[must_use]
@@ -44,7 +56,6 @@ impl Asked {
             });
         }
         let (request, _) = self.common()?;
-        let prompt_tokens = estimate(request);
         let parts = || request.messages.iter().flat_map(|message| &message.parts);
         let has_image = |part: &Part| match part {
             Part::Image { .. } => true,
@@ -55,10 +66,8 @@ impl Asked {
             tools: !request.tools.is_empty() || parts().any(|part| matches!(part, Part::ToolCall { .. } | Part::ToolResult { .. })),
             images: parts().any(has_image),
             json_schema: matches!(request.format, Format::JsonSchema { .. }),
-            embeddings: false,
-            prompt_tokens_at_least: prompt_tokens / 2,
-            prompt_tokens,
             output_tokens: request.max_tokens,
+            ..Needs::of_prompt(estimate(request))
         })
     }
 }

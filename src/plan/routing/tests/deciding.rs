@@ -419,6 +419,17 @@ fn rules_look_at_the_data_the_client_and_the_content() {
 }
 
 #[test]
+fn a_rule_for_clients_that_the_installer_does_not_allow_is_for_nobody() {
+    let rules = "clients: [{anonymous: {}}, {serviceAccounts: {}}], rules: [
+        {name: strangers, when: {clients: [{anonymous: {}}]}, targets: [{model: gpt}]},
+        {name: either, when: {clients: [{anonymous: {}}, {serviceAccounts: {names: [web]}}]}, targets: [{model: llama}]}]";
+    let mut world = governed(rules);
+    assert_eq!(Ask::new().rule(&world.build()), Ok("either".to_owned()));
+    world.settings.allow_anonymous = true;
+    assert_eq!(Ask::new().rule(&world.build()), Ok("strangers".to_owned()));
+}
+
+#[test]
 fn an_expression_sees_the_request_and_its_client_and_no_credentials() {
     let holds = |expression: &str, ask: Ask| {
         let rules = format!(

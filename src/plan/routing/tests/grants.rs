@@ -238,10 +238,12 @@ fn models_of_one_name_are_told_apart() {
 #[test]
 fn a_budget_names_the_model_elsewhere_that_it_goes_to() {
     let budget = "{per: Policy, tokens: 5, window: Day, onExhausted: {action: Downgrade, targets: [{model: llama, namespace: models}, {model: gpt}]}}";
-    let world = World::new()
+    let mut world = World::new()
         .with_gateway_api()
+        .elsewhere("models", "llama", "General")
+        .grant("models", TO_ALL)
         .assistant(&format!("rules: [{{targets: [{{model: gpt}}]}}], budgets: [{budget}]"));
-    let policy = &world.policies[0];
+    let policy = &world.policies[0].clone();
     let budget = crate::plan::ledger::Budget::of(0, &policy.spec.budgets[0]).unwrap();
     let figures = BudgetFigures {
         spent: 5,
@@ -254,10 +256,28 @@ fn a_budget_names_the_model_elsewhere_that_it_goes_to() {
         p50: Some(Duration::from_secs(1)),
         ..Figures::default()
     };
-    let verdict = &world.build().verdicts[&Key::of(policy.as_ref())];
-    let status = super::status(policy, verdict, Some(&seen), Timestamp::UNIX_EPOCH);
-    let said = message(&status, Kind::WithinBudget);
-    assert!(said.ends_with("requests go to models/llama, gpt"), "{said}");
+    let said = |world: &World| {
+        let verdict = &world.build().verdicts[&Key::of(policy.as_ref())];
+        let status = super::status(policy, verdict, Some(&seen), Timestamp::UNIX_EPOCH);
+        message(&status, Kind::WithinBudget)
+    };
+    let permitted = said(&world);
+    assert!(permitted.ends_with("requests go to models/llama, gpt"), "{permitted}");
+    world.grants = Grants::none(Some("v1"));
+    let forbidden = said(&world);
+    assert!(forbidden.ends_with("requests go to gpt"), "{forbidden}");
+}
+
+#[test]
+fn grants_are_looked_for_while_what_was_said_before_and_holds_needs_them() {
+    let mut world = World::new().assistant("rules: [{targets: [{model: gpt}, {model: llama, namespace: models}]}]");
+    let good = world.status("assistant");
+    let mut policy = world.policies.remove(0).as_ref().clone();
+    assert!(may_cross(&policy));
+    policy.spec = serde_saphyr::from_str("{model: assistant, rules: [{when: {expression: '1'}, targets: [{model: gpt}]}]}").unwrap();
+    assert!(!may_cross(&policy), "nothing held before");
+    policy.status = Some(good);
+    assert!(may_cross(&policy));
 }
 
 #[test]

@@ -145,8 +145,119 @@ fn what_was_spent_is_told_of_the_budgets_that_the_policy_has() {
         "budget month of 500 US dollars is used up until 1970-01-02T00:00:00Z: requests go to spare; budget 2 of 100 tokens for each client is \
          used up for 2 of 7 until 1970-01-02T00:00:00Z: their requests are refused"
     );
-    assert_eq!(shares(&status), ["llama 0 OverBudget", "gpt 0 OverBudget", "spare 0 OverBudget"]);
+    assert_eq!(
+        shares(&status),
+        ["llama 75 Eligible", "gpt 0 OverBudget", "spare 0 Fallback"],
+        "our own pods cost no dollars, and go on"
+    );
 
     assert_eq!(condition(&told(&world, None), Kind::WithinBudget), "Unknown NoGateway");
     assert_eq!(condition(&told(&World::new().assistant(TWO), None), Kind::WithinBudget), "");
+}
+
+/// What gateways know of one budget, the one in accounts by this name.
+fn spent(name: &str, spent: u64, accounts: u32, exhausted: u32) -> Figures {
+    let budget = BudgetFigures {
+        until: Timestamp::from_second(86_400).unwrap(),
+        spent,
+        accounts,
+        exhausted,
+    };
+    Figures {
+        budgets: [(name.to_owned(), budget)].into(),
+        ..seen()
+    }
+}
+
+#[test]
+fn a_request_that_could_cost_more_than_is_left_uses_nothing_up() {
+    let with = |budget: &str| {
+        World::new()
+            .pod("spare")
+            .assistant(&format!("budgets: [{{{budget}, window: Day}}], {TWO}"))
+    };
+    let fresh = told(&with("per: Policy, usd: '10'"), Some(&spent("1/usd/Day", 0, 1, 1)));
+    assert_eq!(condition(&fresh, Kind::WithinBudget), "False TooLittleLeft");
+    assert_eq!(
+        message(&fresh, Kind::WithinBudget),
+        "budget 1 of 10 US dollars has 10 US dollars left until 1970-01-02T00:00:00Z, and the latest request could have cost more: then requests are refused"
+    );
+    assert_eq!(shares(&fresh), ["llama 75 Eligible", "gpt 25 Eligible", "spare 0 Fallback"]);
+
+    let each = told(&with("per: Client, tokens: 100"), Some(&spent("1/tokens/Day", 99, 7, 2)));
+    assert_eq!(condition(&each, Kind::WithinBudget), "False TooLittleLeft");
+    assert_eq!(
+        message(&each, Kind::WithinBudget),
+        "budget 1 of 100 tokens for each client: the latest request of 2 of 7 could have cost more than was left until 1970-01-02T00:00:00Z: then their requests are refused"
+    );
+
+    let tokens = told(&with("per: Policy, tokens: 100"), Some(&spent("1/tokens/Day", 100, 1, 1)));
+    assert_eq!(condition(&tokens, Kind::WithinBudget), "False Exhausted");
+    assert_eq!(
+        shares(&tokens),
+        ["llama 0 OverBudget", "gpt 0 OverBudget", "spare 0 OverBudget"],
+        "whoever answers takes tokens"
+    );
+}
+
+#[test]
+fn our_own_pods_with_a_price_are_over_budget_too() {
+    let priced = "{selfHosted: {engine: {kind: VLLM}}, price: {inputPer1M: '0', outputPer1M: '1'}}";
+    let mut world = World::new()
+        .model("spare", priced, "{}")
+        .assistant(&format!("budgets: [{{per: Policy, usd: '10', window: Day}}], {TWO}"));
+    world
+        .endpoints
+        .insert(Key::new("claims", "spare"), vec!["http://10.0.0.3:8080".to_owned()]);
+    let status = told(&world, Some(&spent("1/usd/Day", 10_000_000_000, 1, 1)));
+    assert_eq!(shares(&status), ["llama 75 Eligible", "gpt 0 OverBudget", "spare 0 OverBudget"]);
+}
+
+#[test]
+fn the_budgets_of_a_status_are_those_in_force() {
+    let spec = |name: &str, when: &str, copies: &str| {
+        format!(
+            "{{model: assistant, budgets: [{{name: {name}, per: Policy, usd: '10', window: Day}}], rules: [{{{when}targets: [{{model: gpt}}]}}],
+            shadow: [{{model: llama, percent: 5, budget: {{{copies}, window: Day}}}}]}}"
+        )
+    };
+    let mut world = World::new().policy("assistant", "2026-01-01T00:00:00Z", &spec("day", "", "usd: '2'"));
+    let mut policy = world.policies[0].as_ref().clone();
+    policy.status = Some(world.status("assistant"));
+    policy.metadata.generation = Some(4);
+    policy.spec = serde_saphyr::from_str(&spec("daily", "when: {expression: '1'}, ", "tokens: 2")).unwrap();
+    world.policies = vec![Arc::new(policy)];
+    let mut figures = spent("day/usd/Day", 10_000_000_000, 1, 1);
+    let budget = figures.budgets["day/usd/Day"];
+    figures.budgets.insert("shadow:llama/usd/Day".to_owned(), budget);
+    let status = told(&world, Some(&figures));
+    assert!(message(&status, Kind::Accepted).ends_with("until then generation 3 is in force"));
+    assert_eq!(condition(&status, Kind::WithinBudget), "False Exhausted");
+    assert_eq!((status.budgets.len(), status.budgets[0].name.as_str()), (1, "day"));
+    assert_eq!(shares(&status), ["gpt 0 OverBudget"]);
+    assert_eq!(status.shadow[0].budget.as_ref().map(|budget| budget.limit.as_str()), Some("2"));
+    assert_eq!(status.shadow[0].reason, "OverBudget");
+}
+
+#[test]
+fn a_downgrade_is_told_by_the_models_that_may_answer_and_do() {
+    let said = |world: &World| message(&told(world, Some(&spent("1/usd/Day", 10_000_000_000, 1, 1))), Kind::WithinBudget);
+    let with = |rules: &str| {
+        let to = "onExhausted: {action: Downgrade, targets: [{model: gpt}, {model: spare}]}";
+        let rest = format!("budgets: [{{per: Policy, usd: '10', window: Day, {to}}}], rules: [{rules}]");
+        World::new().pod("spare").assistant(&rest)
+    };
+    let used_up = "budget 1 of 10 US dollars is used up until 1970-01-02T00:00:00Z:";
+    let mut world = with("{targets: [{model: llama}]}");
+    assert_eq!(said(&world), format!("{used_up} requests go to gpt, spare"));
+    world.endpoints.remove(&Key::new("claims", "spare"));
+    assert_eq!(said(&world), format!("{used_up} requests go to gpt"));
+
+    let mut world = with("{require: {tiers: [Regulated]}, targets: [{model: llama}]}, {name: rest, targets: [{model: llama}]}");
+    let each = format!("{used_up} requests of rule 1 go to spare and requests of rule rest go to gpt, spare");
+    assert_eq!(said(&world), each);
+    world.endpoints.remove(&Key::new("claims", "spare"));
+    let (told, beginning) = (said(&world), format!("{used_up} requests of rule 1 are refused, because gpt "));
+    let end = ", and spare has no ready pod and requests of rule rest go to gpt";
+    assert!(told.starts_with(&beginning) && told.ends_with(end), "{told}");
 }
