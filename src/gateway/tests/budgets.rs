@@ -604,6 +604,11 @@ impl Store for Leaving {
         }
     }
 
+    /// What it was asked while it is away is lost.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn give_back(&self, account: Account, amount: u64) -> BoxFuture<'static, Result<(), Unavailable>> {
         self.there.give_back(account, amount)
     }
