@@ -27,7 +27,6 @@ use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::Book;
 use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Inputs, Live, Mirror, Refused, Route, Routing, Texts};
 use crate::plan::{backend, fingerprint, fit, model, serving};
-use crate::protocol::exchange::Needs;
 use spent::Spent;
 
 /// Rolls that are tried to find every model that a request may go to: weights add up to more only where one of them is rare.
@@ -539,16 +538,16 @@ impl Ask {
     /// What a model cannot do of it, as a gateway would find out, with the model's name.
     fn unfit(&self, model: &Backend) -> Option<String> {
         let needs = match self.operation.as_str() {
-            "embeddings" => Needs {
+            "embeddings" => fit::Needs {
                 embeddings: true,
-                ..Needs::default()
+                ..fit::Needs::default()
             },
-            _ => Needs {
+            _ => fit::Needs {
                 tools: self.tools,
                 images: self.images,
                 json_schema: self.json_schema,
                 output_tokens: self.max_tokens,
-                ..Needs::of_prompt(self.input_tokens)
+                ..fit::Needs::of_prompt(self.input_tokens)
             },
         };
         let unfit = fit::check(&needs, &model.capabilities).err()?;

@@ -94,7 +94,7 @@ fn disjoint(at: usize, spec: &RoutingPolicySpec) -> Vec<Invalid> {
         ]
     };
     let (of_all, own) = (lists(of_all), lists(own));
-    let apart = |((field, all), (_, own)): (&(&str, Vec<String>), &(&str, Vec<String>))| {
+    let apart = |field: &str, all: &[String], own: &[String]| {
         let is_shared = own.iter().any(|one| all.iter().any(|other| other.eq_ignore_ascii_case(one)));
         (!is_shared && !all.is_empty() && !own.is_empty()).then(|| {
             let problem = format!(
@@ -106,7 +106,8 @@ fn disjoint(at: usize, spec: &RoutingPolicySpec) -> Vec<Invalid> {
             Invalid::new(format!("spec.rules[{at}].require.{field}"), problem, remedy)
         })
     };
-    of_all.iter().zip(&own).filter_map(apart).collect()
+    let both = of_all.iter().zip(&own);
+    both.filter_map(|((field, all), (_, own))| apart(field, all, own)).collect()
 }
 
 /// A rule none of whose models fulfils what is required.

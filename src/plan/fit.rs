@@ -2,7 +2,7 @@
 
 use crate::api::model_deployment::Capabilities;
 use crate::protocol::chat::Unsupported;
-use crate::protocol::exchange::Needs;
+pub use crate::protocol::exchange::Needs;
 
 /// The first thing that a model of these capabilities cannot do; what is not declared is not checked.
 ///
