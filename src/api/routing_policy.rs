@@ -24,6 +24,10 @@ use super::warmup::Warmup;
 /// `90s`, `1h30m`; so few digits that no sum overflows.
 pub(crate) const DURATION: &str = r"^([0-9]{1,5}(\.[0-9]{1,9})?h|[0-9]{1,6}(\.[0-9]{1,9})?(ms|s|m))+$";
 
+/// The name of a namespace.
+pub(crate) const NAMESPACE: &str = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
+/// The name of a service account, without its namespace.
+pub(crate) const SERVICE_ACCOUNT: &str = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$";
 /// What clients call a policy by; a slash is for models that are called directly.
 pub(crate) const MODEL_NAME: &str = r"^[a-zA-Z0-9]([-a-zA-Z0-9._:]*[a-zA-Z0-9])?$";
 
@@ -214,13 +218,11 @@ pub struct ClientMatch {
 pub struct ServiceAccounts {
     /// The namespaces they are in. Default: the policy's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 63)))]
-    #[x_kube(validation = ("self.all(n, n.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$'))", "namespaces must be names of namespaces, such as claims: name each, a pattern matches none"))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 63), regex(pattern = NAMESPACE)))]
     pub namespaces: Vec<String>,
     /// Their names. Default: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 253)))]
-    #[x_kube(validation = ("self.all(n, n.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$'))", "names must be names of service accounts without their namespace, such as web: their namespaces stand in namespaces"))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 253), regex(pattern = SERVICE_ACCOUNT)))]
     pub names: Vec<String>,
 }
 

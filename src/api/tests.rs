@@ -260,16 +260,6 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             "logging.content cannot be Always where guardrails.redact keeps identifiers from others",
         ),
         (
-            policy(&format!("{rules}, clients: [{{serviceAccounts: {{namespaces: ['*']}}}}]")),
-            "spec.clients[0].serviceAccounts.namespaces",
-            "namespaces must be names of namespaces, such as claims: name each, a pattern matches none",
-        ),
-        (
-            policy(&format!("{rules}, clients: [{{serviceAccounts: {{names: [claims/web]}}}}]")),
-            "spec.clients[0].serviceAccounts.names",
-            "names must be names of service accounts without their namespace, such as web",
-        ),
-        (
             policy(&format!("{rules}, warmup: {{mode: Refuse, max: 5}}")),
             "spec.warmup.max",
             "max is for the mode Hold",

@@ -10,7 +10,7 @@ use super::document::{item, member};
 use super::words::{closest, first_sentence, kind_of, one_of, shown};
 use crate::api::eval_job::SHARE;
 use crate::api::money;
-use crate::api::routing_policy::{BODY_BYTES, DURATION, MODEL_NAME};
+use crate::api::routing_policy::{BODY_BYTES, DURATION, MODEL_NAME, NAMESPACE, SERVICE_ACCOUNT};
 use crate::plan::Invalid;
 
 /// Fills in defaults, and takes out nulls where null means absent: everywhere but where the schema gives them a meaning of their own.
@@ -123,6 +123,10 @@ fn form_of(schema: &JSONSchemaProps) -> String {
         }
         (Some(BODY_BYTES), _) => "write a whole number of bytes, or of K, M, G, Ki, Mi or Gi, such as 32Mi".to_owned(),
         (Some(SHARE), _) => "write a decimal from 0 to 1 in quotes, with up to six decimals, such as \"0.784\"".to_owned(),
+        (Some(NAMESPACE), None) => "write the name of one namespace, such as claims: a pattern such as * matches none".to_owned(),
+        (Some(SERVICE_ACCOUNT), None) => {
+            "write the name of a service account alone, such as web: its namespace stands in namespaces".to_owned()
+        }
         (Some(MODEL_NAME), _) => {
             "write letters and digits, and between them '-', '.', '_' or ':' too, such as assistant: '/' is for a model called directly, as \
              namespace/name"
@@ -223,7 +227,7 @@ fn string(schema: &JSONSchemaProps, path: &str, text: &str, found: &mut Vec<Inva
         && !has_form(schema, text)
     {
         // The pattern itself helps only where nothing says it in words.
-        let form = if [DURATION, money::PATTERN].contains(&pattern) || schema.description.is_some() {
+        let form = if [DURATION, money::PATTERN, NAMESPACE, SERVICE_ACCOUNT].contains(&pattern) || schema.description.is_some() {
             "right form"
         } else {
             pattern

@@ -101,6 +101,14 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
             "7: RoutingPolicy ns/p: spec.timeouts.total: \"99999999h\" does not have the right form; write a number and its unit, such as 90s, 1h30m or 500ms: up to five digits of hours, and up to six of m, s or ms".to_owned(),
         ),
         (
+            policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  clients: [{serviceAccounts: {namespaces: ['*']}}]"),
+            "7: RoutingPolicy ns/p: spec.clients[0].serviceAccounts.namespaces[0]: \"*\" does not have the right form; write the name of one namespace, such as claims: a pattern such as * matches none".to_owned(),
+        ),
+        (
+            policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  clients: [{serviceAccounts: {names: [claims/web]}}]"),
+            "7: RoutingPolicy ns/p: spec.clients[0].serviceAccounts.names[0]: \"claims/web\" does not have the right form; write the name of a service account alone, such as web: its namespace stands in namespaces".to_owned(),
+        ),
+        (
             policy("p", "model: a\n  rules: [{targets: [{model: m}]}]\n  timeouts: {total: 90}"),
             "7: RoutingPolicy ns/p: spec.timeouts.total: must be a text, is 90; write a number and its unit, such as 90s, 1h30m or 500ms: up to five digits of hours, and up to six of m, s or ms".to_owned(),
         ),
