@@ -90,12 +90,8 @@ impl Bill {
     pub(super) fn foreseen(&self, prompt: u64, answer: u64) -> Charge {
         let tokens = Tokens {
             input: prompt,
-            // Vectors are not billed. Every other answer has a token, whatever is asked for: or what asks for none would pass where nothing is left.
-            output: if self.operation == Operation::Embeddings {
-                0
-            } else {
-                answer.max(1)
-            },
+            // Vectors are not billed.
+            output: if self.operation == Operation::Embeddings { 0 } else { answer },
             ..Tokens::default()
         };
         self.charge(tokens, true)

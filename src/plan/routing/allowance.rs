@@ -30,7 +30,7 @@ impl Allowance {
         let answer = longest(content.max_tokens, most, || FLOOR).saturating_mul(content.answers.max(1));
         let tokens = Tokens {
             input: content.input_tokens,
-            output: if content.is_wordless { 0 } else { answer.max(1) },
+            output: if content.is_wordless { 0 } else { answer },
             terms: if model.provider.is_some() { content.terms } else { Terms::Unsaid },
             ..Tokens::default()
         };
