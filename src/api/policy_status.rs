@@ -16,7 +16,7 @@ pub struct RoutingPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready` says whether requests are answered; `Accepted` and `ResolvedRefs` say why not; `WithinBudget`, where there are budgets, says
-    /// whether one is used up.
+    /// whether one is used up, or had too little left for the latest request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
