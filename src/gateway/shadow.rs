@@ -184,7 +184,7 @@ impl Copied {
         tally.admitted(visit);
         tally.spared(quota);
         let asking = async {
-            let answer = match trial.attempt(&model, base, &exchange, &mut tally).await {
+            let answer = match trial.attempt(&model, base, &exchange, bill, &mut tally).await {
                 Ok(answer) => answer,
                 Err(failure) => {
                     failure.tell(&place, gateway.now());

@@ -262,7 +262,7 @@ impl<'a> Trial<'a> {
                 return None;
             }
             // Boxed here, where the most is: what is around it is moved when it begins.
-            let failure = match Box::pin(self.attempt(model, base, exchange, tally)).await {
+            let failure = match Box::pin(self.attempt(model, base, exchange, bill, tally)).await {
                 Ok(Answer::Refused(refused)) if refused.error.kind == Kind::ContextLength && fit::one_holds_more(model, others) => {
                     Failure::TooLong
                 }
@@ -339,6 +339,7 @@ impl<'a> Trial<'a> {
         model: &Arc<Backend>,
         base: &Uri,
         exchange: &Exchange,
+        bill: Bill,
         tally: &mut Tally,
     ) -> Result<Answer, Failure> {
         let held = self.gateway.held_for(model)?;
@@ -357,7 +358,7 @@ impl<'a> Trial<'a> {
             room: &self.gateway.bodies,
             timeouts: &self.route.timeouts,
             deadline: self.deadline,
-            bill: self.bill(model, exchange),
+            bill,
             tally,
         };
         let answer = attempt.make(self.gateway.way_to(held.as_deref())).await;

@@ -25,7 +25,7 @@ use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::Book;
-use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Inputs, Live, Mirror, Refused, Route, Routing, Texts};
+use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Live, Mirror, Refused, Route, Routing, Texts};
 use crate::plan::{backend, fingerprint, fit, model, serving};
 use spent::Spent;
 
@@ -270,19 +270,7 @@ impl Portfolio {
     pub fn outcome(&self, case: &Case, settings: &Settings, book: &Book, now: Timestamp) -> Outcome {
         let now = case.given.at.unwrap_or(now);
         let seen = self.as_given(&case.given, now);
-        let routing = routing::build(&Inputs {
-            models: &seen.models,
-            policies: &seen.policies,
-            evaluations: &seen.evaluations,
-            endpoints: &seen.endpoints,
-            prices: book,
-            namespaces: &seen.namespaces,
-            grants: &seen.grants,
-            terms: &seen.terms,
-            settings,
-            open_models: false,
-            now,
-        });
+        let routing = seen.routing(settings, book, false, now);
         let decided = decided(case, &routing, now);
         let mut wrong = given::problems(self, case, &seen.models);
         wrong.extend(decided.problems.iter().cloned());

@@ -11,7 +11,7 @@ use crate::api::{RoutingPolicy, Settings};
 use crate::plan::Invalid;
 use crate::plan::names::Key;
 use crate::plan::price::Book;
-use crate::plan::routing::{self, Candidate, Exclusion, Inputs, Reason, Route, Rule, Warmup};
+use crate::plan::routing::{Candidate, Exclusion, Reason, Route, Rule, Unanswered, Warmup};
 
 /// Who is certain of what.
 #[derive(Clone, Copy)]
@@ -26,19 +26,7 @@ struct Sure<'a> {
 /// Adds them to `portfolio`, under `assumed`, which is no more than a guess where the installer's settings are not given.
 pub(super) fn check(portfolio: &mut Portfolio, assumed: &Settings, has_settings: bool, book: &Book, now: Timestamp) {
     let seen = all_well(portfolio, now);
-    let routing = routing::build(&Inputs {
-        models: &seen.models,
-        policies: &seen.policies,
-        evaluations: &seen.evaluations,
-        endpoints: &seen.endpoints,
-        prices: book,
-        namespaces: &seen.namespaces,
-        grants: &seen.grants,
-        terms: &seen.terms,
-        settings: assumed,
-        open_models: false,
-        now,
-    });
+    let routing = seen.routing(assumed, book, false, now);
     let sure = Sure {
         portfolio,
         has_settings,
@@ -58,7 +46,7 @@ pub(super) fn check(portfolio: &mut Portfolio, assumed: &Settings, has_settings:
     portfolio.findings.extend(found);
 }
 
-fn of_policy(written: &Written<RoutingPolicy>, route: &Route, unanswered: &[String], sure: Sure<'_>) -> Vec<Invalid> {
+fn of_policy(written: &Written<RoutingPolicy>, route: &Route, unanswered: &[Unanswered], sure: Sure<'_>) -> Vec<Invalid> {
     let spec = &written.object.spec;
     let mut doubts: Vec<Invalid> = Vec::new();
     for (at, rule) in route.rules.iter().enumerate() {
@@ -67,13 +55,12 @@ fn of_policy(written: &Written<RoutingPolicy>, route: &Route, unanswered: &[Stri
             doubts.extend(disjoint);
             continue;
         }
-        let nobody = format!("rule {} has no model that may ", rule.name);
-        let Some(sentence) = unanswered.iter().find(|sentence| sentence.starts_with(&nobody)) else {
-            continue;
-        };
-        doubts.extend(match sentence[nobody.len()..].starts_with("answer") {
-            true => unanswerable(at, rule, sentence, sure),
-            false => unseeable(at, rule, spec, sentence, sure),
+        doubts.extend(match unanswered.iter().find(|unanswered| unanswered.rule == at) {
+            None => None,
+            Some(Unanswered {
+                is_unseen: true, sentence, ..
+            }) => unseeable(at, rule, spec, sentence, sure),
+            Some(Unanswered { sentence, .. }) => unanswerable(at, rule, sentence, sure),
         });
     }
     doubts.extend(aside(route, sure));

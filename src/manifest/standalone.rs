@@ -12,11 +12,12 @@ use kube::ResourceExt;
 use super::{Portfolio, grant};
 use crate::api::condition::{Claim, Kind};
 use crate::api::model_deployment::{ApiSource, KeyRef, ModelDeploymentStatus};
-use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
+use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::plan::api_key::{self, ApiKey};
 use crate::plan::backend::{self, Held, Material};
 use crate::plan::names::{DATA_CLASS_LABEL, ENDPOINT_ANNOTATION, Key, endpoints};
-use crate::plan::routing::{Grants, Terms};
+use crate::plan::price::Book;
+use crate::plan::routing::{self, Grants, Inputs, Routing, Terms};
 use crate::plan::{Invalid, model, serving};
 
 /// Values of Secrets from elsewhere than the files, by Secret and key.
@@ -43,6 +44,26 @@ pub struct Standalone {
     pub held: Vec<Held>,
     /// Clients' keys: the hash in each Secret, and whose it is.
     pub api_keys: Vec<(String, ApiKey)>,
+}
+
+impl Standalone {
+    /// Decides which models may answer which names, for whom.
+    #[must_use]
+    pub fn routing(&self, settings: &Settings, prices: &Book, open_models: bool, now: Timestamp) -> Routing {
+        routing::build(&Inputs {
+            models: &self.models,
+            policies: &self.policies,
+            evaluations: &self.evaluations,
+            endpoints: &self.endpoints,
+            prices,
+            namespaces: &self.namespaces,
+            grants: &self.grants,
+            terms: &self.terms,
+            settings,
+            open_models,
+            now,
+        })
+    }
 }
 
 impl Portfolio {

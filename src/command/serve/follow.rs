@@ -11,7 +11,7 @@ use crate::command::files::Files;
 use crate::gateway::{ApiKeys, Credentials, Source};
 use crate::manifest::{Finding, GivenSecrets, Portfolio, Prices, Standalone};
 use crate::plan::names::Key;
-use crate::plan::routing::{self, Inputs, Routing};
+use crate::plan::routing::{self, Routing};
 
 /// What a look at the files came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,23 +124,12 @@ impl Follower {
         }
         let now = cluster::now();
         let standalone = portfolio.standalone(&self.secrets, now);
-        let decided = routing::build(&Inputs {
-            models: &standalone.models,
-            policies: &standalone.policies,
-            evaluations: &standalone.evaluations,
-            endpoints: &standalone.endpoints,
-            prices: &prices.book,
-            namespaces: &standalone.namespaces,
-            grants: &standalone.grants,
-            terms: &standalone.terms,
-            settings: &Settings {
-                allow_anonymous: self.allow_anonymous,
-                ..self.settings.clone().unwrap_or_default()
-            },
-            // Whoever tries a model here should not need a policy for it.
-            open_models: self.allow_anonymous,
-            now,
-        });
+        let settings = Settings {
+            allow_anonymous: self.allow_anonymous,
+            ..self.settings.clone().unwrap_or_default()
+        };
+        // Whoever tries a model here should not need a policy for it.
+        let decided = standalone.routing(&settings, &prices.book, self.allow_anonymous, now);
         report(&standalone, &decided);
         self.publish(standalone, decided);
         self.prices = Some(prices);

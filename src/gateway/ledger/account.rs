@@ -15,7 +15,7 @@ use crate::api::ledger::OnFailure;
 use crate::plan::ledger::{Account, Ask, Budget, Purse};
 use crate::plan::traffic::OfBudget;
 
-/// How long one call of the store may take.
+/// How long whoever wants to spend waits for one call of the store.
 const CALL: Duration = Duration::from_secs(1);
 /// How long it is believed that too little is left, and how long it is not asked for more in the background after too little was got.
 const BELIEVED: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use super::table::{MAX_BODY_BYTES, Route, Rule, Target};
 use super::terms::{self, Caching, Retries, Sticky, Timeouts};
 use super::warmup::Warmup;
 use super::when::When;
-use crate::api::routing_policy::{Fallback, Requirements, RouteRule, RoutingPolicySpec, Strategy};
+use crate::api::routing_policy::{Fallback, Requirements, RouteRule, RoutingPolicySpec};
 use crate::plan::names::{self, Key};
 use crate::plan::price::Pricing;
 use crate::plan::quantity;
@@ -75,20 +75,7 @@ pub(super) fn direct(key: &Key, adapter: Option<&str>, known: &Known<'_>, class:
         policy: None,
         class,
         clients: vec![client],
-        rules: vec![Rule {
-            name: "1".to_owned(),
-            when: When::default(),
-            max_cost: None,
-            strategy: Strategy::Ordered,
-            targets: vec![Target {
-                candidate: known.candidate(&key.namespace, Named::at_home(&key.name, adapter), &[]),
-                weight: 1,
-            }],
-            fallback: Vec::new(),
-            instead: Vec::new(),
-            spill: Vec::new(),
-            shadow: Vec::new(),
-        }],
+        rules: vec![Rule::only(known.candidate(&key.namespace, Named::at_home(&key.name, adapter), &[]))],
         sticky: None,
         warmup: None,
         cache: None,

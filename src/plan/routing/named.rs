@@ -110,8 +110,7 @@ pub fn named(spec: &RoutingPolicySpec) -> Vec<(String, Named<'_>)> {
 }
 
 /// Whether the policy names a model of another namespace.
-#[must_use]
-pub fn crosses(policy: &RoutingPolicy) -> bool {
+pub(super) fn crosses(policy: &RoutingPolicy) -> bool {
     let own = Key::of(policy).namespace;
     named(&policy.spec)
         .into_iter()

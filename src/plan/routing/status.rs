@@ -33,6 +33,17 @@ pub struct Earlier {
     pub spec: RoutingPolicySpec,
 }
 
+/// A rule that no model can answer now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// Its position.
+    pub rule: usize,
+    /// Whether models could answer, and none may see the data that it is for.
+    pub is_unseen: bool,
+    /// Which rule it is, and why each of its models is out.
+    pub sentence: String,
+}
+
 /// What is decided about one policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyVerdict {
@@ -52,8 +63,8 @@ pub struct PolicyVerdict {
     pub unpermitted: Vec<String>,
     /// Why its guardrails cannot work, so that it answers nothing.
     pub unguarded: Option<String>,
-    /// The rules that no model can answer now, as sentences.
-    pub unanswered: Vec<String>,
+    /// The rules that no model can answer now.
+    pub unanswered: Vec<Unanswered>,
     /// Whether a rule is unanswered only because all its models are missing.
     pub all_missing: bool,
     /// The models that get requests now, such as `llama 80, gpt 20`.
@@ -146,7 +157,8 @@ pub(super) fn verdict(
     let closed: Vec<Closed<'_>> = route
         .rules
         .iter()
-        .filter_map(|rule| Closed::of(rule, route, classes, now))
+        .enumerate()
+        .filter_map(|(at, rule)| Closed::of(at, rule, route, classes, now))
         .collect();
     let spill = route.rules.iter().flat_map(|rule| &rule.spill);
     let instead = route.rules.iter().flat_map(|rule| rule.instead.iter().flatten());
@@ -164,7 +176,7 @@ pub(super) fn verdict(
         missing,
         unpermitted: known.unpermitted(&held.key.namespace, &held.spec),
         unguarded,
-        unanswered: closed.iter().map(|closed| closed.sentence.clone()).collect(),
+        unanswered: closed.iter().map(|closed| closed.how.clone()).collect(),
         all_missing: closed.iter().any(|closed| {
             let is_missing = |reason| matches!(reason, Reason::TargetNotFound | Reason::AdapterNotFound);
             closed
@@ -189,13 +201,20 @@ fn copied(route: &Route) -> impl Iterator<Item = &Candidate> {
 /// A rule that no model can answer, at all or for a class of data that it is for.
 struct Closed<'a> {
     rule: &'a Rule,
-    /// Which, and why each of its models is out.
-    sentence: String,
+    how: Unanswered,
 }
 
 impl<'a> Closed<'a> {
-    fn of(rule: &'a Rule, route: &Route, classes: &DataClasses, now: Timestamp) -> Option<Self> {
+    fn of(at: usize, rule: &'a Rule, route: &Route, classes: &DataClasses, now: Timestamp) -> Option<Self> {
         let name = &rule.name;
+        let closed = |is_unseen, sentence| Self {
+            rule,
+            how: Unanswered {
+                rule: at,
+                is_unseen,
+                sentence,
+            },
+        };
         let open = || {
             answering(rule, route)
                 .into_iter()
@@ -208,7 +227,7 @@ impl<'a> Closed<'a> {
                 .filter_map(|c| Some((c, c.passed_until.as_ref().filter(|expiry| expiry.at <= now)?)));
             why.extend(expired.map(|(candidate, expiry)| format!("{} {}", candidate.called, expiry.message)));
             let sentence = format!("rule {name} has no model that may answer: {}", why.join("; "));
-            return Some(Self { rule, sentence });
+            return Some(closed(false, sentence));
         }
         // The least that it gets, unless it says what it is for.
         let least = classes.of_request([], [route.class]).ok().flatten();
@@ -222,7 +241,7 @@ impl<'a> Closed<'a> {
                 .collect::<Option<_>>()?;
             let class = classes.name(class);
             let sentence = format!("rule {name} has no model that may see data of class {class}: {}", barred.join("; "));
-            Some(Self { rule, sentence })
+            Some(closed(true, sentence))
         })
     }
 }
@@ -453,7 +472,8 @@ fn ready(policy: &RoutingPolicy, verdict: &PolicyVerdict) -> Vec<Claim> {
         } else {
             "NoEligibleTarget"
         };
-        let message = verdict.unanswered.join("; ");
+        let sentences: Vec<&str> = verdict.unanswered.iter().map(|unanswered| unanswered.sentence.as_str()).collect();
+        let message = sentences.join("; ");
         return vec![
             Claim::new(Kind::Ready, false, reason, &*message),
             Claim::new(Kind::Reconciling, true, reason, message),

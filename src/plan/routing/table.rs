@@ -247,6 +247,21 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// For every request, and with one model alone.
+    pub(super) fn only(candidate: Candidate) -> Self {
+        Self {
+            name: "1".to_owned(),
+            when: When::default(),
+            max_cost: None,
+            strategy: Strategy::Ordered,
+            targets: vec![Target { candidate, weight: 1 }],
+            fallback: Vec::new(),
+            instead: Vec::new(),
+            spill: Vec::new(),
+            shadow: Vec::new(),
+        }
+    }
+
     /// Every model it names, targets first.
     pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
         self.targets.iter().map(|target| &target.candidate).chain(&self.fallback)

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use super::decide::{Facts, Weighed};
 use super::eligible::{Exclusion, Reason};
 use super::named::Named;
-use super::table::{Backend, Candidate, Route, Rule, Target};
-use super::when::When;
+use super::table::{Backend, Candidate, Route, Rule};
 use super::{Allowance, DataClasses, Retries};
-use crate::api::routing_policy::{RoutingPolicySpec, Strategy};
+use crate::api::routing_policy::RoutingPolicySpec;
 use crate::api::{budget, shadow};
 use crate::plan::Invalid;
 use crate::plan::ledger::Budget;
@@ -85,17 +84,7 @@ fn aside(route: &Route, candidate: Candidate, budget: Option<Budget>) -> Route {
         policy: route.policy.clone(),
         class: route.class,
         clients: Vec::new(),
-        rules: vec![Rule {
-            name: "1".to_owned(),
-            when: When::default(),
-            max_cost: None,
-            strategy: Strategy::Ordered,
-            targets: vec![Target { candidate, weight: 1 }],
-            fallback: Vec::new(),
-            instead: Vec::new(),
-            spill: Vec::new(),
-            shadow: Vec::new(),
-        }],
+        rules: vec![Rule::only(candidate)],
         sticky: None,
         warmup: None,
         cache: None,
