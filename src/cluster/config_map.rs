@@ -32,6 +32,23 @@ pub enum NotChanged {
         /// What is wrong with it.
         cause: String,
     },
+    /// There is no room for what would be added.
+    #[error("the ConfigMap {name} has no room for {what}")]
+    Full {
+        /// Its name.
+        name: String,
+        /// What there is no room for, and what to do.
+        what: String,
+    },
+}
+
+/// Why a text is left as it is.
+#[derive(Debug)]
+pub enum Refused {
+    /// It is not what it should be.
+    Damaged(String),
+    /// There is no room in it for this.
+    Full(String),
 }
 
 /// Changes the text under `key` of a ConfigMap, as `change` says of what is there; `None` where nothing is yet.
@@ -43,17 +60,21 @@ pub async fn change<T>(
     namespace: &str,
     name: &str,
     key: &str,
-    change: impl Fn(Option<&str>) -> Result<(String, T), String>,
+    change: impl Fn(Option<&str>) -> Result<(String, T), Refused>,
 ) -> Result<T, NotChanged> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     for attempt in 0..ATTEMPTS {
         // No version is named, so that it is read from what the servers have agreed on, and not from a cache.
         let found = api.get_opt(name).await?;
         let text = found.as_ref().and_then(|map| map.data.as_ref()?.get(key));
-        let (text, result) = change(text.map(String::as_str)).map_err(|cause| NotChanged::Damaged {
-            name: name.to_owned(),
-            cause,
-        })?;
+        let refused = |refused| {
+            let name = name.to_owned();
+            match refused {
+                Refused::Damaged(cause) => NotChanged::Damaged { name, cause },
+                Refused::Full(what) => NotChanged::Full { name, what },
+            }
+        };
+        let (text, result) = change(text.map(String::as_str)).map_err(refused)?;
         let data = BTreeMap::from([(key.to_owned(), text)]);
         let written = match found {
             Some(mut map) => {

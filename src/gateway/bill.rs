@@ -15,6 +15,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::ledger::Ledger;
 use crate::plan::price::{Cost, Unpriced};
 use crate::plan::routing::Backend;
+use crate::protocol::fees::Fees;
 use crate::protocol::longest::Longest;
 use crate::protocol::usage::{Terms, Tokens};
 use crate::protocol::{Operation, estimate, exchange};
@@ -26,8 +27,8 @@ pub(super) struct Bill {
     pub(super) prompt: Prompt,
     /// The terms that the model was asked for, which hold where the answer does not tell its own.
     pub(super) asked_terms: Terms,
-    /// Whether something is billed beside the tokens.
-    pub(super) has_fees: bool,
+    /// What is billed beside the tokens.
+    pub(super) fees: Fees,
     /// Whether the answer is made in the background: what comes is a receipt, and what it took is told to nobody here.
     pub(super) is_background: bool,
     pub(super) now: fn() -> Timestamp,
@@ -162,7 +163,9 @@ impl Bill {
             Terms::Unsaid => self.asked_terms,
             told => told,
         };
-        tokens.terms = tokens.terms.special_if(self.has_fees && self.model.provider.is_some());
+        tokens.terms = tokens
+            .terms
+            .special_if(self.fees.are_unknown(!is_estimated) && self.model.provider.is_some());
         let cost = self.model.pricing.cost(Some(&tokens), (self.now)());
         Charge {
             tokens,

@@ -22,6 +22,7 @@ use crate::plan::routing::{self, Client, Content, Decision, Draw, Facts, Refused
 use crate::protocol::Operation;
 use crate::protocol::chat::Unfit;
 use crate::protocol::exchange::Asked;
+use crate::protocol::fees::Fees;
 use crate::protocol::longest::Longest;
 
 /// An answer that was kept.
@@ -303,7 +304,7 @@ fn content(asked: &Asked) -> Result<Content, String> {
         Unfit::Unreadable(unreadable) => unreadable.message,
     })?;
     // As budgets reckon it: where a request says two things, the larger counts.
-    let Longest { tokens, answers } = Longest::of(&asked.body);
+    let Longest { tokens, answers } = asked.longest();
     Ok(Content {
         input_tokens: needs.prompt_tokens,
         max_tokens: tokens,
@@ -312,6 +313,6 @@ fn content(asked: &Asked) -> Result<Content, String> {
         images: needs.images,
         json_schema: needs.json_schema,
         is_wordless: needs.embeddings,
-        terms: asked.peek.terms.special_if(asked.peek.has_fees),
+        terms: asked.peek.terms.special_if(asked.peek.fees != Fees::None),
     })
 }

@@ -26,6 +26,7 @@ use crate::plan::routing::{Backend, Client, Decision, Route, operation};
 use crate::protocol::chat::{Unfit, Unsupported};
 use crate::protocol::error::Kind;
 use crate::protocol::exchange::{Asked, Clean, Exchange, Put};
+use crate::protocol::fees::Fees;
 use crate::protocol::{Operation, usage};
 
 /// Attempts for one request at most, however many endpoints there are.
@@ -388,7 +389,7 @@ impl<'a> Trial<'a> {
             } else {
                 usage::Terms::Unsaid
             },
-            has_fees: is_unchanged && self.asked.peek.has_fees,
+            fees: if is_unchanged { self.asked.peek.fees } else { Fees::None },
             is_background: is_unchanged && self.asked.operation == Operation::Responses && self.asked.peek.is_background,
             now: self.gateway.now,
         }

@@ -10,6 +10,7 @@ pub mod embeddings;
 pub mod error;
 pub mod estimate;
 pub mod exchange;
+pub mod fees;
 mod fields;
 pub mod gemini;
 pub mod google;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::chat::Unreadable;
+use super::fees::{Fees, may_be_billed};
 use super::usage::Terms;
 
 /// What a gateway must know of a request.
@@ -22,8 +23,9 @@ pub struct Peek {
     pub usage_asked: bool,
     /// The terms that it asks for (`service_tier`).
     pub terms: Terms,
-    /// Whether it asks for what is billed beside the tokens, and told by no report (`web_search_options`).
-    pub has_fees: bool,
+    /// What it asks for that is billed beside the tokens (`web_search_options`, `tools`, and `prompt` where the provider keeps it, with tools that
+    /// are not seen here).
+    pub fees: Fees,
     /// Whether its answer is made after it was told that it will be (`background`).
     pub is_background: bool,
     /// Where the body has the model's name, quotes included.
@@ -54,6 +56,10 @@ struct Fields<'a> {
     inference_geo: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "given")]
     web_search_options: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "given")]
+    prompt: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "given")]
     background: Option<&'a RawValue>,
 }
@@ -97,6 +103,8 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
             "speed",
             "inference_geo",
             "web_search_options",
+            "tools",
+            "prompt",
             "background",
         ]
         .into_iter()
@@ -128,11 +136,22 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
         .into_iter()
         .flatten()
         .fold(Terms::Unsaid, Terms::and),
-        has_fees: fields.web_search_options.is_some_and(|options| options.get() != "null"),
+        fees: fees(&fields),
         is_background: fields.background.is_some_and(|background| background.get() == "true"),
         model_at: place(body, raw),
         asking,
     })
+}
+
+fn fees(fields: &Fields<'_>) -> Fees {
+    let is_searching = fields.web_search_options.is_some_and(|options| options.get() != "null");
+    // In Completions it is a text, or several.
+    let is_kept_there = fields.prompt.is_some_and(|prompt| prompt.get().starts_with('{'));
+    match is_kept_there || fields.tools.is_some_and(may_be_billed) {
+        _ if is_searching => Fees::Unreported,
+        true => Fees::Reported,
+        false => Fees::None,
+    }
 }
 
 /// What a body that is no text of JSON is, and what to send instead.

@@ -72,15 +72,19 @@ impl Subject {
         std::fs::create_dir_all(&files)?;
         std::fs::write(files.join("portfolio.yaml"), portfolio(mock.address, policies))?;
         let mut command = Command::new(program);
+        command.arg("serve");
         if let Policies::Governed(redis) = policies {
             let settings = folder.join(format!("{name}.settings"));
             let matrix = "Internal: {}, Personal: {classes: [Open, Custom]}";
             let ledger = format!("redis: {{url: \"{}\"}}", redis.url());
-            std::fs::write(&settings, format!("{{dataClasses: {{{matrix}}}, ledger: {{{ledger}}}}}"))?;
+            std::fs::write(
+                &settings,
+                format!("{{acceleratorProfiles: {{cpu: {{}}}}, dataClasses: {{{matrix}}}, ledger: {{{ledger}}}}}"),
+            )?;
             command.arg("--settings").arg(settings).env("PORTFOLIO_LEDGER_PASSWORD", PASSWORD);
         }
         command
-            .args(["serve", "--listen"])
+            .arg("--listen")
             .arg(address.to_string())
             .arg("-f")
             .arg(&files)
@@ -199,7 +203,7 @@ const GOVERNED: &str = "
   rules:
   - {name: personal, when: {dataClasses: [Personal]}, targets: [{model: assistant}]}
   - {name: long, when: {expression: 'request.inputTokens > 30000 || request.images'}, targets: [{model: assistant}]}
-  - {name: others, strategy: Weighted, require: {maxCostPerRequestUSD: '1'}, targets: [{model: assistant, weight: 80}], fallback: [{model: assistant}]}
+  - {name: others, strategy: Weighted, require: {maxCostPerRequestUSD: '1'}, targets: [{model: assistant, weight: 80}]}
   sticky: {by: Conversation}
   limits: [{per: Client, requestsPerMinute: 1000000, tokensPerMinute: 1000000000, concurrent: 1000}, {per: Policy, concurrent: 1000}]
   budgets:
@@ -219,7 +223,7 @@ fn portfolio(mock: SocketAddr, policies: Policies<'_>) -> String {
     };
     let mut text = format!(
         "{api}\nkind: ModelDeployment\nmetadata: {{name: {MODEL}, annotations: {{llmportfolio.dev/endpoint: \"http://{mock}\"}}}}\n\
-         spec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, accelerator: {{profile: cpu}}}}, price: {{inputPer1M: '1', outputPer1M: '2'}}}}\n\
+         spec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, accelerator: {{profile: cpu}}}}, capabilities: {{maxOutputTokens: 1024}}, price: {{inputPer1M: '1', outputPer1M: '2'}}}}\n\
          ---\napiVersion: v1\nkind: Secret\nmetadata: {{name: bench, labels: {{llmportfolio.dev/api-key: \"true\", team: bench}}}}\n\
          stringData: {{sha256: \"{hash}\"}}\n"
     );

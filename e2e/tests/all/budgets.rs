@@ -1,4 +1,4 @@
-//! A budget on a real cluster: the gateways share it through their ConfigMaps, and it outlives them.
+//! A budget on a real cluster: the gateways share it through their ConfigMaps, it outlives them, and the policy's status tells it. A shadow spends its own.
 
 use std::time::Duration;
 
@@ -9,12 +9,16 @@ use e2e::portfolio::{NAMESPACE, Portfolio};
 use e2e::provider::{Options, Provider};
 use e2e::{Cluster, skip, until};
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// From a change to the routes that obey it.
 const OBEYED: Duration = Duration::from_secs(10);
 /// In dollars, of which each answer costs one.
 const BUDGET: usize = 30;
+/// The same of the shadow.
+const SHADOWS: usize = 10;
+/// From a request to the status: the operator asks the gateways four times a minute, and tells figures once a minute.
+const TOLD: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn two_gateways_spend_one_budget_and_others_after_them_know_what_was_spent() -> Result<()> {
@@ -31,25 +35,31 @@ async fn two_gateways_spend_one_budget_and_others_after_them_know_what_was_spent
     };
     let provider = Provider::on(local.listen(0)?, options).await?;
     provider.set(|script| script.answer = "yes".to_owned());
-    let billed = || {
+    let asked = |model: &str| {
         let records = provider.records();
-        records.iter().filter(|record| record.path.ends_with("/chat/completions")).count()
+        let of_it = records
+            .iter()
+            .filter(|record| record.path.ends_with("/chat/completions") && record.body["model"] == model);
+        of_it.count()
     };
+    let (billed, copied) = (|| asked("gpt-5-mini"), || asked("gpt-5-next"));
     ns.kubectl(&["create", "secret", "generic", "openai", "--from-literal=api-key=sk-good"])
         .await?;
     let name = format!("assistant-{}", ns.name());
-    ns.apply(&format!(
-        "
+    for (model, upstream) in [("gpt", "gpt-5-mini"), ("gpt-next", "gpt-5-next")] {
+        ns.apply(&format!(
+            "
 apiVersion: llmportfolio.dev/v1alpha1
 kind: ModelDeployment
-metadata: {{name: gpt}}
+metadata: {{name: {model}}}
 spec:
-  api: {{provider: OpenAI, model: gpt-5-mini, endpoint: '{}/v1', credentials: {{secretRef: {{name: openai, key: api-key}}}}}}
+  api: {{provider: OpenAI, model: {upstream}, endpoint: '{}/v1', credentials: {{secretRef: {{name: openai, key: api-key}}}}}}
   price: {{inputPer1M: '0', outputPer1M: '1000000'}}
 ",
-        provider.url()
-    ))
-    .await?;
+            provider.url()
+        ))
+        .await?;
+    }
     ns.apply(&format!(
         "
 apiVersion: llmportfolio.dev/v1alpha1
@@ -59,6 +69,7 @@ spec:
   model: {name}
   rules: [{{targets: [{{model: gpt}}]}}]
   budgets: [{{per: Policy, usd: '{BUDGET}', window: Month}}]
+  shadow: [{{model: gpt-next, percent: 100, budget: {{usd: '{SHADOWS}', window: Month}}}}]
 "
     ))
     .await?;
@@ -95,6 +106,23 @@ spec:
     };
     refused_by_all().await?;
     assert!((BUDGET * 2 / 3..=BUDGET).contains(&billed()), "{} of {BUDGET}", billed());
+    assert!((1..=SHADOWS).contains(&copied()), "{} of {SHADOWS}", copied());
+    until("the status tells what was spent", TOLD, async || {
+        let policy: Value = serde_json::from_str(&ns.kubectl(&["get", "rpol/assistant", "-o", "json"]).await?)?;
+        let status = &policy["status"];
+        let told = (
+            status["lastHour"]["models"][0]["costUSD"].as_str(),
+            status["shadow"][0]["costUSD"].as_str(),
+            status["budgets"][0]["limit"].as_str(),
+        );
+        let (answers, copies, limit) = (billed().to_string(), copied().to_string(), BUDGET.to_string());
+        ensure!(told == (Some(&answers), Some(&copies), Some(&limit)), "{status:#}");
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let within = conditions.clone().find(|condition| condition["type"] == "WithinBudget");
+        ensure!(within.is_some_and(|within| within["status"] == "False"), "{status:#}");
+        Ok(Some(()))
+    })
+    .await?;
 
     let kubectl = cluster.kubectl();
     let deployment = "deployment/llm-portfolio-gateway";
@@ -104,5 +132,6 @@ spec:
         .await?;
     refused_by_all().await?;
     assert!(billed() <= BUDGET, "{} of {BUDGET}", billed());
+    assert!(copied() <= SHADOWS, "{} of {SHADOWS}", copied());
     Ok(())
 }

@@ -6,7 +6,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use crate::cluster::{Connection, config_map};
+use crate::cluster::Connection;
+use crate::cluster::config_map::{self, Refused};
 use crate::gateway::{Store, Unavailable};
 use crate::plan::ledger::{Account, Accounts, Ask, Grant};
 
@@ -14,6 +15,10 @@ use crate::plan::ledger::{Account, Accounts, Ask, Grant};
 pub(super) const SHARDS: u32 = 8;
 /// Where the text is in each.
 const KEY: &str = "ledger.json";
+/// Accounts of one policy: a budget of each client makes many, and those of other policies need their room.
+const OF_POLICY: usize = 1000;
+/// What a text may be before no account is added to it. The API server takes 1 MiB, and numbers grow.
+const BYTES: usize = 900 * 1000;
 
 /// What was spent, in the ConfigMaps `PREFIX-0` to `PREFIX-7`.
 #[derive(Clone)]
@@ -49,14 +54,22 @@ impl InCluster {
         account: &Account,
         change: impl Fn(&mut Accounts) -> T + Send + Sync + 'static,
     ) -> BoxFuture<'static, Result<T, Unavailable>> {
-        let (inner, shard) = (self.0.clone(), shard(&account.policy));
+        let (inner, shard, account) = (self.0.clone(), shard(&account.policy), account.clone());
         async move {
             let _turn = inner.turns[shard as usize].lock().await;
             let name = format!("{}-{shard}", inner.prefix);
             let changed = config_map::change(&inner.connection, &inner.namespace, &name, KEY, |text| {
-                let mut all = text.map_or_else(|| Ok(Accounts::default()), |text| Accounts::read(text.as_bytes()))?;
+                let mut all = match text {
+                    Some(text) => Accounts::read(text.as_bytes()).map_err(Refused::Damaged)?,
+                    None => Accounts::default(),
+                };
+                let was_known = all.knows(&account);
                 let result = change(&mut all);
-                Ok((all.written(), result))
+                let text = all.written();
+                if !was_known && (all.count(&account.policy) > OF_POLICY || text.len() > BYTES) {
+                    return Err(Refused::Full(no_room(&account.policy)));
+                }
+                Ok((text, result))
             });
             changed.await.map_err(|error| Unavailable(error.to_string()))
         }
@@ -72,6 +85,10 @@ impl Store for InCluster {
     fn give_back(&self, account: Account, amount: u64) -> BoxFuture<'static, Result<(), Unavailable>> {
         self.change(&account.clone(), move |all| all.give_back(&account, amount))
     }
+}
+
+fn no_room(policy: &str) -> String {
+    format!("another budget of {policy}: {OF_POLICY} clients or teams with one of their own need Redis, see settings.ledger of the chart")
 }
 
 /// Which of the ConfigMaps holds the accounts of a policy: always the same, in every release (FNV-1a).
@@ -134,6 +151,37 @@ mod tests {
         let next = store(&server).take(account(""), 20, ONE).await.unwrap();
         assert_eq!(next, Grant { amount: 1, taken: 16 });
         assert_eq!(gateways[1].take(account("sa:claims/web"), 20, ONE).await.unwrap().taken, 1);
+    }
+
+    #[tokio::test]
+    async fn a_policy_with_too_many_clients_takes_no_room_of_others() {
+        let server = Server::default();
+        let mut all = Accounts::default();
+        for at in 0..OF_POLICY {
+            all.take(&account(&format!("sa:claims/web-{at}")), 20, ONE);
+        }
+        let name = format!("ledger-{}", shard("claims/assistant"));
+        let map = serde_json::json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "gateways"},
+            "data": {KEY: all.written()},
+        });
+        server.put(&map.to_string());
+        let store = store(&server);
+        let error = store.take(account("sa:claims/one-more"), 20, ONE).await.unwrap_err().to_string();
+        for part in [&*name, "no room for another budget of claims/assistant", "settings.ledger"] {
+            assert!(error.contains(part), "{error}");
+        }
+        // Those that are there go on, and so do other policies in the same ConfigMap.
+        assert_eq!(store.take(account("sa:claims/web-7"), 20, ONE).await.unwrap().taken, 2);
+        let neighbour = (0..)
+            .map(|at| format!("claims/other-{at}"))
+            .find(|policy| shard(policy) == shard("claims/assistant"));
+        let other = Account {
+            policy: neighbour.unwrap(),
+            ..account("sa:claims/one-more")
+        };
+        assert_eq!(store.take(other, 20, ONE).await.unwrap().taken, 1);
     }
 
     #[tokio::test]

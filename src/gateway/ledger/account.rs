@@ -17,7 +17,8 @@ use crate::plan::traffic::OfBudget;
 
 /// How long whoever wants to spend waits for one call of the store.
 const CALL: Duration = Duration::from_secs(1);
-/// How long it is believed that too little is left, and how long it is not asked for more in the background after too little was got.
+/// How long it is believed that too little is left, or that the store does not answer, and how long it is not asked for more in the background
+/// after too little was got.
 const BELIEVED: Duration = Duration::from_secs(1);
 
 /// One account at this gateway.
@@ -88,7 +89,7 @@ impl Entry {
         loop {
             if let Some(decided) = self.decide(budget, amount) {
                 self.refill_if_low();
-                return decided.map_err(Denied::Exhausted);
+                return decided;
             }
             // In a task of its own: an answer whose request is gone meanwhile must not be lost.
             let filled = tokio::spawn(self.clone().fill(amount, began));
@@ -97,19 +98,14 @@ impl Entry {
                 Ok(Ok(Err(unavailable))) => unavailable,
                 Ok(Ok(Ok(())) | Err(_)) | Err(_) => no_answer(),
             };
-            return match self.keeping.on_failure {
-                OnFailure::Closed => Err(Denied::Unavailable(unavailable)),
-                OnFailure::Open => {
-                    let reserved = self.reserve_owing(&mut self.state(), amount);
-                    self.refill_if_low();
-                    reserved.map_err(Denied::Exhausted)
-                }
-            };
+            let decided = self.without_store(&mut self.state(), unavailable, amount);
+            self.refill_if_low();
+            return decided;
         }
     }
 
     /// What is known without asking, if that is enough.
-    fn decide(self: &Arc<Self>, budget: &Budget, amount: u64) -> Option<Result<Reserved, Exhausted>> {
+    fn decide(self: &Arc<Self>, budget: &Budget, amount: u64) -> Option<Result<Reserved, Denied>> {
         let now = (self.now)();
         let mut state = self.state();
         if state.limit != budget.limit {
@@ -120,26 +116,33 @@ impl Entry {
             let entry = self.clone();
             return Some(Ok(Reserved { entry, amount }));
         };
-        // Nobody waits again for a store that is away; who refills finds out when it is back.
-        if state.failed.is_some() && self.keeping.on_failure == OnFailure::Open {
-            return Some(self.reserve_owing(&mut state, amount));
+        // Nobody waits again for a store that is away, not for the next model either. When it is back, who refills finds out, or the next to ask.
+        if let Some((at, unavailable)) = state.failed.clone()
+            && (self.keeping.on_failure == OnFailure::Open || at.elapsed() < BELIEVED)
+        {
+            return Some(self.without_store(&mut state, unavailable, amount));
         }
         let (at, left) = state.refused?;
         if at.elapsed() >= BELIEVED || short.by <= left {
             return None;
         }
-        Some(Err(state.exhausted(amount, left.saturating_add(state.purse.free()))))
+        let exhausted = state.exhausted(amount, left.saturating_add(state.purse.free()));
+        Some(Err(Denied::Exhausted(exhausted)))
     }
 
-    /// Keeps `amount` as far as that is within the budget by all that is known here.
-    fn reserve_owing(self: &Arc<Self>, state: &mut State, amount: u64) -> Result<Reserved, Exhausted> {
+    /// What becomes of whoever needs more than is here while the store is away: refused, or kept as far as that is within the budget by all that is
+    /// known here.
+    fn without_store(self: &Arc<Self>, state: &mut State, unavailable: Unavailable, amount: u64) -> Result<Reserved, Denied> {
+        if self.keeping.on_failure == OnFailure::Closed {
+            return Err(Denied::Unavailable(unavailable));
+        }
         let most = state.limit.saturating_sub(state.taken);
         match state.purse.reserve_owing(amount, most, (self.now)()) {
             Ok(()) => {
                 let entry = self.clone();
                 Ok(Reserved { entry, amount })
             }
-            Err(short) => Err(state.exhausted(amount, amount.saturating_sub(short.by))),
+            Err(short) => Err(Denied::Exhausted(state.exhausted(amount, amount.saturating_sub(short.by)))),
         }
     }
 

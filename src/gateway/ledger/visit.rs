@@ -72,7 +72,7 @@ impl Ledger {
         };
         let operation = asked.operation;
         let (prompt, longest) = match operation.is_charged() {
-            true => (estimate::of_json(&asked.body), Longest::of(&asked.body)),
+            true => (estimate::of_json(&asked.body), asked.longest()),
             false => (
                 0,
                 Longest {

@@ -277,6 +277,31 @@ async fn all_answers_that_are_asked_for_are_reckoned_with() {
 }
 
 #[tokio::test]
+async fn tools_that_a_provider_bills_get_nothing_of_a_budget_in_dollars() {
+    let engine = Engine::start(paris()).await;
+    let world = World::dollar(&engine, &budget("usd: '3'"), |_| {});
+    let tools = |tools: &str| {
+        format!(r#"{{"model":"assistant","max_tokens":1,"max_output_tokens":1,"messages":[],"input":"x","tools":[{tools}]}}"#)
+    };
+    for (path, tool) in [
+        ("/v1/messages", r#"{"type":"web_search_20250305","name":"web_search"}"#),
+        ("/v1/messages", r#"{"type":"code_execution_20250825","name":"code_execution"}"#),
+        ("/v1/responses", r#"{"type":"function","name":"f"},{"type":"web\u005fsearch"}"#),
+        ("/v1/responses", r#"{"type":"file_search","vector_store_ids":["v"]}"#),
+    ] {
+        let answer = world.ask_at(path, &tools(tool)).await;
+        assert_ne!(answer.status, StatusCode::OK, "{path} {tool}");
+    }
+    let stored = r#"{"model":"assistant","max_output_tokens":1,"input":"x","prompt":{"id":"pmpt_1"}}"#;
+    assert_ne!(world.ask_at("/v1/responses", stored).await.status, StatusCode::OK);
+    assert_eq!(engine.requests(), 0);
+    let answer = world
+        .ask_at("/v1/responses", &tools(r#"{"type":"function","name":"web_search"}"#))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+}
+
+#[tokio::test]
 async fn what_a_model_declares_bounds_its_answers() {
     let engine = Engine::start(paris()).await;
     let world = World::with(|_| {});
@@ -530,6 +555,10 @@ async fn while_nothing_is_known_of_a_budget_nothing_is_spent_and_nobody_waits_lo
         let answer = tokio::time::timeout(Duration::from_secs(5), world.ask(ONE)).await.unwrap();
         assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "1"));
         assert_eq!(answer.error().0, "ledger_unavailable");
+        // Nor does whoever comes next, or the next model.
+        let began = std::time::Instant::now();
+        assert_eq!(world.ask(ONE).await.error().0, "ledger_unavailable");
+        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
     }
     assert_eq!(engine.requests(), 0);
 }
@@ -684,8 +713,8 @@ async fn those_who_wait_behind_a_store_that_does_not_answer_are_refused_together
     }
     // They do not stand in line for it after they were refused.
     store.is_away.store(false, Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(world.ask(ONE).await.status, StatusCode::OK);
+    let back = async { while world.ask(ONE).await.status != StatusCode::OK {} };
+    tokio::time::timeout(Duration::from_secs(3), back).await.unwrap();
     assert!(store.asked.load(Ordering::Relaxed) <= 3, "{}", store.asked.load(Ordering::Relaxed));
     assert_eq!(engine.requests(), 1);
 }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::budget::Account;
 use super::slice::{Ask, Grant, grant};
 
-/// How long the accounts of a window are kept after its end: requests that began in it may still be charged.
-pub const KEPT_SECONDS: i64 = 24 * 60 * 60;
+/// How long the accounts of a window are kept after its end: clocks differ, and requests that began in it may still be charged. Windows of an hour
+/// must not pile up.
+pub const KEPT_SECONDS: i64 = 60 * 60;
 /// How they are written; another reader must not take them for what they are not.
 const VERSION: u32 = 1;
 
@@ -60,6 +61,18 @@ impl Accounts {
             accounts: self.0.iter().map(line).collect(),
         };
         serde_json::to_string(&written).expect("it is plain data")
+    }
+
+    /// Whether something was taken of it.
+    #[must_use]
+    pub fn knows(&self, account: &Account) -> bool {
+        self.0.contains_key(account)
+    }
+
+    /// How many accounts of a policy there are.
+    #[must_use]
+    pub fn count(&self, policy: &str) -> usize {
+        self.0.keys().filter(|account| account.policy == policy).count()
     }
 
     /// Takes some of an account, and forgets those that ended long before it began.

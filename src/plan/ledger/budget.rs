@@ -52,6 +52,8 @@ pub struct Budget {
     pub calendar: Calendar,
     /// From so much on it is warned.
     pub warn_at: Option<u64>,
+    /// Its name in accounts: its own, what it is counted in, and how long its windows are.
+    pub id: String,
 }
 
 /// What is counted together: a budget, one of those who share it, and a window.
@@ -117,8 +119,13 @@ impl Budget {
             let remedy = r#"use a name such as "Europe/Berlin", or leave it out for UTC"#;
             Invalid::new(field("timeZone"), format!("{zone:?} is not an IANA time zone"), remedy)
         })?;
+        let counted = match unit {
+            Unit::Usd => "usd",
+            Unit::Tokens => "tokens",
+        };
         let part = |percent: u32| u64::try_from(u128::from(limit) * u128::from(percent) / 100).unwrap_or(limit);
         Ok(Self {
+            id: format!("{name}/{counted}/{}", calendar.window()),
             name,
             per: budget.per,
             unit,
@@ -128,23 +135,13 @@ impl Budget {
         })
     }
 
-    /// Its name in accounts: its own, what it is counted in, and how long its windows are.
-    #[must_use]
-    pub fn id(&self) -> String {
-        let unit = match self.unit {
-            Unit::Usd => "usd",
-            Unit::Tokens => "tokens",
-        };
-        format!("{}/{unit}/{}", self.name, self.calendar.window())
-    }
-
     /// The account that a client's requests count in now.
     #[must_use]
     pub fn account(&self, policy: &Key, client: &Client, now: Timestamp) -> Account {
         let Span { start, end } = self.calendar.at(now);
         Account {
             policy: policy.to_string(),
-            budget: self.id(),
+            budget: self.id.clone(),
             window: (start, end),
             subject: subject(self.per, client),
         }

@@ -26,6 +26,28 @@ const SECRET: [HeaderName; 6] = [
     HeaderName::from_static("x-amz-security-token"),
 ];
 
+/// What `request` has.
+const OF_REQUEST: [&str; 10] = [
+    "model",
+    "operation",
+    "stream",
+    "headers",
+    "dataClass",
+    "inputTokens",
+    "maxTokens",
+    "tools",
+    "images",
+    "jsonSchema",
+];
+/// What `client` has.
+const OF_CLIENT: [&str; 5] = ["kind", "namespace", "name", "team", "labels"];
+
+/// Where an expression reads `request` or `client`, and which field of it.
+static READ: LazyLock<Regex> = LazyLock::new(|| {
+    let field = r#"\.\s*([A-Za-z]\w*)|\[\s*'(\w+)'\s*\]|\[\s*"(\w+)"\s*\]"#;
+    Regex::new(&format!(r"\b(request|client)\b\s*(?:{field})?")).expect("a constant")
+});
+
 /// What no expression can be without knowing what is in the body.
 const OF_THE_CONTENT: [&str; 5] = ["inputTokens", "maxTokens", "tools", "images", "jsonSchema"];
 
@@ -41,6 +63,9 @@ pub struct Expression {
     source: String,
     program: Arc<Program>,
     reads_content: bool,
+    /// The fields of `request` and of `client` that it reads: what nobody reads is not made for each request.
+    of_request: Vec<&'static str>,
+    of_client: Vec<&'static str>,
 }
 
 impl fmt::Debug for Expression {
@@ -70,6 +95,8 @@ impl Expression {
             source: source.to_owned(),
             program: Arc::new(program),
             reads_content,
+            of_request: read_of("request", source, &OF_REQUEST),
+            of_client: read_of("client", source, &OF_CLIENT),
         };
         expression.tried()?;
         Ok(expression)
@@ -140,26 +167,38 @@ impl Expression {
         };
         let text = |text: &str| Value::from(text.to_owned());
         let whole = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
-        let request: HashMap<&str, Value> = HashMap::from([
-            ("model", text(facts.model)),
-            ("operation", text(facts.operation)),
-            ("stream", Value::Bool(facts.is_streamed)),
-            ("headers", Value::from(shown(facts.headers))),
-            ("dataClass", text(data_class)),
-            ("inputTokens", whole(content.input_tokens)),
-            ("maxTokens", whole(content.max_tokens.unwrap_or(0))),
-            ("tools", Value::Bool(content.tools)),
-            ("images", Value::Bool(content.images)),
-            ("jsonSchema", Value::Bool(content.json_schema)),
-        ]);
-        let labels: HashMap<String, Value> = labels.iter().map(|(key, value)| (key.clone(), text(value))).collect();
-        let client: HashMap<&str, Value> = HashMap::from([
-            ("kind", text(kind)),
-            ("namespace", text(namespace)),
-            ("name", text(name)),
-            ("team", text(facts.client.team().unwrap_or_default())),
-            ("labels", Value::from(labels)),
-        ]);
+        let of_request = |field: &&'static str| {
+            let value = match *field {
+                "model" => text(facts.model),
+                "operation" => text(facts.operation),
+                "stream" => Value::Bool(facts.is_streamed),
+                "headers" => Value::from(shown(facts.headers)),
+                "dataClass" => text(data_class),
+                "inputTokens" => whole(content.input_tokens),
+                "maxTokens" => whole(content.max_tokens.unwrap_or(0)),
+                "tools" => Value::Bool(content.tools),
+                "images" => Value::Bool(content.images),
+                "jsonSchema" => Value::Bool(content.json_schema),
+                _ => Value::Null,
+            };
+            (*field, value)
+        };
+        let of_client = |field: &&'static str| {
+            let value = match *field {
+                "kind" => text(kind),
+                "namespace" => text(namespace),
+                "name" => text(name),
+                "team" => text(facts.client.team().unwrap_or_default()),
+                "labels" => {
+                    let labels = labels.iter().map(|(key, value)| (key.clone(), text(value)));
+                    Value::from(labels.collect::<HashMap<String, Value>>())
+                }
+                _ => Value::Null,
+            };
+            (*field, value)
+        };
+        let request: HashMap<&str, Value> = self.of_request.iter().map(of_request).collect();
+        let client: HashMap<&str, Value> = self.of_client.iter().map(of_client).collect();
         let mut context = FUNCTIONS.new_inner_scope();
         context.add_variable_from_value("request", request);
         context.add_variable_from_value("client", client);
@@ -169,6 +208,16 @@ impl Expression {
             Err(error) => Err(Failed::Execution(error)),
         }
     }
+}
+
+/// The fields that an expression reads of one of the two; all where it reads it as a whole.
+fn read_of(of: &str, source: &str, all: &[&'static str]) -> Vec<&'static str> {
+    let read = READ.captures_iter(source).filter(|found| &found[1] == of);
+    let fields: Option<Vec<&str>> = read
+        .map(|found| (2..=4).find_map(|at| found.get(at)).map(|field| field.as_str()))
+        .collect();
+    let is_read = |field: &&'static str| fields.as_ref().is_none_or(|fields| fields.contains(field));
+    all.iter().copied().filter(is_read).collect()
 }
 
 /// A name that an expression reads and that is neither ours nor made by the expression itself, as `k` in `exists(k, …)`.

@@ -48,7 +48,7 @@ fn of_budgets(spec: &RoutingPolicySpec, own: &str) -> Vec<Invalid> {
         match Budget::of(at, given) {
             Err(invalid) => problems.push(invalid),
             // A name may be the position of another.
-            Ok(budget) => match accounts.entry(budget.id()) {
+            Ok(budget) => match accounts.entry(budget.id.clone()) {
                 Entry::Vacant(new) => drop(new.insert(at)),
                 Entry::Occupied(earlier) => problems.push(Invalid::new(
                     format!("spec.budgets[{at}].name"),

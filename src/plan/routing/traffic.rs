@@ -120,7 +120,7 @@ pub(super) fn used<'a>(watched: &[Watched], seen: &'a Figures) -> Vec<Used<'a>> 
 impl<'a> Used<'a> {
     /// A budget, and what happens once it is used up; `None` where it was not used in its present window.
     pub(super) fn of(budget: Budget, then: String, seen: &'a Figures) -> Option<Self> {
-        let figures = seen.budgets.get(&budget.id())?;
+        let figures = seen.budgets.get(&budget.id)?;
         Some(Self { budget, then, figures })
     }
 

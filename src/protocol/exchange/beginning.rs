@@ -53,6 +53,7 @@ impl Asked {
         }
         match (opening.messages, opening.input) {
             (Some(messages), _) => hash.add_until_the_user(&messages),
+            (None, Some(input)) if input.get().starts_with('"') => hash.add_first_words(input),
             (None, Some(input)) => match serde_json::from_str::<Vec<&RawValue>>(input.get()) {
                 Ok(items) => hash.add_until_the_user(&items),
                 // The next turn has the same text as the first message of a list.
@@ -126,6 +127,10 @@ impl Counted {
 
 /// A text alone, and a list of this text alone, are the same.
 fn alone(content: &RawValue) -> &RawValue {
+    // Most are no list, and to find that out by an error is dear.
+    if !content.get().starts_with('[') {
+        return content;
+    }
     match serde_json::from_str::<[Text<'_>; 1]>(content.get()) {
         Ok([Text { text }]) => text,
         Err(_) => content,

@@ -26,6 +26,7 @@ use serde::Deserialize;
 
 use super::chat::{Lost, Request, Unfit, Unreadable};
 use super::error::Error;
+use super::longest::Longest;
 use super::peek::{Peek, Spliced, peek};
 use super::wire::{Dialect, Operation};
 use super::{anthropic, gemini, openai, responses};
@@ -44,6 +45,7 @@ pub struct Asked {
     /// All of it.
     pub body: Bytes,
     common: OnceLock<Result<(Request, Lost), Unfit>>,
+    longest: OnceLock<Longest>,
 }
 
 /// The model that a request is put to.
@@ -100,7 +102,14 @@ impl Asked {
             peek,
             body,
             common: OnceLock::new(),
+            longest: OnceLock::new(),
         })
+    }
+
+    /// How much it lets a model answer; read when it is first needed.
+    #[must_use]
+    pub fn longest(&self) -> Longest {
+        *self.longest.get_or_init(|| Longest::of(&self.body))
     }
 
     /// How many answers are asked for.

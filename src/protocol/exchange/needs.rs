@@ -2,6 +2,7 @@
 
 use super::Asked;
 use crate::protocol::chat::{Format, Part, Unfit, estimate};
+use crate::protocol::scan::end_of_text;
 use crate::protocol::wire::Operation;
 
 /// What a model must be able to do for a request.
@@ -74,13 +75,12 @@ impl Asked {
 
 /// What opens a value or comes before the next one, outside of texts.
 fn values(body: &[u8]) -> usize {
-    let (mut count, mut is_text, mut is_escaped) = (0, false, false);
-    for byte in body {
+    let (mut count, mut at) = (0, 0);
+    while let Some(byte) = body.get(at) {
+        at += 1;
         match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_text => is_escaped = true,
-            b'"' => is_text = !is_text,
-            b'{' | b'[' | b',' if !is_text => count += 1,
+            b'{' | b'[' | b',' => count += 1,
+            b'"' => at = end_of_text(body, at).unwrap_or(body.len()),
             _ => {}
         }
     }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::protocol::fees::is_billed;
 use crate::protocol::sse::EVENT_LIMIT;
 use crate::protocol::usage::{Terms, Tokens};
 use crate::protocol::watch::{self, Piece};
@@ -182,13 +183,6 @@ impl Reporting<'_> {
         let tokens = Tokens::from(self.usage?);
         Some(Tokens { terms, ..tokens })
     }
-}
-
-/// Whether a tool, or an event or item about its use, is of a tool of the provider's that is billed beside the tokens.
-fn is_billed(kind: &[u8]) -> bool {
-    [&b"web_search"[..], b"file_search", b"code_interpreter", b"image_generation"]
-        .iter()
-        .any(|tool| kind.starts_with(tool))
 }
 
 /// OpenAI's report: the details are parts of the totals.

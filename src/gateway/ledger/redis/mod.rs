@@ -3,7 +3,7 @@
 //! **What is lost on the way.** A take whose answer does not come in time stays taken until this gateway's next one of that account takes it back
 //! (a frozen server carries out what it was sent once it goes on). Where there is no next one it stays taken: that is the safe side.
 //!
-//! **What the server must not lose.** It is asked to keep each key for a day after its window. Without `appendonly yes` and `appendfsync
+//! **What the server must not lose.** It is asked to keep each key for an hour after its window. Without `appendonly yes` and `appendfsync
 //! always`, at a failover to a replica that was behind, and where keys are evicted, what is forgotten can be spent again: as much as was taken
 //! since what it remembers.
 //!

@@ -91,7 +91,7 @@ fn what_a_shadow_is_asked_under_is_no_name_that_clients_may_call() {
     assert!(routing.table.find(&terms.name).is_none());
     assert!(!terms.admits(&Client::Anonymous));
     assert!(route.allowances.as_ref().unwrap().is_empty(), "its budget is its own");
-    assert_eq!(terms.allowances.as_ref().unwrap()[0].budget.id(), "shadow:gpt/tokens/Day");
+    assert_eq!(terms.allowances.as_ref().unwrap()[0].budget.id, "shadow:gpt/tokens/Day");
     assert!(route.candidates().all(|candidate| candidate.model.name == "llama"));
 }
 
