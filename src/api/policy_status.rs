@@ -90,7 +90,7 @@ pub struct TargetStatus {
 pub struct RuleStatus {
     /// The rule's name, or its position from 1.
     pub name: String,
-    /// Its targets, then its fallbacks.
+    /// Its targets, then its fallbacks, then the models of `spec.warmup` and of budgets that are used up.
     pub targets: Vec<RuleTargetStatus>,
 }
 
@@ -103,8 +103,9 @@ pub struct RuleTargetStatus {
     /// Which part of the rule's requests is put to it first, in percent; absent where that is decided for each request, as by `LeastCost`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u32>,
-    /// Why so many: `Eligible`; `Standby`, while another one answers; `Fallback`, when a target fails; `Resting`, after failures; `OverBudget`; or what
-    /// keeps it from every request, such as `NotReady`, `RegionNotAllowed`, `NotEvaluated`, `RefNotPermitted`.
+    /// Why so many: `Eligible`; `Standby`, while another one answers; `Fallback`, when a target fails; `Warmup`, while a target wakes; `Downgrade`, once a
+    /// budget is used up; `Asleep`, until a request wakes it; `Resting`, after failures; `OverBudget`; or what keeps it from every request, such as
+    /// `NotReady`, `CostNotKnown`, `RegionNotAllowed`, `NotEvaluated`, `RefNotPermitted`.
     pub reason: String,
     /// What it means and what to do, where there is something to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,6 +19,7 @@ use crate::plan::{Invalid, model};
 
 use super::adapters::Adapters;
 use super::asker::Asker;
+use super::decided::Decided;
 use super::gateways::Gateways;
 use super::probe::Prober;
 use super::progress::Progresses;
@@ -56,6 +57,8 @@ pub struct Context {
     pub progress: Progresses,
     /// Asks engines.
     pub asker: Asker,
+    /// What is decided about policies.
+    pub decided: Decided,
     /// Asks gateways.
     pub gateways: Arc<Gateways>,
 }

@@ -6,6 +6,7 @@ mod ask;
 mod asker;
 mod cache;
 mod context;
+mod decided;
 mod eval_job;
 mod gateways;
 mod model_deployment;

@@ -9,33 +9,17 @@ use kube::runtime::controller::Action;
 
 use crate::api::RoutingPolicy;
 use crate::plan::names::Key;
-use crate::plan::price::Book;
-use crate::plan::routing::{self, Inputs, Terms};
+use crate::plan::routing;
 
 use super::context::{Context, Error, resync_by};
 
 /// Says in the status what the gateways do with one RoutingPolicy.
 pub(super) async fn reconcile(policy: Arc<RoutingPolicy>, cx: Arc<Context>) -> Result<Action, Error> {
     let policy = cx.cluster.stores.policies.latest(&policy);
-    let stores = &cx.cluster.stores;
     let now = cx.now();
-    let terms = stores.terms.all();
-    let decided = routing::build(&Inputs {
-        models: &stores.models.all(),
-        policies: &stores.policies.all(),
-        evaluations: &stores.evaluations.all(),
-        endpoints: &routing::endpoints(&stores.slices.all()),
-        // What a model costs decides no verdict.
-        prices: &Book::default(),
-        namespaces: &routing::labels(&stores.namespaces.all()),
-        grants: &cx.grants.all(),
-        terms: &Terms::of(terms.iter().map(AsRef::as_ref), &Terms::default()),
-        settings: &cx.settings,
-        open_models: false,
-        now,
-    });
+    let verdicts = cx.decided.now(&cx, now);
     let mut next = None;
-    if let Some(verdict) = decided.verdicts.get(&Key::of(&*policy)) {
+    if let Some(verdict) = verdicts.get(&Key::of(&*policy)) {
         let seen = cx.gateways.figures(&Key::of(&*policy));
         let status = routing::status(&policy, verdict, seen.as_ref(), now);
         cx.cluster.set_status(&*policy, status).await?;

@@ -4,8 +4,8 @@
 //! ModelDeployment ◄─ itself, its children, its pods and endpoints, what its engine says of itself and its adapters, its credentials Secret,
 //!                    its certificates ConfigMap, its backend Secret, the objects of its cache
 //! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
-//! Both of these   ◄─ another price book
 //! RoutingPolicy   ◄─ itself, what gateways say of its traffic, and every ModelDeployment, EvalJob, EndpointSlice and ReferenceGrant (all policies: they are few, and an unchanged one is silent)
+//! All of these    ◄─ another price book
 //! ```
 
 use std::sync::Arc;
@@ -45,6 +45,7 @@ use crate::plan::{backend, cache, routing};
 use super::adapters::Adapters;
 use super::asker::Asker;
 use super::context::{Context, on_error};
+use super::decided::Decided;
 use super::gateways::{self, Gateways};
 use super::probe::Prober;
 use super::progress::Progresses;
@@ -150,6 +151,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         prober: Prober::new()?,
         progress: Progresses::new(),
         asker: Asker::new(heard),
+        decided: Decided::default(),
         gateways: Arc::new(Gateways::new(cluster::now())),
         adapters: Adapters::new(adapters_moved),
     });
@@ -229,7 +231,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         .with_config(config());
     let evaluations_control = Controller::for_shared_stream(evaluations.subscribe(), evaluation_store)
         .reconcile_on(evaluation_triggers)
-        .reconcile_all_on(changes(setup.book))
+        .reconcile_all_on(changes(setup.book.clone()))
         .with_config(config());
     let policies_known = policies.known();
     let (told, tellings) = unbounded::<gateways::Moved>();
@@ -245,6 +247,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     };
     let policies_control = Controller::for_shared_stream(policies.subscribe(), policy_store)
         .reconcile_all_on(policy_moves)
+        .reconcile_all_on(changes(setup.book))
         .reconcile_on(by_traffic)
         .with_config(config());
 

@@ -23,6 +23,7 @@ use crate::testing::{Fault, Server};
 use super::adapters::Adapters;
 use super::asker::Asker;
 use super::context::{Context, Error};
+use super::decided::Decided;
 use super::gateways::Gateways;
 use super::probe::Prober;
 use super::progress::Progresses;
@@ -121,6 +122,7 @@ pub(super) fn started(server: &Server) -> Arc<Context> {
         prober: Prober::new().unwrap(),
         progress: Progresses::new(),
         asker: Asker::new(unbounded().0),
+        decided: Decided::default(),
         gateways: Arc::new(Gateways::new(crate::cluster::now())),
         adapters: Adapters::new(futures::channel::mpsc::unbounded().0),
     })

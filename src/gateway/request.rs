@@ -12,13 +12,14 @@ use super::answered::Reply;
 use super::answers::{Asker, Looked};
 use super::attempt::is_compressed;
 use super::hold::Held;
+use super::ledger::Unaffordable;
 use super::refusal::{Refusal, shown};
 use super::sticky::Conversation;
 use super::tally::Tally;
 use super::trial::Trial;
 use super::{Gateway, conventions, headers, shadow};
 use crate::plan::names::Key;
-use crate::plan::routing::{self, Client, Content, Decision, Draw, Facts, Refused, RefusedFor, Route, RouteTable, Texts, Warmup};
+use crate::plan::routing::{self, Backend, Client, Content, Decision, Draw, Facts, Refused, RefusedFor, Route, RouteTable, Texts, Warmup};
 use crate::protocol::Operation;
 use crate::protocol::chat::Unfit;
 use crate::protocol::exchange::Asked;
@@ -115,7 +116,18 @@ async fn answer(operation: Operation, gateway: &Arc<Gateway>, request: Request, 
         tally.admitted(visit);
         let conversation = Conversation::of(route, &client, &head.headers, &asked);
         let decision = decided(gateway, &table, route, &client, &head.headers, &asked, (conversation, roll));
-        let decision = decision.map_err(|refused| turned_away(gateway, route, refused, held.as_deref(), tally))?;
+        let mut decision = match decision {
+            Ok(decision) => decision,
+            Err(mut refused) => {
+                if unpaid(route, &refused.wakes, &asked, tally).await.is_some() {
+                    refused.wakes.clear();
+                }
+                return Err(turned_away(gateway, route, refused, held.as_deref(), tally));
+            }
+        };
+        if let Some((model, why)) = unpaid(route, &decision.wakes, &asked, tally).await {
+            leave_asleep(route, &mut decision, model, &why, tally)?;
+        }
         let (Some(hold), Some(policy)) = (decision.hold, &route.policy) else {
             break (route, conversation, decision);
         };
@@ -211,6 +223,32 @@ fn warmed(gateway: &Gateway, route: &Route, decision: &Decision<'_>, held: Optio
     };
     gateway.metrics.warmed(route, outcome, time);
     !decision.wakes.is_empty()
+}
+
+/// A model that this request would wake, and that a budget would not pay for it. Whoever has used up a budget keeps no pods awake.
+async fn unpaid<'a>(route: &'a Route, wakes: &[&Key], asked: &Asked, tally: &Tally) -> Option<(&'a Backend, Unaffordable)> {
+    let first = *wakes.first()?;
+    let waking = route.candidates().find(|candidate| candidate.model == *first)?.waking.as_deref()?;
+    // What cannot be read is refused by whatever reads it.
+    let content = content(asked).ok()?;
+    let why = Box::pin(tally.could_pay(waking, &content)).await.err()?;
+    Some((waking, why))
+}
+
+/// Goes on without the model that is not paid for: with those for when the budget is used up, if there are any.
+fn leave_asleep(route: &Route, decision: &mut Decision<'_>, model: &Backend, why: &Unaffordable, tally: &mut Tally) -> Result<(), Refusal> {
+    decision.wakes.clear();
+    decision.hold = None;
+    if let Unaffordable::Exhausted { budget, .. } = why
+        && let Some(instead) = decision.instead.get(*budget).filter(|instead| !instead.is_empty())
+    {
+        decision.models.clone_from(instead);
+        tally.downgraded(*budget);
+    }
+    match decision.models.is_empty() {
+        true => Err(why.refusal(route, model)),
+        false => Ok(()),
+    }
 }
 
 /// The same of one that is refused.

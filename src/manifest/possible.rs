@@ -63,8 +63,18 @@ fn of_policy(written: &Written<RoutingPolicy>, route: &Route, unanswered: &[Unan
             Some(Unanswered { sentence, .. }) => unanswerable(at, rule, sentence, sure),
         });
     }
+    doubts.extend(route.rules.iter().enumerate().filter_map(|(at, rule)| unasked(at, rule)));
     doubts.extend(aside(route, sure));
     doubts
+}
+
+/// An expression that refuses every request which lacks what it reads.
+fn unasked(at: usize, rule: &Rule) -> Option<Invalid> {
+    let key = rule.when.expression.as_ref()?.unasked()?;
+    let problem =
+        format!("it reads {key:?} of every request, and one that does not have it is refused with 400, also where a later rule is for it");
+    let remedy = format!("ask for it first, as in '{key}' in request.headers && …");
+    Some(Invalid::new(format!("spec.rules[{at}].when.expression"), problem, remedy))
 }
 
 /// What a rule requires and the policy excludes, whatever models there are.

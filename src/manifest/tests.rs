@@ -1050,6 +1050,19 @@ fn what_no_model_can_fulfil_is_doubted_in_the_words_of_the_status() {
                  law of EU, and rule x requires US",
             )),
         ),
+        (
+            "rules: [{when: {expression: \"request.headers['x-team'] == 'a'\"}, targets: [{model: good}]}, {targets: [{model: own}]}]".to_owned(),
+            None,
+            Some((
+                "spec.rules[0].when.expression",
+                "it reads \"x-team\" of every request, and one that does not have it is refused with 400, also where a later rule is for it",
+            )),
+        ),
+        (
+            "rules: [{when: {expression: \"'x-team' in request.headers && request.headers['x-team'] == 'a'\"}, targets: [{model: good}]}]".to_owned(),
+            None,
+            None,
+        ),
         // Without the settings nobody knows whose law it is under.
         (
             "rules: [{name: x, targets: [{model: good}], fallback: [{model: own}], require: {classes: [Open, Custom], jurisdictions: [US]}}]".to_owned(),

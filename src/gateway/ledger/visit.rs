@@ -11,10 +11,10 @@ use super::store::Unavailable;
 use super::{Ledger, words};
 use crate::gateway::bill::{Bill, Charge, at_most};
 use crate::gateway::refusal::Refusal;
-use crate::plan::ledger::{Standing, Unit};
+use crate::plan::ledger::{Budget, Standing, Unit};
 use crate::plan::names::Key;
 use crate::plan::price::Unpriced;
-use crate::plan::routing::{Allowance, Backend, Client, Route};
+use crate::plan::routing::{Allowance, Backend, Client, Content, Route};
 use crate::protocol::exchange::Asked;
 use crate::protocol::longest::Longest;
 use crate::protocol::usage::Tokens;
@@ -153,7 +153,6 @@ impl Visit {
             return Ok(());
         }
         let foreseen = bill.foreseen(self.prompt, self.longest_of(&bill.model));
-        let now = (self.ledger.now)();
         let mut reserved = Vec::with_capacity(allowances.len());
         for (at, Allowance { budget, .. }) in allowances.iter().enumerate() {
             // Or nobody could ever go on.
@@ -161,24 +160,39 @@ impl Visit {
                 continue;
             }
             let needs = budget.unit.amount(&foreseen.tokens, foreseen.cost, &bill.model);
-            let needs = needs.map_err(Unaffordable::Unpriced)?;
-            let account = budget.account(&self.policy, &self.client, now);
-            let until = account.window.1;
-            let kept = self.ledger.entry(account).reserve(budget, needs).await;
-            let kept = kept.map_err(|denied| match denied {
-                Denied::Exhausted(exhausted) => Unaffordable::Exhausted {
-                    budget: at,
-                    needs,
-                    exhausted,
-                    until,
-                    now,
-                },
-                Denied::Unavailable(unavailable) => Unaffordable::Unavailable(unavailable),
-            })?;
-            reserved.push((at, kept));
+            reserved.push((at, self.kept(at, budget, needs).await?));
         }
         self.reserved = reserved;
         Ok(())
+    }
+
+    /// Whether every budget has enough left for an answer of this model to what a request has in it.
+    pub(in crate::gateway) async fn could_pay(&self, model: &Backend, content: &Content) -> Result<(), Unaffordable> {
+        let allowances = self.route.allowances.iter().flatten().enumerate();
+        for (at, allowance) in allowances.filter(|_| self.operation.is_charged()) {
+            let needs = allowance.needs(model, content, (self.ledger.now)());
+            drop(self.kept(at, &allowance.budget, needs).await?);
+        }
+        Ok(())
+    }
+
+    /// Keeps what is needed of the budget at this position.
+    async fn kept(&self, at: usize, budget: &Budget, needs: Result<u64, Unpriced>) -> Result<Reserved, Unaffordable> {
+        let needs = needs.map_err(Unaffordable::Unpriced)?;
+        let now = (self.ledger.now)();
+        let account = budget.account(&self.policy, &self.client, now);
+        let until = account.window.1;
+        let kept = self.ledger.entry(account).reserve(budget, needs).await;
+        kept.map_err(|denied| match denied {
+            Denied::Exhausted(exhausted) => Unaffordable::Exhausted {
+                budget: at,
+                needs,
+                exhausted,
+                until,
+                now,
+            },
+            Denied::Unavailable(unavailable) => Unaffordable::Unavailable(unavailable),
+        })
     }
 
     /// The models that a budget goes on with are asked now.

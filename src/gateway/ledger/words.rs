@@ -115,7 +115,7 @@ impl fmt::Display for Unaffordable {
         match self {
             Self::Exhausted { .. } => f.write_str("may cost more than is left of a budget"),
             Self::Unpriced(Unpriced::SpecialTerms) => {
-                f.write_str("what it costs on these terms (service_tier) is not known: ask for the standard ones")
+                f.write_str("what it costs on these terms (service_tier, tools of the provider) is not known: ask for the standard ones, without such tools")
             }
             Self::Unpriced(_) => {
                 f.write_str("what it costs is not known: set spec.price of the ModelDeployment, or add it to the price book")

@@ -94,7 +94,7 @@ async fn anonymous_clients_are_served_where_both_installer_and_policy_allow_it()
     assert_eq!(ask_as(&world, "sk-whatever-the-sdk-wants").await.status, 200);
     assert_eq!(ask_as(&world, "stranger.x.web").await.status, 401);
     let direct = ASK.replace("assistant", "claims/a");
-    assert_eq!(world.ask_with(&[], &direct).await.status, 403);
+    assert_eq!(world.ask_with(&[], &direct).await.status, 404);
     assert!(!world.get("/v1/models", &[]).await.text.contains("claims/a"));
 }
 
@@ -106,7 +106,11 @@ async fn a_model_is_called_directly_only_from_its_own_namespace() {
     let answer = world.ask(&direct).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-portfolio-model")), (200, "claims/a"));
     let answer = world.ask_with(&[("authorization", "Bearer other.x.web")], &direct).await;
-    assert_eq!(answer.status, 403);
+    let none = ASK.replace("assistant", "claims/none");
+    let of_none = world.ask_with(&[("authorization", "Bearer other.x.web")], &none).await;
+    // Which models a namespace has is told to nobody else.
+    assert_eq!((answer.status.as_u16(), of_none.status.as_u16()), (404, 404));
+    assert_eq!(answer.error().1, of_none.error().1.replace("claims/none", "claims/a"));
 }
 
 #[tokio::test]
@@ -116,7 +120,7 @@ async fn the_installer_leaves_direct_calls_to_some_service_accounts() {
     world.settings.lock().unwrap().direct_callers = vec!["evaluations".to_owned()];
     world.route(ONLY_A);
     let direct = ASK.replace("assistant", "claims/a");
-    for (token, status) in [("claims.x.evaluations", 200), ("claims.x.web", 403), ("other.x.evaluations", 403)] {
+    for (token, status) in [("claims.x.evaluations", 200), ("claims.x.web", 403), ("other.x.evaluations", 404)] {
         let answer = world.ask_with(&[("authorization", &format!("Bearer {token}"))], &direct).await;
         assert_eq!(answer.status, status, "{token}");
     }

@@ -59,7 +59,7 @@ async fn a_grant_to_policies_opens_no_model_to_calls_by_its_own_name() {
     let direct = ASK.replace("\"assistant\"", "\"models/a\"");
     assert_ne!(direct, ASK);
     let answer = world.ask(&direct).await;
-    assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.text);
+    assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text);
     assert_eq!(foreign.requests(), 0);
 }
 

@@ -483,3 +483,34 @@ async fn demand_is_told_without_a_warmup_too_and_counts_what_pods_answer() {
     drop(asked);
     assert_eq!(world.wanted().in_flight, 0);
 }
+
+#[tokio::test]
+async fn nothing_is_woken_for_whoever_has_used_up_a_budget() {
+    let engine = Engine::start(paris()).await;
+    let budget = "budgets: [{per: Policy, tokens: 1, window: Day}]";
+    for how in [
+        "warmup: {mode: Hold, max: 20}",
+        "warmup: {mode: Refuse}",
+        "warmup: {mode: Spill, targets: [{model: b}]}",
+    ] {
+        let world = World::asleep(&format!("rules: [{{targets: [{{model: a}}]}}], {how}"));
+        world.provider(
+            "b",
+            &format!("{{api: {{provider: OpenAICompatible, model: x, endpoint: '{}/v1'}}}}", engine.url),
+        );
+        let within = format!("rules: [{{targets: [{{model: a}}]}}], {how}");
+        world.route(&format!("{within}, {budget}"));
+        let answer = timeout(Duration::from_secs(5), world.ask(ASK)).await.expect("nobody waits");
+        assert_ne!(answer.status, 200, "{how}");
+        assert_eq!(world.wanted(), Wanted::default(), "{how}");
+        // Where the budget goes on with another model, that answers at once.
+        let downgrade = budget.replace("Day}", "Day, onExhausted: {action: Downgrade, targets: [{model: b}]}}");
+        if !how.contains("Spill") {
+            world.route(&format!("{within}, {downgrade}"));
+            let is_refused = how.contains("Refuse");
+            let answer = timeout(Duration::from_secs(5), world.ask(ASK)).await.expect("nobody waits");
+            assert_eq!(answer.status == 200, !is_refused, "{how}: {}", answer.text);
+            assert_eq!(world.wanted(), Wanted::default(), "{how}");
+        }
+    }
+}

@@ -380,7 +380,7 @@ impl Weighed<'_> {
         match model.pricing.cost(Some(&count), self.facts.now) {
             Cost::Known(nanos) => Ok(nanos),
             Cost::Unknown(Unpriced::SpecialTerms) => {
-                let why = "has no known price on the terms that are asked for (service_tier), and the policy limits what a request may cost: ask for the standard ones";
+                let why = "has no known price on the terms that are asked for (service_tier, tools of the provider), and the policy limits what a request may cost: ask for the standard ones, without such tools";
                 Err((Reason::CostNotKnown, why.to_owned()))
             }
             Cost::Unknown(_) => {

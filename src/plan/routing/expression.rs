@@ -48,6 +48,12 @@ static READ: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&format!(r"\b(request|client)\b\s*(?:{field})?")).expect("a constant")
 });
 
+/// Where an expression reads a header by its name, or asks for one.
+static HEADER: LazyLock<Regex> = LazyLock::new(|| {
+    let name = r#"request\.headers\s*\[\s*['"]([^'"]+)['"]\s*\]|['"]([^'"]+)['"]\s+in\s+request\.headers"#;
+    Regex::new(name).expect("a constant")
+});
+
 /// What no expression can be without knowing what is in the body.
 const OF_THE_CONTENT: [&str; 5] = ["inputTokens", "maxTokens", "tools", "images", "jsonSchema"];
 
@@ -66,6 +72,8 @@ pub struct Expression {
     /// The fields of `request` and of `client` that it reads: what nobody reads is not made for each request.
     of_request: Vec<&'static str>,
     of_client: Vec<&'static str>,
+    /// What it reads of a request that may not have it.
+    unasked: Option<String>,
 }
 
 impl fmt::Debug for Expression {
@@ -90,20 +98,34 @@ impl Expression {
         if format!("{:?}", program.expression()).matches("Comprehension(").count() > LOOPS {
             return Err(format!("goes through lists more than {LOOPS} times, which may take too long"));
         }
+        if let Some(name) = headers_read(source).find(|name| *name != name.to_lowercase()) {
+            let right = name.to_lowercase();
+            return Err(format!(
+                "reads the header {name:?}, and the names of headers are in lower case here: write {right:?}"
+            ));
+        }
         let reads_content = OF_THE_CONTENT.iter().any(|field| source.contains(field));
-        let expression = Self {
+        let mut expression = Self {
+            unasked: None,
             source: source.to_owned(),
             program: Arc::new(program),
             reads_content,
             of_request: read_of("request", source, &OF_REQUEST),
             of_client: read_of("client", source, &OF_CLIENT),
         };
-        expression.tried()?;
+        expression.unasked = expression.tried()?;
         Ok(expression)
     }
 
-    /// What every request would fail at is told before there is one. A header that is not there is no fault of the expression's.
-    fn tried(&self) -> Result<(), String> {
+    /// What it reads without asking whether a request has it, if it does: one that has not is refused.
+    #[must_use]
+    pub fn unasked(&self) -> Option<&str> {
+        self.unasked.as_deref()
+    }
+
+    /// What every request would fail at is told before there is one. A header or label that is not there is no fault of the expression's; which
+    /// one that is.
+    fn tried(&self) -> Result<Option<String>, String> {
         let client = Client::ServiceAccount {
             namespace: "namespace".to_owned(),
             name: "name".to_owned(),
@@ -120,9 +142,9 @@ impl Expression {
             now: Timestamp::UNIX_EPOCH,
         };
         match self.evaluate(&facts, "", &Content::default()) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(None),
             Err(Failed::NotTrueOrFalse) => Err("is neither true nor false: compare something".to_owned()),
-            Err(Failed::Execution(ExecutionError::NoSuchKey(key))) if !self.reads_a_field_of_ours(&key) => Ok(()),
+            Err(Failed::Execution(ExecutionError::NoSuchKey(key))) if !self.reads_a_field_of_ours(&key) => Ok(Some(key.to_string())),
             Err(Failed::Execution(ExecutionError::NoSuchKey(key))) => Err(format!("reads {key:?}, which neither request nor client has")),
             Err(Failed::Execution(error)) => Err(format!("cannot be evaluated: {error}")),
         }
@@ -208,6 +230,12 @@ impl Expression {
             Err(error) => Err(Failed::Execution(error)),
         }
     }
+}
+
+/// The headers that an expression names.
+fn headers_read(source: &str) -> impl Iterator<Item = String> {
+    let name = |found: regex::Captures<'_>| found.get(1).or(found.get(2)).map(|name| name.as_str().to_owned());
+    HEADER.captures_iter(source).filter_map(name)
 }
 
 /// The fields that an expression reads of one of the two; all where it reads it as a whole.

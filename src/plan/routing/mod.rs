@@ -15,6 +15,7 @@ mod guard;
 mod issuers;
 mod made;
 mod named;
+mod out;
 mod problems;
 mod refused;
 mod shadow;

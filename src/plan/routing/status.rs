@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::InForce;
 use super::data_class::{DataClassId, DataClasses};
 use super::eligible::{Known, Reason};
+use super::out::Out;
 use super::shadow;
 use super::table::{Backend, Candidate, Route, Rule, Target};
 use super::traffic::{self, Used, Watched};
@@ -130,19 +131,17 @@ pub(super) fn verdict(
         if targets.iter().any(|known| known.model == candidate.called) {
             continue;
         }
-        let exclusion = candidate.backend.as_ref().err();
-        let expired = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now);
-        let expired = expired.map(|expiry| format!("{} {}", candidate.called, expiry.message));
+        let out = Out::of(candidate, route.counts_dollars(), now);
         let nature = candidate.backend.as_ref().ok().map(|backend| &backend.nature);
         targets.push(TargetStatus {
             model: candidate.called.clone(),
-            eligible: exclusion.is_none() && expired.is_none(),
+            eligible: out.is_none(),
             barred_from: nature
                 .into_iter()
                 .flat_map(|nature| classes.barred(nature))
                 .map(str::to_owned)
                 .collect(),
-            message: exclusion.map(|e| e.message.clone()).or(expired),
+            message: out.map(|out| out.message),
         });
     }
     // A model may lack nothing under one rule, and an evaluation under another.
@@ -184,7 +183,7 @@ pub(super) fn verdict(
                 .candidates()
                 .all(|c| matches!(&c.backend, Err(e) if is_missing(e.reason)))
         }),
-        rules: route.rules.iter().map(|rule| shares(rule, now)).collect(),
+        rules: route.rules.iter().map(|rule| shares(rule, route, now)).collect(),
         shadow: shadow::statuses(route, classes, now),
         budgets: traffic::watched(route, now),
         free: traffic::free(route, now),
@@ -215,17 +214,14 @@ impl<'a> Closed<'a> {
                 sentence,
             },
         };
-        let open = || {
-            answering(rule, route)
-                .into_iter()
-                .filter(|(candidate, _)| candidate.passed_until.as_ref().is_none_or(|expiry| expiry.at > now))
-        };
+        let out = |candidate: &Candidate| Out::of(candidate, route.reckons(rule), now);
+        // Of one that is waited for it is known already that it does not answer.
+        let is_open = |candidate: &Candidate| candidate.backend.is_err() || out(candidate).is_none();
+        let open = || answering(rule, route).into_iter().filter(|(candidate, _)| is_open(candidate));
         if open().next().is_none() {
             let mut why = rule.exclusions();
-            let expired = rule
-                .candidates()
-                .filter_map(|c| Some((c, c.passed_until.as_ref().filter(|expiry| expiry.at <= now)?)));
-            why.extend(expired.map(|(candidate, expiry)| format!("{} {}", candidate.called, expiry.message)));
+            let others = rule.candidates().filter(|candidate| candidate.backend.is_ok()).filter_map(out);
+            why.extend(others.map(|out| out.message));
             let sentence = format!("rule {name} has no model that may answer: {}", why.join("; "));
             return Some(closed(false, sentence));
         }
@@ -314,34 +310,34 @@ fn summary(route: &Route) -> String {
     }
 }
 
-/// What part of a rule's requests each of its models gets, by what is known of the models.
-fn shares(rule: &Rule, now: Timestamp) -> RuleStatus {
-    let expired = |candidate: &Candidate| candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now).is_some();
-    let open = |target: &&Target| target.weight > 0 && target.candidate.backend.is_ok() && !expired(&target.candidate);
-    let total: u64 = rule.targets.iter().filter(open).map(|target| u64::from(target.weight)).sum();
-    let first = rule.targets.iter().position(|target| open(&target));
+/// What part of a rule's requests each of its models gets, by what is known of the models: its targets, then its fallbacks, then those that answer
+/// only while others wake, or once a budget is used up.
+fn shares(rule: &Rule, route: &Route, now: Timestamp) -> RuleStatus {
+    let out = |candidate: &Candidate| Out::of(candidate, route.reckons(rule), now);
+    let is_open = |target: &&Target| target.weight > 0 && out(&target.candidate).is_none();
+    let total: u64 = rule.targets.iter().filter(is_open).map(|target| u64::from(target.weight)).sum();
+    let first = rule.targets.iter().position(|target| is_open(&target));
     let percent = |at: usize, target: &Target| match rule.strategy {
-        _ if !open(&target) => Some(0),
+        _ if !is_open(&target) => Some(0),
         Strategy::Ordered => Some(if first == Some(at) { 100 } else { 0 }),
         Strategy::Weighted => u32::try_from((u64::from(target.weight) * 100 + total / 2) / total.max(1)).ok(),
         Strategy::LeastCost | Strategy::LeastLatency | Strategy::LeastBusy => None,
     };
-    let of = |candidate: &Candidate, percent: Option<u32>, otherwise: &str| {
-        let expiry = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now);
-        let (reason, message) = match (&candidate.backend, expiry) {
-            (Err(exclusion), _) => (exclusion.reason.to_string(), Some(exclusion.message.clone())),
-            (Ok(_), Some(expiry)) => (
-                Reason::NotEvaluated.to_string(),
-                Some(format!("{} {}", candidate.called, expiry.message)),
-            ),
-            (Ok(_), None) => (otherwise.to_owned(), None),
-        };
+    let row = |candidate: &Candidate, percent: Option<u32>, otherwise: &str| {
+        let out = out(candidate);
         RuleTargetStatus {
             model: candidate.called.clone(),
-            percent,
-            reason,
-            message,
+            percent: if out.is_some() { Some(0) } else { percent },
+            reason: out.as_ref().map_or_else(|| otherwise.to_owned(), |out| out.reason.clone()),
+            message: out.map(|out| out.message),
         }
+    };
+    // The first of these that can answers what no target can.
+    let all_of = |candidates: &[Candidate], is_asked: bool, reason: &str| -> Vec<RuleTargetStatus> {
+        let first = candidates.iter().position(|candidate| out(candidate).is_none());
+        let percent = |at| Some(if is_asked && first == Some(at) { 100 } else { 0 });
+        let rows = candidates.iter().enumerate();
+        rows.map(|(at, candidate)| row(candidate, percent(at), reason)).collect()
     };
     let targets = rule.targets.iter().enumerate().map(|(at, target)| {
         let otherwise = match rule.strategy {
@@ -349,12 +345,24 @@ fn shares(rule: &Rule, now: Timestamp) -> RuleStatus {
             Strategy::Ordered if first != Some(at) => "Standby",
             _ => "Eligible",
         };
-        of(&target.candidate, percent(at, target), otherwise)
+        row(&target.candidate, percent(at, target), otherwise)
     });
-    let fallback = rule.fallback.iter().map(|candidate| of(candidate, Some(0), "Fallback"));
+    let wakes = rule.waking_targets().next().is_some();
+    let spills = wakes && matches!(route.warmup, Some(Warmup::Spill(_))) && rule.spill.iter().any(|candidate| out(candidate).is_none());
+    let waits = wakes && matches!(route.warmup, Some(Warmup::Hold(_) | Warmup::Refuse));
+    let mut rows: Vec<RuleTargetStatus> = targets.collect();
+    rows.extend(all_of(&rule.fallback, first.is_none() && !spills && !waits, "Fallback"));
+    rows.extend(all_of(&rule.spill, spills, "Warmup"));
+    let mut downgrades: Vec<&Candidate> = Vec::new();
+    for candidate in rule.instead.iter().flatten() {
+        if downgrades.iter().all(|known| known.called != candidate.called) {
+            downgrades.push(candidate);
+        }
+    }
+    rows.extend(downgrades.into_iter().map(|candidate| row(candidate, Some(0), "Downgrade")));
     RuleStatus {
         name: rule.name.clone(),
-        targets: targets.chain(fallback).collect(),
+        targets: rows,
     }
 }
 

@@ -78,6 +78,8 @@ impl RouteTable {
     pub fn open_to(&self, client: &Client, name: &str) -> Result<&Arc<Route>, Refused<'static>> {
         match self.find(name) {
             Some(route) if route.admits(client) => Ok(route),
+            // Which models a namespace has is the business of those in it.
+            Some(route) if route.is_direct_elsewhere(client) => Err(Refused::unknown_model(name, &self.callable(client))),
             Some(route) => Err(Refused::not_admitted(client, route)),
             None => Err(Refused::unknown_model(name, &self.callable(client))),
         }
@@ -210,6 +212,15 @@ impl Route {
             Cost::Unknown(_) => None,
         };
         (self.priced.len() > 1).then(|| self.priced.iter().filter_map(cost).max()).flatten()
+    }
+
+    /// Whether it is the way to a model past all policies, in a namespace that is not the client's.
+    fn is_direct_elsewhere(&self, client: &Client) -> bool {
+        let own = match client {
+            Client::ServiceAccount { namespace, .. } => Some(namespace.as_str()),
+            Client::ApiKey { .. } | Client::Jwt { .. } | Client::Anonymous => None,
+        };
+        self.policy.is_none() && self.name.split_once('/').map(|(namespace, _)| namespace) != own
     }
 
     /// Every model it names: of its rules, then of its budgets, then those that answer while others wake.

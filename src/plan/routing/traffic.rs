@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::allowance::Allowance;
+use super::out::{Out, cost_of_many};
 use super::status::PolicyVerdict;
 use super::table::{Backend, Candidate, Route, Rule};
 use crate::api::Usd;
@@ -16,7 +17,6 @@ use crate::api::money;
 use crate::api::policy_status::{BudgetStatus, LastHour, ModelLastHour, RuleStatus, RuleTargetStatus};
 use crate::plan::ledger::{Budget, Unit};
 use crate::plan::traffic::{BudgetFigures, Figures};
-use crate::protocol::usage::Tokens;
 
 /// A budget of a policy that holds, and what happens once too little of it is left.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,10 +29,11 @@ pub struct Watched {
 
 /// The budgets of a route, in their order.
 pub(super) fn watched(route: &Route, now: Timestamp) -> Vec<Watched> {
+    let is_reckoned = route.counts_dollars();
     let watched = |(at, allowance): (usize, &Allowance)| Watched {
         budget: allowance.budget.clone(),
         then: match allowance.instead {
-            Some(_) => downgrade(&route.rules, at, now),
+            Some(_) => downgrade(&route.rules, at, is_reckoned, now),
             None => REFUSED.to_owned(),
         },
     };
@@ -42,15 +43,16 @@ pub(super) fn watched(route: &Route, now: Timestamp) -> Vec<Watched> {
 const REFUSED: &str = "requests are refused";
 
 /// Where requests go that may cost more than is left of the budget at this position: to what may answer under each rule, and does.
-fn downgrade(rules: &[Rule], at: usize, now: Timestamp) -> String {
+fn downgrade(rules: &[Rule], at: usize, is_reckoned: bool, now: Timestamp) -> String {
     let of = |rule: &Rule| {
         let named = || rule.instead.get(at).into_iter().flatten();
-        let open: Vec<&str> = (named().filter(|candidate| why_not(candidate, now).is_none()))
+        let out = |candidate: &Candidate| Out::of(candidate, is_reckoned || rule.max_cost.is_some(), now);
+        let open: Vec<&str> = (named().filter(|candidate| out(candidate).is_none()))
             .map(|candidate| candidate.called.as_str())
             .collect();
         match open.as_slice() {
             [] => {
-                let out: Vec<String> = named().filter_map(|candidate| why_not(candidate, now)).collect();
+                let out: Vec<String> = named().filter_map(|candidate| Some(out(candidate)?.message)).collect();
                 format!("are refused, because {}", out.join(", and "))
             }
             open => format!("go to {}", open.join(", ")),
@@ -70,24 +72,9 @@ fn downgrade(rules: &[Rule], at: usize, now: Timestamp) -> String {
     }
 }
 
-/// Why a model gets no request now, as a sentence.
-fn why_not(candidate: &Candidate, now: Timestamp) -> Option<String> {
-    let expiry = candidate.passed_until.as_ref().filter(|expiry| expiry.at <= now);
-    match (&candidate.backend, expiry) {
-        (Err(exclusion), _) => Some(exclusion.message.clone()),
-        (Ok(_), Some(expiry)) => Some(format!("{} {}", candidate.called, expiry.message)),
-        (Ok(_), None) => None,
-    }
-}
-
 /// The models that cost no dollars, as our own pods without a price, by what the policy calls them.
 pub(super) fn free(route: &Route, now: Timestamp) -> BTreeSet<String> {
-    let many = Tokens {
-        input: 1_000_000,
-        output: 1_000_000,
-        ..Tokens::default()
-    };
-    let is_free = |model: &Backend| Unit::Usd.amount(&many, model.pricing.cost(Some(&many), now), model) == Ok(0);
+    let is_free = |model: &Backend| cost_of_many(model, now) == Ok(0);
     let open = route.candidates().filter_map(|candidate| candidate.backend.as_ref().ok());
     open.filter(|model| is_free(model)).map(|model| model.called.clone()).collect()
 }

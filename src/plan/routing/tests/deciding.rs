@@ -466,6 +466,15 @@ fn an_expression_sees_the_request_and_its_client_and_no_credentials() {
         Ok(true)
     );
     assert_eq!(
+        holds("request['model'] == 'assistant' && request [ 'stream' ] == false", Ask::new()),
+        Ok(true)
+    );
+    assert_eq!(
+        holds("size(request) == 10 && size(client) == 5", Ask::new()),
+        Ok(true),
+        "all of them"
+    );
+    assert_eq!(
         holds("'authorization' in request.headers", Ask::new().header("authorization", "Bearer x")),
         Ok(false)
     );
@@ -487,6 +496,14 @@ fn an_expression_that_cannot_be_used_is_told_with_its_field_and_the_last_good_po
             "reads \"inputTokns\", which neither request nor client has",
         ),
         ("size(request.model)", "is neither true nor false: compare something"),
+        (
+            "request.headers['X-Team'] == 'a'",
+            "reads the header \"X-Team\", and the names of headers are in lower case here: write \"x-team\"",
+        ),
+        (
+            "'X-Team' in request.headers",
+            "reads the header \"X-Team\", and the names of headers are in lower case here: write \"x-team\"",
+        ),
         ("req.inputTokens > 3", "reads \"req\", and there are only request and client"),
         (
             "request.inputTokens > 3 || other.x",

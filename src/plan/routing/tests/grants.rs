@@ -252,7 +252,7 @@ fn a_budget_names_the_model_elsewhere_that_it_goes_to() {
         exhausted: 1,
     };
     let seen = Figures {
-        budgets: [(budget.id.clone(), figures)].into(),
+        budgets: [(budget.id, figures)].into(),
         p50: Some(Duration::from_secs(1)),
         ..Figures::default()
     };

@@ -101,6 +101,72 @@ fn a_model_that_rests_is_said_to_with_how_many_gateways_say_so() {
     assert_eq!(message, Some("its endpoints fail, and are asked last, at 1 of 2 gateways"));
 }
 
+impl World {
+    /// As ever, with a price of `gpt`.
+    fn paid() -> Self {
+        let spec = "{api: {provider: OpenAI, model: gpt-5-mini, credentials: {secretRef: {name: openai, key: api-key}}}, price: {inputPer1M: '1', \
+                    outputPer1M: '2'}}";
+        let ready = "{type: Ready, status: 'True', reason: Ready, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}";
+        Self::default()
+            .pod("llama")
+            .model("gpt", spec, &format!("{{conditions: [{ready}]}}"))
+    }
+}
+
+#[test]
+fn a_model_without_a_price_is_out_where_dollars_are_limited() {
+    let only = "rules: [{targets: [{model: gpt}]}]";
+    for (limit, is_limited) in [
+        ("budgets: [{per: Client, usd: '10', window: Day}], ", true),
+        ("require: {maxCostPerRequestUSD: '1'}, ", true),
+        ("budgets: [{per: Policy, tokens: 10, window: Day}], ", false),
+        ("", false),
+    ] {
+        let status = World::new().assistant(&format!("{limit}{only}")).status("assistant");
+        let (ready, share) = match is_limited {
+            true => ("False NoEligibleTarget", "gpt 0 CostNotKnown"),
+            false => ("True Routing", "gpt 100 Eligible"),
+        };
+        assert_eq!(condition(&status, Kind::Ready), ready, "{limit}");
+        assert_eq!(shares(&status), [share], "{limit}");
+        if is_limited {
+            let told = message(&status, Kind::Ready);
+            assert!(told.contains("gpt has no known price") && told.contains("set spec.price"), "{told}");
+        }
+        let paid = World::paid().assistant(&format!("{limit}{only}")).status("assistant");
+        assert_eq!(condition(&paid, Kind::Ready), "True Routing", "{limit}");
+    }
+    // Our own pods cost by the hour.
+    let own = "budgets: [{per: Client, usd: '10', window: Day}], rules: [{targets: [{model: llama}], fallback: [{model: gpt}]}]";
+    let status = World::new().assistant(own).status("assistant");
+    assert_eq!(condition(&status, Kind::Ready), "True Routing");
+    assert_eq!(shares(&status), ["llama 100 Eligible", "gpt 0 CostNotKnown"]);
+}
+
+#[test]
+fn who_answers_while_a_model_sleeps_is_told() {
+    let with = |warmup: &str| {
+        let mut world = World::new().pod("away").assistant(&format!(
+            "rules: [{{targets: [{{model: away}}], fallback: [{{model: llama}}]}}], warmup: {{{warmup}}}"
+        ));
+        world.endpoints.remove(&Key::new("claims", "away"));
+        shares(&world.status("assistant"))
+    };
+    assert_eq!(
+        with("mode: Spill, targets: [{model: gpt}]"),
+        ["away 0 Asleep", "llama 0 Fallback", "gpt 100 Warmup"]
+    );
+    assert_eq!(with("mode: Hold"), ["away 0 Asleep", "llama 0 Fallback"]);
+    let mut world = World::new()
+        .pod("away")
+        .assistant("rules: [{targets: [{model: away}], fallback: [{model: llama}, {model: gpt}]}]");
+    world.endpoints.remove(&Key::new("claims", "away"));
+    assert_eq!(
+        shares(&world.status("assistant")),
+        ["away 0 Asleep", "llama 100 Fallback", "gpt 0 Fallback"]
+    );
+}
+
 #[test]
 fn what_was_spent_is_told_of_the_budgets_that_the_policy_has() {
     let budget = |spent, accounts, exhausted| BudgetFigures {
@@ -113,7 +179,7 @@ fn what_was_spent_is_told_of_the_budgets_that_the_policy_has() {
         "budgets: [{{name: month, per: Policy, usd: '500', window: Month, warnAtPercent: 80, onExhausted: {{action: Downgrade, targets: \
          [{{model: spare}}]}}}}, {{per: Client, tokens: 100, window: Day}}], {TWO}"
     );
-    let world = World::new().pod("spare").assistant(&spec);
+    let world = World::paid().pod("spare").assistant(&spec);
     let mut figures = seen();
     let mut said = |month, day| {
         figures.budgets = [
@@ -147,12 +213,12 @@ fn what_was_spent_is_told_of_the_budgets_that_the_policy_has() {
     );
     assert_eq!(
         shares(&status),
-        ["llama 75 Eligible", "gpt 0 OverBudget", "spare 0 Fallback"],
+        ["llama 75 Eligible", "gpt 0 OverBudget", "spare 0 Fallback", "spare 0 Downgrade"],
         "our own pods cost no dollars, and go on"
     );
 
     assert_eq!(condition(&told(&world, None), Kind::WithinBudget), "Unknown NoGateway");
-    assert_eq!(condition(&told(&World::new().assistant(TWO), None), Kind::WithinBudget), "");
+    assert_eq!(condition(&told(&World::paid().assistant(TWO), None), Kind::WithinBudget), "");
 }
 
 /// What gateways know of one budget, the one in accounts by this name.
@@ -172,7 +238,7 @@ fn spent(name: &str, spent: u64, accounts: u32, exhausted: u32) -> Figures {
 #[test]
 fn a_request_that_could_cost_more_than_is_left_uses_nothing_up() {
     let with = |budget: &str| {
-        World::new()
+        World::paid()
             .pod("spare")
             .assistant(&format!("budgets: [{{{budget}, window: Day}}], {TWO}"))
     };
@@ -203,7 +269,7 @@ fn a_request_that_could_cost_more_than_is_left_uses_nothing_up() {
 #[test]
 fn our_own_pods_with_a_price_are_over_budget_too() {
     let priced = "{selfHosted: {engine: {kind: VLLM}}, price: {inputPer1M: '0', outputPer1M: '1'}}";
-    let mut world = World::new()
+    let mut world = World::paid()
         .model("spare", priced, "{}")
         .assistant(&format!("budgets: [{{per: Policy, usd: '10', window: Day}}], {TWO}"));
     world
@@ -221,7 +287,7 @@ fn the_budgets_of_a_status_are_those_in_force() {
             shadow: [{{model: llama, percent: 5, budget: {{{copies}, window: Day}}}}]}}"
         )
     };
-    let mut world = World::new().policy("assistant", "2026-01-01T00:00:00Z", &spec("day", "", "usd: '2'"));
+    let mut world = World::paid().policy("assistant", "2026-01-01T00:00:00Z", &spec("day", "", "usd: '2'"));
     let mut policy = world.policies[0].as_ref().clone();
     policy.status = Some(world.status("assistant"));
     policy.metadata.generation = Some(4);
@@ -245,7 +311,7 @@ fn a_downgrade_is_told_by_the_models_that_may_answer_and_do() {
     let with = |rules: &str| {
         let to = "onExhausted: {action: Downgrade, targets: [{model: gpt}, {model: spare}]}";
         let rest = format!("budgets: [{{per: Policy, usd: '10', window: Day, {to}}}], rules: [{rules}]");
-        World::new().pod("spare").assistant(&rest)
+        World::paid().pod("spare").assistant(&rest)
     };
     let used_up = "budget 1 of 10 US dollars is used up until 1970-01-02T00:00:00Z:";
     let mut world = with("{targets: [{model: llama}]}");
