@@ -104,7 +104,8 @@ pub struct RuleTargetStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u32>,
     /// Why so many: `Eligible`; `Standby`, while another one answers; `Fallback`, when a target fails; `Warmup`, while a target wakes; `Downgrade`, once a
-    /// budget is used up; `Asleep`, until a request wakes it; `Resting`, after failures; `OverBudget`; or what keeps it from every request, such as
+    /// budget is used up; `Asleep`, while none of its pods answers, and a request would
+    /// wake it or wait for it; `Resting`, after failures; `OverBudget`; or what keeps it from every request, such as
     /// `NotReady`, `CostNotKnown`, `RegionNotAllowed`, `NotEvaluated`, `RefNotPermitted`.
     pub reason: String,
     /// What it means and what to do, where there is something to do.

@@ -14,7 +14,7 @@ use crate::plan::names::Key;
 use crate::plan::price::Book;
 use crate::plan::routing::{self, Grants, Inputs, PolicyVerdict, Terms};
 
-/// Prices begin and end by the clock; so long one may be told too late in a status. Gateways ask at each request.
+/// Prices begin and end by the clock, and a status tells it at the next look at its policy, within about an hour. Gateways ask at each request.
 const KEPT: SignedDuration = SignedDuration::from_secs(60);
 
 /// What is decided about each policy.
@@ -28,6 +28,7 @@ struct Kept {
     objects: u64,
     grants: Grants,
     book: Arc<Book>,
+    from: Timestamp,
     until: Timestamp,
     verdicts: Arc<Verdicts>,
 }
@@ -38,7 +39,11 @@ impl Decided {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (objects, grants, book) = (objects(cx), cx.grants.all(), cx.prices());
         let is_same = |kept: &&Kept| kept.objects == objects && kept.grants == grants && Arc::ptr_eq(&kept.book, &book);
-        if let Some(kept) = latest.as_ref().filter(is_same).filter(|kept| now < kept.until) {
+        if let Some(kept) = latest
+            .as_ref()
+            .filter(is_same)
+            .filter(|kept| (kept.from..kept.until).contains(&now))
+        {
             return kept.verdicts.clone();
         }
         let stores = &cx.cluster.stores;
@@ -62,6 +67,7 @@ impl Decided {
             objects,
             grants,
             book,
+            from: now,
             until,
             verdicts: verdicts.clone(),
         });

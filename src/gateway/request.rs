@@ -101,6 +101,8 @@ async fn answer(operation: Operation, gateway: &Arc<Gateway>, request: Request, 
 
     let (began, roll) = (Instant::now(), fastrand::u64(..));
     let mut held: Option<Box<Held<'_>>> = None;
+    // Whether others answer because nothing is woken for the request.
+    let mut stands_in = false;
     // Once, unless it waits for a model: then everything is decided anew by each table that may change something.
     let (route, conversation, mut decision) = loop {
         let route = table.open_to(&client, &asked.peek.model)?;
@@ -119,14 +121,28 @@ async fn answer(operation: Operation, gateway: &Arc<Gateway>, request: Request, 
         let mut decision = match decision {
             Ok(decision) => decision,
             Err(mut refused) => {
-                if unpaid(route, &refused.wakes, &asked, tally).await.is_some() {
+                let in_vain = unpaid(route, &refused.wakes, tally).await;
+                if in_vain.is_some() {
                     refused.wakes.clear();
                 }
-                return Err(turned_away(gateway, route, refused, held.as_deref(), tally));
+                let is_starting = refused.reason == RefusedFor::Starting;
+                let told = turned_away(gateway, route, refused, held.as_deref(), tally);
+                return Err(match in_vain {
+                    // Nothing starts for it.
+                    Some((model, why)) if is_starting => why.refusal(route, model),
+                    _ => told,
+                });
             }
         };
-        if let Some((model, why)) = unpaid(route, &decision.wakes, &asked, tally).await {
-            leave_asleep(route, &mut decision, model, &why, tally)?;
+        if let Some((model, why)) = unpaid(route, &decision.wakes, tally).await {
+            stands_in = true;
+            if !leave_asleep(&mut decision, &why, tally) {
+                if let Some(held) = &held {
+                    tally.held(held.time());
+                    gateway.metrics.warmed(route, "refused", Some(held.time()));
+                }
+                return Err(why.refusal(route, model));
+            }
         }
         let (Some(hold), Some(policy)) = (decision.hold, &route.policy) else {
             break (route, conversation, decision);
@@ -153,7 +169,7 @@ async fn answer(operation: Operation, gateway: &Arc<Gateway>, request: Request, 
             }
         }
     };
-    let is_meanwhile = warmed(gateway, route, &decision, held.as_deref(), tally);
+    let is_meanwhile = warmed(gateway, route, &decision, held.as_deref(), tally) || stands_in;
     drop(held);
     let looked = route.cache.as_ref().map(|caching| {
         let class = table.class_of_request(route, &client, &head.headers).ok().flatten();
@@ -226,17 +242,16 @@ fn warmed(gateway: &Gateway, route: &Route, decision: &Decision<'_>, held: Optio
 }
 
 /// A model that this request would wake, and that a budget would not pay for it. Whoever has used up a budget keeps no pods awake.
-async fn unpaid<'a>(route: &'a Route, wakes: &[&Key], asked: &Asked, tally: &Tally) -> Option<(&'a Backend, Unaffordable)> {
+async fn unpaid<'a>(route: &'a Route, wakes: &[&Key], tally: &Tally) -> Option<(&'a Backend, Unaffordable)> {
     let first = *wakes.first()?;
-    let waking = route.candidates().find(|candidate| candidate.model == *first)?.waking.as_deref()?;
-    // What cannot be read is refused by whatever reads it.
-    let content = content(asked).ok()?;
-    let why = Box::pin(tally.could_pay(waking, &content)).await.err()?;
+    let mut named = route.candidates().filter(|candidate| candidate.model == *first);
+    let waking = named.find_map(|candidate| candidate.waking.as_deref())?;
+    let why = Box::pin(tally.could_pay(waking)).await.err()?;
     Some((waking, why))
 }
 
-/// Goes on without the model that is not paid for: with those for when the budget is used up, if there are any.
-fn leave_asleep(route: &Route, decision: &mut Decision<'_>, model: &Backend, why: &Unaffordable, tally: &mut Tally) -> Result<(), Refusal> {
+/// Goes on without the model that is not paid for: with those for when the budget is used up, if there are any. Whether anybody is left.
+fn leave_asleep(decision: &mut Decision<'_>, why: &Unaffordable, tally: &mut Tally) -> bool {
     decision.wakes.clear();
     decision.hold = None;
     if let Unaffordable::Exhausted { budget, .. } = why
@@ -245,10 +260,7 @@ fn leave_asleep(route: &Route, decision: &mut Decision<'_>, model: &Backend, why
         decision.models.clone_from(instead);
         tally.downgraded(*budget);
     }
-    match decision.models.is_empty() {
-        true => Err(why.refusal(route, model)),
-        false => Ok(()),
-    }
+    !decision.models.is_empty()
 }
 
 /// The same of one that is refused.

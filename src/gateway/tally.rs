@@ -17,7 +17,7 @@ use super::traces::{Parent, Tracing};
 use super::{Gateway, access, headers};
 use crate::plan::names::Key;
 use crate::plan::price::Cost;
-use crate::plan::routing::{Backend, Client, Content, Route};
+use crate::plan::routing::{Backend, Client, Route};
 use crate::protocol::Operation;
 use crate::protocol::exchange::Asked;
 use crate::protocol::usage::Tokens;
@@ -240,9 +240,9 @@ impl Tally {
     }
 
     /// Whether budgets have enough left for an answer of this model.
-    pub(super) async fn could_pay(&self, model: &Backend, content: &Content) -> Result<(), Unaffordable> {
+    pub(super) async fn could_pay(&self, model: &Backend) -> Result<(), Unaffordable> {
         match &self.visit {
-            Some(visit) => visit.could_pay(model, content).await,
+            Some(visit) => visit.could_pay(model).await,
             None => Ok(()),
         }
     }

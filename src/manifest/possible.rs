@@ -70,10 +70,14 @@ fn of_policy(written: &Written<RoutingPolicy>, route: &Route, unanswered: &[Unan
 
 /// An expression that refuses every request which lacks what it reads.
 fn unasked(at: usize, rule: &Rule) -> Option<Invalid> {
-    let key = rule.when.expression.as_ref()?.unasked()?;
+    let (key, place) = rule.when.expression.as_ref()?.unasked()?;
+    // The expression is asked only where these are there.
+    if rule.when.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(key)) {
+        return None;
+    }
     let problem =
         format!("it reads {key:?} of every request, and one that does not have it is refused with 400, also where a later rule is for it");
-    let remedy = format!("ask for it first, as in '{key}' in request.headers && …");
+    let remedy = format!("ask for it first, as in '{key}' in {place} && …");
     Some(Invalid::new(format!("spec.rules[{at}].when.expression"), problem, remedy))
 }
 

@@ -6,8 +6,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use crate::cluster::Connection;
-use crate::cluster::config_map::{self, Refused};
+use crate::cluster::config_map::{self, NotChanged, Refused};
+use crate::cluster::{self, Connection};
 use crate::gateway::{Store, Unavailable};
 use crate::plan::ledger::{Account, Accounts, Ask, Grant};
 
@@ -15,8 +15,8 @@ use crate::plan::ledger::{Account, Accounts, Ask, Grant};
 pub(super) const SHARDS: u32 = 8;
 /// Where the text is in each.
 const KEY: &str = "ledger.json";
-/// Accounts of one policy: a budget of each client makes many, and those of other policies need their room.
-const OF_POLICY: usize = 1000;
+/// So many may have one of the same budget and window: a budget of each client makes many, and those of others need their room.
+const OF_BUDGET: usize = 1000;
 /// What a text may be before no account is added to it. The API server takes 1 MiB, and numbers grow.
 const BYTES: usize = 900 * 1000;
 
@@ -63,15 +63,20 @@ impl InCluster {
                     Some(text) => Accounts::read(text.as_bytes()).map_err(Refused::Damaged)?,
                     None => Accounts::default(),
                 };
+                all.forget(cluster::now());
                 let was_known = all.knows(&account);
                 let result = change(&mut all);
                 let text = all.written();
-                if !was_known && (all.count(&account.policy) > OF_POLICY || text.len() > BYTES) {
+                let is_too_many = text.len() > BYTES || (!account.subject.is_empty() && all.beside(&account) > OF_BUDGET);
+                if !was_known && is_too_many {
                     return Err(Refused::Full(no_room(&account.policy)));
                 }
                 Ok((text, result))
             });
-            changed.await.map_err(|error| Unavailable(error.to_string()))
+            changed.await.map_err(|error| match &error {
+                NotChanged::Full { .. } => Unavailable::Full(error.to_string()),
+                NotChanged::Failed(_) | NotChanged::Contended(_) | NotChanged::Damaged { .. } => Unavailable::Away(error.to_string()),
+            })
         }
         .boxed()
     }
@@ -88,7 +93,9 @@ impl Store for InCluster {
 }
 
 fn no_room(policy: &str) -> String {
-    format!("another budget of {policy}: {OF_POLICY} clients or teams with one of their own need Redis, see settings.ledger of the chart")
+    format!(
+        "one more account of {policy}: budgets that more than {OF_BUDGET} clients or teams have for themselves need a Redis, see settings.ledger of the chart"
+    )
 }
 
 /// Which of the ConfigMaps holds the accounts of a policy: always the same, in every release (FNV-1a).
@@ -107,7 +114,8 @@ mod tests {
     use crate::testing::Server;
 
     fn account(subject: &str) -> Account {
-        let at = |second| k8s_openapi::jiff::Timestamp::from_second(second).unwrap();
+        let today = cluster::now().as_second() / 86_400 * 86_400;
+        let at = |second| k8s_openapi::jiff::Timestamp::from_second(today + second).unwrap();
         Account {
             policy: "claims/assistant".to_owned(),
             budget: "1/usd/Day".to_owned(),
@@ -154,11 +162,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_policy_with_too_many_clients_takes_no_room_of_others() {
+    async fn a_budget_of_too_many_clients_takes_no_room_of_others() {
         let server = Server::default();
+        let now = cluster::now().as_second();
+        let at = |second| k8s_openapi::jiff::Timestamp::from_second(second).unwrap();
+        let of = |budget: &str, window: (i64, i64), subject: &str| Account {
+            policy: "claims/assistant".to_owned(),
+            budget: budget.to_owned(),
+            window: (at(window.0), at(window.1)),
+            subject: subject.to_owned(),
+        };
+        let (past, present, next) = (
+            (now - 90_000, now - 3_700),
+            (now - 3_700, now + 82_000),
+            (now + 82_000, now + 168_000),
+        );
         let mut all = Accounts::default();
-        for at in 0..OF_POLICY {
-            all.take(&account(&format!("sa:claims/web-{at}")), 20, ONE);
+        for client in 0..OF_BUDGET {
+            all.take(&of("1/usd/Day", present, &format!("sa:claims/web-{client}")), 20, ONE);
+            all.take(&of("1/usd/Day", past, &format!("sa:claims/web-{client}")), 20, ONE);
         }
         let name = format!("ledger-{}", shard("claims/assistant"));
         let map = serde_json::json!({
@@ -168,20 +190,33 @@ mod tests {
         });
         server.put(&map.to_string());
         let store = store(&server);
-        let error = store.take(account("sa:claims/one-more"), 20, ONE).await.unwrap_err().to_string();
-        for part in [&*name, "no room for another budget of claims/assistant", "settings.ledger"] {
-            assert!(error.contains(part), "{error}");
+        let error = store
+            .take(of("1/usd/Day", present, "sa:claims/one-more"), 20, ONE)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Unavailable::Full(_)), "{error:?}");
+        for part in [&*name, "no room for one more account of claims/assistant", "settings.ledger"] {
+            assert!(error.to_string().contains(part), "{error}");
         }
-        // Those that are there go on, and so do other policies in the same ConfigMap.
-        assert_eq!(store.take(account("sa:claims/web-7"), 20, ONE).await.unwrap().taken, 2);
-        let neighbour = (0..)
-            .map(|at| format!("claims/other-{at}"))
-            .find(|policy| shard(policy) == shard("claims/assistant"));
-        let other = Account {
-            policy: neighbour.unwrap(),
-            ..account("sa:claims/one-more")
-        };
-        assert_eq!(store.take(other, 20, ONE).await.unwrap().taken, 1);
+        // Those that are there go on, and so do its other budgets and windows, what all share, and other policies.
+        assert_eq!(
+            store
+                .take(of("1/usd/Day", present, "sa:claims/web-7"), 20, ONE)
+                .await
+                .unwrap()
+                .taken,
+            2
+        );
+        for account in [
+            of("1/usd/Day", next, "sa:claims/web-7"),
+            of("2/usd/Day", present, "sa:claims/web-7"),
+            of("1/usd/Day", present, ""),
+        ] {
+            assert_eq!(store.take(account.clone(), 20, ONE).await.unwrap().taken, 1, "{account}");
+        }
+        let text: k8s_openapi::api::core::v1::ConfigMap = server.get(&format!("/api/v1/namespaces/gateways/configmaps/{name}")).unwrap();
+        let kept = Accounts::read(text.data.unwrap()[KEY].as_bytes()).unwrap();
+        assert_eq!(kept.beside(&of("1/usd/Day", past, "")), 0, "what ended is forgotten");
     }
 
     #[tokio::test]

@@ -21,6 +21,9 @@ const CALL: Duration = Duration::from_secs(1);
 /// after too little was got.
 const BELIEVED: Duration = Duration::from_secs(1);
 
+/// How long it is believed that the store has no room for an account.
+const FULL: Duration = Duration::from_secs(60);
+
 /// One account at this gateway.
 pub(super) struct Entry {
     pub(super) account: Account,
@@ -118,7 +121,7 @@ impl Entry {
         };
         // Nobody waits again for a store that is away, not for the next model either. When it is back, who refills finds out, or the next to ask.
         if let Some((at, unavailable)) = state.failed.clone()
-            && (self.keeping.on_failure == OnFailure::Open || at.elapsed() < BELIEVED)
+            && (self.keeping.on_failure == OnFailure::Open || at.elapsed() < believed(&unavailable))
         {
             return Some(self.without_store(&mut state, unavailable, amount));
         }
@@ -196,7 +199,8 @@ impl Entry {
     }
 
     fn failed(&self, unavailable: Unavailable) {
-        self.keeping.has_answered.store(false, Ordering::Relaxed);
+        let has_answered = matches!(unavailable, Unavailable::Full(_));
+        self.keeping.has_answered.store(has_answered, Ordering::Relaxed);
         self.state().failed = Some((Instant::now(), unavailable));
     }
 
@@ -293,8 +297,15 @@ impl State {
     }
 }
 
+fn believed(unavailable: &Unavailable) -> Duration {
+    match unavailable {
+        Unavailable::Away(_) => BELIEVED,
+        Unavailable::Full(_) => FULL,
+    }
+}
+
 fn no_answer() -> Unavailable {
-    Unavailable("no answer in time".to_owned())
+    Unavailable::Away("no answer in time".to_owned())
 }
 
 impl Reserved {

@@ -90,11 +90,11 @@ impl InFile {
             let mut taken = inner.taken.lock().unwrap_or_else(PoisonError::into_inner);
             let mut next = taken.clone();
             let result = change(&mut next);
-            write(&inner.path, &next).map_err(|error| Unavailable(format!("{}: {error}", inner.path.display())))?;
+            write(&inner.path, &next).map_err(|error| Unavailable::Away(format!("{}: {error}", inner.path.display())))?;
             *taken = next;
             Ok(result)
         });
-        async move { changed.await.unwrap_or_else(|error| Err(Unavailable(error.to_string()))) }.boxed()
+        async move { changed.await.unwrap_or_else(|error| Err(Unavailable::Away(error.to_string()))) }.boxed()
     }
 }
 

@@ -31,5 +31,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
 /// Nothing is known of an account now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("what was spent is not known now: {0}")]
-pub struct Unavailable(pub String);
+pub enum Unavailable {
+    /// The store does not answer, or not as it should.
+    #[error("what was spent is not known now: {0}")]
+    Away(String),
+    /// The store answers, and has no room for the account.
+    #[error("what was spent cannot be kept: {0}")]
+    Full(String),
+}

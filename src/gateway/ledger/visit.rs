@@ -14,10 +14,10 @@ use crate::gateway::refusal::Refusal;
 use crate::plan::ledger::{Budget, Standing, Unit};
 use crate::plan::names::Key;
 use crate::plan::price::Unpriced;
-use crate::plan::routing::{Allowance, Backend, Client, Content, Route};
+use crate::plan::routing::{Allowance, Backend, Client, Route};
 use crate::protocol::exchange::Asked;
 use crate::protocol::longest::Longest;
-use crate::protocol::usage::Tokens;
+use crate::protocol::usage::{Terms, Tokens};
 use crate::protocol::{Operation, estimate};
 
 /// One request under a policy that limits it. Dropped, it has left, and what was kept for it is free again.
@@ -166,12 +166,23 @@ impl Visit {
         Ok(())
     }
 
-    /// Whether every budget has enough left for an answer of this model to what a request has in it.
-    pub(in crate::gateway) async fn could_pay(&self, model: &Backend, content: &Content) -> Result<(), Unaffordable> {
+    /// Whether every budget has enough left for an answer of this model of our own.
+    pub(in crate::gateway) async fn could_pay(&self, model: &Backend) -> Result<(), Unaffordable> {
+        let tokens = Tokens {
+            input: self.prompt,
+            // Vectors are not billed.
+            output: if self.operation == Operation::Embeddings {
+                0
+            } else {
+                self.longest_of(model)
+            },
+            terms: Terms::Standard,
+            ..Tokens::default()
+        };
+        let cost = model.pricing.cost(Some(&tokens), (self.ledger.now)());
         let allowances = self.route.allowances.iter().flatten().enumerate();
-        for (at, allowance) in allowances.filter(|_| self.operation.is_charged()) {
-            let needs = allowance.needs(model, content, (self.ledger.now)());
-            drop(self.kept(at, &allowance.budget, needs).await?);
+        for (at, Allowance { budget, .. }) in allowances.filter(|_| self.operation.is_charged()) {
+            drop(self.kept(at, budget, budget.unit.amount(&tokens, cost, model)).await?);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 use k8s_openapi::jiff::Timestamp;
 
 use super::limits::{self, Refused};
+use super::store::Unavailable;
 use super::visit::Unaffordable;
 use crate::api::budget::{BudgetPer, LimitPer};
 use crate::gateway::headers::SHOULD_RETRY;
@@ -100,6 +101,11 @@ impl Unaffordable {
                 let message = format!("{called} has a budget in US dollars, and {name} gets no request under it: {self}");
                 Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "unknown_price", message)
             }
+            Self::Unavailable(full @ Unavailable::Full(_)) => {
+                tracing::warn!(error = %full, "a request is refused");
+                let message = format!("{called} has a budget, and {self}: tell whoever keeps the installation");
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "ledger_full", message).retry_after(Some(seconds(Duration::from_secs(60))))
+            }
             Self::Unavailable(unavailable) => {
                 tracing::warn!(error = %unavailable, "a request is refused");
                 let message = format!("{called} has a budget, and {self}: try again in a moment");
@@ -121,7 +127,8 @@ impl fmt::Display for Unaffordable {
                 f.write_str("what it costs is not known: set spec.price of the ModelDeployment, or add it to the price book")
             }
             // What is behind it is for our logs.
-            Self::Unavailable(_) => f.write_str("the store of what was spent does not answer"),
+            Self::Unavailable(Unavailable::Full(_)) => f.write_str("what is spent of it by one client more cannot be kept"),
+            Self::Unavailable(Unavailable::Away(_)) => f.write_str("the store of what was spent does not answer"),
         }
     }
 }

@@ -278,27 +278,51 @@ async fn all_answers_that_are_asked_for_are_reckoned_with() {
 
 #[tokio::test]
 async fn tools_that_a_provider_bills_get_nothing_of_a_budget_in_dollars() {
-    let engine = Engine::start(paris()).await;
-    let world = World::dollar(&engine, &budget("usd: '3'"), |_| {});
-    let tools = |tools: &str| {
-        format!(r#"{{"model":"assistant","max_tokens":1,"max_output_tokens":1,"messages":[],"input":"x","tools":[{tools}]}}"#)
-    };
-    for (path, tool) in [
-        ("/v1/messages", r#"{"type":"web_search_20250305","name":"web_search"}"#),
-        ("/v1/messages", r#"{"type":"code_execution_20250825","name":"code_execution"}"#),
-        ("/v1/responses", r#"{"type":"function","name":"f"},{"type":"web\u005fsearch"}"#),
-        ("/v1/responses", r#"{"type":"file_search","vector_store_ids":["v"]}"#),
+    let (engine, price) = (Engine::start(paris()).await, "price: {inputPer1M: '0', outputPer1M: '1000000'}");
+    let asked = |more: &str| format!(r#"{{"model":"assistant","max_tokens":1,"max_output_tokens":1,"messages":[],"input":"x",{more}}}"#);
+    let tools = |tools: &str| asked(&format!(r#""tools":[{tools}]"#));
+    let anthropic = ("Anthropic", "/v1/messages");
+    let openai = ("OpenAI", "/v1/responses");
+    for ((provider, path), body, is_known) in [
+        (anthropic, tools(r#"{"name":"web_search","input_schema":{}}"#), true),
+        (anthropic, tools(r#"{"type":"web_search_20250305","name":"web_search"}"#), false),
+        (
+            anthropic,
+            tools(r#"{"type":"code_execution_20250825","name":"code_execution"}"#),
+            false,
+        ),
+        (openai, tools(r#"{"type":"function","name":"web_search"}"#), true),
+        (openai, tools(r#"{"type":"function","name":"f"},{"type":"web\u005fsearch"}"#), false),
+        (openai, tools(r#"{"type":"file_search","vector_store_ids":["v"]}"#), false),
+        (openai, asked(r#""prompt":{"id":"pmpt_1"}"#), false),
     ] {
-        let answer = world.ask_at(path, &tools(tool)).await;
-        assert_ne!(answer.status, StatusCode::OK, "{path} {tool}");
+        for (limit, is_in_dollars) in [
+            (budget("usd: '3'"), true),
+            // What only one protocol has cannot be reckoned, and is refused for that.
+            (format!("{ONLY_A}, require: {{maxCostPerRequestUSD: '3'}}"), true),
+            (budget("tokens: 5000"), false),
+        ] {
+            let world = World::with(|_| {});
+            world.provider(
+                "a",
+                &format!(
+                    "{{api: {{provider: {provider}, model: x, endpoint: '{}/v1'}}, {price}}}",
+                    engine.url
+                ),
+            );
+            world.route(&limit);
+            let before = engine.requests();
+            let answer = world.ask_at(path, &body).await;
+            match is_known || !is_in_dollars {
+                true => assert_eq!(engine.requests(), before + 1, "{path} {body} {limit}: {}", answer.text),
+                false => {
+                    assert_eq!(engine.requests(), before, "{path} {body} {limit}");
+                    let is_told = answer.text.contains("tools of the provider") || limit.contains("maxCost");
+                    assert!(is_told, "{path} {body} {limit}: {}", answer.text);
+                }
+            }
+        }
     }
-    let stored = r#"{"model":"assistant","max_output_tokens":1,"input":"x","prompt":{"id":"pmpt_1"}}"#;
-    assert_ne!(world.ask_at("/v1/responses", stored).await.status, StatusCode::OK);
-    assert_eq!(engine.requests(), 0);
-    let answer = world
-        .ask_at("/v1/responses", &tools(r#"{"type":"function","name":"web_search"}"#))
-        .await;
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
 }
 
 #[tokio::test]
@@ -323,8 +347,11 @@ async fn a_model_whose_price_is_not_known_gets_nothing_of_a_budget_in_dollars() 
     world.route(&budget("usd: '5'"));
     let answer = world.ask(ONE).await;
     let (code, message) = answer.error();
-    assert_eq!((answer.status.as_u16(), code.as_str()), (503, "unknown_price"));
-    assert!(message.contains("set spec.price of the ModelDeployment"), "{message}");
+    assert_eq!((answer.status.as_u16(), code.as_str()), (503, "no_eligible_model"));
+    assert!(
+        message.contains("a has no known price") && message.contains("set spec.price of the ModelDeployment"),
+        "{message}"
+    );
     // Our own pods cost nothing by the request.
     world.route(&format!("{A_THEN_B}, budgets: [{{per: Policy, window: Day, usd: '0'}}]"));
     let answer = world.ask(ONE).await;
@@ -535,13 +562,13 @@ impl Store for Gone {
             if is_silent {
                 std::future::pending::<()>().await;
             }
-            Err(Unavailable("connection refused".to_owned()))
+            Err(Unavailable::Away("connection refused".to_owned()))
         }
         .boxed()
     }
 
     fn give_back(&self, _: Account, _: u64) -> BoxFuture<'static, Result<(), Unavailable>> {
-        async { Err(Unavailable("connection refused".to_owned())) }.boxed()
+        async { Err(Unavailable::Away("connection refused".to_owned())) }.boxed()
     }
 }
 
@@ -629,7 +656,7 @@ impl Store for Leaving {
         match (self.is_away.load(Ordering::Relaxed), self.is_silent) {
             (false, _) => self.there.take(account, limit, ask),
             (true, true) => std::future::pending().boxed(),
-            (true, false) => async { Err(Unavailable("connection refused".to_owned())) }.boxed(),
+            (true, false) => async { Err(Unavailable::Away("connection refused".to_owned())) }.boxed(),
         }
     }
 

@@ -501,7 +501,11 @@ async fn nothing_is_woken_for_whoever_has_used_up_a_budget() {
         let within = format!("rules: [{{targets: [{{model: a}}]}}], {how}");
         world.route(&format!("{within}, {budget}"));
         let answer = timeout(Duration::from_secs(5), world.ask(ASK)).await.expect("nobody waits");
-        assert_ne!(answer.status, 200, "{how}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.error().0.as_str()),
+            (429, "budget_exhausted"),
+            "{how}"
+        );
         assert_eq!(world.wanted(), Wanted::default(), "{how}");
         // Where the budget goes on with another model, that answers at once.
         let downgrade = budget.replace("Day}", "Day, onExhausted: {action: Downgrade, targets: [{model: b}]}}");

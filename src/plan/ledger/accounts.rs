@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Account;
@@ -69,10 +70,18 @@ impl Accounts {
         self.0.contains_key(account)
     }
 
-    /// How many accounts of a policy there are.
+    /// How many have an account of the same budget and window.
     #[must_use]
-    pub fn count(&self, policy: &str) -> usize {
-        self.0.keys().filter(|account| account.policy == policy).count()
+    pub fn beside(&self, account: &Account) -> usize {
+        let is_beside =
+            |other: &&Account| (&other.policy, &other.budget, other.window) == (&account.policy, &account.budget, account.window);
+        self.0.keys().filter(is_beside).count()
+    }
+
+    /// Forgets those that ended long ago.
+    pub fn forget(&mut self, now: Timestamp) {
+        self.0
+            .retain(|account, _| account.window.1.as_second().saturating_add(KEPT_SECONDS) > now.as_second());
     }
 
     /// Takes some of an account, and forgets those that ended long before it began.

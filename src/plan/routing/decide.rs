@@ -16,6 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::access::Client;
 use super::data_class::{DataClassId, DataClasses, Raised};
 use super::eligible::{Exclusion, Reason};
+use super::out::{UNPRICED, is_priced};
 use super::refused::Refused;
 use super::shadow::Mirror;
 use super::table::{Backend, Candidate, Route, Rule, Target, drawn};
@@ -334,7 +335,10 @@ impl Weighed<'_> {
                 .map(|raised| format!(", and the request is of it because {}", raised.sight.called()));
             return Some((reason, why + &because.unwrap_or_default()));
         }
-        let limit = rule.max_cost?;
+        let Some(limit) = rule.max_cost else {
+            let is_unpriced = rule.is_reckoned && !is_priced(model, self.facts.now);
+            return is_unpriced.then(|| (Reason::CostNotKnown, UNPRICED.to_owned()));
+        };
         match self.bound(model) {
             Ok(bound) if bound <= limit => None,
             Ok(bound) => {

@@ -48,10 +48,11 @@ static READ: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&format!(r"\b(request|client)\b\s*(?:{field})?")).expect("a constant")
 });
 
-/// Where an expression reads a header by its name, or asks for one.
+/// Where an expression reads a header by its name, or asks for one; what is called is no header.
 static HEADER: LazyLock<Regex> = LazyLock::new(|| {
-    let name = r#"request\.headers\s*\[\s*['"]([^'"]+)['"]\s*\]|['"]([^'"]+)['"]\s+in\s+request\.headers"#;
-    Regex::new(name).expect("a constant")
+    let headers = r#"request\s*(?:\.\s*headers|\[\s*['"]headers['"]\s*\])"#;
+    let read = format!(r#"{headers}\s*(?:\[\s*['"]([^'"]+)['"]\s*\]|\.\s*([A-Za-z]\w*)\s*(\()?)"#);
+    Regex::new(&format!(r#"{read}|['"]([^'"]+)['"]\s+in\s+{headers}"#)).expect("a constant")
 });
 
 /// What no expression can be without knowing what is in the body.
@@ -117,10 +118,12 @@ impl Expression {
         Ok(expression)
     }
 
-    /// What it reads without asking whether a request has it, if it does: one that has not is refused.
+    /// What it reads without asking whether a request has it, if it does, and where: one that has not is refused.
     #[must_use]
-    pub fn unasked(&self) -> Option<&str> {
-        self.unasked.as_deref()
+    pub fn unasked(&self) -> Option<(&str, &'static str)> {
+        let key = self.unasked.as_deref()?;
+        let is_header = headers_read(&self.source).any(|header| header == key);
+        Some((key, if is_header { "request.headers" } else { "client.labels" }))
     }
 
     /// What every request would fail at is told before there is one. A header or label that is not there is no fault of the expression's; which
@@ -234,8 +237,9 @@ impl Expression {
 
 /// The headers that an expression names.
 fn headers_read(source: &str) -> impl Iterator<Item = String> {
-    let name = |found: regex::Captures<'_>| found.get(1).or(found.get(2)).map(|name| name.as_str().to_owned());
-    HEADER.captures_iter(source).filter_map(name)
+    let named = HEADER.captures_iter(source).filter(|found| found.get(3).is_none());
+    let name = |found: regex::Captures<'_>| [1, 2, 4].into_iter().find_map(|at| Some(found.get(at)?.as_str().to_owned()));
+    named.filter_map(name)
 }
 
 /// The fields that an expression reads of one of the two; all where it reads it as a whole.
@@ -244,6 +248,8 @@ fn read_of(of: &str, source: &str, all: &[&'static str]) -> Vec<&'static str> {
     let fields: Option<Vec<&str>> = read
         .map(|found| (2..=4).find_map(|at| found.get(at)).map(|field| field.as_str()))
         .collect();
+    // What is none of the fields is a function over all of them.
+    let fields = fields.filter(|fields| fields.iter().all(|field| all.contains(field)));
     let is_read = |field: &&'static str| fields.as_ref().is_none_or(|fields| fields.contains(field));
     all.iter().copied().filter(is_read).collect()
 }

@@ -115,13 +115,15 @@ fn checked(at: usize, rule: &RouteRule, spec: &RoutingPolicySpec, namespace: &st
     let of_all = spec.require.iter().map(|require| ("the policy", require));
     let required: Vec<(&str, &Requirements)> = of_all.chain(rule.require.iter().map(|require| (whose.as_str(), require))).collect();
     let candidate = |named: Named<'_>| known.candidate(namespace, named, &required);
+    // The CRD refuses what is no amount; where its rules are bypassed nothing is cheap enough.
+    let max_cost = (required.iter())
+        .filter_map(|(_, require)| require.max_cost_per_request_usd.as_ref())
+        .map(|limit| limit.nanos().unwrap_or(0))
+        .min();
     Rule {
         when: When::of(rule.when.as_ref(), namespace, known.allows_anonymous(), classes),
-        // The CRD refuses what is no amount; where its rules are bypassed nothing is cheap enough.
-        max_cost: (required.iter())
-            .filter_map(|(_, require)| require.max_cost_per_request_usd.as_ref())
-            .map(|limit| limit.nanos().unwrap_or(0))
-            .min(),
+        max_cost,
+        is_reckoned: max_cost.is_some() || spec.budgets.iter().any(|budget| budget.usd.is_some()),
         strategy: rule.strategy,
         targets: (rule.targets.iter())
             .map(|t| Target {

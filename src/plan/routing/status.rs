@@ -127,11 +127,12 @@ pub(super) fn verdict(
     now: Timestamp,
 ) -> PolicyVerdict {
     let mut targets: Vec<TargetStatus> = Vec::new();
+    let is_reckoned = route.rules.iter().all(|rule| rule.is_reckoned);
     for candidate in route.candidates() {
         if targets.iter().any(|known| known.model == candidate.called) {
             continue;
         }
-        let out = Out::of(candidate, route.counts_dollars(), now);
+        let out = Out::of(candidate, is_reckoned, now);
         let nature = candidate.backend.as_ref().ok().map(|backend| &backend.nature);
         targets.push(TargetStatus {
             model: candidate.called.clone(),
@@ -187,7 +188,7 @@ pub(super) fn verdict(
         shadow: shadow::statuses(route, classes, now),
         budgets: traffic::watched(route, now),
         free: traffic::free(route, now),
-        summary: summary(route),
+        summary: summary(route, now),
         next: expiries.map(|expiry| expiry.at).filter(|at| *at > now).min(),
     }
 }
@@ -214,14 +215,16 @@ impl<'a> Closed<'a> {
                 sentence,
             },
         };
-        let out = |candidate: &Candidate| Out::of(candidate, route.reckons(rule), now);
-        // Of one that is waited for it is known already that it does not answer.
-        let is_open = |candidate: &Candidate| candidate.backend.is_err() || out(candidate).is_none();
-        let open = || answering(rule, route).into_iter().filter(|(candidate, _)| is_open(candidate));
+        let out = |candidate: &Candidate| rule.out(candidate, now);
+        let open = || answering(rule, route, now).into_iter();
         if open().next().is_none() {
             let mut why = rule.exclusions();
-            let others = rule.candidates().filter(|candidate| candidate.backend.is_ok()).filter_map(out);
-            why.extend(others.map(|out| out.message));
+            let others = rule.candidates().filter_map(out).map(|out| out.message);
+            for other in others {
+                if !why.contains(&other) {
+                    why.push(other);
+                }
+            }
             let sentence = format!("rule {name} has no model that may answer: {}", why.join("; "));
             return Some(closed(false, sentence));
         }
@@ -244,31 +247,32 @@ impl<'a> Closed<'a> {
 
 /// The models that answer requests of the rule, of those that they may have: those that can, and while a target wakes, what the policy has for
 /// that. A request that waits is answered too.
-fn answering<'a>(rule: &'a Rule, route: &'a Route) -> Vec<(&'a Candidate, &'a Arc<Backend>)> {
-    let wakes = || rule.waking_targets().map(|target| &target.candidate);
+fn answering<'a>(rule: &'a Rule, route: &'a Route, now: Timestamp) -> Vec<(&'a Candidate, &'a Arc<Backend>)> {
+    let is_asleep = rule.asleep(now).next().is_some();
     let meanwhile: Vec<(&Candidate, &Arc<Backend>)> = match &route.warmup {
-        Some(Warmup::Hold(_)) => wakes()
+        Some(Warmup::Hold(_)) => (rule.asleep(now))
             .filter_map(|candidate| Some((candidate, candidate.waking.as_ref()?)))
             .collect(),
-        Some(Warmup::Spill(_)) if wakes().next().is_some() => (rule.spill.iter())
+        Some(Warmup::Spill(_)) if is_asleep => (rule.spill.iter())
+            .filter(|candidate| rule.out(candidate, now).is_none())
             .filter_map(|candidate| Some((candidate, candidate.backend.as_ref().ok()?)))
             .collect(),
         // Nor do the fallbacks answer then.
-        Some(Warmup::Refuse) if wakes().next().is_some() => return Vec::new(),
+        Some(Warmup::Refuse) if is_asleep => return Vec::new(),
         Some(Warmup::Spill(_) | Warmup::Refuse) | None => Vec::new(),
     };
-    rule.usable().chain(meanwhile).collect()
+    let usable = rule.usable().filter(|(candidate, _)| rule.out(candidate, now).is_none());
+    usable.chain(meanwhile).collect()
 }
 
 /// Who answers now: with shares where they are drawn, else the first in order.
-fn summary(route: &Route) -> String {
+fn summary(route: &Route, now: Timestamp) -> String {
     let waits = |rule: &Rule| {
-        let target = rule.waking_targets().next()?;
-        let name = &target.candidate.called;
+        let name = &rule.asleep(now).next()?.called;
         match &route.warmup {
             Some(Warmup::Hold(_)) => Some(format!("{name} (waited for)")),
             Some(Warmup::Spill(_)) => {
-                let open = rule.spill.iter().find(|candidate| candidate.backend.is_ok())?;
+                let open = rule.spill.iter().find(|candidate| rule.out(candidate, now).is_none())?;
                 Some(format!("{} (until {name} answers)", open.called))
             }
             Some(Warmup::Refuse) => Some("none".to_owned()),
@@ -279,9 +283,12 @@ fn summary(route: &Route) -> String {
         if let Some(waits) = waits(rule) {
             return waits;
         }
-        let open: Vec<_> = rule.open_targets().collect();
+        let open: Vec<_> = rule
+            .open_targets()
+            .filter(|target| rule.out(&target.candidate, now).is_none())
+            .collect();
         match (rule.strategy, open.as_slice()) {
-            (_, []) => match rule.fallback.iter().find(|c| c.backend.is_ok()) {
+            (_, []) => match rule.fallback.iter().find(|candidate| rule.out(candidate, now).is_none()) {
                 Some(fallback) => format!("{} (fallback)", fallback.called),
                 None => "none".to_owned(),
             },
@@ -313,7 +320,7 @@ fn summary(route: &Route) -> String {
 /// What part of a rule's requests each of its models gets, by what is known of the models: its targets, then its fallbacks, then those that answer
 /// only while others wake, or once a budget is used up.
 fn shares(rule: &Rule, route: &Route, now: Timestamp) -> RuleStatus {
-    let out = |candidate: &Candidate| Out::of(candidate, route.reckons(rule), now);
+    let out = |candidate: &Candidate| rule.out(candidate, now);
     let is_open = |target: &&Target| target.weight > 0 && out(&target.candidate).is_none();
     let total: u64 = rule.targets.iter().filter(is_open).map(|target| u64::from(target.weight)).sum();
     let first = rule.targets.iter().position(|target| is_open(&target));
@@ -347,7 +354,7 @@ fn shares(rule: &Rule, route: &Route, now: Timestamp) -> RuleStatus {
         };
         row(&target.candidate, percent(at, target), otherwise)
     });
-    let wakes = rule.waking_targets().next().is_some();
+    let wakes = rule.asleep(now).next().is_some();
     let spills = wakes && matches!(route.warmup, Some(Warmup::Spill(_))) && rule.spill.iter().any(|candidate| out(candidate).is_none());
     let waits = wakes && matches!(route.warmup, Some(Warmup::Hold(_) | Warmup::Refuse));
     let mut rows: Vec<RuleTargetStatus> = targets.collect();
@@ -359,7 +366,7 @@ fn shares(rule: &Rule, route: &Route, now: Timestamp) -> RuleStatus {
             downgrades.push(candidate);
         }
     }
-    rows.extend(downgrades.into_iter().map(|candidate| row(candidate, Some(0), "Downgrade")));
+    rows.extend(downgrades.into_iter().map(|candidate| row(candidate, Some(0), traffic::DOWNGRADE)));
     RuleStatus {
         name: rule.name.clone(),
         targets: rows,

@@ -243,6 +243,8 @@ pub struct Rule {
     pub when: When,
     /// What a request may cost at most, in nano-dollars.
     pub max_cost: Option<u64>,
+    /// Whether it must be known what its models cost: that, or a budget, limits US dollars.
+    pub is_reckoned: bool,
     /// How a target is chosen.
     pub strategy: Strategy,
     /// The models that answer.
@@ -264,6 +266,7 @@ impl Rule {
             name: "1".to_owned(),
             when: When::default(),
             max_cost: None,
+            is_reckoned: false,
             strategy: Strategy::Ordered,
             targets: vec![Target { candidate, weight: 1 }],
             fallback: Vec::new(),
@@ -283,16 +286,6 @@ impl Rule {
         self.targets
             .iter()
             .filter(|target| target.weight > 0 && target.candidate.backend.is_ok())
-    }
-
-    /// The targets that would get requests if they were awake, where none gets any now.
-    pub fn waking_targets(&self) -> impl Iterator<Item = &Target> {
-        let is_open = self.open_targets().next().is_some();
-        let waking = self
-            .targets
-            .iter()
-            .filter(|target| target.weight > 0 && target.candidate.waking.is_some());
-        waking.filter(move |_| !is_open)
     }
 
     /// The models that can answer, of the requests that they may have.

@@ -7,7 +7,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::allowance::Allowance;
-use super::out::{Out, cost_of_many};
 use super::status::PolicyVerdict;
 use super::table::{Backend, Candidate, Route, Rule};
 use crate::api::Usd;
@@ -17,6 +16,7 @@ use crate::api::money;
 use crate::api::policy_status::{BudgetStatus, LastHour, ModelLastHour, RuleStatus, RuleTargetStatus};
 use crate::plan::ledger::{Budget, Unit};
 use crate::plan::traffic::{BudgetFigures, Figures};
+use crate::protocol::usage::Tokens;
 
 /// A budget of a policy that holds, and what happens once too little of it is left.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,24 +29,28 @@ pub struct Watched {
 
 /// The budgets of a route, in their order.
 pub(super) fn watched(route: &Route, now: Timestamp) -> Vec<Watched> {
-    let is_reckoned = route.counts_dollars();
     let watched = |(at, allowance): (usize, &Allowance)| Watched {
         budget: allowance.budget.clone(),
         then: match allowance.instead {
-            Some(_) => downgrade(&route.rules, at, is_reckoned, now),
+            Some(_) => downgrade(&route.rules, at, now),
             None => REFUSED.to_owned(),
         },
     };
     route.allowances.iter().flatten().enumerate().map(watched).collect()
 }
 
+/// The reason of a model that a used-up budget stops.
+const OVER_BUDGET: &str = "OverBudget";
+/// The reason of a model that answers once a budget is used up.
+pub(super) const DOWNGRADE: &str = "Downgrade";
+
 const REFUSED: &str = "requests are refused";
 
 /// Where requests go that may cost more than is left of the budget at this position: to what may answer under each rule, and does.
-fn downgrade(rules: &[Rule], at: usize, is_reckoned: bool, now: Timestamp) -> String {
+fn downgrade(rules: &[Rule], at: usize, now: Timestamp) -> String {
     let of = |rule: &Rule| {
         let named = || rule.instead.get(at).into_iter().flatten();
-        let out = |candidate: &Candidate| Out::of(candidate, is_reckoned || rule.max_cost.is_some(), now);
+        let out = |candidate: &Candidate| rule.out(candidate, now);
         let open: Vec<&str> = (named().filter(|candidate| out(candidate).is_none()))
             .map(|candidate| candidate.called.as_str())
             .collect();
@@ -74,7 +78,12 @@ fn downgrade(rules: &[Rule], at: usize, is_reckoned: bool, now: Timestamp) -> St
 
 /// The models that cost no dollars, as our own pods without a price, by what the policy calls them.
 pub(super) fn free(route: &Route, now: Timestamp) -> BTreeSet<String> {
-    let is_free = |model: &Backend| cost_of_many(model, now) == Ok(0);
+    let many = Tokens {
+        input: 1_000_000,
+        output: 1_000_000,
+        ..Tokens::default()
+    };
+    let is_free = |model: &Backend| Unit::Usd.amount(&many, model.pricing.cost(Some(&many), now), model) == Ok(0);
     let open = route.candidates().filter_map(|candidate| candidate.backend.as_ref().ok());
     open.filter(|model| is_free(model)).map(|model| model.called.clone()).collect()
 }
@@ -201,8 +210,11 @@ pub(super) fn within(watched: &[Watched], used: Option<&[Used<'_>]>) -> Option<C
 
 /// The rules, with what gateways say of their models.
 pub(super) fn as_seen(verdict: &PolicyVerdict, seen: &Figures, used: &[Used<'_>]) -> Vec<RuleStatus> {
-    let over = |model: &str| {
-        let mut over = used.iter().filter(|used| used.is_shared() && used.counts(model, &verdict.free));
+    let over = |model: &RuleTargetStatus| {
+        // What a budget of tokens goes on with does not count in it any more.
+        let counts =
+            |used: &&Used<'_>| used.counts(&model.model, &verdict.free) && (model.reason != DOWNGRADE || used.budget.unit == Unit::Usd);
+        let mut over = used.iter().filter(|used| used.is_shared()).filter(counts);
         over.find_map(Used::exhausted)
     };
     let target = |target: &RuleTargetStatus| {
@@ -211,10 +223,10 @@ pub(super) fn as_seen(verdict: &PolicyVerdict, seen: &Figures, used: &[Used<'_>]
             return told;
         }
         let resting = seen.models.get(&told.model).map_or(0, |model| model.resting);
-        if let Some(over) = over(&told.model) {
+        if let Some(over) = over(&told) {
             return RuleTargetStatus {
                 percent: told.percent.map(|_| 0),
-                reason: "OverBudget".to_owned(),
+                reason: OVER_BUDGET.to_owned(),
                 message: Some(over),
                 ..told
             };
@@ -233,9 +245,19 @@ pub(super) fn as_seen(verdict: &PolicyVerdict, seen: &Figures, used: &[Used<'_>]
         .iter()
         .map(|rule| RuleStatus {
             name: rule.name.clone(),
-            targets: rule.targets.iter().map(target).collect(),
+            targets: gone_on_with(rule.targets.iter().map(target).collect()),
         })
         .collect()
+}
+
+/// Where a budget has stopped all others, the first that it goes on with gets their requests.
+fn gone_on_with(mut targets: Vec<RuleTargetStatus>) -> Vec<RuleTargetStatus> {
+    let is_stopped = targets.iter().any(|target| target.reason == OVER_BUDGET) && targets.iter().all(|target| target.percent == Some(0));
+    let next = targets.iter_mut().find(|target| target.reason == DOWNGRADE);
+    if let Some(next) = next.filter(|_| is_stopped) {
+        next.percent = Some(100);
+    }
+    targets
 }
 
 pub(super) fn last_hour(seen: &Figures) -> LastHour {

@@ -105,7 +105,7 @@ impl Link {
         match known.as_deref() {
             Ok(State::Up(connection)) => Ok(connection.clone()),
             Ok(State::Down(why)) => Err(why.clone()),
-            Ok(State::Waiting) | Err(_) => Err(Unavailable("there is no connection".to_owned())),
+            Ok(State::Waiting) | Err(_) => Err(Unavailable::Away("there is no connection".to_owned())),
         }
     }
 
@@ -147,7 +147,7 @@ async fn keep(server: Server, state: watch::Sender<State>) {
                         is_told = true;
                         tracing::warn!(%address, error = why, "the store of what was spent does not answer");
                     }
-                    state.send_replace(State::Down(Unavailable(format!("{address}: {why}"))));
+                    state.send_replace(State::Down(Unavailable::Away(format!("{address}: {why}"))));
                 }
             }
         }

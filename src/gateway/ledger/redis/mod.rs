@@ -92,7 +92,7 @@ impl InRedis {
         if matches!(&answer, Err(error) if error.kind() == ::redis::ServerErrorKind::NoScript.into()) {
             answer = command("EVAL", SCRIPT).query_async(&mut connection).await;
         }
-        let answer: Option<(u64, u64)> = answer.map_err(|error| Unavailable(error.to_string()))?;
+        let answer: Option<(u64, u64)> = answer.map_err(|error| Unavailable::Away(error.to_string()))?;
         Ok(answer.map(|(amount, taken)| Grant { amount, taken }))
     }
 
@@ -141,7 +141,7 @@ impl InRedis {
     async fn in_turn(self, account: Account, limit: u64, ask: Ask) -> Result<Grant, Unavailable> {
         let turn = self.next(&account);
         let granted = self.turn(&account, limit, turn, ask).await?;
-        let granted = granted.ok_or_else(|| Unavailable("another process takes part as this one".to_owned()))?;
+        let granted = granted.ok_or_else(|| Unavailable::Away("another process takes part as this one".to_owned()))?;
         self.answered(&account);
         Ok(granted)
     }

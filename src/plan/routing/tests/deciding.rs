@@ -470,6 +470,10 @@ fn an_expression_sees_the_request_and_its_client_and_no_credentials() {
         Ok(true)
     );
     assert_eq!(
+        holds("request.exists(k, k == 'tools') && client.exists(k, k == 'labels')", Ask::new()),
+        Ok(true)
+    );
+    assert_eq!(
         holds("size(request) == 10 && size(client) == 5", Ask::new()),
         Ok(true),
         "all of them"
@@ -498,6 +502,14 @@ fn an_expression_that_cannot_be_used_is_told_with_its_field_and_the_last_good_po
         ("size(request.model)", "is neither true nor false: compare something"),
         (
             "request.headers['X-Team'] == 'a'",
+            "reads the header \"X-Team\", and the names of headers are in lower case here: write \"x-team\"",
+        ),
+        (
+            "has(request.headers.Team)",
+            "reads the header \"Team\", and the names of headers are in lower case here: write \"team\"",
+        ),
+        (
+            "'X-Team' in request['headers']",
             "reads the header \"X-Team\", and the names of headers are in lower case here: write \"x-team\"",
         ),
         (
