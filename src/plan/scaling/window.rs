@@ -1,0 +1,126 @@
+//! Loads over a time: what every sample says in replicas, and what several say together.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::{PANIC, STABLE, Sample, Signal, Targets, counts_at_once, is_sane, is_within};
+
+/// Of so many samples the highest is left out of a mean: one reading alone decides nothing.
+const TRIMMED_FROM: usize = 5;
+/// So long may be between two samples before something is missing between them.
+const GAP: Duration = Duration::from_secs(15);
+
+/// What each sample says, in their order.
+pub(super) struct Window(Vec<Seen>);
+
+#[derive(Clone, Copy)]
+struct Seen {
+    at: Timestamp,
+    replicas: u32,
+    /// The highest of what is known.
+    load: Option<(f64, Signal)>,
+    /// Whether everything is known that has a target.
+    is_whole: bool,
+}
+
+impl Window {
+    /// No load is more than can be had: what is beyond it would only outweigh all else.
+    pub(super) fn of(samples: &[Sample], targets: &Targets, max: u32) -> Self {
+        let seen = |sample: &Sample| {
+            let readings = [
+                (Signal::InFlight, sample.in_flight, targets.in_flight, 1.0),
+                (Signal::Waiting, sample.waiting, targets.waiting, 1.0),
+                // A part, which every replica has.
+                (Signal::Cache, sample.cache, targets.cache, f64::from(sample.replicas)),
+            ];
+            let aimed = || {
+                readings
+                    .iter()
+                    .filter_map(|(signal, reading, target, times)| Some((*signal, *reading, (*target)?, *times)))
+            };
+            let known = aimed().filter_map(|(signal, reading, target, times)| {
+                let reading = reading.filter(|reading| is_sane(*reading))?;
+                Some(((reading * times / target).min(2.0 * f64::from(max)), signal))
+            });
+            Seen {
+                at: sample.at,
+                replicas: sample.replicas,
+                load: known.max_by(|one, other| one.0.total_cmp(&other.0)),
+                is_whole: aimed().all(|(_, reading, _, _)| reading.is_some_and(is_sane)),
+            }
+        };
+        Self(samples.iter().map(seen).collect())
+    }
+
+    /// The mean load of the time up to `end`, and what made most of the highest of it.
+    pub(super) fn mean(&self, end: Timestamp, over: Duration) -> Option<(f64, Signal)> {
+        let loads: Vec<(f64, Signal)> = self.loads(end, over).collect();
+        let (highest, signal) = loads.iter().copied().max_by(|one, other| one.0.total_cmp(&other.0))?;
+        let sum: f64 = loads.iter().map(|(load, _)| load).sum();
+        let mean = match loads.len() {
+            few if few < TRIMMED_FROM => sum / few as f64,
+            count => (sum - highest) / (count - 1) as f64,
+        };
+        Some((mean.max(0.0), signal))
+    }
+
+    /// The middle load of the time up to `end`; of two in the middle the lower one.
+    pub(super) fn median(&self, end: Timestamp, over: Duration) -> Option<(f64, Signal)> {
+        let mut loads: Vec<(f64, Signal)> = self.loads(end, over).collect();
+        loads.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let middle = loads.len().checked_sub(1)? / 2;
+        loads.get(middle).copied()
+    }
+
+    /// The highest load that was decided by within `back` of `now`: the mean, or what there was at once if that was so much more.
+    pub(super) fn highest(&self, now: Timestamp, back: Duration) -> Option<f64> {
+        let within = self.0.iter().filter(|seen| seen.at <= now && is_within(seen.at, now, back));
+        let decided = within.filter_map(|seen| {
+            let (mean, _) = self.mean(seen.at, STABLE)?;
+            let short = self.median(seen.at, PANIC).map(|(load, _)| load);
+            Some(short.filter(|short| counts_at_once(*short, mean, seen.replicas)).unwrap_or(mean))
+        });
+        decided.chain(self.mean(now, STABLE).map(|(mean, _)| mean)).max_by(f64::total_cmp)
+    }
+
+    /// The lowest of the means that there were within `back` of `now`.
+    pub(super) fn lowest_mean(&self, now: Timestamp, over: Duration, back: Duration) -> Option<f64> {
+        self.means(now, over, back).min_by(f64::total_cmp)
+    }
+
+    fn means(&self, now: Timestamp, over: Duration, back: Duration) -> impl Iterator<Item = f64> {
+        let ends = self
+            .0
+            .iter()
+            .map(|seen| seen.at)
+            .filter(move |at| *at <= now && is_within(*at, now, back));
+        ends.chain([now]).filter_map(move |end| Some(self.mean(end, over)?.0))
+    }
+
+    /// Whether all of the time up to `now` is covered by samples that say everything.
+    pub(super) fn is_whole(&self, now: Timestamp, over: Duration) -> bool {
+        let Some(from) = SignedDuration::try_from(over).ok().and_then(|over| now.checked_sub(over).ok()) else {
+            return false;
+        };
+        let mut covered_to = None;
+        for seen in &self.0 {
+            if seen.at > now {
+                break;
+            }
+            let is_gap = covered_to.is_some_and(|to| !is_within(to, seen.at, GAP));
+            if seen.at >= from && (is_gap || !seen.is_whole) {
+                return false;
+            }
+            covered_to = Some(seen.at);
+        }
+        let is_known_since = self.0.first().is_some_and(|first| first.at <= from);
+        is_known_since && covered_to.is_some_and(|to| is_within(to, now, GAP))
+    }
+
+    fn loads(&self, end: Timestamp, over: Duration) -> impl Iterator<Item = (f64, Signal)> {
+        let last = self.0.partition_point(|seen| seen.at <= end);
+        let first = self.0.partition_point(|seen| !is_within(seen.at, end, over));
+        self.0.get(first..last).unwrap_or_default().iter().filter_map(|seen| seen.load)
+    }
+}
