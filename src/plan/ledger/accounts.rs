@@ -86,9 +86,7 @@ impl Accounts {
 
     /// Takes some of an account, and forgets those that ended long before it began.
     pub fn take(&mut self, account: &Account, limit: u64, ask: Ask) -> Grant {
-        let began = account.window.0.as_second();
-        self.0
-            .retain(|other, _| other.window.1.as_second().saturating_add(KEPT_SECONDS) > began);
+        self.forget(account.window.0);
         let taken = self.0.entry(account.clone()).or_default();
         let granted = grant(limit, *taken, ask);
         *taken = granted.taken;

@@ -156,19 +156,15 @@ pub struct Decision {
 #[must_use]
 pub fn desired(samples: &[Sample], bounds: &Bounds, current: u32, now: Timestamp) -> Decision {
     let (min, max) = (bounds.min, bounds.max.max(bounds.min));
-    let hold = |why, load| Decision {
-        replicas: current.clamp(min, max),
-        why: if (min..=max).contains(&current) { why } else { Why::Bounds },
-        load,
-    };
+    let hold = |why, load| within(bounds, current, why, load);
     let Some(latest) = samples.last().filter(|latest| is_within(latest.at, now, STALE)) else {
         return hold(Why::Stale, None);
     };
     let window = Window::of(samples, &bounds.targets, max);
-    let Some((mean, signal)) = window.mean(now, STABLE) else {
+    let Some((mean, signal)) = window.mean(now) else {
         return hold(if latest.is_absurd() { Why::Absurd } else { Why::Stale }, None);
     };
-    let load = match window.median(now, PANIC) {
+    let load = match window.median(now) {
         Some(short) if counts_at_once(short.0, mean, current) => short,
         _ => (mean, signal),
     };
@@ -183,7 +179,7 @@ pub fn desired(samples: &[Sample], bounds: &Bounds, current: u32, now: Timestamp
     }
     if needed > current {
         let why = if is_panic { Why::Panic } else { Why::Up };
-        let steady = window.lowest_mean(now, STABLE, bounds.up.stabilisation);
+        let steady = window.lowest_mean(now, bounds.up.stabilisation);
         // Whoever wants to be sure first waits for that, also with twice the load.
         let needed = if bounds.up.stabilisation.is_zero() {
             needed
@@ -215,14 +211,7 @@ pub fn reach(bounds: &Bounds) -> Duration {
 
 /// There is less than there was: down, or to zero, or later.
 fn down(window: &Window, samples: &[Sample], bounds: &Bounds, current: u32, load: (f64, Signal), now: Timestamp) -> Decision {
-    let told = |replicas: u32, why| {
-        let bounded = replicas.clamp(bounds.min, bounds.max.max(bounds.min));
-        Decision {
-            replicas: bounded,
-            why: if bounded == replicas { why } else { Why::Bounds },
-            load: Some(load),
-        }
-    };
+    let told = |replicas: u32, why| within(bounds, replicas, why, Some(load));
     // One replica can only go to none.
     let is_last = current <= 1;
     if is_last && (bounds.min > 0 || bounds.to_zero_after.is_none() || current == 0) {
@@ -260,6 +249,16 @@ fn down(window: &Window, samples: &[Sample], bounds: &Bounds, current: u32, load
     match current - fewer <= most {
         true => told(fewer, Why::Down),
         false => told(current - most, if most == 0 { Why::Pace } else { Why::Down }),
+    }
+}
+
+/// So many, unless the bounds say otherwise.
+fn within(bounds: &Bounds, replicas: u32, why: Why, load: Option<(f64, Signal)>) -> Decision {
+    let bounded = replicas.clamp(bounds.min, bounds.max.max(bounds.min));
+    Decision {
+        replicas: bounded,
+        why: if bounded == replicas { why } else { Why::Bounds },
+        load,
     }
 }
 

@@ -53,9 +53,9 @@ impl Window {
         Self(samples.iter().map(seen).collect())
     }
 
-    /// The mean load of the time up to `end`, and what made most of the highest of it.
-    pub(super) fn mean(&self, end: Timestamp, over: Duration) -> Option<(f64, Signal)> {
-        let loads: Vec<(f64, Signal)> = self.loads(end, over).collect();
+    /// The mean load of the stable window up to `end`, and what made most of the highest of it.
+    pub(super) fn mean(&self, end: Timestamp) -> Option<(f64, Signal)> {
+        let loads: Vec<(f64, Signal)> = self.loads(end, STABLE).collect();
         let (highest, signal) = loads.iter().copied().max_by(|one, other| one.0.total_cmp(&other.0))?;
         let sum: f64 = loads.iter().map(|(load, _)| load).sum();
         let mean = match loads.len() {
@@ -65,9 +65,9 @@ impl Window {
         Some((mean.max(0.0), signal))
     }
 
-    /// The middle load of the time up to `end`; of two in the middle the lower one.
-    pub(super) fn median(&self, end: Timestamp, over: Duration) -> Option<(f64, Signal)> {
-        let mut loads: Vec<(f64, Signal)> = self.loads(end, over).collect();
+    /// The middle load of the panic window up to `end`; of two in the middle the lower one.
+    pub(super) fn median(&self, end: Timestamp) -> Option<(f64, Signal)> {
+        let mut loads: Vec<(f64, Signal)> = self.loads(end, PANIC).collect();
         loads.sort_by(|one, other| one.0.total_cmp(&other.0));
         let middle = loads.len().checked_sub(1)? / 2;
         loads.get(middle).copied()
@@ -77,25 +77,18 @@ impl Window {
     pub(super) fn highest(&self, now: Timestamp, back: Duration) -> Option<f64> {
         let within = self.0.iter().filter(|seen| seen.at <= now && is_within(seen.at, now, back));
         let decided = within.filter_map(|seen| {
-            let (mean, _) = self.mean(seen.at, STABLE)?;
-            let short = self.median(seen.at, PANIC).map(|(load, _)| load);
+            let (mean, _) = self.mean(seen.at)?;
+            let short = self.median(seen.at).map(|(load, _)| load);
             Some(short.filter(|short| counts_at_once(*short, mean, seen.replicas)).unwrap_or(mean))
         });
-        decided.chain(self.mean(now, STABLE).map(|(mean, _)| mean)).max_by(f64::total_cmp)
+        decided.chain(self.mean(now).map(|(mean, _)| mean)).max_by(f64::total_cmp)
     }
 
     /// The lowest of the means that there were within `back` of `now`.
-    pub(super) fn lowest_mean(&self, now: Timestamp, over: Duration, back: Duration) -> Option<f64> {
-        self.means(now, over, back).min_by(f64::total_cmp)
-    }
-
-    fn means(&self, now: Timestamp, over: Duration, back: Duration) -> impl Iterator<Item = f64> {
-        let ends = self
-            .0
-            .iter()
-            .map(|seen| seen.at)
-            .filter(move |at| *at <= now && is_within(*at, now, back));
-        ends.chain([now]).filter_map(move |end| Some(self.mean(end, over)?.0))
+    pub(super) fn lowest_mean(&self, now: Timestamp, back: Duration) -> Option<f64> {
+        let within = self.0.iter().filter(|seen| seen.at <= now && is_within(seen.at, now, back));
+        let ends = within.map(|seen| seen.at).chain([now]);
+        ends.filter_map(|end| Some(self.mean(end)?.0)).min_by(f64::total_cmp)
     }
 
     /// Whether all of the time up to `now` is covered by samples that say everything.
