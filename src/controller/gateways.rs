@@ -116,8 +116,8 @@ impl Gateways {
     /// Asks those at `urls`. The policies whose statuses are to say something else: where something is amiss or well again, at once.
     async fn ask(&self, urls: &BTreeSet<String>, is_time: bool, now: Timestamp) -> Vec<Moved> {
         let asked: Vec<_> = urls.iter().cloned().map(|url| self.report(url)).collect();
-        let reports = stream::iter(asked).buffer_unordered(AT_ONCE).filter_map(async |report| report);
-        let reports: BTreeMap<String, Report> = reports.collect().await;
+        let answers: Vec<Option<(String, Report)>> = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
+        let reports: BTreeMap<String, Report> = answers.into_iter().flatten().collect();
         let mut state = self.state();
         state.seen.note(reports, urls, now);
         let figures = state.seen.figures(now);

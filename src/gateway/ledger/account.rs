@@ -99,7 +99,12 @@ impl Entry {
             let unavailable = match tokio::time::timeout_at(deadline, filled).await {
                 Ok(Ok(Ok(()))) if Instant::now() < deadline => continue,
                 Ok(Ok(Err(unavailable))) => unavailable,
-                Ok(Ok(Ok(())) | Err(_)) | Err(_) => no_answer(),
+                Ok(Ok(Ok(())) | Err(_)) => no_answer(),
+                // The call may have begun after the wait for it: who comes next is not to wait for the rest of it.
+                Err(_) => {
+                    self.failed(no_answer());
+                    no_answer()
+                }
             };
             let decided = self.without_store(&mut self.state(), unavailable, amount);
             self.refill_if_low();
@@ -325,3 +330,6 @@ impl Drop for Reserved {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -740,7 +740,11 @@ async fn those_who_wait_behind_a_store_that_does_not_answer_are_refused_together
     }
     // They do not stand in line for it after they were refused.
     store.is_away.store(false, Ordering::Relaxed);
-    let back = async { while world.ask(ONE).await.status != StatusCode::OK {} };
+    let back = async {
+        while world.ask(ONE).await.status != StatusCode::OK {
+            tokio::task::yield_now().await;
+        }
+    };
     tokio::time::timeout(Duration::from_secs(3), back).await.unwrap();
     assert!(store.asked.load(Ordering::Relaxed) <= 3, "{}", store.asked.load(Ordering::Relaxed));
     assert_eq!(engine.requests(), 1);
