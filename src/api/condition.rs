@@ -25,6 +25,8 @@ pub enum Kind {
     WorkloadReady,
     /// Every pod that answers has every adapter, by its engine's own word where it takes them while it runs.
     AdaptersLoaded,
+    /// The number of replicas follows the demand: what decides about it is known.
+    ScalingActive,
     /// Everything the object names exists.
     ResolvedRefs,
     /// No budget of the policy is used up.

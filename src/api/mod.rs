@@ -26,6 +26,7 @@ pub mod price;
 mod provider;
 mod resources;
 pub mod routing_policy;
+pub mod scaling;
 pub mod settings;
 pub mod shadow;
 pub mod warmup;

@@ -18,6 +18,7 @@ use super::price::Price;
 pub use super::provider::{ApiLimits, ApiSource, CaBundle, Capabilities, Credentials, Provider};
 use super::resources;
 use super::routing_policy::DURATION;
+pub use super::scaling::{Scaling, ScalingStatus};
 
 /// One language model: either behind a provider's API (`api`) or served on our own machines (`selfHosted`). Exactly one of the two is set.
 /// Example: `api: {provider: OpenAI, model: gpt-5-mini, credentials: {secretRef: {name: openai, key: api-key}}}`.
@@ -149,6 +150,8 @@ pub struct KeyRef {
     .message("cache.accessMode ReadWriteOnce is for pods of one node: use ReadWriteMany, or parallelism.nodes: 1").field_path(".cache.accessMode"))]
 #[x_kube(validation = Rule::new(parallelism::SHARES_OUT)
     .message(Message::Expression(parallelism::SHARES_OUT_MESSAGE.to_owned())).field_path(".parallelism"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || self.replicas == 1")
+    .message("replicas is decided by scaling: change scaling.min or scaling.max and leave replicas out, or remove scaling").field_path(".replicas"))]
 pub struct SelfHosted {
     /// Where the weights come from. May be absent when the engine's image already holds the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,10 +173,15 @@ pub struct SelfHosted {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "resources::requirements")]
     pub resources: Option<ResourceRequirements>,
-    /// How many pods, or groups of `parallelism.nodes` pods, serve the model; `kubectl scale` sets it. Default: 1. Limit: 1000.
+    /// How many pods, or groups of `parallelism.nodes` pods, serve the model; `kubectl scale` sets it. Left out where `scaling` decides. Default: 1.
+    /// Limit: 1000.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
+    /// How many replicas there are by the demand for the model, down to none and back. Default: `replicas`, whatever the demand.
+    /// Example: `{min: 0, max: 4, target: {inFlight: 16}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
     /// How many requests its pods work on at once, while further ones wait at the gateways, their clients in turn. Default: every request is
     /// put to a pod at once, and its engine decides who waits. Example: `{atOncePerPod: 32}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -413,6 +421,9 @@ pub struct ModelDeploymentStatus {
     /// Pods that answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
+    /// What was decided about the number of replicas, where `spec.selfHosted.scaling` does. The condition `ScalingActive` says whether it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<ScalingStatus>,
     /// Ready of wanted pods, such as `1/2`; `-` for an API model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<String>,

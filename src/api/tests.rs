@@ -148,6 +148,18 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             ),
         ),
         (
+            "replicas by demand, with all that can be said",
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {min: 0, max: 4, target: {inFlight: 16}, scaleToZeroAfter: 15m,
+                  behavior: {up: {perMinute: 2, stabilisation: 0s}, down: {stabilisation: 1h}}}}}",
+            ),
+        ),
+        (
+            "replicas by demand, with what must be said",
+            model("m", "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, target: {inFlight: 16}}}}"),
+        ),
+        (
             "devices by claim",
             model(
                 "m",
@@ -224,6 +236,46 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
     let url = "endpoint must be a URL that starts with http:// or https:// and a host";
     vec![
         (model("m", "{}"), "spec", "spec.api and spec.selfHosted are both absent"),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {min: 3, max: 2, target: {inFlight: 16}}}}",
+            ),
+            "spec.selfHosted.scaling.min",
+            "min is above max: lower min, or raise max",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {min: 1, max: 2, target: {inFlight: 16}, scaleToZeroAfter: 5m}}}",
+            ),
+            "spec.selfHosted.scaling.scaleToZeroAfter",
+            "scaleToZeroAfter needs min: 0",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {min: 0, max: 2, target: {inFlight: 16}, scaleToZeroAfter: 5s}}}",
+            ),
+            "spec.selfHosted.scaling.scaleToZeroAfter",
+            "must be from 10s to 168h, such as 15m",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 2, target: {inFlight: 16}, behavior: {up: {stabilisation: 2h}}}}}",
+            ),
+            "spec.selfHosted.scaling.behavior.up.stabilisation",
+            "must be from 0s to 1h, such as 5m",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, replicas: 2, scaling: {max: 2, target: {inFlight: 16}}}}",
+            ),
+            "spec.selfHosted.replicas",
+            "replicas is decided by scaling",
+        ),
         (
             policy(&format!("{rules}, cache: {{mode: Exact, for: 25h}}")),
             "spec.cache.for",

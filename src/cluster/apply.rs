@@ -168,7 +168,7 @@ impl Cluster {
         served.map_err(failed::<LeaderWorkerSet>("looking for the kind", &Key::new("", "")))
     }
 
-    fn api<K: Owned>(&self, namespace: &str) -> Api<K> {
+    pub(super) fn api<K: Owned>(&self, namespace: &str) -> Api<K> {
         Api::namespaced(self.client.clone(), namespace)
     }
 

@@ -17,6 +17,7 @@ mod known;
 pub mod lease;
 mod look;
 mod optional;
+mod scale;
 pub mod tokens;
 pub mod watch;
 

@@ -19,6 +19,7 @@ use crate::plan::{Invalid, model};
 
 use super::adapters::Adapters;
 use super::asker::Asker;
+use super::autoscaler::Autoscaler;
 use super::decided::Decided;
 use super::gateways::Gateways;
 use super::probe::Prober;
@@ -59,6 +60,8 @@ pub struct Context {
     pub asker: Asker,
     /// What is decided about policies.
     pub decided: Decided,
+    /// Decides how many replicas models have.
+    pub autoscaler: Arc<Autoscaler>,
     /// Asks gateways.
     pub gateways: Arc<Gateways>,
 }

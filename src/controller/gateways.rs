@@ -71,6 +71,16 @@ pub(super) fn service(url: &str) -> Option<Key> {
     (!is_address && is_service).then(|| Key::new(namespace, name))
 }
 
+impl Whereabouts {
+    /// Their base URLs, as far as they take requests.
+    pub(super) fn urls(&self) -> BTreeSet<String> {
+        match self {
+            Self::Service(slices) => routing::addresses(&slices.all()),
+            Self::Url(url) => [url.clone()].into(),
+        }
+    }
+}
+
 impl Gateways {
     /// Nothing was said yet.
     #[must_use]
@@ -97,16 +107,12 @@ impl Gateways {
     }
 
     /// Asks them for as long as the process lives; `moved` is told of policies whose figures are others.
-    pub(super) async fn follow(self: Arc<Self>, whereabouts: Whereabouts, moved: UnboundedSender<Moved>) {
+    pub(super) async fn follow(self: Arc<Self>, whereabouts: &Whereabouts, moved: UnboundedSender<Moved>) {
         let mut turns = interval(EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for turn in (0..TOLD_EVERY).cycle() {
             turns.tick().await;
-            let urls = match &whereabouts {
-                Whereabouts::Service(slices) => routing::addresses(&slices.all()),
-                Whereabouts::Url(url) => [url.clone()].into(),
-            };
-            for other in self.ask(&urls, turn == 0, cluster::now()).await {
+            for other in self.ask(&whereabouts.urls(), turn == 0, cluster::now()).await {
                 // Nobody listens when the process ends.
                 moved.unbounded_send(other).ok();
             }

@@ -4,6 +4,7 @@
 mod adapters;
 mod ask;
 mod asker;
+mod autoscaler;
 mod cache;
 mod context;
 mod decided;

@@ -42,7 +42,7 @@ pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Res
         return Ok(Action::await_change());
     }
     let done = match (&md.spec.self_hosted, &md.spec.api) {
-        (Some(own), None) => serve(&md, own, &cx).await,
+        (Some(own), None) => serve(&md, &serving::as_it_is(own, replicas(&md, own, &cx)), &cx).await,
         (None, Some(api)) => back(&md, api, &cx).await,
         // The CRD's rule refuses both and neither; an object stored before the rule existed says so here.
         _ => {
@@ -161,6 +161,10 @@ async fn roll_out<W: Workload + Owned, Other: Owned>(scene: Scene<'_>, mut wante
     let before = W::known(&cx.cluster.stores).get(&key);
     serving::keep(&mut wanted, before.as_deref());
     let is_stuck = before.as_deref().is_some_and(|live| serving::is_stuck(live, pods));
+    if let Some(live) = before.as_deref().filter(|live| own.scaling.is_some() && !serving::is_scaled(*live)) {
+        // Left out by whoever set it, the number would be that of a new workload.
+        cx.cluster.scale(live, live.replicas().unsigned_abs()).await?;
+    }
     let decision = match Other::known(&cx.cluster.stores).get(&key) {
         Some(_) if before.is_none() => serving::switch(own, takes),
         _ => serving::decide(own, takes, &wanted, before.as_deref(), is_stuck),
@@ -204,6 +208,7 @@ async fn report<W: Workload>(scene: Scene<'_>, live: &W, cx: &Context) -> (Model
     let asks = adapters::asks(&md.name_any(), own, &answering);
     let Look { told, again } = cx.adapters.look(&Key::of(md), asks, pace(conditions, Kind::AdaptersLoaded, now));
     let status = adapters::with_adapters(status, md, own, (&answering, &told), now);
+    let status = serving::with_scaling(status, md, own, cx.autoscaler.standing(&Key::of(md)).as_ref(), now);
     let soonest = [ask_again, again].into_iter().flatten().min();
     (serving::with_cost(status, own, &cx.settings), soonest)
 }
@@ -295,6 +300,15 @@ async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Act
     };
     cx.report(md, status).await?;
     Ok(again)
+}
+
+/// How many replicas its workload is told to have.
+fn replicas(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Option<i32> {
+    let (stores, key) = (&cx.cluster.stores, child(md));
+    match serving::nodes(own) > 1 {
+        true => stores.groups.get(&key).map(|live| live.replicas()),
+        false => stores.deployments.get(&key).map(|live| live.replicas()),
+    }
 }
 
 fn child(md: &ModelDeployment) -> Key {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ModelDeployment ◄─ itself, its children, its pods and endpoints, what its engine says of itself and its adapters, its credentials Secret,
-//!                    its certificates ConfigMap, its backend Secret, the objects of its cache
+//!                    its certificates ConfigMap, its backend Secret, the objects of its cache, what the autoscaler decides about it
 //! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
 //! RoutingPolicy   ◄─ itself, what gateways say of its traffic, and every ModelDeployment, EvalJob, EndpointSlice and ReferenceGrant (all policies: they are few, and an unchanged one is silent)
 //! All of these    ◄─ another price book
@@ -44,6 +44,7 @@ use crate::plan::{backend, cache, routing};
 
 use super::adapters::Adapters;
 use super::asker::Asker;
+use super::autoscaler::Autoscaler;
 use super::context::{Context, on_error};
 use super::decided::Decided;
 use super::gateways::{self, Gateways};
@@ -138,6 +139,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let (grants, grants_moves) = Grants::follow(&client);
     let (heard, engines_heard) = unbounded::<Key>();
     let (adapters_moved, adapters_moves) = unbounded::<Key>();
+    let (scaled, scaled_moves) = unbounded::<Key>();
     let cx = Arc::new(Context {
         cluster: Cluster::new(client.clone(), stores),
         grants: Arc::new(grants),
@@ -152,6 +154,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         progress: Progresses::new(),
         asker: Asker::new(heard),
         decided: Decided::default(),
+        autoscaler: Arc::new(Autoscaler::new(scaled)),
         gateways: Arc::new(Gateways::new(cluster::now())),
         adapters: Adapters::new(adapters_moved),
     });
@@ -191,6 +194,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         by_map.boxed(),
         by_cache.boxed(),
         adapters_moves.map(|model| reference(&model)).boxed(),
+        scaled_moves.map(|model| reference(&model)).boxed(),
     ]);
     let by_model = {
         let known = evaluations.known();
@@ -317,7 +321,11 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         secrets: Followed::new(client.clone(), secret_moved),
         maps: Followed::new(client, map_moved),
     };
-    let reports = cx.gateways.clone().follow(whereabouts, told);
+    let scaling = cx.autoscaler.clone().follow(&whereabouts, &cx);
+    let scaling = async {
+        tokio::select! { () = scaling => {}, () = stop.cancelled() => {} }
+    };
+    let reports = cx.gateways.clone().follow(&whereabouts, told);
     let reports = async {
         tokio::select! { () = reports => {}, () = stop.cancelled() => {} }
     };
@@ -333,12 +341,14 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     };
     let (mut models_control, mut evaluations_control) = (finished(models_control).boxed(), finished(evaluations_control).boxed());
     let (mut policies_control, mut chores, mut reports) = (finished(policies_control).boxed(), chores.boxed(), reports.boxed());
+    let mut scaling = scaling.boxed();
     tokio::try_join!(
         until_stopped(&mut models_control, "the ModelDeployment controller"),
         until_stopped(&mut evaluations_control, "the EvalJob controller"),
         until_stopped(&mut policies_control, "the RoutingPolicy controller"),
         until_stopped(&mut chores, "the care for Secrets"),
         until_stopped(&mut reports, "asking the gateways"),
+        until_stopped(&mut scaling, "the autoscaler"),
     )?;
     Ok(())
 }

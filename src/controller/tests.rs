@@ -22,6 +22,7 @@ use crate::testing::{Fault, Server};
 
 use super::adapters::Adapters;
 use super::asker::Asker;
+use super::autoscaler::Autoscaler;
 use super::context::{Context, Error};
 use super::decided::Decided;
 use super::gateways::Gateways;
@@ -123,6 +124,7 @@ pub(super) fn started(server: &Server) -> Arc<Context> {
         progress: Progresses::new(),
         asker: Asker::new(unbounded().0),
         decided: Decided::default(),
+        autoscaler: Arc::new(Autoscaler::new(unbounded().0)),
         gateways: Arc::new(Gateways::new(crate::cluster::now())),
         adapters: Adapters::new(futures::channel::mpsc::unbounded().0),
     })

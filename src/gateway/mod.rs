@@ -72,7 +72,6 @@ use tower_service::Service;
 
 pub use access::TARGET as ACCESS;
 pub use content::TARGET as CONTENT;
-pub use demand::Wanted;
 pub use drain::{Drain, run};
 pub use feed::{ApiKeys, Credentials, Feed, Source, feed};
 pub use ledger::{BadLedger, InFile, InRedis, Memory, Store, Unavailable};
@@ -97,6 +96,7 @@ use upstream::Upstream;
 
 use crate::api::ledger::OnFailure;
 use crate::plan::names::Key;
+use crate::plan::scaling::demand::Wanted;
 use crate::protocol::Operation;
 use crate::tls::BadCertificates;
 
@@ -228,7 +228,9 @@ impl Gateway {
     #[must_use]
     pub fn demand(&self) -> BTreeMap<Key, Wanted> {
         let table = self.feed.routes();
-        table.map(|table| self.demand.report(&table, &self.balancer)).unwrap_or_default()
+        table
+            .map(|table| self.demand.report(&table, &self.balancer, &self.queues))
+            .unwrap_or_default()
     }
 
     /// Says in the metrics how many entries the price book has that costs are from, and whether its files say the same now.
@@ -258,6 +260,7 @@ pub fn app(gateway: Arc<Gateway>) -> Router {
         .route("/v1/models/{*name}", get(models::one))
         .route("/metrics", get(scrape))
         .route(report::PATH, get(report::tell))
+        .route(demand::PATH, get(demand::tell))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .fallback(async |request: Request| {
@@ -349,7 +352,7 @@ async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
     if let Some(table) = gateway.feed.routes() {
         gateway.metrics.forget(&table, Instant::now());
         gateway.metrics.tell_budgets(gateway.ledger.spent_ratios());
-        let held = gateway.demand().into_iter().map(|(model, wanted)| (model, wanted.held));
+        let held = gateway.demand().into_iter().map(|(model, wanted)| (model, wanted.held as usize));
         gateway.metrics.tell_held(held);
         gateway.metrics.tell_queues(gateway.queues.waiting());
     }

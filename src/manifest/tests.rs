@@ -71,7 +71,7 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         ),
         (model("selfHosted: {}"), format!("5: {m}: spec.selfHosted.engine: is required; add it: What serves the model")),
         (model("selfHosted:\n    engine:"), format!("6: {m}: spec.selfHosted.engine: is required; add it: What serves the model")),
-        (model("selfHosted: [x]"), format!("5: {m}: spec.selfHosted: must be a map, is a list; write a map of these fields: accelerator, cache, custom, engine, parallelism, podTemplate, priorityClassName, queue, queueName, replicas, resources, rollout, schedulerName, source, startupDeadline and topologySpreadConstraints")),
+        (model("selfHosted: [x]"), format!("5: {m}: spec.selfHosted: must be a map, is a list; write a map of these fields: accelerator, cache, custom, engine, parallelism, podTemplate, priorityClassName, queue, queueName, replicas, resources, rollout, scaling, schedulerName, source, startupDeadline and topologySpreadConstraints")),
         (model("selfHosted: {engine: {kind: VLLM, args: --x}}"), format!("5: {m}: spec.selfHosted.engine.args: must be a list, is \"--x\"; write a list: each item on a line of its own that begins with `- `")),
         (model("selfHosted: {engine: {kind: VLLM, args: [1]}}"), format!("5: {m}: spec.selfHosted.engine.args[0]: must be a text, is 1; put it in quotes: \"1\"")),
         (model("selfHosted: {replicas: \"2\", engine: {kind: VLLM}}"), format!("5: {m}: spec.selfHosted.replicas: must be a whole number, is \"2\"; write it without quotes, or correct it")),

@@ -54,9 +54,11 @@ pub const ROLLOUT_ANNOTATION: &str = "llmportfolio.dev/rollout";
 pub const ADAPTERS_ANNOTATION: &str = "llmportfolio.dev/adapters";
 /// Annotation of a child: the hash of what was last applied to it.
 pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
+/// On a workload that is applied without its number of replicas, because somebody scales it.
+pub const SCALED_ANNOTATION: &str = "llmportfolio.dev/scaled";
 
 /// Every annotation of ours.
-pub const ANNOTATIONS: [&str; 15] = [
+pub const ANNOTATIONS: [&str; 16] = [
     ENDPOINT_ANNOTATION,
     EXPIRES_ANNOTATION,
     EVALUATED_ANNOTATION,
@@ -72,6 +74,7 @@ pub const ANNOTATIONS: [&str; 15] = [
     ROLLOUT_ANNOTATION,
     ADAPTERS_ANNOTATION,
     APPLIED_ANNOTATION,
+    SCALED_ANNOTATION,
 ];
 /// Every label of ours.
 pub const LABELS: [&str; 8] = [

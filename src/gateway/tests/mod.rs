@@ -8,6 +8,7 @@ mod budgets;
 mod bytes;
 mod choice;
 mod content;
+mod demand;
 mod drain;
 mod engine;
 mod fallback;

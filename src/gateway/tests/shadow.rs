@@ -443,7 +443,7 @@ async fn a_copy_gives_its_turn_to_the_next_client_that_wants_it() {
     b.once_does(vec![Do::Hang]);
     assert_eq!(world.ask(ASK).await.status, StatusCode::OK);
     b.until(|counts| counts.requests == 1).await;
-    assert_eq!(world.gateway.demand().values().map(|wanted| wanted.in_flight).sum::<usize>(), 0);
+    assert_eq!(world.gateway.demand().values().map(|wanted| wanted.in_flight).sum::<u64>(), 0);
     let answer = world.ask(&ASK.replace("assistant", "claims/b")).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     b.until(|counts| counts.hung_up == 1).await;

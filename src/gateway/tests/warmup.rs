@@ -11,10 +11,10 @@ use super::drain::{drain, serve, until};
 use super::engine::{CONTENT, DONE, Do, Engine, WORD, answers, paris, streams};
 use super::world::{Answer, World, post_to};
 use super::{ASK, STREAM, WEB};
-use crate::gateway::Wanted;
 use crate::gateway::hold::Held;
 use crate::plan::names::Key;
 use crate::plan::routing::Hold;
+use crate::plan::scaling::demand::Wanted;
 
 const OWN: &str = "{selfHosted: {engine: {kind: VLLM}}}";
 const HOLD: &str = "rules: [{targets: [{model: a}]}], warmup: {mode: Hold, max: 20}";
@@ -25,7 +25,7 @@ fn a() -> Key {
 
 impl World {
     /// A self-hosted model in namespace `claims` without pods, of which the operator says this.
-    fn without_pods(&self, name: &str, ready: &str, reason: &str) {
+    pub(super) fn without_pods(&self, name: &str, ready: &str, reason: &str) {
         let told = format!("{{type: Ready, status: '{ready}', reason: {reason}, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}}");
         self.model(name, OWN, &format!("{{conditions: [{told}]}}"));
     }
@@ -43,7 +43,7 @@ impl World {
     }
 
     /// Waits until so many requests wait for `a`.
-    async fn holds(&self, count: usize) {
+    async fn holds(&self, count: u64) {
         let there = async {
             while self.wanted().held != count {
                 tokio::task::yield_now().await;
@@ -140,7 +140,7 @@ async fn those_who_wait_go_on_in_the_order_in_which_they_came() {
             }
             order.lock().unwrap().push(number);
         }));
-        world.holds(number + 1).await;
+        world.holds(number as u64 + 1).await;
     }
     tasks[2].abort();
     world.holds(5).await;

@@ -11,6 +11,10 @@
 //! that of the HorizontalPodAutoscaler (<https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#stabilization-window>).
 //! What is missing, stale or absurd never takes a replica away, and never adds one.
 
+mod bounds;
+pub mod demand;
+mod history;
+mod told;
 mod window;
 
 use std::fmt;
@@ -19,6 +23,9 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use window::Window;
+
+pub use history::History;
+pub use told::{Change, Standing, Told};
 
 /// What a usual decision is from.
 pub const STABLE: Duration = Duration::from_secs(60);
@@ -77,6 +84,10 @@ pub struct Sample {
     pub at: Timestamp,
     /// How many replicas were wanted then.
     pub replicas: u32,
+    /// Whether none of them answers yet, and one still may.
+    pub is_starting: bool,
+    /// Whether some of those who were asked said nothing: there may be more than was told.
+    pub is_partial: bool,
     /// Whether anybody wanted the model since the sample before: a request was in flight, waited, went elsewhere or was refused. `None`: nobody
     /// could say.
     pub is_wanted: Option<bool>,
@@ -128,7 +139,7 @@ pub enum Why {
     Wake,
     /// More are wanted than there may be.
     AtMax,
-    /// The bounds have changed, or are all there is to go by.
+    /// The bounds say so.
     Bounds,
     /// More would come or go, and not within this minute.
     Pace,
@@ -151,18 +162,19 @@ pub struct Decision {
     pub load: Option<(f64, Signal)>,
 }
 
-/// How many replicas there should be now, where there are `current`. `samples` are those of the latest minutes, the oldest first, at least as far back
-/// as [`reach`].
+/// How many replicas there should be now, where there are `current`.
 #[must_use]
-pub fn desired(samples: &[Sample], bounds: &Bounds, current: u32, now: Timestamp) -> Decision {
+pub fn desired(history: &History, bounds: &Bounds, current: u32, now: Timestamp) -> Decision {
+    let samples = history.samples();
     let (min, max) = (bounds.min, bounds.max.max(bounds.min));
     let hold = |why, load| within(bounds, current, why, load);
     let Some(latest) = samples.last().filter(|latest| is_within(latest.at, now, STALE)) else {
         return hold(Why::Stale, None);
     };
     let window = Window::of(samples, &bounds.targets, max);
-    let Some((mean, signal)) = window.mean(now) else {
-        return hold(if latest.is_absurd() { Why::Absurd } else { Why::Stale }, None);
+    let is_absurd = latest.is_told() && !window.is_believed();
+    let Some((mean, signal)) = window.mean(now).filter(|_| !is_absurd) else {
+        return hold(if is_absurd { Why::Absurd } else { Why::Stale }, None);
     };
     let load = match window.median(now) {
         Some(short) if counts_at_once(short.0, mean, current) => short,
@@ -195,44 +207,26 @@ pub fn desired(samples: &[Sample], bounds: &Bounds, current: u32, now: Timestamp
     if fewer >= current && current > min.max(1) {
         return hold(Why::Steady, Some(load));
     }
-    down(&window, samples, bounds, current, load, now)
-}
-
-/// How far back samples decide.
-#[must_use]
-pub fn reach(bounds: &Bounds) -> Duration {
-    let longest = bounds
-        .down
-        .stabilisation
-        .max(bounds.up.stabilisation)
-        .max(bounds.to_zero_after.unwrap_or_default());
-    longest + STABLE
+    down(&window, history, bounds, current, load, now)
 }
 
 /// There is less than there was: down, or to zero, or later.
-fn down(window: &Window, samples: &[Sample], bounds: &Bounds, current: u32, load: (f64, Signal), now: Timestamp) -> Decision {
+fn down(window: &Window, history: &History, bounds: &Bounds, current: u32, load: (f64, Signal), now: Timestamp) -> Decision {
     let told = |replicas: u32, why| within(bounds, replicas, why, Some(load));
     // One replica can only go to none.
-    let is_last = current <= 1;
-    if is_last && (bounds.min > 0 || bounds.to_zero_after.is_none() || current == 0) {
-        return told(current, Why::Steady);
+    if current <= 1 {
+        let Some(after) = bounds.to_zero_after.filter(|_| bounds.min == 0 && current == 1) else {
+            return told(current, Why::Steady);
+        };
+        return match history.idle_for(now) {
+            Some(idle) if idle >= after => told(0, Why::ToZero),
+            Some(_) => told(current, Why::WaitsToGoDown),
+            None => told(current, Why::Steady),
+        };
     }
-    let wait = match bounds.to_zero_after {
-        Some(after) if is_last => after,
-        _ => bounds.down.stabilisation,
-    };
+    let wait = bounds.down.stabilisation;
     if !window.is_whole(now, wait.max(STABLE)) {
         return told(current, Why::Incomplete);
-    }
-    if is_last {
-        let was_wanted = samples
-            .iter()
-            .any(|sample| is_within(sample.at, now, wait) && sample.is_wanted != Some(false));
-        let was_loaded = window.highest(now, wait).is_some_and(|load| load > 0.0);
-        return match was_wanted || was_loaded {
-            true => told(current, Why::WaitsToGoDown),
-            false => told(0, Why::ToZero),
-        };
     }
     let highest = window.highest(now, wait).map_or(current, |load| whole(load / ROOM));
     // The last one goes by another clock.
@@ -242,7 +236,7 @@ fn down(window: &Window, samples: &[Sample], bounds: &Bounds, current: u32, load
         return told(current, why);
     }
     // What the mean gives up little by little goes in few steps.
-    if changed(samples, now, u32::abs_diff) > 0 {
+    if changed(history.samples(), now, u32::abs_diff) > 0 {
         return told(current, Why::WaitsToGoDown);
     }
     let most = bounds.down.per_minute.unwrap_or(u32::MAX);
@@ -292,11 +286,9 @@ fn changed(samples: &[Sample], now: Timestamp, step: impl Fn(u32, u32) -> u32) -
 }
 
 impl Sample {
-    fn is_absurd(&self) -> bool {
-        [self.in_flight, self.waiting, self.cache]
-            .into_iter()
-            .flatten()
-            .any(|reading| !is_sane(reading))
+    /// Whether it says anything.
+    fn is_told(&self) -> bool {
+        self.in_flight.or(self.waiting).or(self.cache).is_some()
     }
 }
 

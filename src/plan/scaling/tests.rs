@@ -34,6 +34,8 @@ fn sample(seconds: f64, replicas: u32, in_flight: Option<f64>) -> Sample {
     Sample {
         at: at(seconds),
         replicas,
+        is_starting: false,
+        is_partial: false,
         is_wanted: in_flight.map(|in_flight| in_flight != 0.0),
         in_flight,
         waiting: None,
@@ -45,7 +47,7 @@ fn sample(seconds: f64, replicas: u32, in_flight: Option<f64>) -> Sample {
 struct World {
     bounds: Bounds,
     replicas: u32,
-    samples: Vec<Sample>,
+    history: History,
     seconds: f64,
     /// When each change was made, and what to.
     changes: Vec<(f64, u32)>,
@@ -57,7 +59,7 @@ impl World {
         Self {
             bounds,
             replicas,
-            samples: Vec::new(),
+            history: History::default(),
             seconds: 0.0,
             changes: Vec::new(),
             latest: None,
@@ -65,16 +67,18 @@ impl World {
     }
 
     fn tick(&mut self, in_flight: Option<f64>) -> Decision {
+        self.told(|sample| Sample { ..sample }, in_flight)
+    }
+
+    fn told(&mut self, also: impl Fn(Sample) -> Sample, in_flight: Option<f64>) -> Decision {
         self.seconds += TICK.as_secs_f64();
-        self.samples.push(sample(self.seconds, self.replicas, in_flight));
+        self.history
+            .note(also(sample(self.seconds, self.replicas, in_flight)), &self.bounds);
         self.decide()
     }
 
     fn decide(&mut self) -> Decision {
-        let now = at(self.seconds);
-        let kept = reach(&self.bounds) + Duration::from_secs(10);
-        self.samples.retain(|sample| is_within(sample.at, now, kept));
-        let decision = desired(&self.samples, &self.bounds, self.replicas, now);
+        let decision = desired(&self.history, &self.bounds, self.replicas, at(self.seconds));
         if decision.replicas != self.replicas {
             self.replicas = decision.replicas;
             self.changes.push((self.seconds, decision.replicas));
@@ -109,6 +113,12 @@ impl Noise {
             .wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) as f64 / f64::from(u32::MAX >> 1)).mul_add(2.0, -1.0)
     }
+}
+
+fn seen(samples: &[Sample], bounds: &Bounds) -> History {
+    let mut history = History::default();
+    samples.iter().for_each(|sample| history.note(*sample, bounds));
+    history
 }
 
 fn reading() -> impl Strategy<Value = Option<f64>> {
@@ -151,7 +161,7 @@ proptest! {
             seconds += *gap as f64;
             Sample { waiting: *waiting, ..sample(seconds, current, *in_flight) }
         }).collect();
-        let decision = desired(&samples, &bounds, current, at(seconds + 1.0));
+        let decision = desired(&seen(&samples, &bounds), &bounds, current, at(seconds + 1.0));
         prop_assert!((bounds.min..=bounds.max).contains(&decision.replicas), "{decision:?}");
         let is_bad = |reading: &Option<f64>| reading.is_none_or(|reading| !is_sane(reading));
         // Nothing good is known: nothing is done, beyond what the bounds say.
@@ -174,7 +184,7 @@ proptest! {
             }).collect()
         };
         let now = at(readings.len() as f64 * 2.0 - 2.0);
-        let of = |more| desired(&history(more), &bounds, current, now).replicas;
+        let of = |more| desired(&seen(&history(more), &bounds), &bounds, current, now).replicas;
         prop_assert!(of(true) >= of(false));
     }
 }
@@ -278,12 +288,15 @@ type Lie = fn(f64, f64) -> Option<f64>;
 
 #[test]
 fn what_is_lied_about_moves_nothing() {
-    let lies: [(&str, Lie); 6] = [
+    let lies: [(&str, Lie); 7] = [
         ("gap", |_, _| None),
         ("NaN", |_, _| Some(f64::NAN)),
         ("negative, as of a counter that began anew", |_, good| Some(-good)),
         ("beyond all measure", |_, _| Some(1e15)),
         ("all other readings", |tick, good| (tick as u64).is_multiple_of(4).then_some(good)),
+        ("a leap for some seconds", |tick, good| {
+            Some(if (200.0..224.0).contains(&tick) { good * 1_000.0 } else { good })
+        }),
         ("a spike", |tick, good| Some(if tick == 200.0 { good * 1_000.0 } else { good })),
     ];
     for (name, lie) in lies {
@@ -308,6 +321,13 @@ fn what_is_lied_about_moves_nothing() {
     assert_eq!(world.why(), Why::Stale);
     world.run(0.1, |_| Some(f64::NAN));
     assert_eq!(world.why(), Why::Absurd);
+    // What goes on being so much is so.
+    let mut world = World::new(bounds(0, 50), 3);
+    world.run(20.0, |_| Some(44.0));
+    world.run(0.4, |_| Some(44_000.0));
+    assert_eq!((world.replicas, world.why()), (3, Why::Absurd));
+    world.run(0.4, |_| Some(44_000.0));
+    assert_eq!(world.replicas, 50);
 }
 
 #[test]
@@ -328,7 +348,7 @@ fn what_is_known_brings_more_and_what_is_not_keeps_the_rest() {
                 ..sample(f64::from(tick) * 2.0, 4, in_flight)
             })
             .collect();
-        let decision = desired(&samples, &both, 4, at(798.0));
+        let decision = desired(&seen(&samples, &both), &both, 4, at(798.0));
         (decision.replicas, decision.why, decision.load.map(|(_, signal)| signal))
     };
     assert_eq!(told(Some(60.0), Some(0.0), Some(0.5)), (4, Why::Steady, Some(Signal::InFlight)));
@@ -353,13 +373,24 @@ fn the_last_one_goes_when_nobody_wanted_it_and_the_first_request_wakes_it() {
     world.run(10.0, |_| Some(0.0));
     assert_eq!(world.replicas, 0);
     // One that no gateway held: it went elsewhere meanwhile.
-    world.seconds += 2.0;
-    world.samples.push(Sample {
+    let elsewhere = |sample: Sample| Sample {
         is_wanted: Some(true),
-        ..sample(world.seconds, 0, Some(0.0))
-    });
-    let woken = world.decide();
+        ..sample
+    };
+    let woken = world.told(elsewhere, Some(0.0));
     assert_eq!((woken.replicas, woken.why), (1, Why::Wake));
+    // However long it takes to start, nobody could have wanted it.
+    let starts = |sample: Sample| Sample {
+        is_starting: true,
+        ..sample
+    };
+    for _ in 0..900 {
+        assert_eq!(world.told(starts, Some(0.0)).replicas, 1);
+    }
+    world.run(14.9, |_| Some(0.0));
+    assert_eq!(world.replicas, 1);
+    world.run(0.3, |_| Some(0.0));
+    assert_eq!(world.replicas, 0);
     // One that is wanted once every ten minutes stays.
     let mut world = World::new(bounds(0, 4), 1);
     world.run(60.0, |seconds| Some(if seconds % 600.0 < 2.0 { 1.0 } else { 0.0 }));
@@ -368,6 +399,23 @@ fn the_last_one_goes_when_nobody_wanted_it_and_the_first_request_wakes_it() {
     let mut world = World::new(bounds(0, 4), 1);
     world.run(60.0, |seconds| Some(0.0).filter(|_| seconds % 600.0 >= 30.0));
     assert_eq!(world.replicas, 1);
+    // Nor what one of several gateways does not say.
+    let mut world = World::new(bounds(0, 4), 1);
+    let partial = |sample: Sample| Sample {
+        is_partial: true,
+        ..sample
+    };
+    for _ in 0..1_800 {
+        assert_eq!(world.told(partial, Some(0.0)).replicas, 1);
+    }
+    for _ in 0..60 {
+        world.told(partial, Some(40.0));
+    }
+    assert_eq!(world.replicas, 3, "what is known is enough for more");
+    for _ in 0..600 {
+        world.told(partial, Some(0.0));
+    }
+    assert_eq!((world.replicas, world.why()), (3, Why::Incomplete));
 }
 
 #[test]
@@ -377,7 +425,11 @@ fn a_bound_holds_at_once_and_what_is_wanted_beyond_it_is_told() {
     world.run(2.0, |_| Some(640.0));
     let latest = world.latest.unwrap();
     assert_eq!((latest.replicas, latest.why), (4, Why::AtMax));
-    assert_eq!(desired(&[], &bounds(0, 4), 9, at(0.0)).replicas, 4, "also where nothing is known");
+    assert_eq!(
+        desired(&History::default(), &bounds(0, 4), 9, at(0.0)).replicas,
+        4,
+        "also where nothing is known"
+    );
 }
 
 #[test]
@@ -400,11 +452,12 @@ fn whoever_waits_before_going_up_is_not_moved_by_less() {
 #[test]
 fn a_thousand_models_are_decided_about_within_a_moment() {
     let samples: Vec<Sample> = (0..600).map(|tick| sample(f64::from(tick) * 2.0, 3, Some(20.0))).collect();
+    let history = seen(&samples, &bounds(1, 50));
+    assert_eq!(history.samples().len(), 188, "no more than decisions look at");
     let began = std::time::Instant::now();
     for _ in 0..1_000 {
-        std::hint::black_box(desired(&samples, &bounds(1, 50), 3, at(1_198.0)));
+        std::hint::black_box(desired(&history, &bounds(1, 50), 3, at(1_198.0)));
     }
     // Without optimisation, on a busy machine; a round may take a second.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    assert_eq!(reach(&bounds(1, 50)), Duration::from_secs(960));
 }

@@ -1,5 +1,6 @@
 //! Loads over a time: what every sample says in replicas, and what several say together.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -9,7 +10,12 @@ use super::{PANIC, STABLE, Sample, Signal, Targets, counts_at_once, is_sane, is_
 /// Of so many samples the highest is left out of a mean: one reading alone decides nothing.
 const TRIMMED_FROM: usize = 5;
 /// So long may be between two samples before something is missing between them.
-const GAP: Duration = Duration::from_secs(15);
+pub(super) const GAP: Duration = Duration::from_secs(15);
+
+/// So many times what was the most within a minute is a leap, from so much on, and believed when it has gone on for so long.
+const LEAP: f64 = 100.0;
+const LITTLE: f64 = 10.0;
+const LEAPS_FOR: Duration = Duration::from_secs(30);
 
 /// What each sample says, in their order.
 pub(super) struct Window(Vec<Seen>);
@@ -27,30 +33,41 @@ struct Seen {
 impl Window {
     /// No load is more than can be had: what is beyond it would only outweigh all else.
     pub(super) fn of(samples: &[Sample], targets: &Targets, max: u32) -> Self {
-        let seen = |sample: &Sample| {
-            let readings = [
-                (Signal::InFlight, sample.in_flight, targets.in_flight, 1.0),
-                (Signal::Waiting, sample.waiting, targets.waiting, 1.0),
-                // A part, which every replica has.
-                (Signal::Cache, sample.cache, targets.cache, f64::from(sample.replicas)),
-            ];
-            let aimed = || {
-                readings
-                    .iter()
-                    .filter_map(|(signal, reading, target, times)| Some((*signal, *reading, (*target)?, *times)))
+        let signals = [
+            // The last is a part, which every replica has.
+            (Signal::InFlight, believed(samples, |sample| sample.in_flight), targets.in_flight),
+            (Signal::Waiting, believed(samples, |sample| sample.waiting), targets.waiting),
+            (Signal::Cache, believed(samples, |sample| sample.cache), targets.cache),
+        ];
+        let aimed: Vec<(Signal, Vec<Option<f64>>, f64)> = signals
+            .into_iter()
+            .filter_map(|(signal, readings, target)| Some((signal, readings, target?)))
+            .collect();
+        let seen = |(index, sample): (usize, &Sample)| {
+            let readings = || {
+                aimed.iter().map(|(signal, readings, target)| {
+                    let times = if *signal == Signal::Cache {
+                        f64::from(sample.replicas)
+                    } else {
+                        1.0
+                    };
+                    let load = readings.get(index).copied().flatten().map(|reading| reading * times / target);
+                    load.map(|load| (load.min(2.0 * f64::from(max)), *signal))
+                })
             };
-            let known = aimed().filter_map(|(signal, reading, target, times)| {
-                let reading = reading.filter(|reading| is_sane(*reading))?;
-                Some(((reading * times / target).min(2.0 * f64::from(max)), signal))
-            });
             Seen {
                 at: sample.at,
                 replicas: sample.replicas,
-                load: known.max_by(|one, other| one.0.total_cmp(&other.0)),
-                is_whole: aimed().all(|(_, reading, _, _)| reading.is_some_and(is_sane)),
+                load: readings().flatten().max_by(|one, other| one.0.total_cmp(&other.0)),
+                is_whole: !sample.is_partial && readings().all(|reading| reading.is_some()),
             }
         };
-        Self(samples.iter().map(seen).collect())
+        Self(samples.iter().enumerate().map(seen).collect())
+    }
+
+    /// Whether the latest sample says anything that is believed.
+    pub(super) fn is_believed(&self) -> bool {
+        self.0.last().is_some_and(|seen| seen.load.is_some())
     }
 
     /// The mean load of the stable window up to `end`, and what made most of the highest of it.
@@ -116,4 +133,31 @@ impl Window {
         let first = self.0.partition_point(|seen| !is_within(seen.at, end, over));
         self.0.get(first..last).unwrap_or_default().iter().filter_map(|seen| seen.load)
     }
+}
+
+/// The readings of one kind that can be. One that is so much more than all of the minute before has to go on for some time: a source that lies mostly
+/// lies shortly, and what wants a hundred times as much does not starve of waiting that long.
+fn believed(samples: &[Sample], reading: impl Fn(&Sample) -> Option<f64>) -> Vec<Option<f64>> {
+    let mut leaps_since = None;
+    let mut highest: VecDeque<(Timestamp, f64)> = VecDeque::new();
+    let mut judge = |sample: &Sample| {
+        let reading = reading(sample).filter(|reading| is_sane(*reading))?;
+        while highest.front().is_some_and(|(at, _)| !is_within(*at, sample.at, STABLE)) {
+            highest.pop_front();
+        }
+        let before = highest.front().map(|(_, reading)| *reading);
+        if before.is_some_and(|before| reading > LEAP * before.max(LITTLE)) {
+            let since = *leaps_since.get_or_insert(sample.at);
+            if is_within(since, sample.at, LEAPS_FOR) {
+                return None;
+            }
+        }
+        leaps_since = None;
+        while highest.back().is_some_and(|(_, lower)| *lower <= reading) {
+            highest.pop_back();
+        }
+        highest.push_back((sample.at, reading));
+        Some(reading)
+    };
+    samples.iter().map(&mut judge).collect()
 }

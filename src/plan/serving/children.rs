@@ -19,7 +19,7 @@ use crate::plan::{Invalid, names};
 
 use super::rollout::Takes;
 use super::workload::Pods;
-use super::{adapters, claim, group, network, pod, split, startup, upgrade};
+use super::{adapters, claim, group, network, pod, scaled, split, startup, upgrade};
 
 /// Every child. Taken apart without `..` where it is applied, so that none is forgotten.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +103,7 @@ pub fn plan_over(
     let annotations: BTreeMap<_, _> = upgrade::marks(&md.name_any(), own, &profile, settings, held)
         .into_iter()
         .chain(adapters::mark(own))
+        .chain(scaled::mark(own))
         .collect();
     let pods = match group::set(md, own, annotations.clone(), queued.clone(), &template)? {
         Some(set) => Pods::Grouped(Box::new(set)),
@@ -112,7 +113,7 @@ pub fn plan_over(
                 ..names::child(md, name.clone(), queued)
             },
             spec: Some(DeploymentSpec {
-                replicas: Some(own.replicas),
+                replicas: scaled::replicas(own),
                 selector: LabelSelector {
                     match_labels: Some(selector.clone()),
                     ..LabelSelector::default()

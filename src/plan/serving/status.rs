@@ -90,7 +90,10 @@ pub fn status<W: Workload>(md: &ModelDeployment, own: &SelfHosted, observed: &Ob
             Kind::Ready,
             false,
             "ScaledToZero",
-            "spec.selfHosted.replicas is 0; raise it to serve the model",
+            match own.scaling {
+                Some(_) => "nobody wants it: the next request wakes it",
+                None => "spec.selfHosted.replicas is 0; raise it to serve the model",
+            },
         )
     } else if replicas.available > 0 && serves {
         let also = if progress.1.is_empty() {

@@ -35,6 +35,7 @@ pub(super) fn marks(
 ) -> BTreeMap<String, String> {
     let own = SelfHosted {
         replicas: 0,
+        scaling: None,
         rollout: None,
         custom: own.custom.as_ref().map(Custom::answering),
         // Its folder is told apart below.

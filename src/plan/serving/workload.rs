@@ -38,6 +38,8 @@ pub trait Workload: Resource<DynamicType = ()> {
     fn deadline(&self) -> Option<i32>;
     /// What its controller says.
     fn seen(&self) -> Seen;
+    /// How many replicas it is told to have.
+    fn replicas(&self) -> i32;
 }
 
 /// What a workload's controller says of the replicas.
@@ -104,6 +106,10 @@ impl Workload for Deployment {
             is_late: has("Progressing", "False").is_some_and(|c| c.reason.as_deref() == Some("ProgressDeadlineExceeded")),
         }
     }
+
+    fn replicas(&self) -> i32 {
+        self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    }
 }
 
 impl Workload for LeaderWorkerSet {
@@ -150,5 +156,9 @@ impl Workload for LeaderWorkerSet {
             refused: None,
             is_late: false,
         }
+    }
+
+    fn replicas(&self) -> i32 {
+        self.spec.replicas.unwrap_or(1)
     }
 }

@@ -1,0 +1,98 @@
+//! How many replicas of a model there are, by the demand for it.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use kube::core::Duration;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::routing_policy::DURATION;
+
+/// Scales a model by the requests that gateways have for it: every two seconds the operator asks all gateways, and decides by the mean of the latest
+/// minute, or by the latest six seconds where these are twice what the replicas bear. What is not known takes no replica away. `portfolio simulate
+/// scaling` plays a trace of requests through the same rule.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.min <= self.max")
+    .message("min is above max: lower min, or raise max").field_path(".min"))]
+#[x_kube(validation = Rule::new("!has(self.scaleToZeroAfter) || self.min == 0")
+    .message("scaleToZeroAfter needs min: 0; set that, or remove scaleToZeroAfter to keep replicas").field_path(".scaleToZeroAfter"))]
+pub struct Scaling {
+    /// The fewest replicas. With 0 the last one goes after `scaleToZeroAfter` without demand, and the next request wakes the model; what that request
+    /// meets meanwhile is `spec.warmup` of the RoutingPolicy. A new model begins with one replica either way, so that it is known to work.
+    /// Default: 1. Limit: 1000.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub min: u32,
+    /// The most replicas, whatever the demand. Limit: from 1 to 1000.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max: u32,
+    /// What one replica is to bear. Example: `{inFlight: 16}`.
+    pub target: ScalingTarget,
+    /// With `min: 0`: how long nobody may have wanted the model before its last replica goes. The time it takes to start does not count. Default:
+    /// 15m. Limit: from 10s to 168h. Example: `1h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    #[x_kube(validation = ("duration(self) >= duration('10s') && duration(self) <= duration('168h')", "must be from 10s to 168h, such as 15m"))]
+    pub scale_to_zero_after: Option<Duration>,
+    /// How fast replicas come and go. Default: they come at once, and go when fewer would have done for five minutes.
+    /// Example: `{down: {stabilisation: 10m, perMinute: 1}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behavior: Option<ScalingBehavior>,
+}
+
+/// What one replica is to bear.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingTarget {
+    /// Requests that a replica works on, or that wait for one at gateways. An engine's own limit, such as vLLM's `--max-num-seqs`, is too much: take
+    /// what it bears at the latency that is wanted. Limit: from 1 to 10000. Example: `16`.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub in_flight: u32,
+}
+
+/// How fast replicas come and go.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingBehavior {
+    /// How they come. Default: as many as are needed, at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up: Option<ScalingPace>,
+    /// How they go. Default: when fewer would have done for five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down: Option<ScalingPace>,
+}
+
+/// How fast replicas come, or go.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingPace {
+    /// How many within a minute at most. Default: no limit. Limit: from 1 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub per_minute: Option<u32>,
+    /// For how long the demand must have asked for it. Default: 0s for up, 5m for down. Limit: 1h. Example: `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    #[x_kube(validation = ("duration(self) >= duration('0s') && duration(self) <= duration('1h')", "must be from 0s to 1h, such as 5m"))]
+    pub stabilisation: Option<Duration>,
+}
+
+/// What was decided about the number of replicas of late.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingStatus {
+    /// How many replicas there are to be.
+    pub desired_replicas: i32,
+    /// Why, in a word: `Up`, `Panic`, `Down`, `ToZero`, `Wake`, `AtMax`, `Pace`, `Bounds`, `Steady`.
+    pub reason: String,
+    /// What it was decided from.
+    pub message: String,
+    /// When the number was changed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_scale_time: Option<Time>,
+}
+
+fn one() -> u32 {
+    1
+}

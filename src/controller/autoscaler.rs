@@ -1,0 +1,244 @@
+//! The autoscaler: what gateways say of the demand becomes numbers of replicas.
+//!
+//! ```text
+//! gateway ─┐                        every two seconds, or when somebody wants a model that is asleep
+//! gateway ─┼─► Demand ──► sample of each scaled model ──► plan::scaling::desired ──► replicas of its workload, an event, its status
+//! gateway ─┘
+//! ```
+//! A round asks the API server nothing; only a change is a request. Where nothing is scaled, no gateway is asked.
+//!
+//! Needs: deployments, leaderworkersets patch; events create, patch.
+
+mod listen;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::mpsc::UnboundedSender;
+use futures::stream;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::context::Context;
+use super::gateways::Whereabouts;
+use crate::api::ModelDeployment;
+use crate::api::condition::{self, Kind};
+use crate::api::model_deployment::SelfHosted;
+use crate::cluster::Owned;
+use crate::plan::leader_worker_set::LeaderWorkerSet;
+use crate::plan::names::{self, Key};
+use crate::plan::scaling::demand::{Demand, Now};
+use crate::plan::scaling::{Bounds, Change, Decision, History, Sample, Standing, Told, desired};
+use crate::plan::serving::{self, Workload};
+use listen::Listeners;
+
+/// Between two decisions about a model.
+const EVERY: Duration = Duration::from_secs(2);
+/// How many numbers are written at once.
+const AT_ONCE: usize = 16;
+
+/// What is known of the demand, and what was decided.
+pub struct Autoscaler {
+    demand: Mutex<Demand>,
+    /// Somebody wants a model that is asleep.
+    called: Notify,
+    models: Mutex<HashMap<Key, Model>>,
+    /// Told of models whose statuses are to say something else.
+    moved: UnboundedSender<Key>,
+}
+
+/// What is known of one model.
+#[derive(Default)]
+struct Model {
+    history: History,
+    told: Told,
+}
+
+/// A number of replicas that is to be another.
+struct Step {
+    md: Arc<ModelDeployment>,
+    decision: Decision,
+    current: u32,
+    bounds: Bounds,
+    is_grouped: bool,
+}
+
+impl Autoscaler {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(moved: UnboundedSender<Key>) -> Self {
+        Self {
+            demand: Mutex::default(),
+            called: Notify::new(),
+            models: Mutex::default(),
+            moved,
+        }
+    }
+
+    fn demand(&self) -> MutexGuard<'_, Demand> {
+        self.demand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn models(&self) -> MutexGuard<'_, HashMap<Key, Model>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is told of a model; `None` while nothing was decided about it.
+    pub(super) fn standing(&self, model: &Key) -> Option<Standing> {
+        self.models().get(model)?.told.standing().cloned()
+    }
+
+    /// Scales for as long as the process lives.
+    pub(super) async fn follow(self: Arc<Self>, whereabouts: &Whereabouts, cx: &Context) {
+        let mut turns = interval(EVERY);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut listeners = Listeners::default();
+        loop {
+            tokio::select! {
+                _ = turns.tick() => {}
+                () = self.called.notified() => {}
+            }
+            let scaled = scaled(&cx.cluster.stores.models.all());
+            if scaled.is_empty() {
+                listeners.stop();
+                self.models().clear();
+                continue;
+            }
+            let urls = whereabouts.urls();
+            self.demand().are_at(&urls);
+            listeners.are_at(&urls, &self);
+            self.round(scaled, cx).await;
+        }
+    }
+
+    /// Decides about every model, and carries out what is to be another.
+    async fn round(&self, scaled: Vec<Arc<ModelDeployment>>, cx: &Context) {
+        let now = cx.now();
+        let steps = {
+            let demand = self.demand().take(now);
+            let mut models = self.models();
+            models.retain(|key, _| scaled.iter().any(|md| Key::of(&**md) == *key));
+            let decided = scaled.into_iter().filter_map(|md| {
+                let model = models.entry(Key::of(&*md)).or_default();
+                model.decide(md, &demand, cx, now, &self.moved)
+            });
+            decided.collect::<Vec<_>>()
+        };
+        stream::iter(steps)
+            .for_each_concurrent(AT_ONCE, |step| self.carry_out(step, cx, now))
+            .await;
+    }
+
+    /// Writes one number. Where that fails, the next round finds it as it was.
+    async fn carry_out(&self, step: Step, cx: &Context, now: Timestamp) {
+        let key = child(&step.md);
+        let done = match step.is_grouped {
+            true => scale::<LeaderWorkerSet>(&key, &step, cx).await,
+            false => scale::<Deployment>(&key, &step, cx).await,
+        };
+        let message = step.decision.message(step.current, &step.bounds);
+        if let Err(error) = done {
+            tracing::warn!(%key, %error, "the number of replicas is not written, and is tried again");
+            return;
+        }
+        let change = Change {
+            reason: step.decision.why.word(),
+            message: message.clone(),
+            at: now,
+        };
+        let model = Key::of(&*step.md);
+        if let Some(known) = self.models().get_mut(&model)
+            && let Some(claim) = known.told.standing().map(|standing| standing.claim.clone())
+        {
+            known.told.note(claim, Some(change), now);
+        }
+        cx.cluster.note(&*step.md, true, "Scaled", &message).await;
+        // Nobody listens when the process ends.
+        self.moved.unbounded_send(model).ok();
+    }
+}
+
+impl Model {
+    fn decide(
+        &mut self,
+        md: Arc<ModelDeployment>,
+        demand: &Now,
+        cx: &Context,
+        now: Timestamp,
+        moved: &UnboundedSender<Key>,
+    ) -> Option<Step> {
+        let own = md.spec.self_hosted.as_ref()?;
+        let bounds = Bounds::of(own.scaling.as_ref()?);
+        let (key, is_grouped) = (child(&md), serving::nodes(own) > 1);
+        let stores = &cx.cluster.stores;
+        // Before it is made, and until it is applied without a number, there is nothing to scale.
+        let (replicas, answering) = match is_grouped {
+            true => seen(&*stores.groups.get(&key)?)?,
+            false => seen(&*stores.deployments.get(&key)?)?,
+        };
+        let current = u32::try_from(replicas).unwrap_or(0);
+        let name = Key::of(&*md).to_string();
+        let sample = Sample {
+            at: now,
+            replicas: current,
+            is_starting: current > 0 && answering == 0 && !is_stalled(&md),
+            is_partial: demand.is_partial(),
+            is_wanted: demand.is_wanted(&name),
+            in_flight: demand.in_flight(&name),
+            waiting: None,
+            cache: None,
+        };
+        self.history.note(sample, &bounds);
+        let decision = desired(&self.history, &bounds, current, now);
+        if self.told.note(decision.claim(demand, &bounds), None, now) {
+            moved.unbounded_send(Key::of(&*md)).ok();
+        }
+        (decision.replicas != current).then_some(Step {
+            md,
+            decision,
+            current,
+            bounds,
+            is_grouped,
+        })
+    }
+}
+
+/// How many replicas a workload is told to have, and how many answer; `None` until it is applied without the first.
+fn seen<W: Workload>(live: &W) -> Option<(i32, i32)> {
+    serving::is_scaled(live).then(|| (live.replicas(), live.seen().available))
+}
+
+async fn scale<W: Workload + Owned>(key: &Key, step: &Step, cx: &Context) -> Result<(), crate::cluster::Error> {
+    match W::known(&cx.cluster.stores).get(key) {
+        Some(live) => cx.cluster.scale(&*live, step.decision.replicas).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+fn scaled(models: &[Arc<ModelDeployment>]) -> Vec<Arc<ModelDeployment>> {
+    let is_scaled = |own: &SelfHosted| own.scaling.is_some();
+    let is_there = |md: &&Arc<ModelDeployment>| md.metadata.deletion_timestamp.is_none();
+    let models = models.iter().filter(is_there);
+    models
+        .filter(|md| md.spec.self_hosted.as_ref().is_some_and(is_scaled))
+        .cloned()
+        .collect()
+}
+
+/// Whether only a person can make it answer: then it does not start any more.
+fn is_stalled(md: &ModelDeployment) -> bool {
+    let conditions = md.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    condition::is_true(conditions, Kind::Stalled)
+}
+
+fn child(md: &ModelDeployment) -> Key {
+    Key::new(md.namespace().unwrap_or_default(), names::engine(&md.name_any()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::controller::tests::{DEPLOYMENT, MODELS, model, server, started};
+use crate::plan::scaling::demand::Wanted;
+use crate::testing::{Fault, Server};
+
+const GATEWAY: &str = "http://10.0.0.1:8080";
+
+/// `triage`, scaled from 1 to 4 replicas that bear 16 requests each, applied and started anew.
+async fn world(min: u32) -> (Server, Arc<Context>) {
+    let server = server();
+    let own = json!({ "replicas": 1, "scaling": { "min": min, "max": 4, "target": { "inFlight": 16 } } });
+    server.change(&format!("{MODELS}/triage"), json!({ "spec": { "selfHosted": own } }));
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    let cx = started(&server);
+    server.requests();
+    (server, cx)
+}
+
+impl Autoscaler {
+    /// The gateway says so, and a round is made of it.
+    async fn hears(&self, wanted: Option<Wanted>, cx: &Context) {
+        self.demand().are_at(&[GATEWAY.to_owned()].into());
+        if let Some(wanted) = wanted {
+            let told = crate::plan::scaling::demand::Told {
+                models: BTreeMap::from([("claims/triage".to_owned(), wanted)]),
+                ..Default::default()
+            };
+            self.demand().note(GATEWAY, told, cx.now());
+        }
+        self.round(scaled(&cx.cluster.stores.models.all()), cx).await;
+    }
+}
+
+fn busy(in_flight: u64) -> Option<Wanted> {
+    Some(Wanted {
+        in_flight,
+        ..Wanted::default()
+    })
+}
+
+fn replicas(server: &Server) -> Option<i32> {
+    server.get::<Deployment>(DEPLOYMENT).unwrap().spec.unwrap().replicas
+}
+
+/// The condition `ScalingActive`, and what is said of the number.
+async fn told(server: &Server, cx: &Arc<Context>) -> (String, String) {
+    model(server.clone(), "triage", cx.clone()).await.unwrap();
+    let md: ModelDeployment = server.get(&format!("{MODELS}/triage")).unwrap();
+    let status = md.status.unwrap();
+    let active = condition::find(&status.conditions, Kind::ScalingActive).unwrap();
+    let scaling = status.scaling.unwrap();
+    (
+        format!("{} {}", active.status, active.reason),
+        format!("{} {}: {}", scaling.desired_replicas, scaling.reason, scaling.message),
+    )
+}
+
+#[tokio::test]
+async fn demand_becomes_replicas_and_what_stays_as_it_is_costs_no_request() {
+    let (server, cx) = world(1).await;
+    let autoscaler = cx.autoscaler.clone();
+    assert_eq!(replicas(&server), None, "it is applied without a number");
+    autoscaler.hears(None, &cx).await;
+    assert_eq!(server.requests(), Vec::<String>::new(), "nobody says anything, and nothing is done");
+    let (active, number) = told(&server, &cx).await;
+    assert_eq!(
+        (active.as_str(), number.as_str()),
+        ("False DemandUnknown", "1 New: the number of replicas has not been changed yet")
+    );
+    server.requests();
+
+    autoscaler.hears(busy(60), &cx).await;
+    assert_eq!(replicas(&server), Some(4));
+    let requests = server.requests();
+    assert_eq!(requests, [format!("PATCH {DEPLOYMENT}")], "beside the event");
+    for _ in 0..5 {
+        autoscaler.hears(busy(60), &cx).await;
+    }
+    assert_eq!(server.requests(), Vec::<String>::new());
+    let (_, number) = told(&server, &cx).await;
+    assert_eq!(
+        number,
+        "4 Panic: from 1 to 4: inFlight of the latest 6s is what 3.8 replicas bear at 16 each"
+    );
+
+    // Somebody else sets another number: it is as good as any until the demand says otherwise.
+    server.change(DEPLOYMENT, json!({ "spec": { "replicas": 9 } }));
+    let cx = started(&server);
+    cx.autoscaler.hears(busy(60), &cx).await;
+    assert_eq!(replicas(&server), Some(4), "there are never more than scaling.max");
+}
+
+#[tokio::test]
+async fn a_call_wakes_a_model_that_is_asleep_and_its_status_says_what_it_waits_for() {
+    let (server, _) = world(0).await;
+    server.change(DEPLOYMENT, json!({ "spec": { "replicas": 0 } }));
+    let cx = started(&server);
+    cx.autoscaler.hears(busy(0), &cx).await;
+    assert_eq!(replicas(&server), Some(0));
+    let md: ModelDeployment = {
+        model(server.clone(), "triage", cx.clone()).await.unwrap();
+        server.get(&format!("{MODELS}/triage")).unwrap()
+    };
+    let conditions = md.status.unwrap().conditions;
+    let ready = condition::find(&conditions, Kind::Ready).unwrap();
+    assert_eq!(
+        (ready.reason.as_str(), ready.message.as_str()),
+        ("ScaledToZero", "nobody wants it: the next request wakes it")
+    );
+    let held = Wanted {
+        held: 1,
+        ..Wanted::default()
+    };
+    cx.autoscaler.hears(Some(held), &cx).await;
+    assert_eq!(replicas(&server), Some(1));
+    let (_, number) = told(&server, &cx).await;
+    assert_eq!(number, "1 Wake: from 0 to 1: somebody wants it");
+}
+
+#[tokio::test]
+async fn a_number_that_is_not_written_is_written_at_the_next_round() {
+    for fault in [Fault::Refused, Fault::AnswerLost] {
+        let (server, cx) = world(1).await;
+        server.fail(0, fault);
+        cx.autoscaler.hears(busy(60), &cx).await;
+        cx.autoscaler.hears(busy(60), &cx).await;
+        assert_eq!(replicas(&server), Some(4), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_comes_to_be_scaled_keeps_the_replicas_it_has() {
+    let server = server();
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!(replicas(&server), Some(2));
+    let own = json!({ "replicas": 1, "scaling": { "max": 4, "target": { "inFlight": 16 } } });
+    server.change(&format!("{MODELS}/triage"), json!({ "spec": { "selfHosted": own } }));
+    server.requests();
+    let cx = started(&server);
+    // Until it is applied without a number there is nothing to scale.
+    cx.autoscaler.hears(busy(60), &cx).await;
+    assert_eq!(server.requests(), Vec::<String>::new());
+    model(server.clone(), "triage", cx.clone()).await.unwrap();
+    let patches: Vec<String> = server
+        .requests()
+        .into_iter()
+        .filter(|request| request.contains(DEPLOYMENT))
+        .collect();
+    assert_eq!(patches.len(), 2, "it is taken over before it is left out: {patches:?}");
+    assert_eq!(replicas(&server), Some(2));
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!(server.requests(), Vec::<String>::new(), "a settled object is silent");
+
+    // And back: the number is the specification's again.
+    let mut md: Value = server.get(&format!("{MODELS}/triage")).unwrap();
+    md["spec"]["selfHosted"]["scaling"] = Value::Null;
+    server.change(&format!("{MODELS}/triage"), md);
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!(replicas(&server), Some(1));
+    let md: ModelDeployment = server.get(&format!("{MODELS}/triage")).unwrap();
+    let status = md.status.unwrap();
+    assert_eq!(
+        (status.scaling, condition::find(&status.conditions, Kind::ScalingActive)),
+        (None, None)
+    );
+}
+
+#[tokio::test]
+async fn a_round_over_a_thousand_models_takes_no_time_and_no_request() {
+    let server = Server::default();
+    for number in 0..1_000 {
+        server.put(&format!(
+            "
+apiVersion: llmportfolio.dev/v1alpha1
+kind: ModelDeployment
+metadata: {{name: m{number}, namespace: claims}}
+spec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {{min: 0, max: 4, target: {{inFlight: 16}}}}}}}}
+"
+        ));
+        server.put(&format!(
+            "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: m{number}-engine, namespace: claims, labels: {{llmportfolio.dev/model: m{number}, app.kubernetes.io/managed-by: llm-portfolio}},
+  annotations: {{llmportfolio.dev/scaled: 'true'}}}}
+spec: {{replicas: 1, selector: {{}}, template: {{}}}}
+"
+        ));
+    }
+    let cx = started(&server);
+    let all = scaled(&cx.cluster.stores.models.all());
+    assert_eq!(all.len(), 1_000);
+    cx.autoscaler.hears(busy(0), &cx).await;
+    server.requests();
+    let began = std::time::Instant::now();
+    for _ in 0..10 {
+        cx.autoscaler.hears(busy(0), &cx).await;
+    }
+    // Without optimisation, on a busy machine.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(cx.autoscaler.models().len(), 1_000);
+    assert_eq!(server.requests(), Vec::<String>::new());
+}

@@ -1,0 +1,42 @@
+//! What a specification says, with its defaults.
+
+use std::time::Duration;
+
+use super::{Bounds, Pace, Targets};
+use crate::api::scaling::{Scaling, ScalingPace};
+
+/// How long fewer replicas must have been enough.
+const DOWN_AFTER: Duration = Duration::from_secs(300);
+/// How long nobody may have wanted a model.
+const TO_ZERO_AFTER: Duration = Duration::from_secs(900);
+
+impl Bounds {
+    /// The CRD refuses what is out of bounds; where its rules are bypassed, what makes no sense is as if it were not said.
+    #[must_use]
+    pub fn of(spec: &Scaling) -> Self {
+        let behavior = spec.behavior.clone().unwrap_or_default();
+        let to_zero_after = spec.scale_to_zero_after.and_then(given).unwrap_or(TO_ZERO_AFTER);
+        Self {
+            min: spec.min,
+            max: spec.max.max(spec.min).max(1),
+            targets: Targets {
+                in_flight: Some(f64::from(spec.target.in_flight.max(1))),
+                ..Targets::default()
+            },
+            up: pace(behavior.up.as_ref(), Duration::ZERO),
+            down: pace(behavior.down.as_ref(), DOWN_AFTER),
+            to_zero_after: (spec.min == 0).then_some(to_zero_after),
+        }
+    }
+}
+
+fn pace(spec: Option<&ScalingPace>, stabilisation: Duration) -> Pace {
+    Pace {
+        per_minute: spec.and_then(|spec| spec.per_minute),
+        stabilisation: spec.and_then(|spec| spec.stabilisation).and_then(given).unwrap_or(stabilisation),
+    }
+}
+
+fn given(duration: kube::core::Duration) -> Option<Duration> {
+    (!duration.is_negative()).then(|| Duration::from(duration))
+}

@@ -1,0 +1,203 @@
+//! What a person is told of decisions: the condition `ScalingActive`, and each change of the number of replicas with what it was decided from.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::demand::Now;
+use super::{Bounds, Decision, PANIC, STABLE, Signal, Why, is_within};
+use crate::api::condition::{Claim, Kind};
+
+/// For so long something else must be so before it is told: what comes and goes with every sample would be written with every sample.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// What is told of one model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// `ScalingActive`.
+    pub claim: Claim,
+    /// The latest change, if there was one.
+    pub change: Option<Change>,
+}
+
+/// A change of the number of replicas.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Why, in a word.
+    pub reason: &'static str,
+    /// What it was decided from.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What was told of one model, and what may be told next.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    standing: Option<Standing>,
+    next: Option<(Timestamp, Claim)>,
+}
+
+impl Told {
+    /// What is told now.
+    #[must_use]
+    pub fn standing(&self) -> Option<&Standing> {
+        self.standing.as_ref()
+    }
+
+    /// Something was decided. Whether something else is told now than before.
+    pub fn note(&mut self, claim: Claim, change: Option<Change>, now: Timestamp) -> bool {
+        let Some(told) = &mut self.standing else {
+            self.standing = Some(Standing { claim, change });
+            return true;
+        };
+        if claim == told.claim {
+            self.next = None;
+        } else if self.next.as_ref().is_none_or(|(_, next)| *next != claim) {
+            self.next = Some((now, claim));
+        }
+        let is_steady = |(since, _): &&(Timestamp, Claim)| !is_within(*since, now, STEADY);
+        let next = self.next.as_ref().filter(is_steady).map(|(_, claim)| claim.clone());
+        let is_other = change.is_some() || next.is_some();
+        if change.is_some() {
+            told.change = change;
+        }
+        if let Some(claim) = next {
+            told.claim = claim;
+            self.next = None;
+        }
+        is_other
+    }
+}
+
+impl Why {
+    /// As statuses and events spell it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Steady => "Steady",
+            Self::Up => "Up",
+            Self::Panic => "Panic",
+            Self::Down => "Down",
+            Self::WaitsToGoDown => "WaitsToGoDown",
+            Self::ToZero => "ToZero",
+            Self::Wake => "Wake",
+            Self::AtMax => "AtMax",
+            Self::Bounds => "Bounds",
+            Self::Pace => "Pace",
+            Self::Stale => "Stale",
+            Self::Absurd => "Absurd",
+            Self::Incomplete => "Incomplete",
+        }
+    }
+}
+
+impl Decision {
+    /// Whether replicas can follow the demand, as far as this decision and what gateways say show.
+    #[must_use]
+    pub fn claim(&self, demand: &Now, bounds: &Bounds) -> Claim {
+        let active = |holds: bool, reason, message: String| Claim::new(Kind::ScalingActive, holds, reason, message);
+        let (gateways, silent) = demand.gateways();
+        match self.why {
+            _ if gateways == 0 => active(
+                false,
+                "DemandUnknown",
+                "there is no gateway to say who wants the model: replicas stay as they are until one is ready".to_owned(),
+            ),
+            _ if silent == gateways => active(
+                false,
+                "DemandUnknown",
+                format!(
+                    "none of {gateways} gateways says who wants the model: replicas stay as they are; see whether the operator reaches the gateways"
+                ),
+            ),
+            _ if silent > 0 => active(
+                false,
+                "DemandIncomplete",
+                format!("{silent} of {gateways} gateways do not say who wants the model: replicas are added, and none is taken away"),
+            ),
+            Why::Absurd => active(
+                false,
+                "DemandAbsurd",
+                "the demand that is told cannot be: replicas stay as they are until it has gone on for half a minute, or is less"
+                    .to_owned(),
+            ),
+            Why::AtMax => active(
+                true,
+                "AtMax",
+                format!(
+                    "more than spec.selfHosted.scaling.max ({}) would be needed: raise it, or let policies fall back",
+                    bounds.max
+                ),
+            ),
+            _ => active(true, "Following", "replicas follow the demand".to_owned()),
+        }
+    }
+
+    /// What it was decided from, for a person.
+    #[must_use]
+    pub fn message(&self, current: u32, bounds: &Bounds) -> String {
+        let Self { replicas, why, load } = *self;
+        let from = format!("from {current} to {replicas}: ");
+        let takes = |over: Duration| {
+            let Some((load, signal)) = load else { return String::new() };
+            let target = match signal {
+                Signal::InFlight => bounds.targets.in_flight,
+                Signal::Waiting => bounds.targets.waiting,
+                Signal::Cache => bounds.targets.cache,
+            };
+            let (target, over) = (target.unwrap_or_default(), over.as_secs());
+            format!("{signal} of the latest {over}s is what {load:.1} replicas bear at {target} each")
+        };
+        let reason = match why {
+            Why::Panic => takes(PANIC),
+            Why::Up => takes(STABLE),
+            Why::AtMax => format!("{}, and scaling.max is {}", takes(STABLE), bounds.max),
+            Why::Pace => format!("{}, and so many may come within a minute", takes(STABLE)),
+            Why::Wake => "somebody wants it".to_owned(),
+            Why::Down => format!("fewer have been enough for {}s", bounds.down.stabilisation.max(STABLE).as_secs()),
+            Why::ToZero => format!("nobody has wanted it for {}s", bounds.to_zero_after.unwrap_or_default().as_secs()),
+            Why::Bounds => format!("scaling allows {} to {}", bounds.min, bounds.max),
+            Why::Steady | Why::WaitsToGoDown | Why::Stale | Why::Absurd | Why::Incomplete => "the number was another".to_owned(),
+        };
+        from + &reason
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn claim(holds: bool, reason: &'static str) -> Claim {
+        Claim::new(Kind::ScalingActive, holds, reason, "")
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_not_told_and_what_stays_is() {
+        let mut told = Told::default();
+        assert!(told.note(claim(true, "Following"), None, at(0)));
+        for second in 1..100 {
+            let reason = if second % 3 == 0 { "AtMax" } else { "Following" };
+            assert!(!told.note(claim(true, reason), None, at(second)));
+        }
+        let others: Vec<bool> = (100..120).map(|second| told.note(claim(true, "AtMax"), None, at(second))).collect();
+        assert_eq!(others.iter().filter(|is_other| **is_other).count(), 1);
+        assert_eq!(told.standing().unwrap().claim.reason, "AtMax");
+        let change = Change {
+            reason: "Up",
+            message: String::new(),
+            at: at(120),
+        };
+        assert!(
+            told.note(claim(true, "Following"), Some(change.clone()), at(120)),
+            "a change is told at once"
+        );
+        assert_eq!(told.standing().unwrap().claim.reason, "AtMax");
+        assert!(!told.note(claim(true, "AtMax"), None, at(122)));
+        assert_eq!(told.standing().unwrap().change, Some(change), "the latest one stays");
+    }
+}
