@@ -13,6 +13,7 @@ use bytes::Bytes;
 use k8s_openapi::jiff::Timestamp;
 
 use super::ledger::Ledger;
+use crate::plan::ledger::Foreseen;
 use crate::plan::price::{Cost, Unpriced};
 use crate::plan::routing::Backend;
 use crate::protocol::fees::Fees;
@@ -53,7 +54,11 @@ impl Prompt {
 }
 
 /// The tokens of all answers to a request at most: what it allows, within what the model declares; else what the model's answers had of late.
-pub(super) fn at_most(longest: Longest, model: &Backend, ledger: &Ledger) -> u64 {
+/// Vectors are not billed.
+pub(super) fn at_most(operation: Operation, longest: Longest, model: &Backend, ledger: &Ledger) -> u64 {
+    if operation == Operation::Embeddings {
+        return 0;
+    }
     let most = model.capabilities.max_output_tokens.map(u64::from);
     let one = crate::plan::ledger::longest(longest.tokens, most, || ledger.expected(&model.model));
     one.saturating_mul(longest.answers)
@@ -88,14 +93,9 @@ impl Bill {
     }
 
     /// What it is reckoned with before anything is sent: a prompt of so many tokens, and the longest answer.
-    pub(super) fn foreseen(&self, prompt: u64, answer: u64) -> Charge {
-        let tokens = Tokens {
-            input: prompt,
-            // Vectors are not billed.
-            output: if self.operation == Operation::Embeddings { 0 } else { answer },
-            ..Tokens::default()
-        };
-        self.charge(tokens, true)
+    pub(super) fn foreseen(&self, prompt: u64, answer: u64) -> Foreseen<'_> {
+        let terms = self.asked_terms.special_if(self.fees.are_unknown(false));
+        Foreseen::of(&self.model, prompt, answer, terms, (self.now)())
     }
 
     /// For an answer of which something has come, and what the model has `told` of it: of one that is not whole that is too little. `seen` are
@@ -123,12 +123,17 @@ impl Bill {
 
     /// As much as an attempt may take of which nothing is seen.
     pub(super) fn unseen(&self, ledger: &Ledger) -> Charge {
-        self.foreseen(self.prompt.tokens(), self.longest(ledger))
+        let Foreseen { tokens, cost, .. } = self.foreseen(self.prompt.tokens(), self.longest(ledger));
+        Charge {
+            tokens,
+            cost,
+            is_estimated: true,
+        }
     }
 
     fn longest(&self, ledger: &Ledger) -> u64 {
         match &self.prompt {
-            Prompt::Unread(request) => at_most(Longest::of(request), &self.model, ledger),
+            Prompt::Unread(request) => at_most(self.operation, Longest::of(request), &self.model, ledger),
             Prompt::Estimated { longest, .. } => *longest,
         }
     }

@@ -11,7 +11,7 @@ use super::store::Unavailable;
 use super::{Ledger, words};
 use crate::gateway::bill::{Bill, Charge, at_most};
 use crate::gateway::refusal::Refusal;
-use crate::plan::ledger::{Budget, Standing, Unit};
+use crate::plan::ledger::{Budget, Foreseen, Standing, Unit};
 use crate::plan::names::Key;
 use crate::plan::price::Unpriced;
 use crate::plan::routing::{Allowance, Backend, Client, Route};
@@ -159,8 +159,7 @@ impl Visit {
             if budget.unit == Unit::Tokens && self.downgraded.contains(&at) {
                 continue;
             }
-            let needs = budget.unit.amount(&foreseen.tokens, foreseen.cost, &bill.model);
-            reserved.push((at, self.kept(at, budget, needs).await?));
+            reserved.push((at, self.kept(at, budget, foreseen.amount(budget.unit)).await?));
         }
         self.reserved = reserved;
         Ok(())
@@ -168,21 +167,10 @@ impl Visit {
 
     /// Whether every budget has enough left for an answer of this model of our own.
     pub(in crate::gateway) async fn could_pay(&self, model: &Backend) -> Result<(), Unaffordable> {
-        let tokens = Tokens {
-            input: self.prompt,
-            // Vectors are not billed.
-            output: if self.operation == Operation::Embeddings {
-                0
-            } else {
-                self.longest_of(model)
-            },
-            terms: Terms::Standard,
-            ..Tokens::default()
-        };
-        let cost = model.pricing.cost(Some(&tokens), (self.ledger.now)());
+        let foreseen = Foreseen::of(model, self.prompt, self.longest_of(model), Terms::Standard, (self.ledger.now)());
         let allowances = self.route.allowances.iter().flatten().enumerate();
         for (at, Allowance { budget, .. }) in allowances.filter(|_| self.operation.is_charged()) {
-            drop(self.kept(at, budget, budget.unit.amount(&tokens, cost, model)).await?);
+            drop(self.kept(at, budget, foreseen.amount(budget.unit)).await?);
         }
         Ok(())
     }
@@ -238,7 +226,7 @@ impl Visit {
 
     /// The tokens of all its answers at most.
     fn longest_of(&self, model: &Backend) -> u64 {
-        at_most(self.longest, model, &self.ledger)
+        at_most(self.operation, self.longest, model, &self.ledger)
     }
 }
 
