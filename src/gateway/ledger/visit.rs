@@ -15,10 +15,10 @@ use crate::plan::ledger::{Budget, Foreseen, Standing, Unit};
 use crate::plan::names::Key;
 use crate::plan::price::Unpriced;
 use crate::plan::routing::{Allowance, Backend, Client, Route};
+use crate::protocol::Operation;
 use crate::protocol::exchange::Asked;
 use crate::protocol::longest::Longest;
 use crate::protocol::usage::{Terms, Tokens};
-use crate::protocol::{Operation, estimate};
 
 /// One request under a policy that limits it. Dropped, it has left, and what was kept for it is free again.
 pub(in crate::gateway) struct Visit {
@@ -72,7 +72,7 @@ impl Ledger {
         };
         let operation = asked.operation;
         let (prompt, longest) = match operation.is_charged() {
-            true => (estimate::of_json(&asked.body), asked.longest()),
+            true => (asked.tokens(), asked.longest()),
             false => (
                 0,
                 Longest {
@@ -152,7 +152,7 @@ impl Visit {
         if allowances.is_empty() || !self.operation.is_charged() {
             return Ok(());
         }
-        let foreseen = bill.foreseen(self.prompt, self.longest_of(&bill.model));
+        let foreseen = bill.foreseen(&self.ledger);
         let mut reserved = Vec::with_capacity(allowances.len());
         for (at, Allowance { budget, .. }) in allowances.iter().enumerate() {
             // Or nobody could ever go on.
