@@ -9,16 +9,17 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use k8s_openapi::jiff::Timestamp;
 
 use super::ledger::Ledger;
+use crate::plan::ledger::Foreseen;
 use crate::plan::price::{Cost, Unpriced};
 use crate::plan::routing::Backend;
+use crate::protocol::Operation;
+use crate::protocol::exchange::Asked;
 use crate::protocol::fees::Fees;
 use crate::protocol::longest::Longest;
 use crate::protocol::usage::{Terms, Tokens};
-use crate::protocol::{Operation, estimate, exchange};
 
 /// What is needed to make out a bill.
 pub(super) struct Bill {
@@ -38,7 +39,7 @@ pub(super) struct Bill {
 /// before it must be.
 pub(super) enum Prompt {
     /// The request.
-    Unread(Bytes),
+    Unread(Arc<Asked>),
     /// So many, by an estimate; its answer has begun.
     Estimated { prompt: u64, longest: u64 },
 }
@@ -46,14 +47,18 @@ pub(super) enum Prompt {
 impl Prompt {
     fn tokens(&self) -> u64 {
         match self {
-            Self::Unread(request) => estimate::of_json(request),
+            Self::Unread(asked) => asked.tokens(),
             Self::Estimated { prompt, .. } => *prompt,
         }
     }
 }
 
 /// The tokens of all answers to a request at most: what it allows, within what the model declares; else what the model's answers had of late.
-pub(super) fn at_most(longest: Longest, model: &Backend, ledger: &Ledger) -> u64 {
+/// Vectors are not billed.
+pub(super) fn at_most(operation: Operation, longest: Longest, model: &Backend, ledger: &Ledger) -> u64 {
+    if operation == Operation::Embeddings {
+        return 0;
+    }
     let most = model.capabilities.max_output_tokens.map(u64::from);
     let one = crate::plan::ledger::longest(longest.tokens, most, || ledger.expected(&model.model));
     one.saturating_mul(longest.answers)
@@ -82,20 +87,15 @@ impl Bill {
     /// Whether what was asked may be asked once more.
     pub(super) fn is_repeatable(&self) -> bool {
         match &self.prompt {
-            Prompt::Unread(request) => exchange::is_repeatable(self.operation, request),
+            Prompt::Unread(asked) => asked.is_repeatable(),
             Prompt::Estimated { .. } => false,
         }
     }
 
-    /// What it is reckoned with before anything is sent: a prompt of so many tokens, and the longest answer.
-    pub(super) fn foreseen(&self, prompt: u64, answer: u64) -> Charge {
-        let tokens = Tokens {
-            input: prompt,
-            // Vectors are not billed.
-            output: if self.operation == Operation::Embeddings { 0 } else { answer },
-            ..Tokens::default()
-        };
-        self.charge(tokens, true)
+    /// What it is reckoned with before anything is sent: the prompt, and the longest answer.
+    pub(super) fn foreseen(&self, ledger: &Ledger) -> Foreseen<'_> {
+        let terms = self.asked_terms.special_if(self.fees.are_unknown(false));
+        Foreseen::of(&self.model, self.prompt.tokens(), self.longest(ledger), terms, (self.now)())
     }
 
     /// For an answer of which something has come, and what the model has `told` of it: of one that is not whole that is too little. `seen` are
@@ -123,12 +123,17 @@ impl Bill {
 
     /// As much as an attempt may take of which nothing is seen.
     pub(super) fn unseen(&self, ledger: &Ledger) -> Charge {
-        self.foreseen(self.prompt.tokens(), self.longest(ledger))
+        let Foreseen { tokens, cost, .. } = self.foreseen(ledger);
+        Charge {
+            tokens,
+            cost,
+            is_estimated: true,
+        }
     }
 
     fn longest(&self, ledger: &Ledger) -> u64 {
         match &self.prompt {
-            Prompt::Unread(request) => at_most(Longest::of(request), &self.model, ledger),
+            Prompt::Unread(asked) => at_most(self.operation, asked.longest(), &self.model, ledger),
             Prompt::Estimated { longest, .. } => *longest,
         }
     }

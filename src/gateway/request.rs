@@ -96,7 +96,7 @@ async fn answer(operation: Operation, gateway: &Arc<Gateway>, request: Request, 
     let body = gateway.bodies.read(&head.headers, body, table.largest_body()).await?;
     // Also of a body that is no request.
     tally.received(body.bytes.len(), false);
-    let asked = Asked::read(operation, body.bytes.clone()).map_err(Refusal::unreadable)?;
+    let asked = Arc::new(Asked::read(operation, body.bytes.clone()).map_err(Refusal::unreadable)?);
     tally.received(asked.body.len(), asked.is_streamed());
 
     let (began, roll) = (Instant::now(), fastrand::u64(..));

@@ -144,7 +144,7 @@ impl Copied {
             room: _room,
         } = self;
         let gateway = &*gateway;
-        let asked = Asked::read(operation, body).map_err(|_| UNFIT)?;
+        let asked = Arc::new(Asked::read(operation, body).map_err(|_| UNFIT)?);
         if !asked.is_repeatable() {
             return Err("has_effects");
         }

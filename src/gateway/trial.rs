@@ -39,7 +39,7 @@ pub(super) struct Trial<'a> {
     gateway: &'a Gateway,
     route: &'a Route,
     client: &'a Client,
-    asked: &'a Asked,
+    asked: &'a Arc<Asked>,
     headers: &'a HeaderMap,
     /// The request without what models behind an API must not see; made when the first of them is asked.
     clean: OnceLock<Result<Option<Clean>, Unfit>>,
@@ -72,7 +72,7 @@ impl<'a> Trial<'a> {
         gateway: &'a Gateway,
         route: &'a Route,
         client: &'a Client,
-        asked: &'a Asked,
+        asked: &'a Arc<Asked>,
         headers: &'a HeaderMap,
         began: Instant,
     ) -> Self {
@@ -195,7 +195,7 @@ impl<'a> Trial<'a> {
 
     pub(super) fn put(&self, model: &Backend) -> Result<Put, Unfit> {
         let clean = self.clean_for(model)?;
-        let asked = clean.map_or(self.asked, |clean| &clean.asked);
+        let asked = clean.map_or(&**self.asked, |clean| &clean.asked);
         fit::check(asked, &model.capabilities)?;
         let mut put = asked.put(&fit::recipient(model), &self.id, self.gateway.now().as_second())?;
         if let (Put::Send(exchange), Some(clean)) = (&mut put, clean) {
@@ -383,7 +383,7 @@ impl<'a> Trial<'a> {
         Bill {
             model: model.clone(),
             operation: self.asked.operation,
-            prompt: Prompt::Unread(self.asked.body.clone()),
+            prompt: Prompt::Unread(self.asked.clone()),
             asked_terms: if is_unchanged {
                 self.asked.peek.terms
             } else {

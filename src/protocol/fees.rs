@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 /// Whether something may be billed beside the tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +44,21 @@ pub(super) fn is_billed(kind: &[u8]) -> bool {
 }
 
 /// Whether one of the `tools` of a request may be billed. What cannot be read may be.
-pub(super) fn may_be_billed(tools: &RawValue) -> bool {
+pub(super) fn may_be_billed(tools: &[u8]) -> bool {
+    any_is(tools, |kind| is_billed(kind.as_bytes()))
+}
+
+/// Whether one of the `tools` of a request has such a type. What cannot be read may have; a tool without a type is one that a client runs.
+pub(super) fn any_is(tools: &[u8], is_such: impl Fn(&str) -> bool) -> bool {
     #[derive(Deserialize)]
     struct Tool<'a> {
         #[serde(rename = "type", borrow)]
         kind: Option<Cow<'a, str>>,
     }
-    let tools: Result<Option<Vec<Tool<'_>>>, _> = serde_json::from_str(tools.get());
+    let tools: Result<Option<Vec<Tool<'_>>>, _> = serde_json::from_slice(tools);
     tools.map_or(true, |tools| {
         let mut kinds = tools.iter().flatten().filter_map(|tool| tool.kind.as_deref());
-        kinds.any(|kind| is_billed(kind.as_bytes()))
+        kinds.any(is_such)
     })
 }
 
@@ -77,8 +81,7 @@ mod tests {
             (r#"[{"type":7}]"#, true),
             (r#"{"type":"function"}"#, true),
         ] {
-            let raw: &RawValue = serde_json::from_str(tools).unwrap();
-            assert_eq!(may_be_billed(raw), billed, "{tools}");
+            assert_eq!(may_be_billed(tools.as_bytes()), billed, "{tools}");
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod longest;
 mod misread;
 pub mod models;
 pub mod openai;
+mod outline;
 mod peek;
 pub mod redaction;
 pub mod responses;

@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 
 use super::chat::Unreadable;
 use super::fees::{Fees, may_be_billed};
+use super::misread::misread_body;
+use super::outline::{Field, Outline, place};
 use super::usage::Terms;
 
 /// What a gateway must know of a request.
@@ -32,36 +34,14 @@ pub struct Peek {
     model_at: Range<usize>,
     /// What makes the other side report tokens: a place in the body, and the text to put there.
     asking: Edit,
+    /// Where it has what it may be asked about.
+    pub(super) outline: Outline,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Edit {
     at: Range<usize>,
     text: &'static str,
-}
-
-#[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(borrow, default, deserialize_with = "given")]
-    model: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
-    stream: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
-    stream_options: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
-    service_tier: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
-    speed: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
-    inference_geo: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
-    web_search_options: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
-    tools: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
-    prompt: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
-    background: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -75,8 +55,8 @@ fn given<'de: 'a, 'a, D: Deserializer<'de>>(from: D) -> Result<Option<&'a RawVal
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// Reads the top-level `model`, `stream`, `stream_options`, and what tells how it is billed, and checks that the whole body is one JSON object.
-/// Nothing else is interpreted.
+/// Reads the top-level `model`, `stream`, `stream_options`, and what tells how it is billed, checks that the whole body is one JSON object, and
+/// notes where it has what may be asked about later. Nothing else is interpreted.
 ///
 /// # Errors
 /// When the body is not such an object, names a field twice, has no model, or one of the fields has another type.
@@ -93,61 +73,44 @@ pub fn peek(body: &[u8]) -> Result<Peek, Unreadable> {
         let message = format!("the body is not a request in JSON: it is not UTF-8 at byte {}", e.valid_up_to());
         Unreadable::new(None, message)
     })?;
-    let fields: Fields<'_> = serde_json::from_str(text).map_err(|e| {
-        let message = e.to_string();
-        let field = [
-            "model",
-            "stream",
-            "stream_options",
-            "service_tier",
-            "speed",
-            "inference_geo",
-            "web_search_options",
-            "tools",
-            "prompt",
-            "background",
-        ]
-        .into_iter()
-        .find(|f| message.starts_with(&format!("duplicate field `{f}`")));
-        match field {
-            Some(field) => Unreadable::new(Some(field), format!("{field} is given twice")),
-            None => Unreadable::new(None, format!("the body is not a request in JSON: {message}")),
-        }
-    })?;
-    let raw = fields
-        .model
-        .ok_or_else(|| Unreadable::new(Some("model"), "model is required: name the model to ask"))?;
-    let model: String = serde_json::from_str(raw.get()).map_err(|_| Unreadable::new(Some("model"), "model must be a string"))?;
-    let stream = match fields.stream.map(RawValue::get) {
+    let outline = Outline::of(text).map_err(|error| misread_body(&error))?;
+    // None of these is there twice.
+    let place = |field| outline.place(field).ok().flatten();
+    let given = |field| place(field).map(|at| &text[at]);
+    let model_at = place(Field::Model).ok_or_else(|| Unreadable::new(Some("model"), "model is required: name the model to ask"))?;
+    let model: String =
+        serde_json::from_str(&text[model_at.clone()]).map_err(|_| Unreadable::new(Some("model"), "model must be a string"))?;
+    let stream = match given(Field::Stream) {
         None | Some("false" | "null") => false,
         Some("true") => true,
         Some(_) => return Err(Unreadable::new(Some("stream"), "stream must be true or false")),
     };
-    let (usage_asked, asking) = reporting(body, start + 1, fields.stream_options)?;
+    let (usage_asked, asking) = reporting(text, start + 1, place(Field::StreamOptions))?;
     Ok(Peek {
         model,
         stream,
         usage_asked,
         terms: [
-            fields.service_tier.map(Terms::of_value),
-            fields.speed.map(Terms::of_value),
-            fields.inference_geo.map(Terms::of_place),
+            given(Field::ServiceTier).map(Terms::of_value),
+            given(Field::Speed).map(Terms::of_value),
+            given(Field::InferenceGeo).map(Terms::of_place),
         ]
         .into_iter()
         .flatten()
         .fold(Terms::Unsaid, Terms::and),
-        fees: fees(&fields),
-        is_background: fields.background.is_some_and(|background| background.get() == "true"),
-        model_at: place(body, raw),
+        fees: fees(given),
+        is_background: given(Field::Background) == Some("true"),
+        model_at,
         asking,
+        outline,
     })
 }
 
-fn fees(fields: &Fields<'_>) -> Fees {
-    let is_searching = fields.web_search_options.is_some_and(|options| options.get() != "null");
+fn fees<'a>(given: impl Fn(Field) -> Option<&'a str>) -> Fees {
+    let is_searching = given(Field::WebSearchOptions).is_some_and(|options| options != "null");
     // In Completions it is a text, or several.
-    let is_kept_there = fields.prompt.is_some_and(|prompt| prompt.get().starts_with('{'));
-    match is_kept_there || fields.tools.is_some_and(may_be_billed) {
+    let is_kept_there = given(Field::Prompt).is_some_and(|prompt| prompt.starts_with('{'));
+    match is_kept_there || given(Field::Tools).is_some_and(|tools| may_be_billed(tools.as_bytes())) {
         _ if is_searching => Fees::Unreported,
         true => Fees::Reported,
         false => Fees::None,
@@ -167,25 +130,23 @@ fn no_text(body: &[u8]) -> Option<&'static str> {
 }
 
 /// Whether tokens are to be reported at the end of a stream, and how the body is made to say so.
-fn reporting(body: &[u8], opened: usize, options: Option<&RawValue>) -> Result<(bool, Edit), Unreadable> {
+fn reporting(body: &str, opened: usize, options_at: Option<Range<usize>>) -> Result<(bool, Edit), Unreadable> {
     let edit = |at, text| Edit { at, text };
-    let Some(options) = options.filter(|options| options.get() != "null") else {
-        return Ok((
-            false,
-            match options {
-                None => edit(opened..opened, r#""stream_options":{"include_usage":true},"#),
-                Some(null) => edit(place(body, null), r#"{"include_usage":true}"#),
-            },
-        ));
+    let Some(at) = options_at else {
+        return Ok((false, edit(opened..opened, r#""stream_options":{"include_usage":true},"#)));
     };
+    let options = &body[at.clone()];
+    if options == "null" {
+        return Ok((false, edit(at, r#"{"include_usage":true}"#)));
+    }
     let wrong = |_| {
         Unreadable::new(
             Some("stream_options"),
             "stream_options must be an object, include_usage in it true or false",
         )
     };
-    let read: StreamOptions<'_> = serde_json::from_str(options.get()).map_err(wrong)?;
-    let inside = place(body, options).start + 1;
+    let read: StreamOptions<'_> = serde_json::from_str(options).map_err(wrong)?;
+    let inside = at.start + 1;
     match read.include_usage.map(|given| (given.get(), place(body, given))) {
         Some(("true", at)) => Ok((true, edit(at, "true"))),
         Some(("false" | "null", at)) => Ok((false, edit(at, "true"))),
@@ -193,15 +154,9 @@ fn reporting(body: &[u8], opened: usize, options: Option<&RawValue>) -> Result<(
             Some("stream_options.include_usage"),
             "stream_options.include_usage must be true or false",
         )),
-        None if options.get()[1..].trim_start().starts_with('}') => Ok((false, edit(inside..inside, r#""include_usage":true"#))),
+        None if options[1..].trim_start().starts_with('}') => Ok((false, edit(inside..inside, r#""include_usage":true"#))),
         None => Ok((false, edit(inside..inside, r#""include_usage":true,"#))),
     }
-}
-
-/// Where `body` has `raw`, which is a part of it: so the distance of their addresses is its place.
-fn place(body: &[u8], raw: &RawValue) -> Range<usize> {
-    let start = raw.get().as_ptr().addr() - body.as_ptr().addr();
-    start..start + raw.get().len()
 }
 
 impl Peek {

@@ -128,6 +128,14 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Takes the next value as it stands.
+    pub(in crate::protocol) fn raw(&mut self) -> Option<&'a [u8]> {
+        self.peek()?;
+        let start = self.at;
+        self.skip()?;
+        self.bytes.get(start..self.at)
+    }
+
     /// Skips the next value.
     pub(in crate::protocol) fn skip(&mut self) -> Option<()> {
         self.value().map(|_| ())

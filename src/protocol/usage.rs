@@ -69,20 +69,19 @@ impl Terms {
     }
 
     /// The same of a value in JSON: what is no name says nothing.
-    pub(super) fn of_value(tier: &RawValue) -> Self {
-        let name = tier.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    pub(super) fn of_value(tier: &str) -> Self {
+        let name = tier.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
         name.map(|name| Self::of_tier(name.as_bytes())).unwrap_or_default()
     }
 
     /// Where it is computed: to insist on a place costs more (Anthropic's `inference_geo`).
-    pub(super) fn of_place(place: &RawValue) -> Self {
-        let place = place.get();
+    pub(super) fn of_place(place: &str) -> Self {
         Self::Unsaid.special_if(place.starts_with('"') && !matches!(place, "\"global\"" | "\"not_available\"" | "\"\""))
     }
 
     /// Reads the tier that a request or an answer names; what is no name says nothing.
     pub(super) fn read_tier<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        <&RawValue>::deserialize(from).map(Self::of_value)
+        <&RawValue>::deserialize(from).map(|tier| Self::of_value(tier.get()))
     }
 }
 

@@ -11,14 +11,14 @@ use super::store::Unavailable;
 use super::{Ledger, words};
 use crate::gateway::bill::{Bill, Charge, at_most};
 use crate::gateway::refusal::Refusal;
-use crate::plan::ledger::{Budget, Standing, Unit};
+use crate::plan::ledger::{Budget, Foreseen, Standing, Unit};
 use crate::plan::names::Key;
 use crate::plan::price::Unpriced;
 use crate::plan::routing::{Allowance, Backend, Client, Route};
+use crate::protocol::Operation;
 use crate::protocol::exchange::Asked;
 use crate::protocol::longest::Longest;
 use crate::protocol::usage::{Terms, Tokens};
-use crate::protocol::{Operation, estimate};
 
 /// One request under a policy that limits it. Dropped, it has left, and what was kept for it is free again.
 pub(in crate::gateway) struct Visit {
@@ -72,7 +72,7 @@ impl Ledger {
         };
         let operation = asked.operation;
         let (prompt, longest) = match operation.is_charged() {
-            true => (estimate::of_json(&asked.body), asked.longest()),
+            true => (asked.tokens(), asked.longest()),
             false => (
                 0,
                 Longest {
@@ -152,15 +152,14 @@ impl Visit {
         if allowances.is_empty() || !self.operation.is_charged() {
             return Ok(());
         }
-        let foreseen = bill.foreseen(self.prompt, self.longest_of(&bill.model));
+        let foreseen = bill.foreseen(&self.ledger);
         let mut reserved = Vec::with_capacity(allowances.len());
         for (at, Allowance { budget, .. }) in allowances.iter().enumerate() {
             // Or nobody could ever go on.
             if budget.unit == Unit::Tokens && self.downgraded.contains(&at) {
                 continue;
             }
-            let needs = budget.unit.amount(&foreseen.tokens, foreseen.cost, &bill.model);
-            reserved.push((at, self.kept(at, budget, needs).await?));
+            reserved.push((at, self.kept(at, budget, foreseen.amount(budget.unit)).await?));
         }
         self.reserved = reserved;
         Ok(())
@@ -168,21 +167,10 @@ impl Visit {
 
     /// Whether every budget has enough left for an answer of this model of our own.
     pub(in crate::gateway) async fn could_pay(&self, model: &Backend) -> Result<(), Unaffordable> {
-        let tokens = Tokens {
-            input: self.prompt,
-            // Vectors are not billed.
-            output: if self.operation == Operation::Embeddings {
-                0
-            } else {
-                self.longest_of(model)
-            },
-            terms: Terms::Standard,
-            ..Tokens::default()
-        };
-        let cost = model.pricing.cost(Some(&tokens), (self.ledger.now)());
+        let foreseen = Foreseen::of(model, self.prompt, self.longest_of(model), Terms::Standard, (self.ledger.now)());
         let allowances = self.route.allowances.iter().flatten().enumerate();
         for (at, Allowance { budget, .. }) in allowances.filter(|_| self.operation.is_charged()) {
-            drop(self.kept(at, budget, budget.unit.amount(&tokens, cost, model)).await?);
+            drop(self.kept(at, budget, foreseen.amount(budget.unit)).await?);
         }
         Ok(())
     }
@@ -238,7 +226,7 @@ impl Visit {
 
     /// The tokens of all its answers at most.
     fn longest_of(&self, model: &Backend) -> u64 {
-        at_most(self.longest, model, &self.ledger)
+        at_most(self.operation, self.longest, model, &self.ledger)
     }
 }
 

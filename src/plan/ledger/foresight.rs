@@ -1,4 +1,11 @@
-//! How long an answer may become of which nobody says it.
+//! What a request may take at most: how long an answer may become of which nobody says it, and what that costs.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::budget::Unit;
+use crate::plan::price::{Cost, Unpriced};
+use crate::plan::routing::Backend;
+use crate::protocol::usage::{Terms, Tokens};
 
 /// The shortest answer that is reckoned with where neither the request nor the model's `maxOutputTokens` bounds it.
 pub const FLOOR: u64 = 1_000;
@@ -13,6 +20,42 @@ pub fn longest(asked: Option<u64>, most: Option<u64>, expected: impl FnOnce() ->
         (None, None) => expected(),
     };
     tokens.max(1)
+}
+
+/// What a request may take of a model at most. Budgets keep it, policies bound it, and an attempt of which nothing was seen is charged it: nobody
+/// else reckons it.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreseen<'a> {
+    model: &'a Backend,
+    /// The tokens.
+    pub tokens: Tokens,
+    /// What they cost.
+    pub cost: Cost,
+}
+
+impl<'a> Foreseen<'a> {
+    /// Of a prompt and of all answers to it, with so many tokens each, on the terms that the model is asked for. Vectors are no answer: they are
+    /// not billed.
+    #[must_use]
+    pub fn of(model: &'a Backend, prompt: u64, answers: u64, asked: Terms, now: Timestamp) -> Self {
+        let tokens = Tokens {
+            input: prompt,
+            output: answers,
+            // Engines of our own repeat what they are asked for: what they cost, they cost.
+            terms: if model.provider.is_some() { asked } else { Terms::Standard },
+            ..Tokens::default()
+        };
+        let cost = model.pricing.cost(Some(&tokens), now);
+        Self { model, tokens, cost }
+    }
+
+    /// What that is in the unit of a budget.
+    ///
+    /// # Errors
+    /// When it is not known what it costs.
+    pub fn amount(&self, unit: Unit) -> Result<u64, Unpriced> {
+        unit.amount(&self.tokens, self.cost, self.model)
+    }
 }
 
 /// The running mean of what answers of a model took; each new one has a sixteenth of the weight.

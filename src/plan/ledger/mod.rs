@@ -34,7 +34,7 @@ mod turn;
 pub use accounts::{Accounts, KEPT_SECONDS};
 pub use budget::{Account, Budget, Unit, subject};
 pub use calendar::{Calendar, Span};
-pub use foresight::{FLOOR, Mean, longest};
+pub use foresight::{FLOOR, Foreseen, Mean, longest};
 pub use meter::{Level, Meter, Over, Rates, Standing};
 pub use purse::{Purse, Short};
 pub use slice::{Ask, Grant, grant};

@@ -9,7 +9,6 @@ use crate::api::routing_policy::{Fallback, RoutingPolicySpec};
 use crate::plan::Invalid;
 use crate::plan::ledger::{Budget, FLOOR, longest};
 use crate::plan::price::Unpriced;
-use crate::protocol::usage::{Terms, Tokens};
 
 /// A budget, and what happens to requests that may cost more than is left.
 #[derive(Clone, Debug)]
@@ -27,15 +26,8 @@ impl Allowance {
     /// When it is not known what it costs.
     pub fn needs(&self, model: &Backend, content: &Content, now: Timestamp) -> Result<u64, Unpriced> {
         let most = model.capabilities.max_output_tokens.map(u64::from);
-        let answer = longest(content.max_tokens, most, || FLOOR).saturating_mul(content.answers.max(1));
-        let tokens = Tokens {
-            input: content.input_tokens,
-            output: if content.is_wordless { 0 } else { answer },
-            terms: if model.provider.is_some() { content.terms } else { Terms::Unsaid },
-            ..Tokens::default()
-        };
-        let cost = model.pricing.cost(Some(&tokens), now);
-        self.budget.unit.amount(&tokens, cost, model)
+        let answer = longest(content.max_tokens, most, || FLOOR);
+        content.foreseen(model, answer, now).amount(self.budget.unit)
     }
 }
 

@@ -23,6 +23,7 @@ use super::table::{Backend, Candidate, Route, Rule, Target, drawn};
 use super::warmup::{Hold, Warmup};
 use crate::api::money;
 use crate::api::routing_policy::Strategy;
+use crate::plan::ledger::Foreseen;
 use crate::plan::names::Key;
 use crate::plan::price::{Cost, Unpriced};
 use crate::protocol::usage::{Terms, Tokens};
@@ -68,6 +69,17 @@ pub struct Content {
     pub is_wordless: bool,
     /// The terms that it asks a provider for.
     pub terms: Terms,
+}
+
+impl Content {
+    /// What it may take of a model at most, where one answer has so many tokens at most.
+    pub(super) fn foreseen<'a>(&self, model: &'a Backend, answer: u64, now: Timestamp) -> Foreseen<'a> {
+        let answers = match self.is_wordless {
+            true => 0,
+            false => answer.max(1).saturating_mul(self.answers.max(1)),
+        };
+        Foreseen::of(model, self.input_tokens, answers, self.terms, now)
+    }
 }
 
 /// How models do now, as whoever asks them sees it.
@@ -366,22 +378,12 @@ impl Weighed<'_> {
         }
         let content = self.content().map_err(|why| (Reason::CostNotKnown, why))?;
         let longest = content.max_tokens.or(model.capabilities.max_output_tokens.map(u64::from));
-        let output = match longest {
-            _ if content.is_wordless => 0,
-            Some(longest) => longest.max(1).saturating_mul(content.answers.max(1)),
-            None => {
-                let remedy = "send max_tokens, or declare spec.capabilities.maxOutputTokens";
-                let why = format!("has no known limit of an answer, so that nobody knows what one costs: {remedy}");
-                return Err((Reason::TooExpensive, why));
-            }
+        let Some(longest) = longest.or(content.is_wordless.then_some(0)) else {
+            let remedy = "send max_tokens, or declare spec.capabilities.maxOutputTokens";
+            let why = format!("has no known limit of an answer, so that nobody knows what one costs: {remedy}");
+            return Err((Reason::TooExpensive, why));
         };
-        let count = Tokens {
-            input: content.input_tokens,
-            output,
-            terms: if model.provider.is_some() { content.terms } else { Terms::Unsaid },
-            ..Tokens::default()
-        };
-        match model.pricing.cost(Some(&count), self.facts.now) {
+        match content.foreseen(model, longest, self.facts.now).cost {
             Cost::Known(nanos) => Ok(nanos),
             Cost::Unknown(Unpriced::SpecialTerms) => {
                 let why = "has no known price on the terms that are asked for (service_tier, tools of the provider), and the policy limits what a request may cost: ask for the standard ones, without such tools";

@@ -10,9 +10,10 @@ use super::*;
 use crate::api::condition::{Kind, find};
 use crate::api::model_deployment::Provider;
 use crate::api::policy_status::RoutingPolicyStatus;
+use crate::plan::ledger::{Foreseen, Unit};
 use crate::plan::price::{Book, Cost, Unpriced};
 use crate::plan::{backend, fingerprint};
-use crate::protocol::usage::Tokens;
+use crate::protocol::usage::{self, Tokens};
 use deciding::Ask;
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
@@ -166,6 +167,26 @@ fn a_backend_costs_what_the_spec_or_the_book_says_that_day() {
         "the same table, a day later"
     );
     assert_eq!(cost("llama", "2026-08-01T00:00:00Z"), Cost::Unknown(Unpriced::NoPrice));
+}
+
+#[test]
+fn what_a_request_may_take_is_told_in_every_unit_and_on_other_terms_only_of_providers() {
+    let mut world = World::new().assistant(BOTH);
+    let entries = "prices: [{provider: OpenAI, model: gpt-5-mini, inputPer1M: '2', outputPer1M: '8'}]";
+    world.prices = Book::of(&serde_saphyr::from_str(entries).unwrap()).unwrap();
+    let table = world.build().table;
+    let amounts = |model: &str, asked| {
+        let backend = table.backends().find(|backend| backend.model.name == model).unwrap();
+        let foreseen = Foreseen::of(backend, 3, 2, asked, Timestamp::UNIX_EPOCH);
+        [Unit::Tokens, Unit::Usd].map(|unit| foreseen.amount(unit))
+    };
+    assert_eq!(amounts("gpt", usage::Terms::Unsaid), [Ok(5), Ok(3 * 2_000 + 2 * 8_000)]);
+    assert_eq!(amounts("gpt", usage::Terms::Special), [Ok(5), Err(Unpriced::SpecialTerms)]);
+    assert_eq!(
+        amounts("llama", usage::Terms::Special),
+        [Ok(5), Ok(0)],
+        "our own pods cost by the hour"
+    );
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) struct Usage {
 
 /// Where it was computed: to insist on a place costs more.
 fn read_place<'de, D: Deserializer<'de>>(from: D) -> Result<Terms, D::Error> {
-    <&RawValue>::deserialize(from).map(Terms::of_place)
+    <&RawValue>::deserialize(from).map(|place| Terms::of_place(place.get()))
 }
 
 /// How often the provider's own tools were used, which are billed by the use; all but the one that fetches pages.

@@ -6,23 +6,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Asked;
+use crate::protocol::outline::Field;
+use crate::protocol::scan::Scan;
 
 /// So much of each part of the beginning counts.
 const COUNTED: usize = 8 << 10;
-
-#[derive(Deserialize)]
-struct Opening<'a> {
-    #[serde(borrow)]
-    system: Option<&'a RawValue>,
-    #[serde(borrow)]
-    instructions: Option<&'a RawValue>,
-    #[serde(borrow)]
-    messages: Option<Vec<&'a RawValue>>,
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow)]
-    prompt: Option<&'a RawValue>,
-}
 
 #[derive(Deserialize)]
 struct Message<'a> {
@@ -39,27 +27,26 @@ struct Text<'a> {
 }
 
 /// The role of a first message that is only text.
-const USER: &str = "\"user\"";
+const USER: &[u8] = b"\"user\"";
 
 impl Asked {
     /// A digest of the instructions and all up to the first words of the user: every turn of a conversation has the same. `None` where there
     /// are none. The same bytes give the same digest in every replica of the same build.
     #[must_use]
     pub fn beginning(&self) -> Option<u64> {
-        let opening: Opening<'_> = serde_json::from_slice(&self.body).ok()?;
+        // What is given twice begins in two ways.
+        let given = |field| self.given(field).ok();
+        let instructions = [given(Field::System)?, given(Field::Instructions)?];
+        let (messages, input, prompt) = (given(Field::Messages)?, given(Field::Input)?, given(Field::Prompt)?);
         let mut hash = Counted::default();
-        for part in [opening.system, opening.instructions].into_iter().flatten() {
-            hash.add(part.get());
-        }
-        match (opening.messages, opening.input) {
-            (Some(messages), _) => hash.add_until_the_user(&messages),
-            (None, Some(input)) if input.get().starts_with('"') => hash.add_first_words(input),
-            (None, Some(input)) => match serde_json::from_str::<Vec<&RawValue>>(input.get()) {
-                Ok(items) => hash.add_until_the_user(&items),
-                // The next turn has the same text as the first message of a list.
-                Err(_) => hash.add_first_words(input),
-            },
-            (None, None) => hash.add(opening.prompt?.get()),
+        instructions.into_iter().flatten().for_each(|part| hash.add(part));
+        match (messages, input) {
+            (Some(messages), _) if !messages.starts_with(b"[") => return None,
+            (Some(list), _) => hash.add_until_the_user(list),
+            (None, Some(list)) if list.starts_with(b"[") => hash.add_until_the_user(list),
+            // The next turn has the same text as the first message of a list.
+            (None, Some(text)) => hash.add_first_words(text),
+            (None, None) => hash.add(prompt?),
         }
         hash.finish()
     }
@@ -73,8 +60,8 @@ struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, text: &str) {
-        self.add_bytes(&text.as_bytes()[..text.len().min(COUNTED)]);
+    fn add(&mut self, text: &[u8]) {
+        self.add_bytes(&text[..text.len().min(COUNTED)]);
     }
 
     fn add_bytes(&mut self, bytes: &[u8]) {
@@ -83,9 +70,9 @@ impl Counted {
     }
 
     /// What the user says first is what tells conversations apart, be it below a long document: its end counts as well.
-    fn add_first_words(&mut self, content: &RawValue) {
+    fn add_first_words(&mut self, content: &[u8]) {
         self.add(USER);
-        let text = alone(content).get().as_bytes();
+        let text = alone(content);
         match text.len().checked_sub(2 * COUNTED) {
             Some(between) => {
                 self.add_bytes(&text[..COUNTED]);
@@ -95,29 +82,31 @@ impl Counted {
         }
     }
 
-    /// What comes before the user's first words counts together, up to the bound.
-    fn add_until_the_user(&mut self, messages: &[&RawValue]) {
+    /// What comes before the user's first words counts together, up to the bound. What comes after them is not looked at.
+    fn add_until_the_user(&mut self, list: &[u8]) {
         let mut left = COUNTED;
-        for message in messages {
-            let (role, content) = match serde_json::from_str(message.get()) {
+        Scan::new(list).list(|scan| {
+            let message = scan.raw()?;
+            let (role, content) = match serde_json::from_slice(message) {
                 Ok(Message {
                     role: Some(role),
                     content: Some(content),
-                }) => (role.get(), content),
-                _ => ("", *message),
+                }) => (role.get().as_bytes(), content.get().as_bytes()),
+                _ => (&b""[..], message),
             };
             if role == USER {
                 self.add_first_words(content);
-                return;
+                return None;
             }
-            for part in [role, alone(content).get()] {
-                let counted = &part.as_bytes()[..part.len().min(left)];
+            for part in [role, alone(content)] {
+                let counted = &part[..part.len().min(left)];
                 if !counted.is_empty() {
                     self.add_bytes(counted);
                 }
                 left -= counted.len();
             }
-        }
+            Some(())
+        });
     }
 
     fn finish(&self) -> Option<u64> {
@@ -126,13 +115,13 @@ impl Counted {
 }
 
 /// A text alone, and a list of this text alone, are the same.
-fn alone(content: &RawValue) -> &RawValue {
+fn alone(content: &[u8]) -> &[u8] {
     // Most are no list, and to find that out by an error is dear.
-    if !content.get().starts_with('[') {
+    if !content.starts_with(b"[") {
         return content;
     }
-    match serde_json::from_str::<[Text<'_>; 1]>(content.get()) {
-        Ok([Text { text }]) => text,
+    match serde_json::from_slice::<[Text<'_>; 1]>(content) {
+        Ok([Text { text }]) => text.get().as_bytes(),
         Err(_) => content,
     }
 }
@@ -200,6 +189,35 @@ mod tests {
             let of = |words: &str| beginning(operation, &fields.replace("LONG", &long).replace("WORDS", words));
             assert_eq!(of("One"), of("One"), "{operation:?} {fields}");
             assert_ne!(of("One"), of("Two"), "{operation:?} {fields}");
+        }
+    }
+
+    #[test]
+    fn what_begins_in_no_way_or_in_two_has_no_beginning() {
+        let of = |fields: &str| {
+            let body = format!(r#"{{"model":"m",{fields}}}"#);
+            Asked::read(Operation::ChatCompletions, body.into()).unwrap().beginning()
+        };
+        for none in [
+            r#""max_tokens":1"#,
+            r#""messages":[],"input":"Q""#,
+            r#""messages":{"role":"user","content":"Q"}"#,
+            r#""messages":"Q","input":"Q""#,
+            r#""messages":[{"role":"user","content":"Q"}],"messages":[]"#,
+            r#""messages":[{"role":"user","content":"Q"}],"input":"Q","input":"Q""#,
+            r#""system":null,"messages":null,"prompt":null"#,
+            r#""metadata":{"messages":[{"role":"user","content":"Q"}]}"#,
+        ] {
+            assert_eq!(of(none), None, "{none}");
+        }
+        let plain = of(r#""messages":[{"role":"user","content":"Q"}]"#);
+        assert!(plain.is_some());
+        for same in [
+            r#""input":"Q","system":null,"messages":null"#,
+            r#""mess\u0061ges" : [ {"content":"Q","role":"user"} , 7 , "]" ]"#,
+            r#""input":[{"role":"user","content":[{"text":"Q"}]}],"prompt":"P""#,
+        ] {
+            assert_eq!(of(same), plain, "{same}");
         }
     }
 

@@ -1,117 +1,76 @@
 //! What a request does beside answering.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
+use super::Asked;
 use crate::protocol::Operation;
 use crate::protocol::error::Error;
-
-#[derive(Deserialize)]
-struct Tool<'a> {
-    /// Anthropic's tools have none where the client runs them.
-    #[serde(rename = "type", borrow)]
-    kind: Option<Cow<'a, str>>,
-}
-
-/// A request of OpenAI's Responses.
-#[derive(Deserialize)]
-struct Response<'a> {
-    background: Option<bool>,
-    conversation: Option<IgnoredAny>,
-    /// Stored at the provider, with tools that are not seen here.
-    prompt: Option<IgnoredAny>,
-    #[serde(borrow)]
-    tools: Option<Vec<Tool<'a>>>,
-}
-
-/// A request of Anthropic's Messages.
-#[derive(Deserialize)]
-struct Message<'a> {
-    mcp_servers: Option<Vec<IgnoredAny>>,
-    container: Option<IgnoredAny>,
-    #[serde(borrow)]
-    tools: Option<Vec<Tool<'a>>>,
-}
-
-/// A request of OpenAI's Chat Completions.
-#[derive(Deserialize)]
-struct Chat<'a> {
-    web_search_options: Option<IgnoredAny>,
-    #[serde(borrow)]
-    tools: Option<Vec<Tool<'a>>>,
-}
+use crate::protocol::fees::any_is;
+use crate::protocol::outline::{Field, Twice};
 
 /// Anthropic's own tools that clients run, by what comes before the date in their type
 /// (<https://docs.claude.com/en/docs/agents-and-tools/tool-use/overview>).
 const RUN_BY_CLIENTS: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
 
-/// Whether the provider may do something that it would do twice for a request that is sent twice: run in the background, add to a
-/// conversation or a container that it keeps, or use tools of its own. What cannot be read may.
-pub(super) fn has_effects(operation: Operation, body: &[u8]) -> bool {
-    match operation {
-        Operation::Responses => serde_json::from_slice(body).map_or(true, |asked: Response<'_>| {
-            asked.background == Some(true)
-                || asked.conversation.is_some()
-                || asked.prompt.is_some()
-                || any_runs(asked.tools, is_run_by_openai)
-        }),
-        Operation::Messages => serde_json::from_slice(body).map_or(true, |asked: Message<'_>| {
-            asked.mcp_servers.is_some_and(|servers| !servers.is_empty())
-                || asked.container.is_some()
-                || any_runs(asked.tools, is_run_by_anthropic)
-        }),
-        Operation::ChatCompletions => serde_json::from_slice(body).map_or(true, |asked: Chat<'_>| {
-            asked.web_search_options.is_some() || any_runs(asked.tools, is_run_by_openai)
-        }),
-        Operation::Completions | Operation::Embeddings | Operation::CountTokens => false,
+impl Asked {
+    /// Whether the provider may do something that it would do twice for a request that is sent twice: run in the background, add to a
+    /// conversation or a container that it keeps, or use tools of its own. What cannot be read may.
+    pub(super) fn has_effects(&self) -> bool {
+        let has = |field| self.given(field) != Ok(None);
+        let any_tool = |is_run: fn(&str) -> bool| match self.given(Field::Tools) {
+            Ok(tools) => tools.is_some_and(|tools| any_is(tools, is_run)),
+            Err(Twice) => true,
+        };
+        match self.operation {
+            Operation::Responses => {
+                let is_awaited = matches!(self.given(Field::Background), Ok(None | Some(b"false")));
+                // A prompt is stored at the provider, with tools that are not seen here.
+                !is_awaited || has(Field::Conversation) || has(Field::Prompt) || any_tool(is_run_by_openai)
+            }
+            Operation::Messages => {
+                let has_servers = match self.given(Field::McpServers) {
+                    Ok(servers) => servers.is_some_and(|servers| !is_empty_list(servers)),
+                    Err(Twice) => true,
+                };
+                has_servers || has(Field::Container) || any_tool(is_run_by_anthropic)
+            }
+            Operation::ChatCompletions => has(Field::WebSearchOptions) || any_tool(is_run_by_openai),
+            Operation::Completions | Operation::Embeddings | Operation::CountTokens => false,
+        }
+    }
+
+    /// Whether the provider keeps the answer, or makes it from what it keeps: then it is the provider's to give, as long as it does. OpenAI's
+    /// Responses are kept unless the request says otherwise. What cannot be read may be.
+    #[must_use]
+    pub fn is_kept_elsewhere(&self) -> bool {
+        let keeps_unasked = match self.operation {
+            Operation::Responses => true,
+            Operation::ChatCompletions => false,
+            Operation::Messages | Operation::Completions | Operation::Embeddings | Operation::CountTokens => return false,
+        };
+        let is_stored = match self.given(Field::Store) {
+            Ok(None) => keeps_unasked,
+            stored => stored != Ok(Some(b"false")),
+        };
+        is_stored || self.given(Field::PreviousResponseId) != Ok(None)
+    }
+
+    /// Whether it goes on with what the provider keeps: an earlier response or a conversation. What says one of them twice does not.
+    pub(super) fn goes_on(&self) -> bool {
+        let past = [Field::PreviousResponseId, Field::Conversation].map(|field| self.given(field));
+        past.iter().all(Result::is_ok) && past.iter().flatten().any(Option::is_some)
     }
 }
 
-fn any_runs(tools: Option<Vec<Tool<'_>>>, is_run: fn(Option<&str>) -> bool) -> bool {
-    tools.into_iter().flatten().any(|tool| is_run(tool.kind.as_deref()))
+fn is_run_by_openai(kind: &str) -> bool {
+    kind != "function" && kind != "custom"
 }
 
-/// A tool without a type is one of a client's that forgot it.
-fn is_run_by_openai(kind: Option<&str>) -> bool {
-    kind.is_some_and(|kind| kind != "function" && kind != "custom")
+fn is_run_by_anthropic(kind: &str) -> bool {
+    let mut dates = RUN_BY_CLIENTS.iter().filter_map(|prefix| kind.strip_prefix(prefix));
+    kind != "custom" && !dates.any(|date| date.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn is_run_by_anthropic(kind: Option<&str>) -> bool {
-    let is_a_clients = |kind: &str| {
-        let mut dates = RUN_BY_CLIENTS.iter().filter_map(|prefix| kind.strip_prefix(prefix));
-        kind == "custom" || dates.any(|date| date.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    kind.is_some_and(|kind| !is_a_clients(kind))
-}
-
-/// Whether the provider keeps the answer, or makes it from what it keeps: then it is the provider's to give, as long as it does. OpenAI's
-/// Responses are kept unless the request says otherwise. What cannot be read may be.
-pub(super) fn is_kept(operation: Operation, body: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Fields {
-        store: Option<bool>,
-        previous_response_id: Option<IgnoredAny>,
-    }
-    let keeps_unasked = match operation {
-        Operation::Responses => true,
-        Operation::ChatCompletions => false,
-        Operation::Messages | Operation::Completions | Operation::Embeddings | Operation::CountTokens => return false,
-    };
-    serde_json::from_slice(body).map_or(true, |asked: Fields| {
-        asked.store.unwrap_or(keeps_unasked) || asked.previous_response_id.is_some()
-    })
-}
-
-/// Whether it goes on with what the provider keeps: an earlier response or a conversation.
-pub(super) fn goes_on(body: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Fields {
-        previous_response_id: Option<IgnoredAny>,
-        conversation: Option<IgnoredAny>,
-    }
-    serde_json::from_slice::<Fields>(body).is_ok_and(|fields| fields.previous_response_id.is_some() || fields.conversation.is_some())
+fn is_empty_list(value: &[u8]) -> bool {
+    value.strip_prefix(b"[").is_some_and(|rest| rest.trim_ascii_start() == b"]")
 }
 
 /// Whether an error is about what a request goes on with, and not about the model.
@@ -129,6 +88,12 @@ pub(super) fn is_about_the_past(error: &Error) -> bool {
 mod tests {
     use super::*;
 
+    /// A request with these fields.
+    fn asked(operation: Operation, fields: &str) -> Asked {
+        let more = fields.strip_prefix('{').unwrap();
+        Asked::read(operation, format!(r#"{{"model":"m",{more}"#).into()).unwrap()
+    }
+
     #[test]
     fn what_the_provider_keeps_is_known() {
         use Operation::{ChatCompletions, Messages, Responses};
@@ -140,9 +105,12 @@ mod tests {
             (ChatCompletions, r#"{"messages":[]}"#, false),
             (ChatCompletions, r#"{"messages":[],"store":true}"#, true),
             (ChatCompletions, r#"{"messages":[],"store":"yes"}"#, true),
+            (ChatCompletions, r#"{"messages":[],"store":false,"store":false}"#, true),
+            (ChatCompletions, r#"{"messages":[{"store":true}],"metadata":{"store":true}}"#, false),
+            (ChatCompletions, r#"{"messages":[],"sto\u0072e":true}"#, true),
             (Messages, r#"{"messages":[]}"#, false),
         ] {
-            assert_eq!(is_kept(operation, body.as_bytes()), kept, "{operation:?} {body}");
+            assert_eq!(asked(operation, body).is_kept_elsewhere(), kept, "{operation:?} {body}");
         }
     }
 
@@ -158,6 +126,14 @@ mod tests {
             (Responses, r#"{"prompt":null,"conversation":null,"tools":null}"#, false),
             (Responses, r#"{"tools":[{"type":"function"},{"type":"web_search"}]}"#, true),
             (Responses, r#"{"tools":7}"#, true),
+            (Responses, r#"{"background":"yes"}"#, true),
+            (
+                Responses,
+                r#"{"background":null,"input":[{"background":true,"conversation":"c"}]}"#,
+                false,
+            ),
+            (Responses, r#"{"conversation":null,"conversation":null}"#, true),
+            (Responses, r#"{"c\u006fnversation":"conv_1"}"#, true),
             (Messages, r#"{"messages":[]}"#, false),
             (
                 Messages,
@@ -175,6 +151,9 @@ mod tests {
             (Messages, r#"{"tools":[{"type":"mcp_toolset"}]}"#, true),
             (Messages, r#"{"tools":[{"type":"bash_code_execution_20250825"}]}"#, true),
             (Messages, r#"{"mcp_servers":[]}"#, false),
+            (Messages, r#"{"mcp_servers":[ ]}"#, false),
+            (Messages, r#"{"mcp_servers":[],"mcp_servers":[]}"#, true),
+            (Messages, r#"{"tools":[{"type":"\ud800"}]}"#, true),
             (Messages, r#"{"mcp_servers":[{"type":"url","url":"https://x"}]}"#, true),
             (Messages, r#"{"container":"container_1"}"#, true),
             (Messages, r#"{"mcp_servers":{}}"#, true),
@@ -191,7 +170,7 @@ mod tests {
             (Embeddings, r#"{"input":"x"}"#, false),
             (CountTokens, r#"{"tools":[{"type":"web_search_20250305"}]}"#, false),
         ] {
-            assert_eq!(has_effects(operation, body.as_bytes()), has, "{operation:?} {body}");
+            assert_eq!(asked(operation, body).has_effects(), has, "{operation:?} {body}");
         }
     }
 }

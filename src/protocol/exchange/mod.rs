@@ -26,7 +26,9 @@ use serde::Deserialize;
 
 use super::chat::{Lost, Request, Unfit, Unreadable};
 use super::error::Error;
+use super::estimate;
 use super::longest::Longest;
+use super::outline::{Field, Twice};
 use super::peek::{Peek, Spliced, peek};
 use super::wire::{Dialect, Operation};
 use super::{anthropic, gemini, openai, responses};
@@ -45,7 +47,7 @@ pub struct Asked {
     /// All of it.
     pub body: Bytes,
     common: OnceLock<Result<(Request, Lost), Unfit>>,
-    longest: OnceLock<Longest>,
+    tokens: OnceLock<u64>,
 }
 
 /// The model that a request is put to.
@@ -83,12 +85,6 @@ pub enum Put {
     Estimate(Bytes),
 }
 
-/// Whether a request may be asked again when it is not known whether it was begun: what does something beside answering may not.
-#[must_use]
-pub fn is_repeatable(operation: Operation, body: &[u8]) -> bool {
-    !effects::has_effects(operation, body)
-}
-
 impl Asked {
     /// Reads what must be known of a request before anything else.
     ///
@@ -102,14 +98,25 @@ impl Asked {
             peek,
             body,
             common: OnceLock::new(),
-            longest: OnceLock::new(),
+            tokens: OnceLock::new(),
         })
     }
 
-    /// How much it lets a model answer; read when it is first needed.
+    /// How much it lets a model answer.
     #[must_use]
     pub fn longest(&self) -> Longest {
-        *self.longest.get_or_init(|| Longest::of(&self.body))
+        self.peek.outline.longest()
+    }
+
+    /// How many tokens it may have: see [`estimate::of_json`]; reckoned when it is first needed.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        *self.tokens.get_or_init(|| estimate::of_json(&self.body))
+    }
+
+    /// A field right within it, if it has that once. One that is null counts as not given.
+    fn given(&self, field: Field) -> Result<Option<&[u8]>, Twice> {
+        self.peek.outline.value(&self.body, field)
     }
 
     /// How many answers are asked for.
@@ -127,19 +134,13 @@ impl Asked {
     /// Whether it may be asked again when it is not known whether it was begun: what does something beside answering may not.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        is_repeatable(self.operation, &self.body)
-    }
-
-    /// Whether the provider keeps its answer, or makes it from what it keeps.
-    #[must_use]
-    pub fn is_kept_elsewhere(&self) -> bool {
-        effects::is_kept(self.operation, &self.body)
+        !self.has_effects()
     }
 
     /// Whether `error` is the client's own: the response or conversation that it goes on with is nowhere, which no other model changes.
     #[must_use]
     pub fn goes_on_with_nothing(&self, error: &Error) -> bool {
-        self.operation == Operation::Responses && effects::is_about_the_past(error) && effects::goes_on(&self.body)
+        self.operation == Operation::Responses && effects::is_about_the_past(error) && self.goes_on()
     }
 
     /// The request in the common form; read when it is first needed.

@@ -1,9 +1,9 @@
 //! What the client calls the places of a conversation. In the common form instructions are messages too, and whoever writes it for a model
 //! names places there; a client looks for them in what it sent.
 
-use serde::Deserialize;
-
+use super::Asked;
 use crate::protocol::chat::{Lost, Unsupported};
+use crate::protocol::outline::Field;
 use crate::protocol::wire::Operation;
 
 /// The places of one client's request.
@@ -15,28 +15,15 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn of(operation: Operation, body: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Fields {
-            system: Option<serde::de::IgnoredAny>,
-        }
-        #[derive(Deserialize)]
-        struct Instructions {
-            instructions: Option<String>,
-        }
-        let has_instructions = match operation {
-            Operation::Messages | Operation::CountTokens => {
-                serde_json::from_slice::<Fields>(body).is_ok_and(|fields| fields.system.is_some())
-            }
-            Operation::Responses => serde_json::from_slice::<Instructions>(body)
-                .ok()
-                .and_then(|fields| fields.instructions)
-                .is_some_and(|text| !text.is_empty()),
-            Operation::ChatCompletions | Operation::Completions | Operation::Embeddings => false,
-        };
+    /// Of a request that was read.
+    pub(super) fn of(asked: &Asked) -> Self {
         Self {
-            operation,
-            has_instructions,
+            operation: asked.operation,
+            has_instructions: match asked.operation {
+                Operation::Messages | Operation::CountTokens => matches!(asked.given(Field::System), Ok(Some(_))),
+                Operation::Responses => matches!(asked.given(Field::Instructions), Ok(Some(text)) if text != b"\"\""),
+                Operation::ChatCompletions | Operation::Completions | Operation::Embeddings => false,
+            },
         }
     }
 

@@ -73,7 +73,7 @@ impl Asked {
             Dialect::Gemini => write(request, to),
             _ => write(&without_seals(request, &mut sealed), to),
         };
-        let places = || Places::of(self.operation, &self.body);
+        let places = || Places::of(self);
         let (body, lost) = written.map_err(|unsupported| places().unsupported(unsupported))?;
         let mut all = left_out.clone();
         if !(sealed.is_empty() && lost.is_empty()) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Asked, Exchange, effects};
+use super::{Asked, Exchange};
 use crate::protocol::chat::{Unfit, Unsupported};
 use crate::protocol::identifiers::Kinds;
 use crate::protocol::redaction::{self, Placeholders, Redacted, Tangled};
@@ -39,7 +39,7 @@ impl Asked {
             let problem = "is numbers of tokens, in which no personal identifiers can be found: send text";
             return Err(Unsupported::new(field, problem).into());
         }
-        if self.operation == Operation::Responses && effects::goes_on(&self.body) {
+        if self.operation == Operation::Responses && self.goes_on() {
             let problem =
                 "goes on with what the provider keeps, in which placeholders stand for other identifiers: send the whole conversation";
             return Err(Unsupported::new("previous_response_id", problem).into());
