@@ -327,7 +327,8 @@ impl Cluster {
             type_: if is_normal { EventType::Normal } else { EventType::Warning },
             reason: reason.to_owned(),
             note: Some(message.chars().take(900).collect()),
-            action: "Reconcile".to_owned(),
+            // Events of one action and reason are counted as one, with the words of the first: another message is another action.
+            action: format!("Reconcile-{}", digest(&json!(message))),
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {

@@ -21,6 +21,7 @@ mod provider;
 mod reasons;
 mod rollout;
 mod rules;
+mod scaling;
 mod sdks;
 mod settled;
 mod status;

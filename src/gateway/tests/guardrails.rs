@@ -366,6 +366,9 @@ async fn what_cannot_be_redacted_goes_to_no_provider() {
         assert_eq!(answer.status, 400, "{}", answer.text);
         assert!(answer.text.contains(why), "{}", answer.text);
     }
+    let twice = r#"{"model":"assistant","input":"x","previous_response_id":"r","previous_response_id":null}"#;
+    let answer = guarded.ask_with("/v1/responses", &[], twice).await;
+    assert_eq!(answer.status, 400, "{}", answer.text);
     assert_eq!(guarded.api.requests(), 0);
 }
 

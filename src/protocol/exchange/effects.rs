@@ -53,10 +53,11 @@ impl Asked {
         is_stored || self.given(Field::PreviousResponseId) != Ok(None)
     }
 
-    /// Whether it goes on with what the provider keeps: an earlier response or a conversation. What says one of them twice does not.
+    /// Whether it goes on with what the provider keeps: an earlier response or a conversation. What says one of them twice may.
     pub(super) fn goes_on(&self) -> bool {
-        let past = [Field::PreviousResponseId, Field::Conversation].map(|field| self.given(field));
-        past.iter().all(Result::is_ok) && past.iter().flatten().any(Option::is_some)
+        [Field::PreviousResponseId, Field::Conversation]
+            .into_iter()
+            .any(|field| self.given(field) != Ok(None))
     }
 }
 
