@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::manifest::Portfolio;
 
 use super::files::Files;
+use super::out;
 
 /// What to check, and how strictly.
 #[derive(Args)]
@@ -31,7 +32,6 @@ enum Output {
 }
 
 impl Check {
-    #[expect(clippy::print_stdout, reason = "the output is the product")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let settings = self.files.settings();
         let prices = self.files.prices();
@@ -40,25 +40,23 @@ impl Check {
         match self.output {
             Output::Json => {
                 let json = serde_json::to_string_pretty(&portfolio.findings).context("writing the findings as JSON")?;
-                println!("{json}");
+                out::line(&json)?;
             }
             Output::Text => {
-                portfolio.findings.iter().for_each(|finding| println!("{finding}"));
-                println!("{}", summary(&portfolio));
+                let mut lines: Vec<String> = portfolio.findings.iter().map(ToString::to_string).collect();
+                lines.push(summary(&portfolio));
                 if !self.files.prices.is_empty() {
                     let entries = prices.book.entries();
-                    println!(
-                        "{entries} {} of price books {} good",
-                        if entries == 1 { "entry" } else { "entries" },
-                        if entries == 1 { "is" } else { "are" }
-                    );
+                    let (entry, are) = if entries == 1 { ("entry", "is") } else { ("entries", "are") };
+                    lines.push(format!("{entries} {entry} of price books {are} good"));
                 }
                 if self.files.without_settings() && portfolio.profiles_named() > 0 {
-                    println!("accelerator profiles were not checked: give the installer's settings with --settings FILE");
+                    lines.push("accelerator profiles were not checked: give the installer's settings with --settings FILE".to_owned());
                 }
                 if self.files.without_settings() && portfolio.data_classes_named() > 0 {
-                    println!("classes of data were not checked: give the installer's settings with --settings FILE");
+                    lines.push("classes of data were not checked: give the installer's settings with --settings FILE".to_owned());
                 }
+                out::line(&lines.join("\n"))?;
             }
         }
         let bad = if self.strict {

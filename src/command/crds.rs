@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::out;
 use crate::api;
 
 /// The CRDs as one YAML stream.
@@ -12,9 +13,8 @@ fn yaml() -> anyhow::Result<String> {
     Ok(documents.context("writing the CRDs as YAML")?.join("---\n"))
 }
 
-#[expect(clippy::print_stdout, reason = "the output is the product")]
 pub(super) fn run() -> anyhow::Result<ExitCode> {
-    print!("{}", yaml()?);
+    out::write(&yaml()?)?;
     Ok(ExitCode::SUCCESS)
 }
 

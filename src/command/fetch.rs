@@ -17,6 +17,7 @@ use crate::fetch::{
     StatusFile, Style,
 };
 
+use super::out;
 use super::start;
 
 /// Between two looks at how far it is.
@@ -119,7 +120,6 @@ async fn carry_out(flags: Flags, environment: Environment) -> anyhow::Result<u8>
 }
 
 /// Prints what would be fetched.
-#[expect(clippy::print_stdout, reason = "the output is the product")]
 async fn plan(location: &Location, options: &Options) -> anyhow::Result<Result<Ending, Failure>> {
     let stop = start::stop_on_signals()?;
     let planned = tokio::select! {
@@ -127,7 +127,7 @@ async fn plan(location: &Location, options: &Options) -> anyhow::Result<Result<E
         () = stop.cancelled() => Err(Failure::stopped()),
     };
     if let Ok(listing) = &planned {
-        println!("{}", document(listing)?);
+        out::line(&document(listing)?)?;
     }
     Ok(planned.map(|listing| Ending::planned(&listing)))
 }

@@ -13,6 +13,7 @@ use k8s_openapi::jiff::tz::TimeZone;
 use regex::Regex;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::out;
 use super::start;
 use crate::api::placement::{LABEL_NAME, NAME};
 use crate::cluster::{self, keys};
@@ -122,7 +123,6 @@ pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
 }
 
 impl Create {
-    #[expect(clippy::print_stdout, reason = "the output is the product")]
     fn run(self) -> anyhow::Result<ExitCode> {
         let mut random = [0; 32];
         let drawn = SystemRandom::new().fill(&mut random);
@@ -139,10 +139,10 @@ impl Create {
                     .map_err(|error| explained(error, &made))
             };
             start::runtime()?.block_on(create)?;
-            println!("{key}");
+            out::line(&key)?;
             eprintln!("Secret {made} is made. The key is not kept anywhere: store it now.");
         } else {
-            print!("{}", serde_saphyr::to_string(&secret).context("writing the Secret as YAML")?);
+            out::write(&serde_saphyr::to_string(&secret).context("writing the Secret as YAML")?)?;
             eprintln!("{key}");
             eprintln!("This is the key, which is not kept anywhere: store it now. The manifest, on stdout, holds only its hash.");
         }
@@ -207,7 +207,6 @@ fn explained(error: cluster::Error, key: &Key) -> anyhow::Error {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the output is the product")]
 async fn list(namespace: &str) -> anyhow::Result<ExitCode> {
     let now = cluster::now();
     let listed: Vec<Listed> = keys::list(&connect().await?, namespace)
@@ -218,7 +217,7 @@ async fn list(namespace: &str) -> anyhow::Result<ExitCode> {
     if listed.is_empty() {
         eprintln!("there are no keys in {namespace}: portfolio key create NAME makes one");
     } else {
-        print!("{}", table(&listed));
+        out::write(&table(&listed))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,9 +11,11 @@ mod key;
 mod limits;
 mod lines;
 mod operator;
+mod out;
 mod prices;
 mod render;
 mod serve;
+mod simulate;
 mod start;
 mod test;
 
@@ -44,6 +46,9 @@ pub enum Command {
     Render(render::Render),
     /// Decides requests by the policies of some files, and exits with 1 where a case expects something else: tests of policies.
     Test(test::Test),
+    /// Plays what was through the operator's decisions: what would it have done?
+    #[command(subcommand)]
+    Simulate(simulate::Simulate),
     /// Runs the gateway from files, without a cluster, and follows their changes.
     Serve(serve::Serve),
 }
@@ -65,6 +70,7 @@ impl Command {
             Self::Check(check) => check.run(),
             Self::Render(render) => render.run(),
             Self::Test(test) => test.run(),
+            Self::Simulate(simulate) => simulate.run(),
             Self::Serve(serve) => serve.run(),
         }
     }

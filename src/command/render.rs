@@ -27,6 +27,7 @@ use crate::plan::serving::{self, Installation, Pods, Serving};
 use crate::plan::{backend, cache, fingerprint};
 
 use super::files::Files;
+use super::out;
 
 /// What to render, and for which installation.
 #[derive(Args)]
@@ -48,7 +49,6 @@ pub struct Render {
 }
 
 impl Render {
-    #[expect(clippy::print_stdout, reason = "the output is the product")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let objects = match self.files.settings() {
             Ok(settings) => self.objects(&settings.unwrap_or_default()),
@@ -57,7 +57,7 @@ impl Render {
         match objects {
             Ok(objects) => {
                 let documents: Result<Vec<String>, _> = objects.iter().map(serde_saphyr::to_string).collect();
-                print!("{}", documents.context("writing the objects as YAML")?.join("---\n"));
+                out::write(&documents.context("writing the objects as YAML")?.join("---\n"))?;
                 Ok(ExitCode::SUCCESS)
             }
             Err(findings) => {

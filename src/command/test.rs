@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::files::Files;
+use super::out;
 use crate::cluster;
 use crate::manifest::{self, Case, Finding, Outcome};
 
@@ -28,7 +29,6 @@ pub struct Test {
 }
 
 impl Test {
-    #[expect(clippy::print_stdout, reason = "the output is the product")]
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let outcomes = match self.outcomes() {
             Ok(outcomes) => outcomes,
@@ -40,10 +40,10 @@ impl Test {
         let failed = outcomes.iter().filter(|outcome| !outcome.wrong.is_empty()).count();
         if self.json {
             let list: Vec<_> = outcomes.iter().map(as_json).collect();
-            println!("{}", serde_json::to_string_pretty(&list).context("writing the outcomes as JSON")?);
+            out::line(&serde_json::to_string_pretty(&list).context("writing the outcomes as JSON")?)?;
         } else {
-            outcomes.iter().for_each(|outcome| print!("{}", self.told(outcome)));
-            println!("{} passed, {failed} failed", outcomes.len() - failed);
+            let told: String = outcomes.iter().map(|outcome| self.told(outcome)).collect();
+            out::line(&format!("{told}{} passed, {failed} failed", outcomes.len() - failed))?;
         }
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -21,6 +21,7 @@ mod prices;
 mod references;
 mod schema;
 mod standalone;
+mod trace;
 mod words;
 
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use finding::{Finding, Origin, Severity};
 pub use object::Other;
 pub use prices::{Prices, prices, prices_from_text};
 pub use standalone::{GivenSecrets, Standalone};
+pub use trace::read as trace;
 
 /// An object and where it was written.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,6 +14,7 @@
 mod bounds;
 pub mod demand;
 mod history;
+pub mod simulate;
 mod told;
 mod window;
 

@@ -32,6 +32,12 @@ pub fn counted(seen: &Seen, own: &SelfHosted, settings: &Settings) -> ModelDeplo
     with_cost(status, own, settings)
 }
 
+/// What one replica costs by the hour, in nano-dollars.
+#[must_use]
+pub fn price_of_replica(own: &SelfHosted, settings: &Settings) -> Option<u128> {
+    per_hour(own, settings, 1)
+}
+
 /// In nano-dollars. A profile without a device has the price of a pod.
 fn per_hour(own: &SelfHosted, settings: &Settings, replicas: u128) -> Option<u128> {
     let accelerator = own.accelerator.as_ref()?;

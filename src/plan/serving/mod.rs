@@ -32,7 +32,7 @@ mod workload;
 pub use answer::{Inquiry, Meaning, OPERATIONS, Question, Reply, Said, What, inquire, meaning, request, routed};
 pub use children::{Installation, Serving, place, plan, plan_over};
 pub use claim::outdated;
-pub use cost::{counted, with_cost};
+pub use cost::{counted, price_of_replica, with_cost};
 pub use engine::{adapter_name, model_name};
 pub use rollout::{Decision, Devices, Rollout, Takes, decide, first, room, switch};
 pub use scaled::{as_it_is, is_scaled, with_scaling};

@@ -1,0 +1,204 @@
+//! What the rule would have made of a demand that is known: the same decisions, two seconds apart, over replicas that take their time to start.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{Bounds, Decision, History, Sample, desired};
+
+/// Between two decisions.
+const TICK: f64 = 2.0;
+
+/// The demand from one moment on, until the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Demand {
+    /// When, in seconds.
+    pub seconds: f64,
+    /// Requests in flight.
+    pub in_flight: f64,
+    /// Requests that wait.
+    pub queued: f64,
+}
+
+/// One moment of a simulation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// When, in seconds from the first row.
+    pub seconds: f64,
+    /// Requests in flight or waiting.
+    pub demand: f64,
+    /// What was decided, and why.
+    pub decision: Decision,
+    /// How many replicas answer.
+    pub ready: u32,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Simulated {
+    /// Every moment at which it was decided.
+    pub moments: Vec<Moment>,
+    /// How long replicas were there, started or not, in seconds of one.
+    pub replica_seconds: u64,
+    /// For how many seconds there was more demand than the replicas that answered are to bear.
+    pub seconds_over: f64,
+    /// Which part of all requests that was, from 0 to 1.
+    pub requests_over: f64,
+    /// How often the number was another one.
+    pub changes: usize,
+}
+
+/// Plays `demand`, whose rows are in order of time; the last one ends it. It begins with one replica that answers, or `min`. `starts` is how long a
+/// replica takes to answer.
+#[must_use]
+pub fn simulate(demand: &[Demand], bounds: &Bounds, starts: Duration) -> Simulated {
+    let (Some(first), Some(last)) = (demand.first(), demand.last()) else {
+        return Simulated::default();
+    };
+    let each = bounds.targets.in_flight.unwrap_or(f64::INFINITY);
+    let mut result = Simulated::default();
+    let mut history = History::default();
+    let mut replicas = Replicas::new(bounds.min.max(1));
+    let (mut all, mut over, mut row) = (0.0, 0.0, 0);
+    // By number, not by sums: they would drift.
+    let ticks = ((last.seconds - first.seconds) / TICK).floor() as u64;
+    for tick in 0..=ticks {
+        let seconds = tick as f64 * TICK;
+        while demand.get(row + 1).is_some_and(|next| next.seconds - first.seconds <= seconds) {
+            row += 1;
+        }
+        let wanted = demand.get(row).map_or(0.0, |now| now.in_flight + now.queued);
+        let ready = replicas.ready(seconds);
+        let now = Timestamp::from_millisecond((seconds * 1_000.0) as i64).unwrap_or(Timestamp::MAX);
+        let sample = Sample {
+            at: now,
+            replicas: replicas.wanted,
+            is_starting: replicas.wanted > 0 && ready == 0,
+            is_partial: false,
+            is_wanted: Some(wanted > 0.0),
+            in_flight: Some(wanted),
+            waiting: None,
+            cache: None,
+        };
+        history.note(sample, bounds);
+        let decision = desired(&history, bounds, replicas.wanted, now);
+        if decision.replicas != replicas.wanted {
+            result.changes += 1;
+            replicas.become_so_many(decision.replicas, seconds + starts.as_secs_f64());
+        }
+        let ready = replicas.ready(seconds);
+        let beyond = (wanted - each * f64::from(ready)).max(0.0);
+        all += wanted;
+        over += beyond;
+        if beyond > 0.0 {
+            result.seconds_over += TICK;
+        }
+        result.replica_seconds += u64::from(replicas.wanted) * TICK as u64;
+        result.moments.push(Moment {
+            seconds,
+            demand: wanted,
+            decision,
+            ready,
+        });
+    }
+    result.requests_over = if all > 0.0 { over / all } else { 0.0 };
+    result
+}
+
+/// Replicas, some of which have not started.
+struct Replicas {
+    wanted: u32,
+    answering: u32,
+    /// When there will be so many.
+    starting: Vec<(f64, u32)>,
+}
+
+impl Replicas {
+    fn new(count: u32) -> Self {
+        Self {
+            wanted: count,
+            answering: count,
+            starting: Vec::new(),
+        }
+    }
+
+    fn become_so_many(&mut self, count: u32, at: f64) {
+        if count > self.wanted {
+            self.starting.push((at, count));
+        } else {
+            // Those that start go first.
+            self.answering = self.answering.min(count);
+            self.starting.iter_mut().for_each(|(_, to)| *to = (*to).min(count));
+        }
+        self.wanted = count;
+    }
+
+    fn ready(&mut self, seconds: f64) -> u32 {
+        let started = self.starting.iter().filter(|(at, _)| *at <= seconds).map(|(_, to)| *to);
+        self.answering = started.fold(self.answering, u32::max);
+        self.starting.retain(|(at, _)| *at > seconds);
+        self.answering
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::scaling::Why;
+
+    fn bounds(spec: &str) -> Bounds {
+        Bounds::of(&serde_saphyr::from_str(spec).unwrap())
+    }
+
+    fn row(seconds: f64, in_flight: f64, queued: f64) -> Demand {
+        Demand {
+            seconds,
+            in_flight,
+            queued,
+        }
+    }
+
+    #[test]
+    fn a_busy_hour_between_two_quiet_ones_is_played_to_its_end() {
+        let demand = [
+            row(100.0, 1.0, 0.0),
+            row(3_700.0, 20.0, 20.0),
+            row(7_300.0, 0.0, 0.0),
+            row(10_900.0, 0.0, 0.0),
+        ];
+        let bounds = bounds("{min: 0, max: 8, target: {inFlight: 10}, scaleToZeroAfter: 10m}");
+        let played = simulate(&demand, &bounds, Duration::from_secs(60));
+        assert_eq!(played.moments.len(), 5_401);
+        let at = |seconds: f64| *played.moments.iter().find(|moment| moment.seconds >= seconds).unwrap();
+        assert_eq!((at(3_500.0).decision.replicas, at(3_500.0).ready), (1, 1));
+        let busy = at(3_610.0);
+        assert_eq!(
+            (busy.demand, busy.decision.replicas, busy.ready),
+            (40.0, 4, 1),
+            "queued is demand too"
+        );
+        assert_eq!(at(3_680.0).ready, 4);
+        assert_eq!(at(9_000.0).decision.replicas, 0);
+        let why = played.moments.iter().map(|moment| moment.decision.why);
+        assert_eq!(why.clone().filter(|why| *why == Why::ToZero).count(), 1);
+        // An hour of one, an hour of four, and some minutes until it is known that nobody comes.
+        let hours = played.replica_seconds as f64 / 3_600.0;
+        assert!((5.0..6.0).contains(&hours), "{hours}");
+        assert!(
+            (60.0..=70.0).contains(&played.seconds_over),
+            "while they start: {}",
+            played.seconds_over
+        );
+        assert!((0.005..0.02).contains(&played.requests_over), "{}", played.requests_over);
+    }
+
+    #[test]
+    fn nothing_to_play_is_nothing() {
+        assert_eq!(
+            simulate(&[], &bounds("{max: 2, target: {inFlight: 1}}"), Duration::ZERO),
+            Simulated::default()
+        );
+        let one = simulate(&[row(7.0, 3.0, 0.0)], &bounds("{max: 2, target: {inFlight: 1}}"), Duration::ZERO);
+        assert_eq!((one.moments.len(), one.changes), (1, 1));
+    }
+}
