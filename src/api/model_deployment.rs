@@ -150,6 +150,10 @@ pub struct KeyRef {
     .message("cache.accessMode ReadWriteOnce is for pods of one node: use ReadWriteMany, or parallelism.nodes: 1").field_path(".cache.accessMode"))]
 #[x_kube(validation = Rule::new(parallelism::SHARES_OUT)
     .message(Message::Expression(parallelism::SHARES_OUT_MESSAGE.to_owned())).field_path(".parallelism"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.target.waiting) || self.engine.kind in ['VLLM', 'SGLang', 'LlamaCpp', 'TGI']")
+    .message("scaling.target.waiting is for VLLM, SGLang, LlamaCpp and TGI, whose metrics tell it: use inFlight").field_path(".scaling.target.waiting"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.target.cachePercent) || self.engine.kind in ['VLLM', 'SGLang']")
+    .message("scaling.target.cachePercent is for VLLM and SGLang, whose metrics tell it: use inFlight").field_path(".scaling.target.cachePercent"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || self.replicas == 1")
     .message("replicas is decided by scaling: change scaling.min or scaling.max and leave replicas out, or remove scaling").field_path(".replicas"))]
 pub struct SelfHosted {

@@ -41,14 +41,27 @@ pub struct Scaling {
     pub behavior: Option<ScalingBehavior>,
 }
 
-/// What one replica is to bear.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What one replica is to bear. Of several, the one that asks for most replicas decides.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.inFlight) || has(self.waiting) || has(self.cachePercent)")
+    .message("at least one of inFlight, waiting and cachePercent must be set; inFlight: 16 suits most models"))]
 pub struct ScalingTarget {
     /// Requests that a replica works on, or that wait for one at gateways. An engine's own limit, such as vLLM's `--max-num-seqs`, is too much: take
     /// what it bears at the latency that is wanted. Limit: from 1 to 10000. Example: `16`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
-    pub in_flight: u32,
+    pub in_flight: Option<u32>,
+    /// Requests that wait in a replica's engine, by its own metrics: also those that come by no gateway. Of the engines VLLM, SGLang, LlamaCpp and TGI.
+    /// Limit: from 1 to 10000. Example: `4`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub waiting: Option<u32>,
+    /// How full the engine's cache of keys and values is, in percent of it, by its own metrics, in the mean over the replicas. Of the engines VLLM and
+    /// SGLang. Limit: from 1 to 100. Example: `80`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub cache_percent: Option<u32>,
 }
 
 /// How fast replicas come and go.

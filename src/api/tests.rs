@@ -151,7 +151,7 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             "replicas by demand, with all that can be said",
             model(
                 "m",
-                "{selfHosted: {engine: {kind: VLLM}, scaling: {min: 0, max: 4, target: {inFlight: 16}, scaleToZeroAfter: 15m,
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {min: 0, max: 4, target: {inFlight: 16, waiting: 4, cachePercent: 80}, scaleToZeroAfter: 15m,
                   behavior: {up: {perMinute: 2, stabilisation: 0s}, down: {stabilisation: 1h}}}}}",
             ),
         ),
@@ -275,6 +275,27 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             ),
             "spec.selfHosted.replicas",
             "replicas is decided by scaling",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 2, target: {}}}}"),
+            "spec.selfHosted.scaling.target",
+            "at least one of inFlight, waiting and cachePercent must be set",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: Custom, image: x, port: 8000}, scaling: {max: 2, target: {waiting: 4}}}}",
+            ),
+            "spec.selfHosted.scaling.target.waiting",
+            "scaling.target.waiting is for VLLM, SGLang, LlamaCpp and TGI",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: LlamaCpp}, scaling: {max: 2, target: {cachePercent: 80}}}}",
+            ),
+            "spec.selfHosted.scaling.target.cachePercent",
+            "scaling.target.cachePercent is for VLLM and SGLang",
         ),
         (
             policy(&format!("{rules}, cache: {{mode: Exact, for: 25h}}")),

@@ -3,12 +3,13 @@
 //! ```text
 //! gateway ─┐                        every two seconds, or when somebody wants a model that is asleep
 //! gateway ─┼─► Demand ──► sample of each scaled model ──► plan::scaling::desired ──► replicas of its workload, an event, its status
-//! gateway ─┘
+//! engine ──┘ where a target is about its own metrics
 //! ```
 //! A round asks the API server nothing; only a change is a request. Where nothing is scaled, no gateway is asked.
 //!
 //! Needs: deployments, leaderworkersets patch; events create, patch.
 
+mod engines;
 mod listen;
 
 use std::collections::HashMap;
@@ -33,14 +34,17 @@ use crate::cluster::Owned;
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{self, Key};
 use crate::plan::scaling::demand::{Demand, Now};
-use crate::plan::scaling::{Bounds, Change, Decision, History, Sample, Standing, Told, desired};
+use crate::plan::scaling::{Bounds, Change, Decision, Engines, History, Sample, Standing, Told, desired};
 use crate::plan::serving::{self, Workload};
+use engines::Heard;
 use listen::Listeners;
 
 /// Between two decisions about a model.
 const EVERY: Duration = Duration::from_secs(2);
 /// How many numbers are written at once.
 const AT_ONCE: usize = 16;
+/// What engines said longer ago is nothing that is known now.
+const FRESH: Duration = Duration::from_secs(8);
 
 /// What is known of the demand, and what was decided.
 pub struct Autoscaler {
@@ -57,6 +61,7 @@ pub struct Autoscaler {
 struct Model {
     history: History,
     told: Told,
+    heard: Option<Heard>,
 }
 
 /// A number of replicas that is to be another.
@@ -95,6 +100,11 @@ impl Autoscaler {
 
     /// Scales for as long as the process lives.
     pub(super) async fn follow(self: Arc<Self>, whereabouts: &Whereabouts, cx: &Context) {
+        let engines = self.clone();
+        tokio::join!(self.decide_again_and_again(whereabouts, cx), engines.ask_engines(cx));
+    }
+
+    async fn decide_again_and_again(self: Arc<Self>, whereabouts: &Whereabouts, cx: &Context) {
         let mut turns = interval(EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut listeners = Listeners::default();
@@ -183,19 +193,22 @@ impl Model {
         };
         let current = u32::try_from(replicas).unwrap_or(0);
         let name = Key::of(&*md).to_string();
+        let is_fresh = |heard: &&Heard| Duration::try_from(now.duration_since(heard.at)).is_ok_and(|age| age <= FRESH);
+        let heard = self.heard.as_ref().filter(is_fresh);
+        let engines = heard.map_or_else(Engines::default, |heard| heard.engines);
         let sample = Sample {
             at: now,
             replicas: current,
             is_starting: current > 0 && answering == 0 && !is_stalled(&md),
-            is_partial: demand.is_partial(),
+            is_partial: demand.is_partial() || engines.silent > 0,
             is_wanted: demand.is_wanted(&name),
             in_flight: demand.in_flight(&name),
-            waiting: None,
-            cache: None,
+            waiting: heard.and_then(|heard| heard.waiting),
+            cache: heard.and_then(|heard| heard.cache),
         };
         self.history.note(sample, &bounds);
         let decision = desired(&self.history, &bounds, current, now);
-        if self.told.note(decision.claim(demand, &bounds), None, now) {
+        if self.told.note(decision.claim(demand, engines, &bounds), None, now) {
             moved.unbounded_send(Key::of(&*md)).ok();
         }
         (decision.replicas != current).then_some(Step {

@@ -1,4 +1,8 @@
 use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use axum::Router;
+use axum::routing::get;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
@@ -168,6 +172,71 @@ async fn a_model_that_comes_to_be_scaled_keeps_the_replicas_it_has() {
         (status.scaling, condition::find(&status.conditions, Kind::ScalingActive)),
         (None, None)
     );
+}
+
+/// An engine that says this of itself, as a slice of the model's.
+async fn engine(server: &Server, number: usize, says: Arc<Mutex<String>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let app = Router::new().route("/metrics", get(async move || says.lock().unwrap().clone()));
+    tokio::spawn(async { axum::serve(listener, app).await });
+    server.put(&format!(
+        "
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: triage-{number}, namespace: claims, labels: {{llmportfolio.dev/model: triage}}}}
+addressType: IPv4
+ports: [{{name: http, port: {port}}}]
+endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}}}]
+"
+    ));
+}
+
+#[tokio::test]
+async fn engines_say_how_many_wait_and_one_that_lies_or_says_nothing_moves_nothing() {
+    let server = server();
+    let own = json!({ "replicas": 1, "engine": { "kind": "VLLM" }, "scaling": { "min": 1, "max": 9, "target": { "waiting": 4 } } });
+    server.change(&format!("{MODELS}/triage"), json!({ "spec": { "selfHosted": own } }));
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    let says = |waiting: &str| format!("vllm:num_requests_waiting{{engine=\"0\"}} {waiting}\n");
+    let (first, second) = (Arc::new(Mutex::new(says("7"))), Arc::new(Mutex::new(says("5"))));
+    engine(&server, 1, first.clone()).await;
+    engine(&server, 2, second.clone()).await;
+    let cx = started(&server);
+    let client = super::super::ask::Ask::new(None);
+    let hears = async || {
+        cx.autoscaler.hear_engines(&client, &cx).await;
+        cx.autoscaler.hears(busy(0), &cx).await;
+    };
+    hears().await;
+    assert_eq!(replicas(&server), Some(3), "12 wait, and each is to have 4");
+    server.requests();
+    for (lie, reason) in [
+        (says("NaN"), "False DemandAbsurd"),
+        (says("-5"), "False DemandAbsurd"),
+        (says("1e300"), "False DemandAbsurd"),
+        (says("7000000"), "False DemandAbsurd"),
+        (String::new(), "False EngineMetricsMissing"),
+        ("<html>".to_owned(), "False EngineMetricsMissing"),
+    ] {
+        *first.lock().unwrap() = lie.clone();
+        for _ in 0..5 {
+            hears().await;
+        }
+        assert_eq!(server.requests(), Vec::<String>::new(), "{lie:?}");
+        assert_eq!(replicas(&server), Some(3), "{lie:?}");
+        let known = cx.autoscaler.models();
+        let known = &known[&Key::new("claims", "triage")];
+        let decision = desired(&known.history, &bounds_of(&cx), 3, cx.now());
+        let demand = Demand::default().take(cx.now());
+        let claim = decision.claim(&demand, known.heard.unwrap().engines, &bounds_of(&cx));
+        assert_eq!(format!("{:?} {}", claim.status, claim.reason), reason, "{lie:?}");
+    }
+}
+
+fn bounds_of(cx: &Context) -> Bounds {
+    let md = cx.cluster.stores.models.get(&Key::new("claims", "triage")).unwrap();
+    Bounds::of(md.spec.self_hosted.as_ref().unwrap().scaling.as_ref().unwrap())
 }
 
 #[tokio::test]

@@ -20,8 +20,9 @@ impl Bounds {
             min: spec.min,
             max: spec.max.max(spec.min).max(1),
             targets: Targets {
-                in_flight: Some(f64::from(spec.target.in_flight.max(1))),
-                ..Targets::default()
+                in_flight: spec.target.in_flight.map(|each| f64::from(each.max(1))),
+                waiting: spec.target.waiting.map(|each| f64::from(each.max(1))),
+                cache: spec.target.cache_percent.map(|percent| f64::from(percent.clamp(1, 100)) / 100.0),
             },
             up: pace(behavior.up.as_ref(), Duration::ZERO),
             down: pace(behavior.down.as_ref(), DOWN_AFTER),

@@ -13,6 +13,7 @@
 
 mod bounds;
 pub mod demand;
+mod gauges;
 mod history;
 pub mod simulate;
 mod told;
@@ -25,8 +26,9 @@ use k8s_openapi::jiff::Timestamp;
 
 use window::Window;
 
+pub use gauges::Gauges;
 pub use history::History;
-pub use told::{Change, Standing, Told};
+pub use told::{Change, Engines, Standing, Told};
 
 /// What a usual decision is from.
 pub const STABLE: Duration = Duration::from_secs(60);

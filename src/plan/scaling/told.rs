@@ -11,6 +11,15 @@ use crate::api::condition::{Claim, Kind};
 /// For so long something else must be so before it is told: what comes and goes with every sample would be written with every sample.
 const STEADY: Duration = Duration::from_secs(10);
 
+/// How many engines of a model were asked for their own metrics, and how many of them said nothing of what there is a target for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Engines {
+    /// So many.
+    pub asked: usize,
+    /// So many of them.
+    pub silent: usize,
+}
+
 /// What is told of one model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
@@ -95,16 +104,16 @@ impl Why {
 impl Decision {
     /// Whether replicas can follow the demand, as far as this decision and what gateways say show.
     #[must_use]
-    pub fn claim(&self, demand: &Now, bounds: &Bounds) -> Claim {
+    pub fn claim(&self, demand: &Now, engines: Engines, bounds: &Bounds) -> Claim {
         let active = |holds: bool, reason, message: String| Claim::new(Kind::ScalingActive, holds, reason, message);
         let (gateways, silent) = demand.gateways();
         match self.why {
-            _ if gateways == 0 => active(
+            _ if gateways == 0 && bounds.targets.waiting.or(bounds.targets.cache).is_none() => active(
                 false,
                 "DemandUnknown",
                 "there is no gateway to say who wants the model: replicas stay as they are until one is ready".to_owned(),
             ),
-            _ if silent == gateways => active(
+            _ if gateways > 0 && silent == gateways => active(
                 false,
                 "DemandUnknown",
                 format!(
@@ -116,10 +125,18 @@ impl Decision {
                 "DemandIncomplete",
                 format!("{silent} of {gateways} gateways do not say who wants the model: replicas are added, and none is taken away"),
             ),
+            _ if engines.silent > 0 => active(
+                false,
+                "EngineMetricsMissing",
+                format!(
+                    "{} of {} engines do not say how busy they are at /metrics: replicas are added, and none is taken away",
+                    engines.silent, engines.asked
+                ),
+            ),
             Why::Absurd => active(
                 false,
                 "DemandAbsurd",
-                "the demand that is told cannot be: replicas stay as they are until it has gone on for half a minute, or is less"
+                "the load that gateways or engines tell cannot be: replicas stay as they are until it has gone on for half a minute, or is less"
                     .to_owned(),
             ),
             Why::AtMax => active(
