@@ -116,6 +116,7 @@ impl Server {
             slices: self.known(),
             namespaces: self.known(),
             terms: self.known(),
+            scalers: self.known(),
             backends: self.known(),
         };
         Cluster::new(self.connection(), stores)

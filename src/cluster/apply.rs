@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -129,6 +130,8 @@ stores! {
     namespaces: Namespace,
     /// ConfigMaps with terms that policies may block.
     terms: ConfigMap,
+    /// Others that scale something.
+    scalers: HorizontalPodAutoscaler,
 }
 
 /// The door.

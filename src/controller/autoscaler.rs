@@ -20,6 +20,7 @@ use futures::StreamExt;
 use futures::channel::mpsc::UnboundedSender;
 use futures::stream;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::sync::Notify;
@@ -34,6 +35,7 @@ use crate::cluster::Owned;
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{self, Key};
 use crate::plan::scaling::demand::{Demand, Now};
+use crate::plan::scaling::others::Other;
 use crate::plan::scaling::{Bounds, Change, Decision, Engines, History, Sample, Standing, Told, desired};
 use crate::plan::serving::{self, Workload};
 use engines::Heard;
@@ -130,12 +132,12 @@ impl Autoscaler {
     async fn round(&self, scaled: Vec<Arc<ModelDeployment>>, cx: &Context) {
         let now = cx.now();
         let steps = {
-            let demand = self.demand().take(now);
+            let (demand, others) = (self.demand().take(now), cx.cluster.stores.scalers.all());
             let mut models = self.models();
             models.retain(|key, _| scaled.iter().any(|md| Key::of(&**md) == *key));
             let decided = scaled.into_iter().filter_map(|md| {
                 let model = models.entry(Key::of(&*md)).or_default();
-                model.decide(md, &demand, cx, now, &self.moved)
+                model.decide(md, &demand, &others, cx, now, &self.moved)
             });
             decided.collect::<Vec<_>>()
         };
@@ -178,6 +180,7 @@ impl Model {
         &mut self,
         md: Arc<ModelDeployment>,
         demand: &Now,
+        others: &[Arc<HorizontalPodAutoscaler>],
         cx: &Context,
         now: Timestamp,
         moved: &UnboundedSender<Key>,
@@ -186,6 +189,11 @@ impl Model {
         let bounds = Bounds::of(own.scaling.as_ref()?);
         let (key, is_grouped) = (child(&md), serving::nodes(own) > 1);
         let stores = &cx.cluster.stores;
+        if Other::of(&md, others).is_some_and(|other| other.scales_workload) {
+            // It decides. What was seen before it is gone says nothing of afterwards.
+            *self = Self::default();
+            return None;
+        }
         // Before it is made, and until it is applied without a number, there is nothing to scale.
         let (replicas, answering) = match is_grouped {
             true => seen(&*stores.groups.get(&key)?)?,

@@ -1,7 +1,7 @@
 //! The ModelDeployment controller.
 //!
 //! Needs: modeldeployments get, list, watch; modeldeployments/status patch; deployments, leaderworkersets, services, networkpolicies,
-//! poddisruptionbudgets, resourceclaimtemplates get, list, watch, create, patch, delete; pods, endpointslices list, watch; nodes list; secrets,
+//! poddisruptionbudgets, resourceclaimtemplates get, list, watch, create, patch, delete; pods, endpointslices, horizontalpodautoscalers list, watch; nodes list; secrets,
 //! configmaps get (named) and, in the gateway's namespace, secrets create, patch, delete; events create, patch.
 
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::cluster::{self, Owned};
 use crate::plan::backend::{self, Answer, Materials};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{self, Key};
+use crate::plan::scaling::others::Other;
 use crate::plan::serving::{self, Decision, Devices, Inquiry, Observed, Pods, Rollout, Serving, Takes, Workload, adapters};
 use crate::plan::{self, Invalid};
 
@@ -42,7 +43,12 @@ pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Res
         return Ok(Action::await_change());
     }
     let done = match (&md.spec.self_hosted, &md.spec.api) {
-        (Some(own), None) => serve(&md, &serving::as_it_is(own, replicas(&md, own, &cx)), &cx).await,
+        (Some(own), None) => {
+            let other = Other::of(&md, &cx.cluster.stores.scalers.all());
+            let is_scaled = own.scaling.is_some() || other.as_ref().is_some_and(|other| other.scales_workload);
+            let own = serving::as_it_is(own, is_scaled, replicas(&md, own, &cx));
+            serve(&md, &own, other.as_ref(), &cx).await
+        }
         (None, Some(api)) => back(&md, api, &cx).await,
         // The CRD's rule refuses both and neither; an object stored before the rule existed says so here.
         _ => {
@@ -64,7 +70,7 @@ pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Res
 }
 
 /// A model on our own machines: its children, and what they say.
-async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<Action, Error> {
+async fn serve(md: &ModelDeployment, own: &SelfHosted, other: Option<&Other>, cx: &Context) -> Result<Action, Error> {
     let now = cx.now();
     // Before anything is fetched for it.
     if let Some(invalid) = missing(own, cx).await? {
@@ -103,6 +109,7 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
     let scene = Scene {
         md,
         own,
+        other,
         pods: &pods,
         cached: held.as_ref().map(|(_, said)| said),
         waits: waiting.is_some(),
@@ -125,6 +132,8 @@ async fn serve(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Result<A
 struct Scene<'a> {
     md: &'a ModelDeployment,
     own: &'a SelfHosted,
+    /// Whoever else scales it.
+    other: Option<&'a Other>,
     /// Those there are.
     pods: &'a [Arc<Pod>],
     /// What is said of the cache that its weights are in.
@@ -156,12 +165,18 @@ async fn bring<W: Workload + Owned, Other: Workload + Owned>(
 /// Makes the pods as `wanted`. Those that are still made by the other kind of workload stay until a replica of these answers where there is
 /// room for both, and else go first.
 async fn roll_out<W: Workload + Owned, Other: Owned>(scene: Scene<'_>, mut wanted: W, takes: Takes, cx: &Context) -> Result<Arc<W>, Error> {
-    let Scene { md, own, pods, .. } = scene;
+    let Scene { md, own, other, pods, .. } = scene;
     let key = child(md);
     let before = W::known(&cx.cluster.stores).get(&key);
     serving::keep(&mut wanted, before.as_deref());
     let is_stuck = before.as_deref().is_some_and(|live| serving::is_stuck(live, pods));
-    if let Some(live) = before.as_deref().filter(|live| own.scaling.is_some() && !serving::is_scaled(*live)) {
+    if other.is_some_and(|other| other.scales_workload) {
+        serving::leave_to_others(&mut wanted);
+    }
+    if let Some(live) = before
+        .as_deref()
+        .filter(|live| serving::is_scaled(&wanted) && !serving::is_scaled(*live))
+    {
         // Left out by whoever set it, the number would be that of a new workload.
         cx.cluster.scale(live, live.replicas().unsigned_abs()).await?;
     }
@@ -208,7 +223,8 @@ async fn report<W: Workload>(scene: Scene<'_>, live: &W, cx: &Context) -> (Model
     let asks = adapters::asks(&md.name_any(), own, &answering);
     let Look { told, again } = cx.adapters.look(&Key::of(md), asks, pace(conditions, Kind::AdaptersLoaded, now));
     let status = adapters::with_adapters(status, md, own, (&answering, &told), now);
-    let status = serving::with_scaling(status, md, own, cx.autoscaler.standing(&Key::of(md)).as_ref(), now);
+    let standing = cx.autoscaler.standing(&Key::of(md));
+    let status = serving::with_scaling(status, md, own, (standing.as_ref(), scene.other), now);
     let soonest = [ask_again, again].into_iter().flatten().min();
     (serving::with_cost(status, own, &cx.settings), soonest)
 }

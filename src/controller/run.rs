@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ModelDeployment ◄─ itself, its children, its pods and endpoints, what its engine says of itself and its adapters, its credentials Secret,
-//!                    its certificates ConfigMap, its backend Secret, the objects of its cache, what the autoscaler decides about it
+//!                    its certificates ConfigMap, its backend Secret, the objects of its cache, what the autoscaler decides about it, others that scale it
 //! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
 //! RoutingPolicy   ◄─ itself, what gateways say of its traffic, and every ModelDeployment, EvalJob, EndpointSlice and ReferenceGrant (all policies: they are few, and an unchanged one is silent)
 //! All of these    ◄─ another price book
@@ -17,6 +17,7 @@ use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::stream::{SelectAll, select_all};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -40,6 +41,7 @@ use crate::plan::names::{
     BACKEND_LABEL, CACHE_LABEL, DATA_CLASS_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL, TERMS_LABEL, asked_parts,
 };
 use crate::plan::price::Book;
+use crate::plan::scaling::others;
 use crate::plan::{backend, cache, routing};
 
 use super::adapters::Adapters;
@@ -107,6 +109,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         Feed::<EndpointSlice>::within(&client, &service.namespace, &of_it)
     });
     let mut terms = Feed::<ConfigMap>::everywhere(&client, &format!("{TERMS_LABEL}=true"));
+    let mut scalers = Feed::<HorizontalPodAutoscaler>::everywhere(&client, "");
     let mut backends = Feed::<Secret>::within(&client, &setup.gateway_namespace, BACKEND_LABEL);
 
     let stores = Stores {
@@ -125,6 +128,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         slices: slices.known(),
         namespaces: namespaces.known(),
         terms: terms.known(),
+        scalers: scalers.known(),
         backends: backends.known(),
     };
     // Older clusters do not have them, and a watch of what is not there would never be complete.
@@ -185,6 +189,10 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         labelled(groups.subscribe(), MODEL_LABEL).boxed(),
         labelled(pods.subscribe(), MODEL_LABEL).boxed(),
         labelled(slices.subscribe(), MODEL_LABEL).boxed(),
+        scalers
+            .subscribe()
+            .filter_map(async |scaler| others::model(&scaler).map(|model| reference(&model)))
+            .boxed(),
         engines_heard.map(|model| reference(&model)).boxed(),
         backends
             .subscribe()
@@ -271,6 +279,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         slices.start(),
         namespaces.start(),
         terms.start(),
+        scalers.start(),
         backends.start()
     );
     if serves_claims {

@@ -193,6 +193,12 @@ pub fn engine(model: &str) -> String {
     format!("{model}-engine")
 }
 
+/// The model whose workload has that name, if it can be one's.
+#[must_use]
+pub fn model_of_engine(name: &str) -> Option<&str> {
+    name.strip_suffix("-engine")
+}
+
 /// The ResourceClaimTemplate of a self-hosted model, one for each content.
 #[must_use]
 pub fn claim(model: &str, digest: &str) -> String {

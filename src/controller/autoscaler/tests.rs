@@ -174,6 +174,95 @@ async fn a_model_that_comes_to_be_scaled_keeps_the_replicas_it_has() {
     );
 }
 
+const SCALER: &str = "/apis/autoscaling/v2/namespaces/claims/horizontalpodautoscalers/theirs";
+
+/// Somebody else's autoscaler of this.
+fn theirs(server: &Server, version: &str, kind: &str, name: &str) {
+    server.put(&format!(
+        "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {{name: theirs, namespace: claims}}
+spec: {{maxReplicas: 9, scaleTargetRef: {{apiVersion: {version}, kind: {kind}, name: {name}}}}}
+"
+    ));
+}
+
+fn active(server: &Server) -> Option<String> {
+    let md: ModelDeployment = server.get(&format!("{MODELS}/triage")).unwrap();
+    let conditions = md.status.unwrap().conditions;
+    let active = condition::find(&conditions, Kind::ScalingActive)?;
+    Some(format!("{} {}", active.status, active.reason))
+}
+
+#[tokio::test]
+async fn while_another_autoscaler_scales_the_workload_we_do_not_and_nothing_of_it_is_touched() {
+    let (server, cx) = world(1).await;
+    cx.autoscaler.hears(busy(60), &cx).await;
+    assert_eq!(replicas(&server), Some(4));
+    theirs(&server, "apps/v1", "Deployment", "triage-engine");
+    server.change(DEPLOYMENT, json!({ "spec": { "replicas": 7 } }));
+    let before: Value = server.get(SCALER).unwrap();
+    let cx = started(&server);
+    server.requests();
+    for _ in 0..3 {
+        cx.autoscaler.hears(busy(60), &cx).await;
+    }
+    assert_eq!(server.requests(), Vec::<String>::new(), "no fight, beyond scaling.max either");
+    model(server.clone(), "triage", cx.clone()).await.unwrap();
+    assert_eq!(
+        (replicas(&server), active(&server)),
+        (Some(7), Some("False ScalingConflict".to_owned()))
+    );
+    assert_eq!(server.get::<Value>(SCALER), Some(before));
+
+    // One that scales the ModelDeployment is refused by its rules, and told.
+    theirs(&server, "llmportfolio.dev/v1alpha1", "ModelDeployment", "triage");
+    let cx = started(&server);
+    cx.autoscaler.hears(busy(60), &cx).await;
+    model(server.clone(), "triage", cx).await.unwrap();
+    assert_eq!(
+        (replicas(&server), active(&server)),
+        (Some(4), Some("False ScalingConflict".to_owned()))
+    );
+
+    // It is gone.
+    theirs(&server, "apps/v1", "Deployment", "another");
+    let cx = started(&server);
+    cx.autoscaler.hears(busy(60), &cx).await;
+    model(server.clone(), "triage", cx).await.unwrap();
+    assert_eq!((replicas(&server), active(&server)), (Some(4), Some("True Following".to_owned())));
+}
+
+#[tokio::test]
+async fn a_model_without_scaling_leaves_its_number_to_whoever_scales_its_workload() {
+    let server = server();
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    theirs(&server, "apps/v1", "Deployment", "triage-engine");
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!(
+        (replicas(&server), active(&server)),
+        (Some(2), Some("True HorizontalPodAutoscaler".to_owned())),
+        "it begins with what there is"
+    );
+    server.change(DEPLOYMENT, json!({ "spec": { "replicas": 5 } }));
+    server.requests();
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!(replicas(&server), Some(5));
+    let patches: Vec<String> = server
+        .requests()
+        .into_iter()
+        .filter(|request| request.ends_with(DEPLOYMENT))
+        .collect();
+    assert_eq!(patches, Vec::<String>::new());
+    let md: ModelDeployment = server.get(&format!("{MODELS}/triage")).unwrap();
+    assert_eq!(md.status.unwrap().readiness.as_deref(), Some("0/5"));
+    // It is gone: the specification's number again.
+    theirs(&server, "apps/v1", "Deployment", "another");
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    assert_eq!((replicas(&server), active(&server)), (Some(2), None));
+}
+
 /// An engine that says this of itself, as a slice of the model's.
 async fn engine(server: &Server, number: usize, says: Arc<Mutex<String>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -15,6 +15,7 @@ mod bounds;
 pub mod demand;
 mod gauges;
 mod history;
+pub mod others;
 pub mod simulate;
 mod told;
 mod window;

@@ -103,9 +103,8 @@ pub fn plan_over(
     let annotations: BTreeMap<_, _> = upgrade::marks(&md.name_any(), own, &profile, settings, held)
         .into_iter()
         .chain(adapters::mark(own))
-        .chain(scaled::mark(own))
         .collect();
-    let pods = match group::set(md, own, annotations.clone(), queued.clone(), &template)? {
+    let mut pods = match group::set(md, own, annotations.clone(), queued.clone(), &template)? {
         Some(set) => Pods::Grouped(Box::new(set)),
         None => Pods::Single(Box::new(Deployment {
             metadata: ObjectMeta {
@@ -113,7 +112,7 @@ pub fn plan_over(
                 ..names::child(md, name.clone(), queued)
             },
             spec: Some(DeploymentSpec {
-                replicas: scaled::replicas(own),
+                replicas: Some(own.replicas),
                 selector: LabelSelector {
                     match_labels: Some(selector.clone()),
                     ..LabelSelector::default()
@@ -126,6 +125,12 @@ pub fn plan_over(
             ..Deployment::default()
         })),
     };
+    if own.scaling.is_some() {
+        match &mut pods {
+            Pods::Single(deployment) => scaled::leave_to_others(&mut **deployment),
+            Pods::Grouped(set) => scaled::leave_to_others(&mut **set),
+        }
+    }
     let service = Service {
         metadata: names::child(md, name.clone(), labels.clone()),
         spec: Some(ServiceSpec {

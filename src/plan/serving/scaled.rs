@@ -6,16 +6,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 
+use super::workload::Workload;
 use crate::api::ModelDeployment;
 use crate::api::condition::{self, Claim, Kind, Status};
 use crate::api::model_deployment::{ModelDeploymentStatus, ScalingStatus, SelfHosted};
 use crate::plan::names::SCALED_ANNOTATION;
 use crate::plan::scaling::Standing;
+use crate::plan::scaling::others::{CONFLICT, Other};
 
-/// `own` with as many replicas as its workload is told to have, where it is scaled; a new one begins with one.
+/// `own` with as many replicas as its workload is told to have, where somebody scales that; a new one begins with one.
 #[must_use]
-pub fn as_it_is(own: &SelfHosted, live: Option<i32>) -> Cow<'_, SelfHosted> {
-    if own.scaling.is_none() {
+pub fn as_it_is(own: &SelfHosted, is_scaled: bool, live: Option<i32>) -> Cow<'_, SelfHosted> {
+    if !is_scaled {
         return Cow::Borrowed(own);
     }
     Cow::Owned(SelfHosted {
@@ -24,14 +26,11 @@ pub fn as_it_is(own: &SelfHosted, live: Option<i32>) -> Cow<'_, SelfHosted> {
     })
 }
 
-/// The number in the workload that is applied.
-pub(super) fn replicas(own: &SelfHosted) -> Option<i32> {
-    own.scaling.is_none().then_some(own.replicas)
-}
-
-/// What tells a workload that is applied without it.
-pub(super) fn mark(own: &SelfHosted) -> Option<(String, String)> {
-    own.scaling.as_ref().map(|_| (SCALED_ANNOTATION.to_owned(), "true".to_owned()))
+/// Has the workload applied without its number of replicas.
+pub fn leave_to_others<W: Workload>(wanted: &mut W) {
+    wanted.leave_replicas_out();
+    let mark = (SCALED_ANNOTATION.to_owned(), "true".to_owned());
+    wanted.meta_mut().annotations.get_or_insert_default().extend([mark]);
 }
 
 /// Whether the workload was applied without it.
@@ -43,35 +42,42 @@ pub fn is_scaled<W: Resource>(live: &W) -> bool {
         .is_some_and(|all| all.contains_key(SCALED_ANNOTATION))
 }
 
-/// `status` with what was decided about replicas. Until something has been, what was told before is.
+/// `status` with what was decided about replicas, by us or by somebody `else`. Until something has been, what was told before is.
 #[must_use]
 pub fn with_scaling(
     status: ModelDeploymentStatus,
     md: &ModelDeployment,
     own: &SelfHosted,
-    standing: Option<&Standing>,
+    (standing, other): (Option<&Standing>, Option<&Other>),
     now: Timestamp,
 ) -> ModelDeploymentStatus {
-    if own.scaling.is_none() {
-        return ModelDeploymentStatus { scaling: None, ..status };
-    }
     let before = md.status.as_ref();
     let previous = before.map_or(&[][..], |status| &status.conditions);
-    let claims = match standing {
-        Some(standing) => vec![standing.claim.clone()],
-        None => vec![Claim {
-            kind: Kind::ScalingActive,
-            status: Status::Unknown,
-            reason: "Starting",
-            message: "nothing has been decided yet".to_owned(),
-        }],
-    };
+    let others = other.and_then(|other| other.claim(own.scaling.is_some()));
+    let known = condition::find(previous, Kind::ScalingActive).filter(|known| known.reason != CONFLICT);
     let mut conditions = status.conditions.clone();
-    match condition::find(previous, Kind::ScalingActive).filter(|_| standing.is_none()) {
-        Some(known) => conditions.push(known.clone()),
-        None => conditions.extend(condition::merge(previous, &claims, md.metadata.generation, now)),
+    match (others.or_else(|| standing.map(|standing| standing.claim.clone())), known) {
+        (Some(claim), _) => conditions.extend(condition::merge(previous, &[claim], md.metadata.generation, now)),
+        (None, _) if own.scaling.is_none() => {}
+        (None, Some(known)) => conditions.push(known.clone()),
+        (None, None) => {
+            let starting = Claim {
+                kind: Kind::ScalingActive,
+                status: Status::Unknown,
+                reason: "Starting",
+                message: "nothing has been decided yet".to_owned(),
+            };
+            conditions.extend(condition::merge(previous, &[starting], md.metadata.generation, now));
+        }
     }
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    if own.scaling.is_none() {
+        return ModelDeploymentStatus {
+            conditions,
+            scaling: None,
+            ..status
+        };
+    }
     let told = before.and_then(|status| status.scaling.clone());
     let change = standing.and_then(|standing| standing.change.as_ref());
     let scaling = match (change, told) {

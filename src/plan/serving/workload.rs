@@ -40,6 +40,8 @@ pub trait Workload: Resource<DynamicType = ()> {
     fn seen(&self) -> Seen;
     /// How many replicas it is told to have.
     fn replicas(&self) -> i32;
+    /// Does not say how many.
+    fn leave_replicas_out(&mut self);
 }
 
 /// What a workload's controller says of the replicas.
@@ -110,6 +112,12 @@ impl Workload for Deployment {
     fn replicas(&self) -> i32 {
         self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
     }
+
+    fn leave_replicas_out(&mut self) {
+        if let Some(spec) = &mut self.spec {
+            spec.replicas = None;
+        }
+    }
 }
 
 impl Workload for LeaderWorkerSet {
@@ -160,5 +168,9 @@ impl Workload for LeaderWorkerSet {
 
     fn replicas(&self) -> i32 {
         self.spec.replicas.unwrap_or(1)
+    }
+
+    fn leave_replicas_out(&mut self) {
+        self.spec.replicas = None;
     }
 }

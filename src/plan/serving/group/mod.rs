@@ -20,7 +20,7 @@ use crate::api::model_deployment::SelfHosted;
 use crate::plan::leader_worker_set::{LeaderWorkerSet, LeaderWorkerSetSpec, LeaderWorkerTemplate, NetworkConfig};
 use crate::plan::{Invalid, names};
 
-use super::{scaled, split};
+use super::split;
 
 pub(super) use ended::as_they_ended;
 
@@ -53,7 +53,7 @@ pub(super) fn set(
         ..names::child(md, names::engine(&md.name_any()), labels)
     };
     let spec = LeaderWorkerSetSpec {
-        replicas: scaled::replicas(own),
+        replicas: Some(own.replicas),
         leader_worker_template: LeaderWorkerTemplate {
             size: Some(size),
             // An engine that lost one of its pods hangs or fails until all of them begin anew.
