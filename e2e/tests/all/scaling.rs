@@ -291,6 +291,29 @@ spec: {{selfHosted: {{{numbers}, engine: {{kind: LlamaCpp, args: [--model, /mode
     ensure!(format!("{refused:#}").contains("replicas is decided by scaling"), "{refused:#}");
     ns.kubectl(&["scale", "deployment/smol-engine", "--replicas=5"]).await?;
     is(3).await?;
+    // Another autoscaler of the cluster's own: it decides alone, past our bounds too, until it is gone.
+    ns.apply(
+        "
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: theirs}
+spec: {minReplicas: 4, maxReplicas: 4, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: smol-engine}}
+",
+    )
+    .await?;
+    ns.told("mdep/smol", "ScalingActive", "ScalingConflict", OBEYED).await?;
+    until("it decides", Duration::from_secs(60), async || {
+        Ok((replicas(&ns).await?.0 == 4).then_some(()))
+    })
+    .await?;
+    // Some rounds of ours: every look finds its number.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        ensure!(replicas(&ns).await?.0 == 4, "two owners");
+    }
+    ns.kubectl(&["delete", "hpa/theirs"]).await?;
+    ns.told("mdep/smol", "ScalingActive", "Following", OBEYED * 2).await?;
+    is(3).await?;
     // And back.
     ns.apply(&model("replicas: 1")).await?;
     ns.kubectl(&[
