@@ -29,11 +29,11 @@ pub struct Scaling {
     pub max: u32,
     /// What one replica is to bear. Example: `{inFlight: 16}`.
     pub target: ScalingTarget,
-    /// With `min: 0`: how long nobody may have wanted the model before its last replica goes. The time it takes to start does not count. Default:
-    /// 15m. Limit: from 10s to 168h. Example: `1h`.
+    /// With `min: 0`: how long nobody may have wanted the model before its last replica goes. The time it takes to start does not count, and the
+    /// clock begins anew when the operator is started anew. Default: 15m. Limit: from 10s to 24h. Example: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
-    #[x_kube(validation = ("duration(self) >= duration('10s') && duration(self) <= duration('168h')", "must be from 10s to 168h, such as 15m"))]
+    #[x_kube(validation = ("duration(self) >= duration('10s') && duration(self) <= duration('24h')", "must be from 10s to 24h, such as 15m"))]
     pub scale_to_zero_after: Option<Duration>,
     /// How fast replicas come and go. Default: they come at once, and go when fewer would have done for five minutes.
     /// Example: `{down: {stabilisation: 10m, perMinute: 1}}`.
@@ -97,7 +97,7 @@ pub struct ScalingPace {
 pub struct ScalingStatus {
     /// How many replicas there are to be.
     pub desired_replicas: i32,
-    /// Why, in a word: `Up`, `Panic`, `Down`, `ToZero`, `Wake`, `AtMax`, `Pace`, `Bounds`, `Steady`.
+    /// Why it was changed last, in a word: `Up`, `Panic`, `AtMax`, `Wake`, `Down`, `ToZero`, `Bounds`; `New` where it never was.
     pub reason: String,
     /// What it was decided from.
     pub message: String,

@@ -258,7 +258,7 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
                 "{selfHosted: {engine: {kind: VLLM}, scaling: {min: 0, max: 2, target: {inFlight: 16}, scaleToZeroAfter: 5s}}}",
             ),
             "spec.selfHosted.scaling.scaleToZeroAfter",
-            "must be from 10s to 168h, such as 15m",
+            "must be from 10s to 24h, such as 15m",
         ),
         (
             model(

@@ -78,6 +78,14 @@ impl PlayedScaling {
             }
         };
         let (model, own, scaling) = self.chosen(&models)?;
+        if scaling.target.in_flight.is_none() {
+            bail!(
+                "{model} scales by what its engines say, of which a trace of demand says nothing: add scaling.target.inFlight to play one"
+            );
+        }
+        if scaling.target.waiting.is_some() || scaling.target.cache_percent.is_some() {
+            eprintln!("only scaling.target.inFlight is played: a trace says nothing of what waits in engines, or of their caches");
+        }
         let bounds = Bounds::of(scaling);
         let played = simulate(&demand, &bounds, self.starts_in);
         let cost = serving::price_of_replica(own, &settings).map(|price| priced(price, played.replica_seconds));

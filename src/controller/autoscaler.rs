@@ -24,19 +24,19 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::context::Context;
 use super::gateways::Whereabouts;
 use crate::api::ModelDeployment;
-use crate::api::condition::{self, Kind};
+use crate::api::condition::{self, Claim, Kind};
 use crate::api::model_deployment::SelfHosted;
-use crate::cluster::Owned;
+use crate::cluster::{self, Owned};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{self, Key};
-use crate::plan::scaling::demand::{Demand, Now};
+use crate::plan::scaling::demand::{Demand, FRESH, Now};
 use crate::plan::scaling::others::Other;
-use crate::plan::scaling::{Bounds, Change, Decision, Engines, History, Sample, Standing, Told, desired};
+use crate::plan::scaling::{Bounds, Bulletin, Change, Decision, Engines, History, Sample, Standing, desired};
 use crate::plan::serving::{self, Workload};
 use engines::Heard;
 use listen::Listeners;
@@ -45,8 +45,10 @@ use listen::Listeners;
 const EVERY: Duration = Duration::from_secs(2);
 /// How many numbers are written at once.
 const AT_ONCE: usize = 16;
-/// What engines said longer ago is nothing that is known now.
-const FRESH: Duration = Duration::from_secs(8);
+/// How long one write may take: whoever is to be woken waits behind it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a number that the server refused is not written again.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// What is known of the demand, and what was decided.
 pub struct Autoscaler {
@@ -62,8 +64,10 @@ pub struct Autoscaler {
 #[derive(Default)]
 struct Model {
     history: History,
-    told: Told,
+    bulletin: Bulletin,
     heard: Option<Heard>,
+    /// Why the server refused a number, and when.
+    refused: Option<(Timestamp, String)>,
 }
 
 /// A number of replicas that is to be another.
@@ -95,9 +99,10 @@ impl Autoscaler {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is told of a model; `None` while nothing was decided about it.
-    pub(super) fn standing(&self, model: &Key) -> Option<Standing> {
-        self.models().get(model)?.told.standing().cloned()
+    /// What is told of a model.
+    pub(super) fn standing(&self, model: &Key) -> Standing {
+        let models = self.models();
+        models.get(model).map(|model| model.bulletin.standing().clone()).unwrap_or_default()
     }
 
     /// Scales for as long as the process lives.
@@ -122,7 +127,7 @@ impl Autoscaler {
                 continue;
             }
             let urls = whereabouts.urls();
-            self.demand().are_at(&urls);
+            self.demand().are_at(&urls, cx.now());
             listeners.are_at(&urls, &self);
             self.round(scaled, cx).await;
         }
@@ -149,25 +154,33 @@ impl Autoscaler {
     /// Writes one number. Where that fails, the next round finds it as it was.
     async fn carry_out(&self, step: Step, cx: &Context, now: Timestamp) {
         let key = child(&step.md);
-        let done = match step.is_grouped {
-            true => scale::<LeaderWorkerSet>(&key, &step, cx).await,
-            false => scale::<Deployment>(&key, &step, cx).await,
+        let write = async {
+            match step.is_grouped {
+                true => scale::<LeaderWorkerSet>(&key, &step, cx).await,
+                false => scale::<Deployment>(&key, &step, cx).await,
+            }
         };
-        let message = step.decision.message(step.current, &step.bounds);
-        if let Err(error) = done {
-            tracing::warn!(%key, %error, "the number of replicas is not written, and is tried again");
-            return;
+        let model = Key::of(&*step.md);
+        match timeout(PATIENCE, write).await {
+            Ok(Ok(())) => {}
+            Ok(Err(cluster::Error::Refused { message, .. })) => {
+                tracing::warn!(%key, message, "the server refuses the number of replicas");
+                if let Some(known) = self.models().get_mut(&model) {
+                    known.refused = Some((now, message));
+                }
+                return;
+            }
+            Ok(Err(error)) => return tracing::warn!(%key, %error, "the number of replicas is not written, and is tried again"),
+            Err(_) => return tracing::warn!(%key, "the server does not answer in time whether the number of replicas is written"),
         }
+        let message = step.decision.message(step.current, &step.bounds);
         let change = Change {
             reason: step.decision.why.word(),
             message: message.clone(),
             at: now,
         };
-        let model = Key::of(&*step.md);
-        if let Some(known) = self.models().get_mut(&model)
-            && let Some(claim) = known.told.standing().map(|standing| standing.claim.clone())
-        {
-            known.told.note(claim, Some(change), now);
+        if let Some(known) = self.models().get_mut(&model) {
+            known.bulletin.changed(change);
         }
         cx.cluster.note(&*step.md, true, "Scaled", &message).await;
         // Nobody listens when the process ends.
@@ -189,52 +202,86 @@ impl Model {
         let bounds = Bounds::of(own.scaling.as_ref()?);
         let (key, is_grouped) = (child(&md), serving::nodes(own) > 1);
         let stores = &cx.cluster.stores;
-        if Other::of(&md, others).is_some_and(|other| other.scales_workload) {
-            // It decides. What was seen before it is gone says nothing of afterwards.
-            *self = Self::default();
-            return None;
-        }
         // Before it is made, and until it is applied without a number, there is nothing to scale.
-        let (replicas, answering) = match is_grouped {
+        let (current, answering) = match is_grouped {
             true => seen(&*stores.groups.get(&key)?)?,
             false => seen(&*stores.deployments.get(&key)?)?,
         };
-        let current = u32::try_from(replicas).unwrap_or(0);
         let name = Key::of(&*md).to_string();
-        let is_fresh = |heard: &&Heard| Duration::try_from(now.duration_since(heard.at)).is_ok_and(|age| age <= FRESH);
-        let heard = self.heard.as_ref().filter(is_fresh);
-        let engines = heard.map_or_else(Engines::default, |heard| heard.engines);
-        let sample = Sample {
-            at: now,
-            replicas: current,
-            is_starting: current > 0 && answering == 0 && !is_stalled(&md),
-            is_partial: demand.is_partial() || engines.silent > 0,
-            is_wanted: demand.is_wanted(&name),
-            in_flight: demand.in_flight(&name),
-            waiting: heard.and_then(|heard| heard.waiting),
-            cache: heard.and_then(|heard| heard.cache),
-        };
-        self.history.note(sample, &bounds);
-        let decision = desired(&self.history, &bounds, current, now);
-        if self.told.note(decision.claim(demand, engines, &bounds), None, now) {
-            moved.unbounded_send(Key::of(&*md)).ok();
-        }
-        (decision.replicas != current).then_some(Step {
+        let step = |md, decision| Step {
             md,
             decision,
             current,
             bounds,
             is_grouped,
-        })
+        };
+        if let Some(other) = Other::of(&md, others, is_grouped).filter(|other| other.scales_workload) {
+            // It decides. What was seen before it is gone says nothing of afterwards.
+            *self = Self::default();
+            let is_left_asleep = current == 0 && other.rests_at_zero && demand.is_wanted(&name) == Some(true);
+            return is_left_asleep.then(|| step(md, Decision::WAKE));
+        }
+        let (sample, engines) = self.sample(&md, &bounds, (current, answering), demand, now);
+        self.history.note(sample, &bounds);
+        let decision = desired(&self.history, &bounds, current, now);
+        let refused = self.refused.as_ref().filter(|(at, _)| is_since(*at, now, REFUSED_FOR));
+        let claim = match refused {
+            Some((_, why)) => {
+                let message = format!("the API server refuses the number of replicas, {}: {why}", decision.replicas);
+                Claim::new(Kind::ScalingActive, false, "ScaleRefused", message)
+            }
+            None => decision.claim(demand, engines, &bounds),
+        };
+        let is_refused = refused.is_some();
+        if self.bulletin.note(claim, now) {
+            moved.unbounded_send(Key::of(&*md)).ok();
+        }
+        (decision.replicas != current && !is_refused).then(|| step(md, decision))
+    }
+
+    /// What is seen now.
+    fn sample(
+        &self,
+        md: &ModelDeployment,
+        bounds: &Bounds,
+        (current, answering): (u32, u32),
+        demand: &Now,
+        now: Timestamp,
+    ) -> (Sample, Engines) {
+        let heard = self.heard.as_ref().filter(|heard| is_since(heard.at, now, FRESH));
+        let engines = heard.map_or_else(Engines::default, |heard| heard.engines);
+        let asks_engines = bounds.targets.waiting.or(bounds.targets.cache).is_some();
+        // Where most replicas answer nobody, demand goes elsewhere, and what the others have is not what there is. But for whoever will never answer.
+        let are_few = answering * 2 < current && !is_stalled(md);
+        let are_unheard = asks_engines && engines.asked < answering as usize;
+        let heard = heard.filter(|heard| heard.engines.asked > 0 || current == 0);
+        let name = Key::of(md).to_string();
+        let sample = Sample {
+            at: now,
+            replicas: current,
+            is_starting: current > 0 && answering == 0 && !is_stalled(md),
+            is_partial: demand.is_partial() || engines.silent > 0 || are_few || are_unheard,
+            is_wanted: demand.is_wanted(&name),
+            in_flight: demand.in_flight(&name),
+            waiting: heard.and_then(|heard| heard.waiting),
+            running: heard.and_then(|heard| heard.running),
+            cache: heard.and_then(|heard| heard.cache),
+        };
+        (sample, engines)
     }
 }
 
-/// How many replicas a workload is told to have, and how many answer; `None` until it is applied without the first.
-fn seen<W: Workload>(live: &W) -> Option<(i32, i32)> {
-    serving::is_scaled(live).then(|| (live.replicas(), live.seen().available))
+fn is_since(at: Timestamp, now: Timestamp, duration: Duration) -> bool {
+    Duration::try_from(now.duration_since(at)).is_ok_and(|age| age <= duration)
 }
 
-async fn scale<W: Workload + Owned>(key: &Key, step: &Step, cx: &Context) -> Result<(), crate::cluster::Error> {
+/// How many replicas a workload is told to have, and how many answer; `None` until it is applied without the first.
+fn seen<W: Workload>(live: &W) -> Option<(u32, u32)> {
+    let counted = |count: i32| u32::try_from(count).unwrap_or(0);
+    serving::is_scaled(live).then(|| (counted(live.replicas()), counted(live.seen().available)))
+}
+
+async fn scale<W: Workload + Owned>(key: &Key, step: &Step, cx: &Context) -> Result<(), cluster::Error> {
     match W::known(&cx.cluster.stores).get(key) {
         Some(live) => cx.cluster.scale(&*live, step.decision.replicas).await.map(drop),
         None => Ok(()),

@@ -44,7 +44,7 @@ pub(super) async fn reconcile(md: Arc<ModelDeployment>, cx: Arc<Context>) -> Res
     }
     let done = match (&md.spec.self_hosted, &md.spec.api) {
         (Some(own), None) => {
-            let other = Other::of(&md, &cx.cluster.stores.scalers.all());
+            let other = Other::of(&md, &cx.cluster.stores.scalers.all(), serving::nodes(own) > 1);
             let is_scaled = own.scaling.is_some() || other.as_ref().is_some_and(|other| other.scales_workload);
             let own = serving::as_it_is(own, is_scaled, replicas(&md, own, &cx));
             serve(&md, &own, other.as_ref(), &cx).await
@@ -143,7 +143,7 @@ struct Scene<'a> {
 }
 
 /// Brings the pods to what is `wanted`, and says what they say and when to look again.
-async fn bring<W: Workload + Owned, Other: Workload + Owned>(
+async fn bring<W: Workload + Owned, Former: Workload + Owned>(
     scene: Scene<'_>,
     mut wanted: W,
     takes: Takes,
@@ -153,18 +153,23 @@ async fn bring<W: Workload + Owned, Other: Workload + Owned>(
     if scene.waits {
         let stores = &cx.cluster.stores;
         let Some(live) = W::known(stores).get(&child(md)) else {
-            let other = Other::known(stores).get(&child(md)).map(|live| live.seen()).unwrap_or_default();
-            return Ok((serving::counted(&other, own, &cx.settings), None));
+            let former = Former::known(stores).get(&child(md)).map(|live| live.seen()).unwrap_or_default();
+            return Ok((serving::counted(&former, own, &cx.settings), None));
         };
         serving::stay(&mut wanted, &*live);
     }
-    let live = roll_out::<W, Other>(scene, wanted, takes, cx).await?;
+    let live = roll_out::<W, Former>(scene, wanted, takes, cx).await?;
     Ok(report(scene, &*live, cx).await)
 }
 
 /// Makes the pods as `wanted`. Those that are still made by the other kind of workload stay until a replica of these answers where there is
 /// room for both, and else go first.
-async fn roll_out<W: Workload + Owned, Other: Owned>(scene: Scene<'_>, mut wanted: W, takes: Takes, cx: &Context) -> Result<Arc<W>, Error> {
+async fn roll_out<W: Workload + Owned, Former: Owned>(
+    scene: Scene<'_>,
+    mut wanted: W,
+    takes: Takes,
+    cx: &Context,
+) -> Result<Arc<W>, Error> {
     let Scene { md, own, other, pods, .. } = scene;
     let key = child(md);
     let before = W::known(&cx.cluster.stores).get(&key);
@@ -180,7 +185,7 @@ async fn roll_out<W: Workload + Owned, Other: Owned>(scene: Scene<'_>, mut wante
         // Left out by whoever set it, the number would be that of a new workload.
         cx.cluster.scale(live, live.replicas().unsigned_abs()).await?;
     }
-    let decision = match Other::known(&cx.cluster.stores).get(&key) {
+    let decision = match Former::known(&cx.cluster.stores).get(&key) {
         Some(_) if before.is_none() => serving::switch(own, takes),
         _ => serving::decide(own, takes, &wanted, before.as_deref(), is_stuck),
     };
@@ -190,12 +195,15 @@ async fn roll_out<W: Workload + Owned, Other: Owned>(scene: Scene<'_>, mut wante
     };
     rollout.put_on(&mut wanted);
     if !rollout.surges {
-        cx.cluster.prune::<Other>(&key).await?;
+        cx.cluster.prune::<Former>(&key).await?;
     }
-    let live = cx.cluster.apply(&wanted).await?;
+    let mut live = cx.cluster.apply(&wanted).await?;
+    if before.is_none() && serving::is_scaled(&wanted) && live.replicas() != own.replicas {
+        live = cx.cluster.scale(&*live, own.replicas.unsigned_abs()).await?;
+    }
     // Where none is wanted, none will answer.
     if serving::answers(&*live) || own.replicas == 0 {
-        cx.cluster.prune::<Other>(&key).await?;
+        cx.cluster.prune::<Former>(&key).await?;
     }
     Ok(live)
 }
@@ -214,6 +222,7 @@ async fn report<W: Workload>(scene: Scene<'_>, live: &W, cx: &Context) -> (Model
         cached,
         is_routed: !routed.is_empty(),
         reply: &reply,
+        other: scene.other,
     };
     let now = cx.now();
     let status = serving::status(md, own, &observed, now);
@@ -224,7 +233,7 @@ async fn report<W: Workload>(scene: Scene<'_>, live: &W, cx: &Context) -> (Model
     let Look { told, again } = cx.adapters.look(&Key::of(md), asks, pace(conditions, Kind::AdaptersLoaded, now));
     let status = adapters::with_adapters(status, md, own, (&answering, &told), now);
     let standing = cx.autoscaler.standing(&Key::of(md));
-    let status = serving::with_scaling(status, md, own, (standing.as_ref(), scene.other), now);
+    let status = serving::with_scaling(status, md, own, (&standing, scene.other), now);
     let soonest = [ask_again, again].into_iter().flatten().min();
     (serving::with_cost(status, own, &cx.settings), soonest)
 }
@@ -321,9 +330,12 @@ async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Act
 /// How many replicas its workload is told to have.
 fn replicas(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Option<i32> {
     let (stores, key) = (&cx.cluster.stores, child(md));
+    let groups = || stores.groups.get(&key).map(|live| live.replicas());
+    let single = || stores.deployments.get(&key).map(|live| live.replicas());
+    // What comes to be made of the other kind begins with as many.
     match serving::nodes(own) > 1 {
-        true => stores.groups.get(&key).map(|live| live.replicas()),
-        false => stores.deployments.get(&key).map(|live| live.replicas()),
+        true => groups().or_else(single),
+        false => single().or_else(groups),
     }
 }
 

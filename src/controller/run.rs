@@ -8,6 +8,7 @@
 //! All of these    ◄─ another price book
 //! ```
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -189,10 +190,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         labelled(groups.subscribe(), MODEL_LABEL).boxed(),
         labelled(pods.subscribe(), MODEL_LABEL).boxed(),
         labelled(slices.subscribe(), MODEL_LABEL).boxed(),
-        scalers
-            .subscribe()
-            .filter_map(async |scaler| others::model(&scaler).map(|model| reference(&model)))
-            .boxed(),
+        scaled_by(scalers.subscribe()).boxed(),
         engines_heard.map(|model| reference(&model)).boxed(),
         backends
             .subscribe()
@@ -426,6 +424,20 @@ where
     children.filter_map(async move |child| {
         let name = child.labels().get(label)?;
         Some(ObjectRef::new(name).within(&child.namespace()?))
+    })
+}
+
+/// The models that others scale, or did until they were given something else.
+fn scaled_by(moved: impl Stream<Item = Arc<HorizontalPodAutoscaler>> + Send) -> impl Stream<Item = ObjectRef<ModelDeployment>> + Send {
+    let mut known: HashMap<Key, Key> = HashMap::new();
+    moved.flat_map(move |scaler| {
+        let now = others::model(&scaler);
+        let before = match &now {
+            Some(model) => known.insert(Key::of(&*scaler), model.clone()),
+            None => known.remove(&Key::of(&*scaler)),
+        };
+        let earlier = before.filter(|before| Some(before) != now.as_ref());
+        futures::stream::iter(now.into_iter().chain(earlier).map(|model| reference(&model)).collect::<Vec<_>>())
     })
 }
 

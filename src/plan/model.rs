@@ -1,5 +1,6 @@
 //! What the statuses of all ModelDeployments have in common, served or behind an API.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -19,7 +20,8 @@ pub fn invalid(md: &ModelDeployment, invalid: &Invalid, now: Timestamp) -> Model
         Claim::new(Kind::Stalled, true, "Invalid", message),
     ];
     let before = md.status.clone().unwrap_or_default();
-    let described = described(md, &claims, now);
+    let mut described = described(md, &claims, now);
+    keep_scaling(&mut described, &before.conditions);
     ModelDeploymentStatus {
         // The pods there are go on serving.
         adapters: before.adapters,
@@ -27,8 +29,15 @@ pub fn invalid(md: &ModelDeployment, invalid: &Invalid, now: Timestamp) -> Model
         ready_replicas: before.ready_replicas,
         readiness: before.readiness.or_else(|| described.readiness.clone()),
         cost: before.cost,
+        scaling: before.scaling,
         ..described
     }
+}
+
+/// Keeps what is said of the number of replicas, which goes on whatever else is so.
+pub(super) fn keep_scaling(status: &mut ModelDeploymentStatus, before: &[Condition]) {
+    status.conditions.extend(condition::find(before, Kind::ScalingActive).cloned());
+    status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
 }
 
 /// The status that states `claims`, and what can be told from the spec alone.

@@ -25,8 +25,8 @@ const AWAKE: Duration = Duration::from_secs(150);
 const ASLEEP: Duration = Duration::from_secs(90);
 /// A provider's answer takes less, and a pod's start takes more.
 const AT_ONCE: Duration = Duration::from_secs(5);
-/// From the first request to the number that wakes the model, as `kubectl` sees it.
-const WOKEN: Duration = Duration::from_secs(2);
+/// From the first request to the number that wakes the model, as `kubectl`, which takes its time on a busy machine, sees it.
+const WOKEN: Duration = Duration::from_secs(4);
 /// So many clients ask without a pause.
 const CLIENTS: usize = 6;
 
@@ -323,8 +323,7 @@ spec: {minReplicas: 4, maxReplicas: 4, scaleTargetRef: {apiVersion: apps/v1, kin
         "-p",
         r#"[{"op":"remove","path":"/spec/selfHosted/scaling"}]"#,
     ])
-    .await
-    .ok();
+    .await?;
     is(1).await?;
     for bad in [
         "scaling: {min: 3, max: 2, target: {inFlight: 2}}",

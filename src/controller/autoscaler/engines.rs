@@ -1,7 +1,6 @@
 //! Asks engines how busy they are, where a target is about that. In the background: one that answers late, as engines do under load, keeps no decision
 //! waiting.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,10 +22,12 @@ use crate::plan::scaling::{Bounds, Engines, Gauges};
 
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_millis(1_500);
-/// How many are asked at once.
-const AT_ONCE: usize = 64;
+/// How long those of one model may take: one whose engines hang keeps others waiting no longer.
+const OF_A_MODEL: Duration = Duration::from_secs(3);
+/// How many models are asked at once, and how many engines of each. What their answers take at most is that many times [`BODY_LIMIT`].
+const AT_ONCE: (usize, usize) = (16, 4);
 /// The largest answer that is read: vLLM's are some 100 KiB.
-const BODY_LIMIT: usize = 4 << 20;
+const BODY_LIMIT: usize = 512 << 10;
 
 /// What the engines of one model said at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,9 @@ pub(super) struct Heard {
     pub(super) engines: Engines,
     /// Requests that wait in all of them that said so.
     pub(super) waiting: Option<f64>,
-    /// The mean of the used part of their caches.
+    /// Requests that they work on.
+    pub(super) running: Option<f64>,
+    /// The used parts of their caches, added.
     pub(super) cache: Option<f64>,
 }
 
@@ -43,9 +46,9 @@ impl Heard {
     fn of(said: &[Option<Gauges>], bounds: &Bounds, at: Timestamp) -> Self {
         let targets = &bounds.targets;
         // Where there is no engine, none is busy.
-        let all = |gauge: fn(&Gauges) -> Option<f64>| -> Option<Vec<f64>> {
+        let sum = |gauge: fn(&Gauges) -> Option<f64>| -> Option<f64> {
             let known: Vec<f64> = said.iter().flatten().filter_map(gauge).collect();
-            (said.is_empty() || !known.is_empty()).then_some(known)
+            (said.is_empty() || !known.is_empty()).then(|| known.iter().sum())
         };
         let says_all = |gauges: &Gauges| {
             (targets.waiting.is_none() || gauges.waiting.is_some()) && (targets.cache.is_none() || gauges.cache.is_some())
@@ -57,8 +60,9 @@ impl Heard {
                 asked: said.len(),
                 silent: said.len() - telling,
             },
-            waiting: all(|gauges| gauges.waiting).map(|known| known.iter().sum()),
-            cache: all(|gauges| gauges.cache).map(|known| known.iter().sum::<f64>() / known.len().max(1) as f64),
+            waiting: sum(|gauges| gauges.waiting),
+            running: sum(|gauges| gauges.running),
+            cache: sum(|gauges| gauges.cache),
         }
     }
 }
@@ -77,47 +81,55 @@ impl Autoscaler {
 
     /// Asks the engines of all models with a target about them.
     pub(super) async fn hear_engines(&self, client: &Ask, cx: &Context) {
-        let models: Vec<(Key, EngineKind, Bounds)> = scaled(&cx.cluster.stores.models.all()).iter().filter_map(asked).collect();
+        let models: Vec<Asked> = scaled(&cx.cluster.stores.models.all()).iter().filter_map(asked).collect();
         if models.is_empty() {
             return;
         }
         let mut addresses = routing::endpoints(&cx.cluster.stores.slices.all());
-        let mut said: HashMap<Key, Vec<Option<Gauges>>> = models.iter().map(|(key, _, _)| (key.clone(), Vec::new())).collect();
-        let questions: Vec<(Key, EngineKind, String)> = models
-            .iter()
-            .flat_map(|(key, kind, _)| {
-                let urls = addresses.remove(key).unwrap_or_default();
-                urls.into_iter().map(|url| (key.clone(), *kind, url))
+        let questions: Vec<(Asked, Vec<String>)> = models
+            .into_iter()
+            .map(|asked| {
+                let urls = addresses.remove(&asked.0).unwrap_or_default();
+                (asked, urls)
             })
             .collect();
-        let mut answers = stream::iter(questions)
-            .map(|(key, kind, url)| async move { (key, ask(client, kind, &url).await) })
-            .buffer_unordered(AT_ONCE);
-        while let Some((key, gauges)) = answers.next().await {
-            said.entry(key).or_default().push(gauges);
-        }
-        let at = cx.now();
-        let mut known = self.models();
-        for (key, _, bounds) in &models {
-            let said = said.get(key).map(Vec::as_slice).unwrap_or_default();
-            known.entry(key.clone()).or_default().heard = Some(Heard::of(said, bounds, at));
-        }
+        stream::iter(questions)
+            .for_each_concurrent(AT_ONCE.0, |(asked, urls)| self.hear(client, asked, urls, cx.now()))
+            .await;
+    }
+
+    /// Asks the engines of one model. Those that are not heard in time said nothing.
+    async fn hear(&self, client: &Ask, (key, kind, bounds): Asked, urls: Vec<String>, at: Timestamp) {
+        let count = urls.len();
+        let mut said: Vec<Option<Gauges>> = Vec::new();
+        let mut answers = stream::iter(urls.into_iter().map(|url| ask(client, kind, url))).buffer_unordered(AT_ONCE.1);
+        let hears = async {
+            while let Some(gauges) = answers.next().await {
+                said.push(gauges);
+            }
+        };
+        timeout(OF_A_MODEL, hears).await.ok();
+        said.resize(count, None);
+        self.models().entry(key).or_default().heard = Some(Heard::of(&said, &bounds, at));
     }
 }
 
+/// A model whose engines are asked.
+type Asked = (Key, EngineKind, Bounds);
+
 /// What is to be asked of the engines of a model.
-fn asked(md: &Arc<ModelDeployment>) -> Option<(Key, EngineKind, Bounds)> {
+fn asked(md: &Arc<ModelDeployment>) -> Option<Asked> {
     let own = md.spec.self_hosted.as_ref()?;
     let bounds = Bounds::of(own.scaling.as_ref()?);
     let is_asked = bounds.targets.waiting.is_some() || bounds.targets.cache.is_some();
     is_asked.then(|| (Key::of(&**md), own.engine.kind, bounds))
 }
 
-async fn ask(client: &Ask, kind: EngineKind, url: &str) -> Option<Gauges> {
+async fn ask(client: &Ask, kind: EngineKind, url: String) -> Option<Gauges> {
     let of = format!("{url}/metrics");
     let asked = client.ask(Method::GET, &of, Bytes::new(), BODY_LIMIT);
     match timeout(PATIENCE, asked).await {
-        Ok(Ok((StatusCode::OK, body))) => Some(Gauges::read(kind, &String::from_utf8_lossy(&body))),
+        Ok(Ok((StatusCode::OK, body))) => str::from_utf8(&body).ok().map(|text| Gauges::read(kind, text)),
         _ => None,
     }
 }

@@ -171,13 +171,14 @@ pub fn status(
     described
         .conditions
         .extend(condition::find(&pods.conditions, Kind::AdaptersLoaded).cloned());
-    described.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    model::keep_scaling(&mut described, &pods.conditions);
     ModelDeploymentStatus {
         replicas: pods.replicas,
         ready_replicas: pods.ready_replicas,
         readiness: Some(format!("{available}/{}", own.replicas)),
         adapters: pods.adapters,
         cost: pods.cost,
+        scaling: pods.scaling,
         // Its earlier pods have answered, and may be those wanted again.
         answered: pods.answered.or_else(|| described.answered.clone()),
         ..described

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::is_within;
 
 /// What a gateway said longer ago is nothing that is known now.
-const FRESH: Duration = Duration::from_secs(8);
+pub const FRESH: Duration = Duration::from_secs(8);
 
 /// What one gateway says of the demand for one model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,8 +44,10 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct Demand(BTreeMap<String, Gateway>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Gateway {
+    /// Since when it is known that it is there.
+    since: Timestamp,
     /// What it said last, and when.
     told: Option<(Timestamp, Told)>,
     /// Models whose requests went elsewhere or were refused since this was asked for.
@@ -59,14 +61,19 @@ pub struct Now {
     models: BTreeMap<String, (u64, bool)>,
     gateways: usize,
     silent: usize,
+    new: usize,
 }
 
 impl Demand {
     /// There are gateways at these URLs, and nowhere else.
-    pub fn are_at(&mut self, urls: &BTreeSet<String>) {
+    pub fn are_at(&mut self, urls: &BTreeSet<String>, now: Timestamp) {
         self.0.retain(|url, _| urls.contains(url));
         for url in urls {
-            self.0.entry(url.clone()).or_default();
+            self.0.entry(url.clone()).or_insert_with(|| Gateway {
+                since: now,
+                told: None,
+                missed: BTreeSet::new(),
+            });
         }
     }
 
@@ -104,7 +111,10 @@ impl Demand {
             }
             let fresh = gateway.told.as_ref().filter(|(at, _)| is_within(*at, now, FRESH));
             let Some((_, told)) = fresh else {
-                all.silent += 1;
+                // One that has just come has nothing to say yet, and will be heard in a moment.
+                let is_new = gateway.told.is_none() && is_within(gateway.since, now, FRESH);
+                all.new += usize::from(is_new);
+                all.silent += usize::from(!is_new);
                 continue;
             };
             for (name, wanted) in &told.models {
@@ -142,7 +152,7 @@ impl Now {
     }
 
     fn is_known(&self) -> bool {
-        self.gateways > self.silent
+        self.gateways > self.silent + self.new
     }
 
     /// How many gateways there are, and how many of them say nothing.
@@ -170,7 +180,7 @@ mod tests {
 
     fn at_urls(urls: &[&str]) -> Demand {
         let mut demand = Demand::default();
-        demand.are_at(&urls.iter().map(|url| (*url).to_owned()).collect());
+        demand.are_at(&urls.iter().map(|url| (*url).to_owned()).collect(), at(-60));
         demand
     }
 
@@ -207,11 +217,27 @@ mod tests {
         // One that said something long ago says nothing.
         assert_eq!(demand.take(at(10)).gateways(), (2, 1));
         // One that is gone is no gateway.
-        demand.are_at(&["http://b".to_owned()].into());
+        demand.are_at(&["http://b".to_owned()].into(), at(10));
         assert_eq!(demand.take(at(10)).gateways(), (1, 0));
         assert!(!demand.note("http://a", told(1, 9, BUSY), at(10)));
         // Where there is none at all nothing is known either.
         assert_eq!(at_urls(&[]).take(at(0)).in_flight("claims/llama"), None);
+    }
+
+    #[test]
+    fn a_gateway_that_has_just_come_is_waited_for_and_one_that_stays_silent_is_told() {
+        let mut demand = at_urls(&["http://a"]);
+        demand.note("http://a", told(1, 0, Wanted::default()), at(0));
+        demand.are_at(&["http://a".to_owned(), "http://b".to_owned()].into(), at(2));
+        let first = demand.take(at(2));
+        assert_eq!((first.is_partial(), first.is_wanted("claims/llama")), (false, Some(false)));
+        demand.note("http://a", told(1, 0, Wanted::default()), at(11));
+        let later = demand.take(at(11));
+        assert_eq!((later.is_partial(), later.is_wanted("claims/llama")), (true, None));
+        let mut nobody = Demand::default();
+        nobody.are_at(&["http://a".to_owned()].into(), at(0));
+        let nothing = nobody.take(at(1));
+        assert_eq!((nothing.in_flight("claims/llama"), nothing.is_wanted("claims/llama")), (None, None));
     }
 
     #[test]

@@ -11,33 +11,45 @@ use crate::api::model_deployment::EngineKind;
 pub struct Gauges {
     /// Requests that wait in it.
     pub waiting: Option<f64>,
+    /// Requests that it works on.
+    pub running: Option<f64>,
     /// The used part of its cache of keys and values, from 0 to 1.
     pub cache: Option<f64>,
 }
 
-/// The gauges of requests that wait and of the cache's used part.
-fn names(kind: EngineKind) -> (Option<&'static str>, Option<&'static str>) {
+/// The gauges of requests that wait, of those that are worked on, and of the cache's used part.
+fn names(kind: EngineKind) -> [Option<&'static str>; 3] {
     match kind {
-        EngineKind::Vllm => (Some("vllm:num_requests_waiting"), Some("vllm:kv_cache_usage_perc")),
-        EngineKind::SgLang => (Some("sglang:num_queue_reqs"), Some("sglang:token_usage")),
-        EngineKind::LlamaCpp => (Some("llamacpp:requests_deferred"), None),
-        EngineKind::Tgi => (Some("tgi_queue_size"), None),
-        EngineKind::Custom => (None, None),
+        EngineKind::Vllm => [
+            Some("vllm:num_requests_waiting"),
+            Some("vllm:num_requests_running"),
+            Some("vllm:kv_cache_usage_perc"),
+        ],
+        EngineKind::SgLang => [
+            Some("sglang:num_queue_reqs"),
+            Some("sglang:num_running_reqs"),
+            Some("sglang:token_usage"),
+        ],
+        EngineKind::LlamaCpp => [Some("llamacpp:requests_deferred"), Some("llamacpp:requests_processing"), None],
+        EngineKind::Tgi => [Some("tgi_queue_size"), Some("tgi_batch_current_size"), None],
+        EngineKind::Custom => [None; 3],
     }
 }
 
 impl Gauges {
-    /// What `text` says. An engine that runs in several parts says it for each: those that wait are added, the caches are as full as the fullest. What
+    /// What `text` says. An engine that runs in several parts says it for each: requests are added, the caches are as full as the fullest. What
     /// cannot be is no number, so that no sum of several hides it.
     #[must_use]
     pub fn read(kind: EngineKind, text: &str) -> Self {
-        let (waiting, cache) = names(kind);
+        let [waiting, running, cache] = names(kind);
+        let sum = |name| {
+            values(text, name)
+                .map(|value| within(value, ABSURD))
+                .reduce(|one, other| one + other)
+        };
         Self {
-            waiting: waiting.and_then(|name| {
-                values(text, name)
-                    .map(|value| within(value, ABSURD))
-                    .reduce(|one, other| one + other)
-            }),
+            waiting: waiting.and_then(sum),
+            running: running.and_then(sum),
             cache: cache.and_then(|name| values(text, name).map(|value| within(value, 1.0)).reduce(worse)),
         }
     }
@@ -73,9 +85,11 @@ mod tests {
     #[test]
     fn each_engine_says_it_in_its_own_words() {
         let read = |kind, text| {
-            let Gauges { waiting, cache } = Gauges::read(kind, text);
+            let Gauges { waiting, cache, .. } = Gauges::read(kind, text);
             (waiting, cache)
         };
+        let running = |kind, text| Gauges::read(kind, text).running;
+        assert_eq!(running(EngineKind::LlamaCpp, "llamacpp:requests_processing 4\n"), Some(4.0));
         let vllm = "# HELP vllm:num_requests_waiting Number of requests waiting to be processed.
 # TYPE vllm:num_requests_waiting gauge
 vllm:num_requests_waiting{engine=\"0\",model_name=\"smollm2-135m\"} 12.0

@@ -11,8 +11,12 @@ use super::{Bounds, STABLE, Sample, is_within};
 #[derive(Clone, Debug, Default)]
 pub struct History {
     samples: Vec<Sample>,
-    idle_since: Option<Timestamp>,
+    /// From when to when it is known that nobody wanted the model.
+    idle: Option<(Timestamp, Timestamp)>,
 }
+
+/// Samples that are closer than this are one: a round that somebody's call brought looks at all models, and says no more of the others.
+const CLOSE: Duration = Duration::from_secs(1);
 
 impl History {
     /// Another sample, later than the ones before. What is older than decisions by `bounds` look is forgotten.
@@ -20,18 +24,45 @@ impl History {
         let reach = reach(bounds);
         let forgotten = self.samples.partition_point(|seen| !is_within(seen.at, sample.at, reach));
         self.samples.drain(..forgotten);
-        let follows = self.samples.last().is_some_and(|last| is_within(last.at, sample.at, GAP));
-        self.idle_since = match sample.is_idle(bounds) {
-            true => self.idle_since.filter(|_| follows).or(Some(sample.at)),
-            false => None,
+        self.idle = match (sample.is_idle(bounds), self.idle) {
+            (true, Some((since, until))) if is_within(until, sample.at, GAP) => Some((since, sample.at)),
+            (true, _) => Some((sample.at, sample.at)),
+            // A short silence neither confirms nor denies it.
+            (false, known) => known.filter(|_| !sample.is_busy(bounds)),
         };
-        self.samples.push(sample);
+        match self.samples.last_mut() {
+            Some(last) if is_within(last.at, sample.at, CLOSE) => {
+                let is_wanted = if last.is_wanted == Some(true) {
+                    last.is_wanted
+                } else {
+                    sample.is_wanted
+                };
+                *last = Sample {
+                    at: last.at,
+                    is_wanted,
+                    ..sample
+                };
+            }
+            _ => self.samples.push(sample),
+        }
     }
 
     /// The latest.
     #[must_use]
     pub fn latest(&self) -> Option<&Sample> {
         self.samples.last()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether nothing was seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
     }
 
     pub(super) fn samples(&self) -> &[Sample] {
@@ -41,7 +72,7 @@ impl History {
     /// How long it has been known without a gap that nobody wants the model; `None` while somebody may.
     #[must_use]
     pub fn idle_for(&self, now: Timestamp) -> Option<Duration> {
-        let since = self.idle_since?;
+        let (since, _) = self.idle.filter(|(_, until)| is_within(*until, now, GAP))?;
         Some(Duration::try_from(now.duration_since(since)).unwrap_or_default())
     }
 }
@@ -49,13 +80,29 @@ impl History {
 impl Sample {
     /// Whether it is known that nobody wants the model. A replica that only starts has had no chance to be wanted.
     fn is_idle(&self, bounds: &Bounds) -> bool {
-        let is_zero = |reading: Option<f64>, target: Option<f64>| target.is_none() || reading == Some(0.0);
         let targets = &bounds.targets;
+        let asks_engines = targets.waiting.or(targets.cache).is_some();
+        let readings = [
+            (self.in_flight, targets.in_flight.is_some()),
+            (self.waiting, targets.waiting.is_some()),
+            // What comes by no gateway.
+            (self.running, asks_engines),
+        ];
         self.is_wanted == Some(false)
             && !self.is_partial
             && !self.is_starting
-            && is_zero(self.in_flight, targets.in_flight)
-            && is_zero(self.waiting, targets.waiting)
+            && readings.iter().all(|(reading, is_asked)| !is_asked || *reading == Some(0.0))
+    }
+
+    /// Whether it is known that somebody wants the model, or may when it has started.
+    fn is_busy(&self, bounds: &Bounds) -> bool {
+        let targets = &bounds.targets;
+        let loads = [
+            self.in_flight.filter(|_| targets.in_flight.is_some()),
+            self.waiting.filter(|_| targets.waiting.is_some()),
+            self.running,
+        ];
+        self.is_wanted == Some(true) || self.is_starting || loads.into_iter().flatten().any(|load| load > 0.0)
     }
 }
 

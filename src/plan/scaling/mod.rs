@@ -29,7 +29,7 @@ use window::Window;
 
 pub use gauges::Gauges;
 pub use history::History;
-pub use told::{Change, Engines, Standing, Told};
+pub use told::{Bulletin, Change, Engines, Standing};
 
 /// What a usual decision is from.
 pub const STABLE: Duration = Duration::from_secs(60);
@@ -99,7 +99,9 @@ pub struct Sample {
     pub in_flight: Option<f64>,
     /// Requests that wait in engines.
     pub waiting: Option<f64>,
-    /// The mean over the replicas of the used part of their caches.
+    /// Requests that engines work on.
+    pub running: Option<f64>,
+    /// The used parts of the replicas' caches, added.
     pub cache: Option<f64>,
 }
 
@@ -166,6 +168,15 @@ pub struct Decision {
     pub load: Option<(f64, Signal)>,
 }
 
+impl Decision {
+    /// The first replica, for whoever wants it.
+    pub const WAKE: Self = Self {
+        replicas: 1,
+        why: Why::Wake,
+        load: None,
+    };
+}
+
 /// How many replicas there should be now, where there are `current`.
 #[must_use]
 pub fn desired(history: &History, bounds: &Bounds, current: u32, now: Timestamp) -> Decision {
@@ -176,9 +187,14 @@ pub fn desired(history: &History, bounds: &Bounds, current: u32, now: Timestamp)
         return hold(Why::Stale, None);
     };
     let window = Window::of(samples, &bounds.targets, max);
-    let is_absurd = latest.is_told() && !window.is_believed();
-    let Some((mean, signal)) = window.mean(now).filter(|_| !is_absurd) else {
-        return hold(if is_absurd { Why::Absurd } else { Why::Stale }, None);
+    // Whoever wants it is not kept waiting by what is not known.
+    if current == 0 && min == 0 && latest.is_wanted == Some(true) {
+        let load = window.mean(now).filter(|_| !window.is_absurd());
+        let needed = load.map_or(1, |(load, _)| whole(load).max(1));
+        return bounded(needed, current, Why::Wake, load, bounds, samples, now);
+    }
+    let Some((mean, signal)) = window.mean(now).filter(|_| !window.is_absurd()) else {
+        return hold(if window.is_absurd() { Why::Absurd } else { Why::Stale }, None);
     };
     let load = match window.median(now) {
         Some(short) if counts_at_once(short.0, mean, current) => short,
@@ -187,9 +203,8 @@ pub fn desired(history: &History, bounds: &Bounds, current: u32, now: Timestamp)
     let is_panic = is_panic(load.0, current);
     let needed = whole(load.0);
     if current == 0 && min == 0 {
-        let is_wanted = latest.is_wanted == Some(true) || needed > 0;
-        return match is_wanted {
-            true => bounded(needed.max(1), current, Why::Wake, load, bounds, samples, now),
+        return match needed > 0 {
+            true => bounded(needed, current, Why::Wake, Some(load), bounds, samples, now),
             false => hold(Why::Steady, Some(load)),
         };
     }
@@ -203,7 +218,7 @@ pub fn desired(history: &History, bounds: &Bounds, current: u32, now: Timestamp)
             steady.map_or(current, whole).min(needed)
         };
         return match needed > current {
-            true => bounded(needed, current, why, load, bounds, samples, now),
+            true => bounded(needed, current, why, Some(load), bounds, samples, now),
             false => hold(Why::Steady, Some(load)),
         };
     }
@@ -261,22 +276,27 @@ fn within(bounds: &Bounds, replicas: u32, why: Why, load: Option<(f64, Signal)>)
 }
 
 /// More, as far as there may be.
-fn bounded(needed: u32, current: u32, why: Why, load: (f64, Signal), bounds: &Bounds, samples: &[Sample], now: Timestamp) -> Decision {
+fn bounded(
+    needed: u32,
+    current: u32,
+    why: Why,
+    load: Option<(f64, Signal)>,
+    bounds: &Bounds,
+    samples: &[Sample],
+    now: Timestamp,
+) -> Decision {
     let come = changed(samples, now, |before, after| after.saturating_sub(before));
     let most = bounds.up.per_minute.map_or(u32::MAX, |per_minute| per_minute.saturating_sub(come));
     let max = bounds.max.max(bounds.min);
-    let paced = current.saturating_add(most);
+    // However lately one came: without any, nobody is answered.
+    let paced = current.saturating_add(most).max(1);
     let replicas = needed.min(paced).min(max).max(bounds.min);
     let why = match replicas {
         _ if needed > max && replicas == max => Why::AtMax,
         replicas if replicas == current => Why::Pace,
         _ => why,
     };
-    Decision {
-        replicas,
-        why,
-        load: Some(load),
-    }
+    Decision { replicas, why, load }
 }
 
 /// How many replicas came, or went, in the latest minute.
@@ -290,9 +310,12 @@ fn changed(samples: &[Sample], now: Timestamp, step: impl Fn(u32, u32) -> u32) -
 }
 
 impl Sample {
-    /// Whether it says anything.
-    fn is_told(&self) -> bool {
-        self.in_flight.or(self.waiting).or(self.cache).is_some()
+    fn reading(&self, signal: Signal) -> Option<f64> {
+        match signal {
+            Signal::InFlight => self.in_flight,
+            Signal::Waiting => self.waiting,
+            Signal::Cache => self.cache,
+        }
     }
 }
 

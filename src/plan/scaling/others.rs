@@ -22,20 +22,27 @@ pub struct Other {
     pub target: String,
     /// Whether that is the workload, and not the ModelDeployment.
     pub scales_workload: bool,
+    /// Whether it brings no first replica where there is none. That of a ScaledObject does: KEDA wakes what it scales.
+    pub rests_at_zero: bool,
 }
 
 impl Other {
-    /// The first one that scales `md` or its workload; one that scales the workload before others.
+    /// The first one that scales `md` or its workload; one that scales the workload before others. One that is left over from another kind of
+    /// workload scales nothing.
     #[must_use]
-    pub fn of(md: &ModelDeployment, all: &[Arc<HorizontalPodAutoscaler>]) -> Option<Self> {
+    pub fn of(md: &ModelDeployment, all: &[Arc<HorizontalPodAutoscaler>], is_grouped: bool) -> Option<Self> {
         let model = Key::of(md);
-        let its = all.iter().filter(|other| self::model(other).as_ref() == Some(&model));
+        let gone = if is_grouped { "Deployment" } else { "LeaderWorkerSet" };
+        let is_its =
+            |other: &&Arc<HorizontalPodAutoscaler>| self::model(other).as_ref() == Some(&model) && other.spec.scale_target_ref.kind != gone;
+        let its = all.iter().filter(is_its);
         let told = |other: &Arc<HorizontalPodAutoscaler>| {
             let target = &other.spec.scale_target_ref;
             Self {
                 name: other.name_any(),
                 target: format!("{} {}", target.kind, target.name),
                 scales_workload: target.kind != "ModelDeployment",
+                rests_at_zero: other.owner_references().iter().all(|owner| owner.kind != "ScaledObject"),
             }
         };
         its.map(told).min_by_key(|other| (!other.scales_workload, other.name.clone()))
@@ -48,6 +55,7 @@ impl Other {
             name,
             target,
             scales_workload,
+            ..
         } = self;
         let told = |holds: bool, reason, message| Some(Claim::new(Kind::ScalingActive, holds, reason, message));
         match (has_scaling, scales_workload) {
@@ -109,9 +117,12 @@ mod tests {
             autoscaler("a", "llmportfolio.dev/v1alpha1", "ModelDeployment", "llama"),
             autoscaler("keda-hpa-b", "apps/v1", "Deployment", "llama-engine"),
         );
-        let found = |all: &[Arc<HorizontalPodAutoscaler>]| Other::of(&md, all).map(|other| (other.name, other.scales_workload));
+        let found = |all: &[Arc<HorizontalPodAutoscaler>]| Other::of(&md, all, false).map(|other| (other.name, other.scales_workload));
         assert_eq!(found(&[one.clone(), two]), Some(("keda-hpa-b".to_owned(), true)));
         assert_eq!(found(&[one]), Some(("a".to_owned(), false)));
+        let old = autoscaler("old", "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "llama-engine");
+        assert_eq!(found(&[old.clone()]), None, "it is no group any more");
+        assert!(Other::of(&md, &[old], true).unwrap().rests_at_zero);
         for (version, kind, target) in [
             ("apps/v1", "Deployment", "llama"),
             ("apps/v1", "StatefulSet", "llama-engine"),
@@ -130,6 +141,7 @@ mod tests {
                 name: "a".to_owned(),
                 target: "x".to_owned(),
                 scales_workload,
+                rests_at_zero: true,
             };
             other.claim(has_scaling).map(|claim| claim.reason)
         };

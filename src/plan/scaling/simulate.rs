@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Bounds, Decision, History, Sample, desired};
+use super::{Bounds, Decision, History, Sample, Targets, desired};
 
 /// Between two decisions.
 const TICK: f64 = 2.0;
@@ -49,11 +49,18 @@ pub struct Simulated {
 }
 
 /// Plays `demand`, whose rows are in order of time; the last one ends it. It begins with one replica that answers, or `min`. `starts` is how long a
-/// replica takes to answer.
+/// replica takes to answer. Only the target for requests in flight counts: a trace says nothing of engines.
 #[must_use]
 pub fn simulate(demand: &[Demand], bounds: &Bounds, starts: Duration) -> Simulated {
     let (Some(first), Some(last)) = (demand.first(), demand.last()) else {
         return Simulated::default();
+    };
+    let bounds = &Bounds {
+        targets: Targets {
+            in_flight: bounds.targets.in_flight,
+            ..Targets::default()
+        },
+        ..*bounds
     };
     let each = bounds.targets.in_flight.unwrap_or(f64::INFINITY);
     let mut result = Simulated::default();
@@ -78,6 +85,7 @@ pub fn simulate(demand: &[Demand], bounds: &Bounds, starts: Duration) -> Simulat
             is_wanted: Some(wanted > 0.0),
             in_flight: Some(wanted),
             waiting: None,
+            running: None,
             cache: None,
         };
         history.note(sample, bounds);
@@ -106,15 +114,15 @@ pub fn simulate(demand: &[Demand], bounds: &Bounds, starts: Duration) -> Simulat
 }
 
 /// Replicas, some of which have not started.
-struct Replicas {
-    wanted: u32,
+pub(super) struct Replicas {
+    pub(super) wanted: u32,
     answering: u32,
     /// When there will be so many.
     starting: Vec<(f64, u32)>,
 }
 
 impl Replicas {
-    fn new(count: u32) -> Self {
+    pub(super) fn new(count: u32) -> Self {
         Self {
             wanted: count,
             answering: count,
@@ -122,7 +130,7 @@ impl Replicas {
         }
     }
 
-    fn become_so_many(&mut self, count: u32, at: f64) {
+    pub(super) fn become_so_many(&mut self, count: u32, at: f64) {
         if count > self.wanted {
             self.starting.push((at, count));
         } else {
@@ -133,7 +141,7 @@ impl Replicas {
         self.wanted = count;
     }
 
-    fn ready(&mut self, seconds: f64) -> u32 {
+    pub(super) fn ready(&mut self, seconds: f64) -> u32 {
         let started = self.starting.iter().filter(|(at, _)| *at <= seconds).map(|(_, to)| *to);
         self.answering = started.fold(self.answering, u32::max);
         self.starting.retain(|(at, _)| *at > seconds);

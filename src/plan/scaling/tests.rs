@@ -39,6 +39,7 @@ fn sample(seconds: f64, replicas: u32, in_flight: Option<f64>) -> Sample {
         is_wanted: in_flight.map(|in_flight| in_flight != 0.0),
         in_flight,
         waiting: None,
+        running: None,
         cache: None,
     }
 }
@@ -351,12 +352,12 @@ fn what_is_known_brings_more_and_what_is_not_keeps_the_rest() {
         let decision = desired(&seen(&samples, &both), &both, 4, at(798.0));
         (decision.replicas, decision.why, decision.load.map(|(_, signal)| signal))
     };
-    assert_eq!(told(Some(60.0), Some(0.0), Some(0.5)), (4, Why::Steady, Some(Signal::InFlight)));
-    assert_eq!(told(Some(60.0), Some(29.0), Some(0.5)), (8, Why::Up, Some(Signal::Waiting)));
+    assert_eq!(told(Some(60.0), Some(0.0), Some(2.0)), (4, Why::Steady, Some(Signal::InFlight)));
+    assert_eq!(told(Some(60.0), Some(29.0), Some(2.0)), (8, Why::Up, Some(Signal::Waiting)));
     assert_eq!(told(None, Some(32.0), None), (8, Why::Panic, Some(Signal::Waiting)));
-    assert_eq!(told(Some(1.0), Some(0.0), Some(0.98)), (5, Why::Up, Some(Signal::Cache)));
-    assert_eq!(told(Some(1.0), Some(0.0), Some(0.1)).0, 1);
-    assert_eq!(told(Some(1.0), None, Some(0.1)), (4, Why::Incomplete, Some(Signal::Cache)));
+    assert_eq!(told(Some(1.0), Some(0.0), Some(3.92)), (5, Why::Up, Some(Signal::Cache)));
+    assert_eq!(told(Some(1.0), Some(0.0), Some(0.4)).0, 1);
+    assert_eq!(told(Some(1.0), None, Some(0.4)), (4, Why::Incomplete, Some(Signal::Cache)));
 }
 
 #[test]
@@ -447,6 +448,76 @@ fn whoever_waits_before_going_up_is_not_moved_by_less() {
     assert_eq!(world.replicas, 1);
     world.run(3.0, |_| Some(400.0));
     assert_eq!(world.replicas, 25);
+}
+
+#[test]
+fn caches_that_are_full_ask_for_no_more_while_what_was_asked_for_starts() {
+    let bounds = Bounds {
+        targets: Targets {
+            cache: Some(0.8),
+            ..Targets::default()
+        },
+        ..bounds(1, 20)
+    };
+    // One engine, all but full, and the second takes ten minutes.
+    let mut world = World::new(bounds, 1);
+    let full = |sample: Sample| Sample {
+        in_flight: None,
+        cache: Some(0.98),
+        ..sample
+    };
+    for _ in 0..300 {
+        world.told(full, None);
+    }
+    assert_eq!((world.replicas, world.changes.len()), (2, 1));
+}
+
+#[test]
+fn who_is_called_often_sees_no_more_than_others_and_forgets_nobody() {
+    let bounds = bounds(0, 4);
+    let mut history = History::default();
+    for tick in 0..1_000 {
+        let called = Sample {
+            is_wanted: Some(tick == 0),
+            ..sample(f64::from(tick) * 0.2, 1, Some(0.0))
+        };
+        history.note(called, &bounds);
+    }
+    assert!(history.samples().len() <= 201, "{}", history.samples().len());
+    assert_eq!(history.samples()[0].is_wanted, Some(true));
+}
+
+#[test]
+fn a_short_silence_neither_wakes_nor_keeps_awake() {
+    let mut world = World::new(bounds(0, 4), 1);
+    world.run(40.0, |seconds| Some(0.0).filter(|_| seconds as u64 % 60 >= 6));
+    assert_eq!(world.replicas, 0);
+    let mut world = World::new(bounds(1, 4), 4);
+    world.run(20.0, |seconds| Some(10.0).filter(|_| seconds as u64 % 60 >= 6));
+    assert_eq!(world.replicas, 1);
+}
+
+#[test]
+fn what_is_not_known_keeps_nobody_from_being_woken() {
+    for (reading, pace) in [(None, None), (Some(f64::NAN), None), (Some(0.0), Some(1))] {
+        let bounds = Bounds {
+            up: Pace {
+                per_minute: pace,
+                ..Pace::default()
+            },
+            ..bounds(0, 4)
+        };
+        let mut world = World::new(bounds, 1);
+        for replicas in [0, 1, 0] {
+            world.tick(Some(0.0));
+            world.replicas = replicas;
+        }
+        let wanted = |sample: Sample| Sample {
+            is_wanted: Some(true),
+            ..sample
+        };
+        assert_eq!(world.told(wanted, reading).replicas, 1, "{reading:?} {pace:?}");
+    }
 }
 
 #[test]

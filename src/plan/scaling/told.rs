@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::demand::Now;
 use super::{Bounds, Decision, PANIC, STABLE, Signal, Why, is_within};
-use crate::api::condition::{Claim, Kind};
+use crate::api::condition::{Claim, Kind, Status};
 
 /// For so long something else must be so before it is told: what comes and goes with every sample would be written with every sample.
 const STEADY: Duration = Duration::from_secs(10);
@@ -21,10 +21,10 @@ pub struct Engines {
 }
 
 /// What is told of one model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Standing {
-    /// `ScalingActive`.
-    pub claim: Claim,
+    /// `ScalingActive`; `None` while it is not known yet.
+    pub claim: Option<Claim>,
     /// The latest change, if there was one.
     pub change: Option<Change>,
 }
@@ -42,40 +42,42 @@ pub struct Change {
 
 /// What was told of one model, and what may be told next.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
-    standing: Option<Standing>,
+pub struct Bulletin {
+    standing: Standing,
     next: Option<(Timestamp, Claim)>,
 }
 
-impl Told {
+impl Bulletin {
     /// What is told now.
     #[must_use]
-    pub fn standing(&self) -> Option<&Standing> {
-        self.standing.as_ref()
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
-    /// Something was decided. Whether something else is told now than before.
-    pub fn note(&mut self, claim: Claim, change: Option<Change>, now: Timestamp) -> bool {
-        let Some(told) = &mut self.standing else {
-            self.standing = Some(Standing { claim, change });
-            return true;
+    /// The number of replicas was changed.
+    pub fn changed(&mut self, change: Change) {
+        self.standing.change = Some(change);
+    }
+
+    /// Whether something else is told now than before: what has been so for long enough. The first thing is told at once, if it is good: what is not
+    /// known when a process has just started mostly is a moment later.
+    pub fn note(&mut self, claim: Claim, now: Timestamp) -> bool {
+        if self.standing.claim.as_ref() == Some(&claim) {
+            self.next = None;
+            return false;
+        }
+        let since = match &self.next {
+            Some((since, next)) if *next == claim => *since,
+            _ => now,
         };
-        if claim == told.claim {
-            self.next = None;
-        } else if self.next.as_ref().is_none_or(|(_, next)| *next != claim) {
-            self.next = Some((now, claim));
+        let is_first_and_good = self.standing.claim.is_none() && claim.status == Status::True;
+        if is_within(since, now, STEADY) && !is_first_and_good {
+            self.next = Some((since, claim));
+            return false;
         }
-        let is_steady = |(since, _): &&(Timestamp, Claim)| !is_within(*since, now, STEADY);
-        let next = self.next.as_ref().filter(is_steady).map(|(_, claim)| claim.clone());
-        let is_other = change.is_some() || next.is_some();
-        if change.is_some() {
-            told.change = change;
-        }
-        if let Some(claim) = next {
-            told.claim = claim;
-            self.next = None;
-        }
-        is_other
+        self.next = None;
+        self.standing.claim = Some(claim);
+        true
     }
 }
 
@@ -117,7 +119,7 @@ impl Decision {
                 false,
                 "DemandUnknown",
                 format!(
-                    "none of {gateways} gateways says who wants the model: replicas stay as they are; see whether the operator reaches the gateways"
+                    "none of {gateways} gateways says who wants the model: no replica is taken away; see whether the operator reaches the gateways"
                 ),
             ),
             _ if silent > 0 => active(
@@ -195,26 +197,32 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_is_not_told_and_what_stays_is() {
-        let mut told = Told::default();
-        assert!(told.note(claim(true, "Following"), None, at(0)));
+        let mut told = Bulletin::default();
+        assert!(told.note(claim(true, "Following"), at(0)));
         for second in 1..100 {
             let reason = if second % 3 == 0 { "AtMax" } else { "Following" };
-            assert!(!told.note(claim(true, reason), None, at(second)));
+            assert!(!told.note(claim(true, reason), at(second)));
         }
-        let others: Vec<bool> = (100..120).map(|second| told.note(claim(true, "AtMax"), None, at(second))).collect();
+        let others: Vec<bool> = (100..120).map(|second| told.note(claim(true, "AtMax"), at(second))).collect();
         assert_eq!(others.iter().filter(|is_other| **is_other).count(), 1);
-        assert_eq!(told.standing().unwrap().claim.reason, "AtMax");
+        assert_eq!(told.standing().claim.as_ref().unwrap().reason, "AtMax");
         let change = Change {
             reason: "Up",
             message: String::new(),
             at: at(120),
         };
-        assert!(
-            told.note(claim(true, "Following"), Some(change.clone()), at(120)),
-            "a change is told at once"
-        );
-        assert_eq!(told.standing().unwrap().claim.reason, "AtMax");
-        assert!(!told.note(claim(true, "AtMax"), None, at(122)));
-        assert_eq!(told.standing().unwrap().change, Some(change), "the latest one stays");
+        told.changed(change.clone());
+        assert!(!told.note(claim(true, "AtMax"), at(122)));
+        assert_eq!(told.standing().change, Some(change), "the latest one stays");
+    }
+
+    #[test]
+    fn a_process_that_has_just_started_says_nothing_bad_before_it_has_heard_of_anybody() {
+        let mut told = Bulletin::default();
+        assert!(!told.note(claim(false, "DemandUnknown"), at(0)));
+        assert!(told.note(claim(true, "Following"), at(2)));
+        let mut told = Bulletin::default();
+        let told: Vec<bool> = (0..14).map(|second| told.note(claim(false, "DemandUnknown"), at(second))).collect();
+        assert_eq!(told.iter().position(|is_told| *is_told), Some(11));
     }
 }

@@ -28,46 +28,44 @@ struct Seen {
     load: Option<(f64, Signal)>,
     /// Whether everything is known that has a target.
     is_whole: bool,
+    /// Whether something is told that has a target, and none of it is believed.
+    is_absurd: bool,
 }
 
 impl Window {
     /// No load is more than can be had: what is beyond it would only outweigh all else.
     pub(super) fn of(samples: &[Sample], targets: &Targets, max: u32) -> Self {
         let signals = [
-            // The last is a part, which every replica has.
-            (Signal::InFlight, believed(samples, |sample| sample.in_flight), targets.in_flight),
-            (Signal::Waiting, believed(samples, |sample| sample.waiting), targets.waiting),
-            (Signal::Cache, believed(samples, |sample| sample.cache), targets.cache),
+            (Signal::InFlight, targets.in_flight),
+            (Signal::Waiting, targets.waiting),
+            (Signal::Cache, targets.cache),
         ];
         let aimed: Vec<(Signal, Vec<Option<f64>>, f64)> = signals
             .into_iter()
-            .filter_map(|(signal, readings, target)| Some((signal, readings, target?)))
+            .filter_map(|(signal, target)| Some((signal, believed(samples, signal), target?)))
             .collect();
         let seen = |(index, sample): (usize, &Sample)| {
             let readings = || {
                 aimed.iter().map(|(signal, readings, target)| {
-                    let times = if *signal == Signal::Cache {
-                        f64::from(sample.replicas)
-                    } else {
-                        1.0
-                    };
-                    let load = readings.get(index).copied().flatten().map(|reading| reading * times / target);
+                    let load = readings.get(index).copied().flatten().map(|reading| reading / target);
                     load.map(|load| (load.min(2.0 * f64::from(max)), *signal))
                 })
             };
+            let is_told = aimed.iter().any(|(signal, ..)| sample.reading(*signal).is_some());
             Seen {
                 at: sample.at,
                 replicas: sample.replicas,
                 load: readings().flatten().max_by(|one, other| one.0.total_cmp(&other.0)),
                 is_whole: !sample.is_partial && readings().all(|reading| reading.is_some()),
+                is_absurd: is_told && readings().all(|reading| reading.is_none()),
             }
         };
         Self(samples.iter().enumerate().map(seen).collect())
     }
 
-    /// Whether the latest sample says anything that is believed.
-    pub(super) fn is_believed(&self) -> bool {
-        self.0.last().is_some_and(|seen| seen.load.is_some())
+    /// Whether the latest sample says something, and nothing of it can be.
+    pub(super) fn is_absurd(&self) -> bool {
+        self.0.last().is_some_and(|seen| seen.is_absurd)
     }
 
     /// The mean load of the stable window up to `end`, and what made most of the highest of it.
@@ -108,23 +106,21 @@ impl Window {
         ends.filter_map(|end| Some(self.mean(end)?.0)).min_by(f64::total_cmp)
     }
 
-    /// Whether all of the time up to `now` is covered by samples that say everything.
+    /// Whether all of the time up to `now` is covered by samples that say everything. One that does not, between two that do, is a short silence.
     pub(super) fn is_whole(&self, now: Timestamp, over: Duration) -> bool {
         let Some(from) = SignedDuration::try_from(over).ok().and_then(|over| now.checked_sub(over).ok()) else {
             return false;
         };
         let mut covered_to = None;
-        for seen in &self.0 {
-            if seen.at > now {
-                break;
-            }
+        let whole = || self.0.iter().filter(|seen| seen.is_whole && seen.at <= now);
+        for seen in whole() {
             let is_gap = covered_to.is_some_and(|to| !is_within(to, seen.at, GAP));
-            if seen.at >= from && (is_gap || !seen.is_whole) {
+            if seen.at >= from && is_gap {
                 return false;
             }
             covered_to = Some(seen.at);
         }
-        let is_known_since = self.0.first().is_some_and(|first| first.at <= from);
+        let is_known_since = whole().next().is_some_and(|first| first.at <= from);
         is_known_since && covered_to.is_some_and(|to| is_within(to, now, GAP))
     }
 
@@ -137,11 +133,11 @@ impl Window {
 
 /// The readings of one kind that can be. One that is so much more than all of the minute before has to go on for some time: a source that lies mostly
 /// lies shortly, and what wants a hundred times as much does not starve of waiting that long.
-fn believed(samples: &[Sample], reading: impl Fn(&Sample) -> Option<f64>) -> Vec<Option<f64>> {
+fn believed(samples: &[Sample], signal: Signal) -> Vec<Option<f64>> {
     let mut leaps_since = None;
     let mut highest: VecDeque<(Timestamp, f64)> = VecDeque::new();
     let mut judge = |sample: &Sample| {
-        let reading = reading(sample).filter(|reading| is_sane(*reading))?;
+        let reading = sample.reading(signal).filter(|reading| is_sane(*reading))?;
         while highest.front().is_some_and(|(at, _)| !is_within(*at, sample.at, STABLE)) {
             highest.pop_front();
         }

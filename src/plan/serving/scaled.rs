@@ -48,7 +48,7 @@ pub fn with_scaling(
     status: ModelDeploymentStatus,
     md: &ModelDeployment,
     own: &SelfHosted,
-    (standing, other): (Option<&Standing>, Option<&Other>),
+    (standing, other): (&Standing, Option<&Other>),
     now: Timestamp,
 ) -> ModelDeploymentStatus {
     let before = md.status.as_ref();
@@ -56,7 +56,7 @@ pub fn with_scaling(
     let others = other.and_then(|other| other.claim(own.scaling.is_some()));
     let known = condition::find(previous, Kind::ScalingActive).filter(|known| known.reason != CONFLICT);
     let mut conditions = status.conditions.clone();
-    match (others.or_else(|| standing.map(|standing| standing.claim.clone())), known) {
+    match (others.or_else(|| standing.claim.clone()), known) {
         (Some(claim), _) => conditions.extend(condition::merge(previous, &[claim], md.metadata.generation, now)),
         (None, _) if own.scaling.is_none() => {}
         (None, Some(known)) => conditions.push(known.clone()),
@@ -79,8 +79,7 @@ pub fn with_scaling(
         };
     }
     let told = before.and_then(|status| status.scaling.clone());
-    let change = standing.and_then(|standing| standing.change.as_ref());
-    let scaling = match (change, told) {
+    let scaling = match (&standing.change, told) {
         (Some(change), _) => ScalingStatus {
             desired_replicas: own.replicas,
             reason: change.reason.to_owned(),

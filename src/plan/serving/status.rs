@@ -12,6 +12,7 @@ use crate::api::condition::{self, Claim, Kind, Status};
 use crate::api::model_deployment::{ModelDeploymentStatus, SelfHosted};
 use crate::plan::model;
 use crate::plan::pods::{self, Trouble, Words};
+use crate::plan::scaling::others::Other;
 
 use super::answer::{self, Reply};
 use super::pod::CONTAINER;
@@ -31,6 +32,8 @@ pub struct Observed<'a, W> {
     pub is_routed: bool,
     /// What their engine says when it is asked for one token.
     pub reply: &'a Reply,
+    /// Whoever else scales it.
+    pub other: Option<&'a Other>,
 }
 
 /// Where a person mends the pods of a model.
@@ -90,9 +93,10 @@ pub fn status<W: Workload>(md: &ModelDeployment, own: &SelfHosted, observed: &Ob
             Kind::Ready,
             false,
             "ScaledToZero",
-            match own.scaling {
-                Some(_) => "nobody wants it: the next request wakes it",
-                None => "spec.selfHosted.replicas is 0; raise it to serve the model",
+            match (observed.other, &own.scaling) {
+                (Some(other), _) if other.scales_workload => format!("HorizontalPodAutoscaler {} leaves it without any", other.name),
+                (_, Some(_)) => "nobody wants it: the next request wakes it".to_owned(),
+                (_, None) => "spec.selfHosted.replicas is 0; raise it to serve the model".to_owned(),
             },
         )
     } else if replicas.available > 0 && serves {

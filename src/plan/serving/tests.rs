@@ -362,6 +362,7 @@ fn seen_with(deployment: &Deployment, pods: &[Arc<Pod>]) -> ModelDeploymentStatu
         cached: None,
         is_routed: true,
         reply: &reply,
+        other: None,
     };
     let md = md("{selfHosted: {engine: {kind: LlamaCpp}, replicas: 2}}");
     status(&md, md.spec.self_hosted.as_ref().unwrap(), &observed, Timestamp::UNIX_EPOCH)

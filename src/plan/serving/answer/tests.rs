@@ -230,6 +230,7 @@ fn seen(md: &ModelDeployment, live: &Deployment, reply: &Reply, second: i64) -> 
         cached: None,
         is_routed: true,
         reply,
+        other: None,
     };
     status(md, own(md), &observed, Timestamp::from_second(second).unwrap())
 }
@@ -327,6 +328,7 @@ fn a_new_template_is_not_ready_before_it_answers_and_says_who_does_meanwhile() {
         cached: None,
         is_routed: true,
         reply: &Reply::NotYet,
+        other: None,
     };
     let status = status(&md, own(&md), &observed, Timestamp::UNIX_EPOCH);
     assert_eq!(

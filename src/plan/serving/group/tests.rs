@@ -193,6 +193,7 @@ fn seen(md: &ModelDeployment, live: &LeaderWorkerSet, pods: &[Arc<Pod>]) -> Mode
         cached: None,
         is_routed: true,
         reply: &reply,
+        other: None,
     };
     status(md, own, &observed, Timestamp::UNIX_EPOCH)
 }
