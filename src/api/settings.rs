@@ -94,19 +94,13 @@ fn service_accounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
 
 /// A detection that is none when it is empty, as Helm writes what is not set.
 fn anything<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Detection>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Given {
-        Nothing(Nothing),
-        Detection(Detection),
+    match Option::<serde_json::Value>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(serde_json::Value::Object(fields)) if fields.is_empty() => Ok(None),
+        Some(given) => serde_json::from_value(given)
+            .map(Some)
+            .map_err(|error| de::Error::custom(format!("detection: {error}"))),
     }
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    Ok(match Option::<Given>::deserialize(deserializer)? {
-        None | Some(Given::Nothing(Nothing {})) => None,
-        Some(Given::Detection(detection)) => Some(detection),
-    })
 }
 
 /// What a hub can be reached at.

@@ -16,7 +16,7 @@ use crate::api::{ModelDeployment, Settings};
 use crate::manifest::{self, Finding};
 use crate::plan::names::Key;
 use crate::plan::scaling::Bounds;
-use crate::plan::scaling::simulate::{Demand, Moment, Simulated, simulate};
+use crate::plan::scaling::simulate::{Demand, Moment, Simulated, TICK, simulate};
 use crate::plan::serving;
 
 /// How many lines a plot has.
@@ -27,7 +27,8 @@ const WIDTH: usize = 30;
 /// What to simulate.
 #[derive(Subcommand)]
 pub enum Simulate {
-    /// Plays a trace of demand through the scaling of a ModelDeployment: replicas over time, their hours and cost, and how long there were too few.
+    /// Plays a trace of demand through the scaling of a ModelDeployment: replicas over time, their hours and cost, and how long there were too few. Each
+    /// line is the moment of most demand in its part of the time.
     Scaling(PlayedScaling),
 }
 
@@ -36,7 +37,8 @@ pub enum Simulate {
 pub struct PlayedScaling {
     #[command(flatten)]
     files: Files,
-    /// A CSV file with the columns seconds, in_flight and queued; a row holds until the next one, and the last one ends it.
+    /// A CSV file with the columns seconds, in_flight and, if it is known, queued; a row holds until the next one, and the last one ends it. - for
+    /// standard input.
     #[arg(long, value_name = "FILE")]
     demand: PathBuf,
     /// The model, by its name or as NAMESPACE/NAME, where the files hold several that scale.
@@ -93,7 +95,11 @@ impl PlayedScaling {
             let text = serde_json::to_string_pretty(&as_json(&model, &played, cost.as_deref()));
             out::line(&text.context("writing the simulation as JSON")?)?;
         } else {
-            out::line(&format!("{}{}", plot(&played, scaling), summary(&model, &played, cost.as_deref())))?;
+            out::line(&format!(
+                "{}{}",
+                plot(&played, scaling, demand.first().map_or(0.0, |first| first.seconds)),
+                summary(&model, &played, cost.as_deref())
+            ))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -150,7 +156,7 @@ fn as_json(model: &str, played: &Simulated, cost: Option<&str>) -> Value {
         .collect();
     json!({
         "model": model,
-        "seconds": played.moments.last().map_or(0.0, |moment| moment.seconds),
+        "seconds": lasts(played),
         "replicaSeconds": played.replica_seconds,
         "costUSD": cost,
         "secondsOverTarget": played.seconds_over,
@@ -168,35 +174,41 @@ fn changes(moments: &[Moment]) -> impl Iterator<Item = &Moment> {
     pairs.filter_map(move |(before, now)| before.is_none_or(|before| is_other(before, now)).then_some(now))
 }
 
-/// One line for each part of the time: the most demand of it, and what was wanted and answered at its end.
-fn plot(played: &Simulated, scaling: &Scaling) -> String {
+/// One line for each part of the time: the moment of it with most demand. `began` is when the trace begins.
+fn plot(played: &Simulated, scaling: &Scaling, began: f64) -> String {
     let moments = &played.moments;
     let per_line = moments.len().div_ceil(LINES).max(1);
     let most = moments.iter().map(|moment| moment.demand).fold(0.0, f64::max).max(1.0);
     let bar = |part: f64, sign: &str| sign.repeat((part * WIDTH as f64).round() as usize);
     let mut text = format!("{:>9}  {:>7}  {:WIDTH$}  wanted  ready\n", "seconds", "demand", "");
     for part in moments.chunks(per_line) {
-        let Some(last) = part.last() else { continue };
-        let demand = part.iter().map(|moment| moment.demand).fold(0.0, f64::max);
-        let (wanted, ready) = (last.decision.replicas, last.ready);
+        let peak = part.iter().max_by(|one, other| one.demand.total_cmp(&other.demand));
+        let Some(peak) = peak else { continue };
+        let (wanted, demand) = (peak.decision.replicas, peak.demand);
         let replicas = bar(f64::from(wanted) / f64::from(scaling.max.max(1)), "#");
         text += &format!(
-            "{:>9.0}  {demand:>7.0}  {:WIDTH$}  {wanted:>6}  {ready:>5}  {replicas}\n",
-            last.seconds,
+            "{:>9.0}  {demand:>7.0}  {:WIDTH$}  {wanted:>6}  {:>5}  {replicas}\n",
+            began + peak.seconds,
             bar(demand / most, "*"),
+            peak.ready,
         );
     }
     text
 }
 
+/// How long what was played lasts, in seconds.
+fn lasts(played: &Simulated) -> f64 {
+    played.moments.len() as f64 * TICK
+}
+
 fn summary(model: &str, played: &Simulated, cost: Option<&str>) -> String {
-    let seconds = played.moments.last().map_or(0.0, |moment| moment.seconds);
+    let seconds = lasts(played);
     let cost = cost.map_or_else(
         || "cost unknown (give --settings with the accelerator profile's pricePerHourUSD)".to_owned(),
         |cost| format!("{cost} US dollars"),
     );
     format!(
-        "{model}: {:.2} replica-hours in {:.2} hours, {cost}; {} changes; more than the target for {:.0} s, which is {:.1} % of all requests",
+        "{model}: {:.2} replica-hours in {:.2} hours, {cost}; {} changes; more demand than the target for {:.0} s, by {:.1} % of all of it",
         played.replica_seconds as f64 / 3_600.0,
         seconds / 3_600.0,
         played.changes,

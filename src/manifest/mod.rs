@@ -77,6 +77,11 @@ impl Portfolio {
             ..Self::default()
         };
         for source in sources {
+            // As an editor or a full disk leaves it: what it held is not to go unsaid.
+            if source.named && source.text.trim().is_empty() {
+                let remedy = "write its objects, or leave it out";
+                portfolio.findings.push(Finding::of_file(&source.name, "is empty", remedy));
+            }
             portfolio.add(&source);
         }
         if portfolio.is_empty() && portfolio.findings.is_empty() {

@@ -133,16 +133,15 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
             data(portfolio, "ConfigMap", field, &namespace, reference).or_else(|| terms(portfolio, field, &namespace, reference))
         });
         found.extend(of_terms.map(|(severity, invalid)| policy.origin.finding(severity, invalid)));
-        let evaluated = spec.require.iter().flat_map(|r| r.evaluated.iter().enumerate());
-        let of_evaluations = evaluated.filter_map(|(i, e)| {
-            missing(
-                &evaluations,
-                "EvalJob",
-                format!("spec.require.evaluated[{i}].evalJob"),
-                &Key::new(&namespace, &e.eval_job),
-                false,
-            )
+        let of_rules = spec.rules.iter().enumerate();
+        let of_rules = of_rules.map(|(i, rule)| (format!("spec.rules[{i}].require"), rule.require.as_ref()));
+        let required = [("spec.require".to_owned(), spec.require.as_ref())].into_iter().chain(of_rules);
+        let evaluated = required.flat_map(|(field, require)| {
+            let all = require.into_iter().flat_map(|require| require.evaluated.iter().enumerate());
+            all.map(move |(i, e)| (format!("{field}.evaluated[{i}].evalJob"), e))
         });
+        let of_evaluations =
+            evaluated.filter_map(|(field, e)| missing(&evaluations, "EvalJob", field, &Key::new(&namespace, &e.eval_job), false));
         found.extend(
             of_models
                 .chain(of_evaluations)

@@ -1,6 +1,7 @@
 //! A trace of demand, as a CSV file: `seconds,in_flight,queued`, each row what there is from that second on.
 
 use std::path::Path;
+use std::{fs, io};
 
 use super::finding::Finding;
 use crate::plan::scaling::simulate::Demand;
@@ -11,13 +12,19 @@ const COLUMNS: [&str; 3] = ["seconds", "in_flight", "queued"];
 const LONGEST: f64 = 92.0 * 86_400.0;
 const SHAPE: &str = "begin with the header seconds,in_flight,queued and go on with rows such as 0,12,3";
 
-/// Reads one.
+/// Reads one; `-` is standard input.
 ///
 /// # Errors
 /// What is wrong with it, with its line.
 pub fn read(path: &Path) -> Result<Vec<Demand>, Box<Finding>> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let is_stdin = path.as_os_str() == "-";
+    let name = if is_stdin { "stdin".to_owned() } else { path.display().to_string() };
+    let text = if is_stdin {
+        io::read_to_string(io::stdin())
+    } else {
+        fs::read_to_string(path)
+    };
+    let text = text.map_err(|error| {
         Box::new(Finding::of_file(
             &name,
             format!("cannot be read: {error}"),
@@ -37,14 +44,13 @@ type Wrong = (u64, String, &'static str);
 fn parse(text: &str) -> Result<Vec<Demand>, Wrong> {
     let text = text.trim_start_matches('\u{feff}');
     let mut lines = text.lines().zip(1u64..).filter(|(line, _)| !line.trim().is_empty());
-    let header = lines.next().map(|(line, _)| cells(line)).unwrap_or_default();
-    let is_header = (2..=COLUMNS.len()).contains(&header.len()) && COLUMNS.starts_with(&header);
-    if !is_header {
-        return Err((1, format!("begins with {:?}", header.join(",")), SHAPE));
-    }
+    let (header, number) = lines.next().unwrap_or(("", 1));
+    let columns = columns(header).map_err(|problem| (number, problem, SHAPE))?;
     let mut rows: Vec<Demand> = Vec::new();
     for (line, number) in lines {
-        let row = numbers(line, header.len()).map_err(|problem| (number, problem, "write a number that is not below 0 in each column"))?;
+        let row = columns
+            .read(line)
+            .map_err(|problem| (number, problem, "write a number that is not below 0 in each column"))?;
         let last = rows.last().map(|last| last.seconds);
         if let Some(last) = last.filter(|last| row.seconds <= *last) {
             let problem = format!("seconds: {} comes after {last}", row.seconds);
@@ -62,27 +68,55 @@ fn parse(text: &str) -> Result<Vec<Demand>, Wrong> {
     }
 }
 
-fn cells(line: &str) -> Vec<&str> {
-    line.split(',').map(str::trim).collect()
+/// Where each column stands, in any order.
+struct Columns {
+    count: usize,
+    at: [Option<usize>; 3],
 }
 
-fn numbers(line: &str, columns: usize) -> Result<Demand, String> {
-    let cells = cells(line);
-    if cells.len() != columns {
-        return Err(format!("has {} cells, the header has {columns}", cells.len()));
+fn columns(header: &str) -> Result<Columns, String> {
+    let named = cells(header);
+    let mut at = [None; 3];
+    for (index, name) in named.iter().enumerate() {
+        let column = COLUMNS.iter().position(|column| column == name);
+        let column = column.ok_or_else(|| format!("there is no column {name:?}"))?;
+        match at.get_mut(column) {
+            Some(place @ None) => *place = Some(index),
+            _ => return Err(format!("the column {name:?} is there twice")),
+        }
     }
-    let read = |column: usize| match (cells.get(column), COLUMNS.get(column)) {
-        (Some(cell), Some(name)) => {
+    match at {
+        [Some(_), Some(_), _] => Ok(Columns { count: named.len(), at }),
+        [None, ..] => Err("there is no column \"seconds\"".to_owned()),
+        [_, None, _] => Err("there is no column \"in_flight\"".to_owned()),
+    }
+}
+
+impl Columns {
+    fn read(&self, line: &str) -> Result<Demand, String> {
+        let cells = cells(line);
+        if cells.len() != self.count {
+            return Err(format!("has {} cells, the header has {}", cells.len(), self.count));
+        }
+        let read = |column: usize| {
+            let cell = self.at.get(column).copied().flatten().and_then(|index| cells.get(index));
+            let (Some(cell), Some(name)) = (cell, COLUMNS.get(column)) else {
+                return Ok(0.0);
+            };
             let number = cell.parse::<f64>().ok().filter(|number| (0.0..1e12).contains(number));
             number.ok_or_else(|| format!("{name}: {cell:?} is no number from 0 on"))
-        }
-        _ => Ok(0.0),
-    };
-    Ok(Demand {
-        seconds: read(0)?,
-        in_flight: read(1)?,
-        queued: read(2)?,
-    })
+        };
+        Ok(Demand {
+            seconds: read(0)?,
+            in_flight: read(1)?,
+            queued: read(2)?,
+        })
+    }
+}
+
+/// As spreadsheets write them too: each in quotation marks.
+fn cells(line: &str) -> Vec<&str> {
+    line.split(',').map(|cell| cell.trim().trim_matches('"').trim()).collect()
 }
 
 #[cfg(test)]
@@ -95,14 +129,18 @@ mod tests {
         let numbers: Vec<_> = rows.iter().map(|row| (row.seconds, row.in_flight, row.queued)).collect();
         assert_eq!(numbers, [(0.0, 1.0, 2.0), (2.5, 3.0, 0.0)]);
         assert_eq!(parse("seconds,in_flight\n0,1\n2,3").unwrap()[1].in_flight, 3.0);
+        let quoted = parse("\"queued\",\"seconds\",\"in_flight\"\n\"5\",\"0\",\"1\"\n5,2,3").unwrap();
+        assert_eq!((quoted[0].queued, quoted[1].seconds, quoted[1].in_flight), (5.0, 2.0, 3.0));
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (text, line, problem) in [
-            ("", 1, "begins with \"\""),
-            ("time,load\n0,1", 1, "begins with \"time,load\""),
-            ("seconds,in_flight,queued,more\n", 1, "begins with"),
+            ("", 1, "there is no column \"\""),
+            ("time,load\n0,1", 1, "there is no column \"time\""),
+            ("seconds,in_flight,queued,more\n", 1, "there is no column \"more\""),
+            ("seconds,queued\n0,1", 1, "there is no column \"in_flight\""),
+            ("in_flight,in_flight\n0,1", 1, "\"in_flight\" is there twice"),
             ("seconds,in_flight\n0,1", 1, "has no two rows"),
             ("seconds,in_flight\n0,1\n1", 3, "has 1 cells, the header has 2"),
             ("seconds,in_flight\n0,1\n\n1,x", 4, "in_flight: \"x\" is no number"),

@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(found(&[one.clone(), two]), Some(("keda-hpa-b".to_owned(), true)));
         assert_eq!(found(&[one]), Some(("a".to_owned(), false)));
         let old = autoscaler("old", "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "llama-engine");
-        assert_eq!(found(&[old.clone()]), None, "it is no group any more");
+        assert_eq!(found(std::slice::from_ref(&old)), None, "it is no group any more");
         assert!(Other::of(&md, &[old], true).unwrap().rests_at_zero);
         for (version, kind, target) in [
             ("apps/v1", "Deployment", "llama"),
