@@ -28,7 +28,7 @@ const WIDTH: usize = 30;
 #[derive(Subcommand)]
 pub enum Simulate {
     /// Plays a trace of demand through the scaling of a ModelDeployment: replicas over time, their hours and cost, and how long there were too few. Each
-    /// line is the moment of most demand in its part of the time.
+    /// line is the moment of most demand in its part of the time, in seconds from the first row.
     Scaling(PlayedScaling),
 }
 
@@ -72,6 +72,10 @@ impl Simulate {
 
 impl PlayedScaling {
     fn run(&self) -> anyhow::Result<ExitCode> {
+        let is_stdin = |path: &PathBuf| path.as_os_str() == "-";
+        if is_stdin(&self.demand) && self.files.paths.iter().any(is_stdin) {
+            bail!("-f - and --demand - would both read standard input: name a file for one of them");
+        }
         let (models, settings, demand) = match self.read() {
             Ok(read) => read,
             Err(findings) => {
@@ -95,11 +99,7 @@ impl PlayedScaling {
             let text = serde_json::to_string_pretty(&as_json(&model, &played, cost.as_deref()));
             out::line(&text.context("writing the simulation as JSON")?)?;
         } else {
-            out::line(&format!(
-                "{}{}",
-                plot(&played, scaling, demand.first().map_or(0.0, |first| first.seconds)),
-                summary(&model, &played, cost.as_deref())
-            ))?;
+            out::line(&format!("{}{}", plot(&played, scaling), summary(&model, &played, cost.as_deref())))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -174,8 +174,8 @@ fn changes(moments: &[Moment]) -> impl Iterator<Item = &Moment> {
     pairs.filter_map(move |(before, now)| before.is_none_or(|before| is_other(before, now)).then_some(now))
 }
 
-/// One line for each part of the time: the moment of it with most demand. `began` is when the trace begins.
-fn plot(played: &Simulated, scaling: &Scaling, began: f64) -> String {
+/// One line for each part of the time: the moment of it with most demand.
+fn plot(played: &Simulated, scaling: &Scaling) -> String {
     let moments = &played.moments;
     let per_line = moments.len().div_ceil(LINES).max(1);
     let most = moments.iter().map(|moment| moment.demand).fold(0.0, f64::max).max(1.0);
@@ -188,7 +188,7 @@ fn plot(played: &Simulated, scaling: &Scaling, began: f64) -> String {
         let replicas = bar(f64::from(wanted) / f64::from(scaling.max.max(1)), "#");
         text += &format!(
             "{:>9.0}  {demand:>7.0}  {:WIDTH$}  {wanted:>6}  {:>5}  {replicas}\n",
-            began + peak.seconds,
+            peak.seconds,
             bar(demand / most, "*"),
             peak.ready,
         );

@@ -66,8 +66,10 @@ struct Model {
     history: History,
     bulletin: Bulletin,
     heard: Option<Heard>,
-    /// Why the server refused a number, and when.
-    refused: Option<(Timestamp, String)>,
+    /// The number that the server refused last, when, and why.
+    refused: Option<(u32, Timestamp, String)>,
+    /// Whether whoever wanted it, and was told of once, is still to be brought a replica.
+    is_called: bool,
 }
 
 /// A number of replicas that is to be another.
@@ -166,7 +168,7 @@ impl Autoscaler {
             Ok(Err(cluster::Error::Refused { message, .. })) => {
                 tracing::warn!(%key, message, "the server refuses the number of replicas");
                 if let Some(known) = self.models().get_mut(&model) {
-                    known.refused = Some((now, message));
+                    known.refused = Some((step.decision.replicas, now, message));
                 }
                 return;
             }
@@ -224,16 +226,19 @@ impl Model {
         let (sample, engines) = self.sample(&md, &bounds, (current, answering), demand, now);
         self.history.note(sample, &bounds);
         let decision = desired(&self.history, &bounds, current, now);
-        let refused = self.refused.as_ref().filter(|(at, _)| is_since(*at, now, REFUSED_FOR));
+        let is_refused = |(number, at, _): &&(u32, Timestamp, String)| *number == decision.replicas && is_since(*at, now, REFUSED_FOR);
+        let refused = self.refused.as_ref().filter(is_refused).filter(|_| decision.replicas != current);
         let claim = match refused {
-            Some((_, why)) => {
-                let message = format!("the API server refuses the number of replicas, {}: {why}", decision.replicas);
+            Some((number, _, why)) => {
+                let message = format!("the API server refuses {number} replicas, and is asked again: {why}");
                 Claim::new(Kind::ScalingActive, false, "ScaleRefused", message)
             }
             None => decision.claim(demand, engines, &bounds),
         };
         let is_refused = refused.is_some();
-        if self.bulletin.note(claim, now) {
+        // Until enough has been heard since the start, what was told before stays.
+        let is_heard = demand.is_heard() && (!asks_engines(&bounds) || self.heard.is_some());
+        if is_heard && self.bulletin.note(claim, now) {
             moved.unbounded_send(Key::of(&*md)).ok();
         }
         (decision.replicas != current && !is_refused).then(|| step(md, decision))
@@ -241,7 +246,7 @@ impl Model {
 
     /// What is seen now.
     fn sample(
-        &self,
+        &mut self,
         md: &ModelDeployment,
         bounds: &Bounds,
         (current, answering): (u32, u32),
@@ -250,18 +255,20 @@ impl Model {
     ) -> (Sample, Engines) {
         let heard = self.heard.as_ref().filter(|heard| is_since(heard.at, now, FRESH));
         let engines = heard.map_or_else(Engines::default, |heard| heard.engines);
-        let asks_engines = bounds.targets.waiting.or(bounds.targets.cache).is_some();
-        // Where most replicas answer nobody, demand goes elsewhere, and what the others have is not what there is. But for whoever will never answer.
-        let are_few = answering * 2 < current && !is_stalled(md);
-        let are_unheard = asks_engines && engines.asked < answering as usize;
-        let heard = heard.filter(|heard| heard.engines.asked > 0 || current == 0);
+        // Where none answers, demand goes elsewhere, and what is seen of it is not what there is. But for whoever will never answer.
+        let is_starting = current > 0 && answering == 0 && !is_stalled(md);
+        let are_unheard = asks_engines(bounds) && engines.asked < answering as usize;
+        let heard = heard.filter(|heard| heard.engines.asked > 0 || current == 0 || is_stalled(md));
         let name = Key::of(md).to_string();
+        // A call is told once: it counts until there is a replica for it.
+        self.is_called = current == 0 && (self.is_called || demand.is_wanted(&name) == Some(true));
+        let is_wanted = if self.is_called { Some(true) } else { demand.is_wanted(&name) };
         let sample = Sample {
             at: now,
             replicas: current,
-            is_starting: current > 0 && answering == 0 && !is_stalled(md),
-            is_partial: demand.is_partial() || engines.silent > 0 || are_few || are_unheard,
-            is_wanted: demand.is_wanted(&name),
+            is_starting,
+            is_partial: demand.is_partial() || engines.silent > 0 || is_starting || are_unheard,
+            is_wanted,
             in_flight: demand.in_flight(&name),
             waiting: heard.and_then(|heard| heard.waiting),
             running: heard.and_then(|heard| heard.running),
@@ -271,8 +278,13 @@ impl Model {
     }
 }
 
+fn asks_engines(bounds: &Bounds) -> bool {
+    bounds.targets.waiting.or(bounds.targets.cache).is_some()
+}
+
+/// Whether it was not longer ago. A clock that was put back has no future.
 fn is_since(at: Timestamp, now: Timestamp, duration: Duration) -> bool {
-    Duration::try_from(now.duration_since(at)).is_ok_and(|age| age <= duration)
+    Duration::try_from(now.duration_since(at)).map_or(at > now, |age| age <= duration)
 }
 
 /// How many replicas a workload is told to have, and how many answer; `None` until it is applied without the first.

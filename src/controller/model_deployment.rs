@@ -198,6 +198,7 @@ async fn roll_out<W: Workload + Owned, Former: Owned>(
         cx.cluster.prune::<Former>(&key).await?;
     }
     let mut live = cx.cluster.apply(&wanted).await?;
+    // What is made anew of another kind begins with as many as that has.
     if before.is_none() && serving::is_scaled(&wanted) && live.replicas() != own.replicas {
         live = cx.cluster.scale(&*live, own.replicas.unsigned_abs()).await?;
     }
@@ -337,6 +338,7 @@ fn replicas(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Option<i32>
         true => groups().or_else(single),
         false => single().or_else(groups),
     }
+    .or_else(|| Some(md.status.as_ref()?.scaling.as_ref()?.desired_replicas))
 }
 
 fn child(md: &ModelDeployment) -> Key {

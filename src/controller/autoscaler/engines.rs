@@ -9,6 +9,7 @@ use futures::StreamExt;
 use futures::stream;
 use http::{Method, StatusCode};
 use k8s_openapi::jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Autoscaler, EVERY, scaled};
@@ -23,11 +24,13 @@ use crate::plan::scaling::{Bounds, Engines, Gauges};
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_millis(1_500);
 /// How long those of one model may take: one whose engines hang keeps others waiting no longer.
-const OF_A_MODEL: Duration = Duration::from_secs(3);
-/// How many models are asked at once, and how many engines of each. What their answers take at most is that many times [`BODY_LIMIT`].
-const AT_ONCE: (usize, usize) = (16, 4);
-/// The largest answer that is read: vLLM's are some 100 KiB.
-const BODY_LIMIT: usize = 512 << 10;
+const OF_A_MODEL: Duration = Duration::from_secs(4);
+/// How many models are asked at once, and how many engines of each.
+const AT_ONCE: (usize, usize) = (16, 16);
+/// How many answers are read at once: what they take at most is that many times [`BODY_LIMIT`].
+const READ_AT_ONCE: usize = 32;
+/// The largest answer that is read: vLLM's are some 100 KiB for each part that it runs in.
+const BODY_LIMIT: usize = 2 << 20;
 
 /// What the engines of one model said at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -67,20 +70,45 @@ impl Heard {
     }
 }
 
+/// Asks, so many at once.
+pub(super) struct Asker {
+    client: Ask,
+    room: Semaphore,
+}
+
+impl Asker {
+    pub(super) fn new() -> Self {
+        Self {
+            client: Ask::new(Some(PATIENCE)),
+            room: Semaphore::new(READ_AT_ONCE),
+        }
+    }
+
+    async fn ask(&self, kind: EngineKind, url: String) -> Option<Gauges> {
+        let _room = self.room.acquire().await.ok()?;
+        let of = format!("{url}/metrics");
+        let asked = self.client.ask(Method::GET, &of, Bytes::new(), BODY_LIMIT);
+        match timeout(PATIENCE, asked).await {
+            Ok(Ok((StatusCode::OK, body))) => str::from_utf8(&body).ok().map(|text| Gauges::read(kind, text)),
+            _ => None,
+        }
+    }
+}
+
 impl Autoscaler {
     /// Asks for as long as the process lives.
     pub(super) async fn ask_engines(&self, cx: &Context) {
-        let client = Ask::new(Some(PATIENCE));
+        let asker = Asker::new();
         let mut turns = interval(EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
-            self.hear_engines(&client, cx).await;
+            self.hear_engines(&asker, cx).await;
         }
     }
 
     /// Asks the engines of all models with a target about them.
-    pub(super) async fn hear_engines(&self, client: &Ask, cx: &Context) {
+    pub(super) async fn hear_engines(&self, asker: &Asker, cx: &Context) {
         let models: Vec<Asked> = scaled(&cx.cluster.stores.models.all()).iter().filter_map(asked).collect();
         if models.is_empty() {
             return;
@@ -94,15 +122,15 @@ impl Autoscaler {
             })
             .collect();
         stream::iter(questions)
-            .for_each_concurrent(AT_ONCE.0, |(asked, urls)| self.hear(client, asked, urls, cx.now()))
+            .for_each_concurrent(AT_ONCE.0, |(asked, urls)| self.hear(asker, asked, urls, cx.now()))
             .await;
     }
 
     /// Asks the engines of one model. Those that are not heard in time said nothing.
-    async fn hear(&self, client: &Ask, (key, kind, bounds): Asked, urls: Vec<String>, at: Timestamp) {
+    async fn hear(&self, asker: &Asker, (key, kind, bounds): Asked, urls: Vec<String>, at: Timestamp) {
         let count = urls.len();
         let mut said: Vec<Option<Gauges>> = Vec::new();
-        let mut answers = stream::iter(urls.into_iter().map(|url| ask(client, kind, url))).buffer_unordered(AT_ONCE.1);
+        let mut answers = stream::iter(urls.into_iter().map(|url| asker.ask(kind, url))).buffer_unordered(AT_ONCE.1);
         let hears = async {
             while let Some(gauges) = answers.next().await {
                 said.push(gauges);
@@ -123,13 +151,4 @@ fn asked(md: &Arc<ModelDeployment>) -> Option<Asked> {
     let bounds = Bounds::of(own.scaling.as_ref()?);
     let is_asked = bounds.targets.waiting.is_some() || bounds.targets.cache.is_some();
     is_asked.then(|| (Key::of(&**md), own.engine.kind, bounds))
-}
-
-async fn ask(client: &Ask, kind: EngineKind, url: String) -> Option<Gauges> {
-    let of = format!("{url}/metrics");
-    let asked = client.ask(Method::GET, &of, Bytes::new(), BODY_LIMIT);
-    match timeout(PATIENCE, asked).await {
-        Ok(Ok((StatusCode::OK, body))) => str::from_utf8(&body).ok().map(|text| Gauges::read(kind, text)),
-        _ => None,
-    }
 }

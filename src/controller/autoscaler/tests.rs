@@ -142,6 +142,36 @@ async fn a_number_that_is_not_written_is_written_at_the_next_round() {
 }
 
 #[tokio::test]
+async fn a_process_that_has_just_started_says_nothing_of_demand_before_it_has_heard_of_it() {
+    let (server, cx) = world(1).await;
+    cx.autoscaler.demand().are_at(&[GATEWAY.to_owned()].into(), cx.now());
+    cx.autoscaler.round(scaled(&cx.cluster.stores.models.all()), &cx).await;
+    assert_eq!(told(&server, &cx).await.0, "Unknown Starting");
+    cx.autoscaler.hears(busy(3), &cx).await;
+    assert_eq!(told(&server, &cx).await.0, "True Following");
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_told_and_a_call_is_not_lost_meanwhile() {
+    let (server, _) = world(0).await;
+    server.change(DEPLOYMENT, json!({ "spec": { "replicas": 0 } }));
+    let cx = started(&server);
+    let model = Key::new("claims", "triage");
+    cx.autoscaler.hears(busy(0), &cx).await;
+    cx.autoscaler.models().get_mut(&model).unwrap().refused = Some((1, cx.now(), "no more than none".to_owned()));
+    let held = Wanted {
+        held: 1,
+        ..Wanted::default()
+    };
+    cx.autoscaler.hears(Some(held), &cx).await;
+    assert_eq!(replicas(&server), Some(0), "it is not asked again at once");
+    // Whoever called has gone; the call stands.
+    cx.autoscaler.models().get_mut(&model).unwrap().refused = Some((1, at(0), String::new()));
+    cx.autoscaler.hears(busy(0), &cx).await;
+    assert_eq!(replicas(&server), Some(1));
+}
+
+#[tokio::test]
 async fn a_model_that_comes_to_be_scaled_keeps_the_replicas_it_has() {
     let server = server();
     model(server.clone(), "triage", started(&server)).await.unwrap();
@@ -296,9 +326,9 @@ async fn engines_say_how_many_wait_and_one_that_lies_or_says_nothing_moves_nothi
     engine(&server, 1, first.clone()).await;
     engine(&server, 2, second.clone()).await;
     let cx = started(&server);
-    let client = super::super::ask::Ask::new(None);
+    let asker = engines::Asker::new();
     let hears = async || {
-        cx.autoscaler.hear_engines(&client, &cx).await;
+        cx.autoscaler.hear_engines(&asker, &cx).await;
         cx.autoscaler.hears(busy(0), &cx).await;
     };
     hears().await;
@@ -367,7 +397,7 @@ status: {{availableReplicas: 2}}
             let seen = Sample {
                 at: at(second),
                 replicas: 2,
-                in_flight: Some(20.0),
+                in_flight: Some(if second < now - 90 { 30.0 } else { 2.0 }),
                 ..*model.history.latest().unwrap()
             };
             let mut earlier = History::default();
@@ -381,17 +411,18 @@ status: {{availableReplicas: 2}}
     }
     server.requests();
     let began = std::time::Instant::now();
-    for _ in 0..10 {
+    for _ in 0..5 {
         cx.autoscaler.hears(busy(0), &cx).await;
     }
-    println!("ten rounds over a thousand models: {:?}", began.elapsed());
+    println!("five rounds over a thousand models: {:?}", began.elapsed());
     // Without optimisation, on a busy machine.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(cx.autoscaler.models().len(), 1_000);
-    assert_eq!(
-        cx.autoscaler.models()[&Key::new("claims", "m7")].history.len(),
-        181,
-        "none was thrown away"
-    );
+    let models = cx.autoscaler.models();
+    let history = &models[&Key::new("claims", "m7")].history;
+    assert!(history.len() >= 179, "none was thrown away: {}", history.len());
+    let decision = desired(history, &bounds, 2, cx.now());
+    assert_eq!(decision.why.word(), "WaitsToGoDown", "the dearest way to decide");
+    drop(models);
     assert_eq!(server.requests(), Vec::<String>::new());
 }

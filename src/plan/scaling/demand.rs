@@ -151,6 +151,12 @@ impl Now {
         self.silent > 0
     }
 
+    /// Whether every gateway has said something, or has had the time to.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.new == 0
+    }
+
     fn is_known(&self) -> bool {
         self.gateways > self.silent + self.new
     }
@@ -230,10 +236,16 @@ mod tests {
         demand.note("http://a", told(1, 0, Wanted::default()), at(0));
         demand.are_at(&["http://a".to_owned(), "http://b".to_owned()].into(), at(2));
         let first = demand.take(at(2));
-        assert_eq!((first.is_partial(), first.is_wanted("claims/llama")), (false, Some(false)));
+        assert_eq!(
+            (first.is_partial(), first.is_wanted("claims/llama"), first.is_heard()),
+            (false, Some(false), false)
+        );
         demand.note("http://a", told(1, 0, Wanted::default()), at(11));
         let later = demand.take(at(11));
-        assert_eq!((later.is_partial(), later.is_wanted("claims/llama")), (true, None));
+        assert_eq!(
+            (later.is_partial(), later.is_wanted("claims/llama"), later.is_heard()),
+            (true, None, true)
+        );
         let mut nobody = Demand::default();
         nobody.are_at(&["http://a".to_owned()].into(), at(0));
         let nothing = nobody.take(at(1));

@@ -69,10 +69,12 @@ impl History {
         &self.samples
     }
 
-    /// How long it has been known without a gap that nobody wants the model; `None` while somebody may.
+    /// How long it has been known that nobody wants the model, the latest sample included; `None` while somebody may. A short silence before that does
+    /// not matter.
     #[must_use]
     pub fn idle_for(&self, now: Timestamp) -> Option<Duration> {
-        let (since, _) = self.idle.filter(|(_, until)| is_within(*until, now, GAP))?;
+        let latest = self.samples.last()?.at;
+        let (since, _) = self.idle.filter(|(_, until)| *until >= latest && is_within(*until, now, GAP))?;
         Some(Duration::try_from(now.duration_since(since)).unwrap_or_default())
     }
 }

@@ -22,7 +22,8 @@ pub struct Other {
     pub target: String,
     /// Whether that is the workload, and not the ModelDeployment.
     pub scales_workload: bool,
-    /// Whether it brings no first replica where there is none. That of a ScaledObject does: KEDA wakes what it scales.
+    /// Whether it brings no first replica where there is none, and does not take one away either. That of a ScaledObject does: KEDA wakes what it
+    /// scales. So does one with `minReplicas: 0`.
     pub rests_at_zero: bool,
 }
 
@@ -42,7 +43,8 @@ impl Other {
                 name: other.name_any(),
                 target: format!("{} {}", target.kind, target.name),
                 scales_workload: target.kind != "ModelDeployment",
-                rests_at_zero: other.owner_references().iter().all(|owner| owner.kind != "ScaledObject"),
+                rests_at_zero: other.spec.min_replicas != Some(0)
+                    && other.owner_references().iter().all(|owner| owner.kind != "ScaledObject"),
             }
         };
         its.map(told).min_by_key(|other| (!other.scales_workload, other.name.clone()))

@@ -23,6 +23,8 @@ pub(super) struct Window(Vec<Seen>);
 #[derive(Clone, Copy)]
 struct Seen {
     at: Timestamp,
+    /// The same in milliseconds: there are many to compare.
+    millis: i64,
     replicas: u32,
     /// The highest of what is known.
     load: Option<(f64, Signal)>,
@@ -54,6 +56,7 @@ impl Window {
             let is_told = aimed.iter().any(|(signal, ..)| sample.reading(*signal).is_some());
             Seen {
                 at: sample.at,
+                millis: sample.at.as_millisecond(),
                 replicas: sample.replicas,
                 load: readings().flatten().max_by(|one, other| one.0.total_cmp(&other.0)),
                 is_whole: !sample.is_partial && readings().all(|reading| reading.is_some()),
@@ -70,12 +73,17 @@ impl Window {
 
     /// The mean load of the stable window up to `end`, and what made most of the highest of it.
     pub(super) fn mean(&self, end: Timestamp) -> Option<(f64, Signal)> {
-        let loads: Vec<(f64, Signal)> = self.loads(end, STABLE).collect();
-        let (highest, signal) = loads.iter().copied().max_by(|one, other| one.0.total_cmp(&other.0))?;
-        let sum: f64 = loads.iter().map(|(load, _)| load).sum();
-        let mean = match loads.len() {
+        let mut highest: Option<(f64, Signal)> = None;
+        let (mut sum, mut count) = (0.0, 0);
+        for (load, signal) in self.loads(end, STABLE) {
+            sum += load;
+            count += 1;
+            highest = highest.filter(|(most, _)| *most > load).or(Some((load, signal)));
+        }
+        let (most, signal) = highest?;
+        let mean = match count {
             few if few < TRIMMED_FROM => sum / few as f64,
-            count => (sum - highest) / (count - 1) as f64,
+            count => (sum - most) / (count - 1) as f64,
         };
         Some((mean.max(0.0), signal))
     }
@@ -106,7 +114,8 @@ impl Window {
         ends.filter_map(|end| Some(self.mean(end)?.0)).min_by(f64::total_cmp)
     }
 
-    /// Whether all of the time up to `now` is covered by samples that say everything. One that does not, between two that do, is a short silence.
+    /// Whether all of the time up to `now` is covered by samples that say everything, the latest included. One that does not, between two that do, is a
+    /// short silence.
     pub(super) fn is_whole(&self, now: Timestamp, over: Duration) -> bool {
         let Some(from) = SignedDuration::try_from(over).ok().and_then(|over| now.checked_sub(over).ok()) else {
             return false;
@@ -121,12 +130,14 @@ impl Window {
             covered_to = Some(seen.at);
         }
         let is_known_since = whole().next().is_some_and(|first| first.at <= from);
-        is_known_since && covered_to.is_some_and(|to| is_within(to, now, GAP))
+        let is_latest_whole = self.0.iter().rfind(|seen| seen.at <= now).is_some_and(|seen| seen.is_whole);
+        is_known_since && is_latest_whole && covered_to.is_some_and(|to| is_within(to, now, GAP))
     }
 
     fn loads(&self, end: Timestamp, over: Duration) -> impl Iterator<Item = (f64, Signal)> {
-        let last = self.0.partition_point(|seen| seen.at <= end);
-        let first = self.0.partition_point(|seen| !is_within(seen.at, end, over));
+        let (end, over) = (end.as_millisecond(), over.as_millis() as i64);
+        let last = self.0.partition_point(|seen| seen.millis <= end);
+        let first = self.0.partition_point(|seen| seen.millis + over < end);
         self.0.get(first..last).unwrap_or_default().iter().filter_map(|seen| seen.load)
     }
 }
