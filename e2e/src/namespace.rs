@@ -64,13 +64,18 @@ impl Namespace {
     /// Waits until the condition `kind` of `object`, such as `mdep/llama`, has this reason, and returns its message.
     pub async fn told(&self, object: &str, kind: &str, reason: &str, within: Duration) -> Result<String> {
         until(&format!("{kind} of {object} tells {reason}"), within, async || {
-            let object: Value = serde_json::from_str(&self.kubectl(&["get", object, "-o", "json"]).await?)?;
-            let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
-            let condition = conditions.iter().find(|c| c["type"] == kind).context("no such condition")?;
-            ensure!(condition["reason"] == reason, "{condition}");
-            Ok(Some(condition["message"].as_str().unwrap_or_default().to_owned()))
+            Ok(Some(self.tells(object, kind, reason).await?))
         })
         .await
+    }
+
+    /// The message of the condition `kind` of `object`, if it has this reason now.
+    pub async fn tells(&self, object: &str, kind: &str, reason: &str) -> Result<String> {
+        let object: Value = serde_json::from_str(&self.kubectl(&["get", object, "-o", "json"]).await?)?;
+        let conditions = object["status"]["conditions"].as_array().context("no conditions")?;
+        let condition = conditions.iter().find(|c| c["type"] == kind).context("no such condition")?;
+        ensure!(condition["reason"] == reason, "{condition}");
+        Ok(condition["message"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Deletes it and waits until it and everything in it is gone.

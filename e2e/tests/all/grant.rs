@@ -66,7 +66,7 @@ impl Client {
 /// Waits until the policy's references are so, in these words, and returns them.
 async fn references(ns: &Namespace, reason: &str, words: &str, within: Duration) -> Result<String> {
     until(&format!("ResolvedRefs is {reason}: {words:?}"), within, async || {
-        let said = ns.told("rpol/assistant", "ResolvedRefs", reason, Duration::ZERO).await?;
+        let said = ns.tells("rpol/assistant", "ResolvedRefs", reason).await?;
         ensure!(said.contains(words), "{said}");
         Ok(Some(said))
     })
@@ -140,7 +140,7 @@ spec: {{model: {name}, rules: [{{targets: [{{model: gpt, namespace: {}}}]}}]}}
     let grants = ReferenceGrants::install(&cluster, &crd).await?;
     let since = Instant::now();
     let advice = until("the kind is noticed", NOTICED, async || {
-        let said = ns.told("rpol/assistant", "ResolvedRefs", "RefNotPermitted", OBEYED).await?;
+        let said = ns.tells("rpol/assistant", "ResolvedRefs", "RefNotPermitted").await?;
         ensure!(!said.contains(LACKING), "{said}");
         Ok(Some(said))
     })
