@@ -12,7 +12,7 @@
 mod engines;
 mod listen;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ use futures::stream;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::context::Context;
 use super::gateways::Whereabouts;
+use super::model_deployment::child;
 use crate::api::ModelDeployment;
 use crate::api::condition::{self, Claim, Kind};
 use crate::api::model_deployment::SelfHosted;
 use crate::cluster::{self, Owned};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
-use crate::plan::names::{self, Key};
+use crate::plan::names::Key;
 use crate::plan::scaling::demand::{Demand, FRESH, Now};
 use crate::plan::scaling::others::Other;
-use crate::plan::scaling::{Bounds, Bulletin, Change, Decision, Engines, History, Sample, Standing, desired};
+use crate::plan::scaling::{Bounds, Bulletin, Change, Decision, Engines, History, Sample, Standing, desired, is_within};
 use crate::plan::serving::{self, Workload};
 use engines::Heard;
 use listen::Listeners;
@@ -141,7 +141,8 @@ impl Autoscaler {
         let steps = {
             let (demand, others) = (self.demand().take(now), cx.cluster.stores.scalers.all());
             let mut models = self.models();
-            models.retain(|key, _| scaled.iter().any(|md| Key::of(&**md) == *key));
+            let there: HashSet<Key> = scaled.iter().map(|md| Key::of(&**md)).collect();
+            models.retain(|key, _| there.contains(key));
             let decided = scaled.into_iter().filter_map(|md| {
                 let model = models.entry(Key::of(&*md)).or_default();
                 model.decide(md, &demand, &others, cx, now, &self.moved)
@@ -226,7 +227,7 @@ impl Model {
         let (sample, engines) = self.sample(&md, &bounds, (current, answering), demand, now);
         self.history.note(sample, &bounds);
         let decision = desired(&self.history, &bounds, current, now);
-        let is_refused = |(number, at, _): &&(u32, Timestamp, String)| *number == decision.replicas && is_since(*at, now, REFUSED_FOR);
+        let is_refused = |(number, at, _): &&(u32, Timestamp, String)| *number == decision.replicas && is_within(*at, now, REFUSED_FOR);
         let refused = self.refused.as_ref().filter(is_refused).filter(|_| decision.replicas != current);
         let claim = match refused {
             Some((number, _, why)) => {
@@ -253,7 +254,7 @@ impl Model {
         demand: &Now,
         now: Timestamp,
     ) -> (Sample, Engines) {
-        let heard = self.heard.as_ref().filter(|heard| is_since(heard.at, now, FRESH));
+        let heard = self.heard.as_ref().filter(|heard| is_within(heard.at, now, FRESH));
         let engines = heard.map_or_else(Engines::default, |heard| heard.engines);
         // Where none answers, demand goes elsewhere, and what is seen of it is not what there is. But for whoever will never answer.
         let is_starting = current > 0 && answering == 0 && !is_stalled(md);
@@ -280,11 +281,6 @@ impl Model {
 
 fn asks_engines(bounds: &Bounds) -> bool {
     bounds.targets.waiting.or(bounds.targets.cache).is_some()
-}
-
-/// Whether it was not longer ago. A clock that was put back has no future.
-fn is_since(at: Timestamp, now: Timestamp, duration: Duration) -> bool {
-    Duration::try_from(now.duration_since(at)).map_or(at > now, |age| age <= duration)
 }
 
 /// How many replicas a workload is told to have, and how many answer; `None` until it is applied without the first.
@@ -314,10 +310,6 @@ fn scaled(models: &[Arc<ModelDeployment>]) -> Vec<Arc<ModelDeployment>> {
 fn is_stalled(md: &ModelDeployment) -> bool {
     let conditions = md.status.as_ref().map_or(&[][..], |status| &status.conditions);
     condition::is_true(conditions, Kind::Stalled)
-}
-
-fn child(md: &ModelDeployment) -> Key {
-    Key::new(md.namespace().unwrap_or_default(), names::engine(&md.name_any()))
 }
 
 #[cfg(test)]

@@ -341,7 +341,8 @@ fn replicas(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Option<i32>
     .or_else(|| Some(md.status.as_ref()?.scaling.as_ref()?.desired_replicas))
 }
 
-fn child(md: &ModelDeployment) -> Key {
+/// The name of all that is made for its pods.
+pub(super) fn child(md: &ModelDeployment) -> Key {
     Key::new(md.namespace().unwrap_or_default(), names::engine(&md.name_any()))
 }
 

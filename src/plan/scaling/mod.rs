@@ -334,7 +334,9 @@ fn is_sane(reading: f64) -> bool {
     (0.0..=ABSURD).contains(&reading)
 }
 
-fn is_within(at: Timestamp, now: Timestamp, duration: Duration) -> bool {
+/// Whether it was not longer ago than that; what a clock that was put back has in its future is not.
+#[must_use]
+pub fn is_within(at: Timestamp, now: Timestamp, duration: Duration) -> bool {
     Duration::try_from(now.duration_since(at)).map_or(at > now, |age| age <= duration)
 }
 

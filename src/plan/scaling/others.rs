@@ -34,8 +34,12 @@ impl Other {
     pub fn of(md: &ModelDeployment, all: &[Arc<HorizontalPodAutoscaler>], is_grouped: bool) -> Option<Self> {
         let model = Key::of(md);
         let gone = if is_grouped { "Deployment" } else { "LeaderWorkerSet" };
-        let is_its =
-            |other: &&Arc<HorizontalPodAutoscaler>| self::model(other).as_ref() == Some(&model) && other.spec.scale_target_ref.kind != gone;
+        // The namespace first: every model looks through those of the whole cluster.
+        let is_its = |other: &&Arc<HorizontalPodAutoscaler>| {
+            other.metadata.namespace == md.metadata.namespace
+                && other.spec.scale_target_ref.kind != gone
+                && self::model(other).as_ref() == Some(&model)
+        };
         let its = all.iter().filter(is_its);
         let told = |other: &Arc<HorizontalPodAutoscaler>| {
             let target = &other.spec.scale_target_ref;
