@@ -111,6 +111,8 @@ impl Server {
             claims: self.known(),
             volumes: self.known(),
             groups: self.known(),
+            autoscalers: self.known(),
+            scaled_objects: self.known(),
             jobs: self.known(),
             pods: self.known(),
             slices: self.known(),

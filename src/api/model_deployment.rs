@@ -18,7 +18,7 @@ use super::price::Price;
 pub use super::provider::{ApiLimits, ApiSource, CaBundle, Capabilities, Credentials, Provider};
 use super::resources;
 use super::routing_policy::DURATION;
-pub use super::scaling::{Scaling, ScalingStatus};
+pub use super::scaling::{Scaling, ScalingEngine, ScalingStatus};
 
 /// One language model: either behind a provider's API (`api`) or served on our own machines (`selfHosted`). Exactly one of the two is set.
 /// Example: `api: {provider: OpenAI, model: gpt-5-mini, credentials: {secretRef: {name: openai, key: api-key}}}`.
@@ -150,9 +150,9 @@ pub struct KeyRef {
     .message("cache.accessMode ReadWriteOnce is for pods of one node: use ReadWriteMany, or parallelism.nodes: 1").field_path(".cache.accessMode"))]
 #[x_kube(validation = Rule::new(parallelism::SHARES_OUT)
     .message(Message::Expression(parallelism::SHARES_OUT_MESSAGE.to_owned())).field_path(".parallelism"))]
-#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.target.waiting) || self.engine.kind in ['VLLM', 'SGLang', 'LlamaCpp', 'TGI']")
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.target) || !has(self.scaling.target.waiting) || self.engine.kind in ['VLLM', 'SGLang', 'LlamaCpp', 'TGI']")
     .message("scaling.target.waiting is for VLLM, SGLang, LlamaCpp and TGI, whose metrics tell it: use inFlight").field_path(".scaling.target.waiting"))]
-#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.target.cachePercent) || self.engine.kind in ['VLLM', 'SGLang']")
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.target) || !has(self.scaling.target.cachePercent) || self.engine.kind in ['VLLM', 'SGLang']")
     .message("scaling.target.cachePercent is for VLLM and SGLang, whose metrics tell it: use inFlight").field_path(".scaling.target.cachePercent"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || self.replicas == 1")
     .message("replicas is decided by scaling: change scaling.min or scaling.max and leave replicas out, or remove scaling").field_path(".replicas"))]

@@ -87,3 +87,24 @@ pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
         },
     })
 }
+
+/// `spec.metrics` of a HorizontalPodAutoscaler, which the API server checks where it is made: its own schema has a thousand lines.
+pub(super) fn metrics(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 8,
+        "items": {
+            "type": "object",
+            "required": ["type"],
+            "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {
+                "type": {
+                    "type": "string",
+                    "enum": ["ContainerResource", "External", "Object", "Pods", "Resource"],
+                    "description": "Which kind of metric it is; the field of that name, such as `external`, says which one, and its target.",
+                },
+            },
+        },
+    })
+}

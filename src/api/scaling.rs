@@ -1,22 +1,32 @@
 //! How many replicas of a model there are, by the demand for it.
 
+use k8s_openapi::api::autoscaling::v2::MetricSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use kube::core::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::resources;
 use super::routing_policy::DURATION;
 
 /// Scales a model by the requests that gateways have for it: every two seconds the operator asks all gateways, and decides by the mean of the latest
 /// minute, or by the latest six seconds where these are twice what the replicas bear. What is not known takes no replica away. `portfolio simulate
-/// scaling` plays a trace of requests through the same rule.
+/// scaling` plays a trace of requests through the same rule. With `engine: HPA` metrics of your own decide instead.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.min <= self.max")
     .message("min is above max: lower min, or raise max").field_path(".min"))]
 #[x_kube(validation = Rule::new("!has(self.scaleToZeroAfter) || self.min == 0")
     .message("scaleToZeroAfter needs min: 0; set that, or remove scaleToZeroAfter to keep replicas").field_path(".scaleToZeroAfter"))]
+#[x_kube(validation = Rule::new("self.engine != 'HPA' || self.min > 0")
+    .message("engine HPA keeps one replica at least: set min to 1 or more, or engine to Auto").field_path(".min"))]
+#[x_kube(validation = Rule::new("(self.engine == 'HPA') != has(self.target)")
+    .message(Message::Expression("self.engine == 'HPA' ? 'target is for the engines Auto, Builtin and KEDA: with engine HPA the metrics have their own' : \
+        'target is missing: inFlight: 16 suits most models'".to_owned())).field_path(".target"))]
+#[x_kube(validation = Rule::new("(self.engine == 'HPA') == has(self.metrics)")
+    .message(Message::Expression("self.engine == 'HPA' ? 'engine HPA needs metrics, as in a HorizontalPodAutoscaler: add some, or set engine to Auto' : \
+        'metrics are for engine HPA: set that, or use target instead'".to_owned())).field_path(".metrics"))]
 pub struct Scaling {
     /// The fewest replicas. With 0 the last one goes after `scaleToZeroAfter` without demand, and the next request wakes the model; what that request
     /// meets meanwhile is `spec.warmup` of the RoutingPolicy. A new model begins with one replica either way, so that it is known to work.
@@ -27,8 +37,18 @@ pub struct Scaling {
     /// The most replicas, whatever the demand. Limit: from 1 to 1000.
     #[schemars(range(min = 1, max = 1000))]
     pub max: u32,
-    /// What one replica is to bear. Example: `{inFlight: 16}`.
-    pub target: ScalingTarget,
+    /// What one replica is to bear; not with `engine: HPA`. Example: `{inFlight: 16}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<ScalingTarget>,
+    /// Who sets the number of replicas. Default: Auto.
+    #[serde(default)]
+    pub engine: ScalingEngine,
+    /// With `engine: HPA`: what its HorizontalPodAutoscaler goes by, as in `spec.metrics` of one (`kubectl explain hpa.spec.metrics`); whoever
+    /// serves these metrics must be installed. Limit: 8.
+    /// Example: `[{type: External, external: {metric: {name: queue_depth}, target: {type: AverageValue, averageValue: "4"}}}]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "resources::metrics")]
+    pub metrics: Option<Vec<MetricSpec>>,
     /// With `min: 0`: how long nobody may have wanted the model before its last replica goes. The time it takes to start does not count, and the
     /// clock begins anew when the operator is started anew. Default: 15m. Limit: from 10s to 24h. Example: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +59,24 @@ pub struct Scaling {
     /// Example: `{down: {stabilisation: 10m, perMinute: 1}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<ScalingBehavior>,
+}
+
+/// Who sets the number of replicas: one owner at a time. Another HorizontalPodAutoscaler on the same pods always goes first, and
+/// `ScalingActive` says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScalingEngine {
+    /// KEDA where it is installed, else the operator.
+    #[default]
+    Auto,
+    /// The operator.
+    Builtin,
+    /// A HorizontalPodAutoscaler that the operator makes, with `metrics` of your own; never less than one replica.
+    #[serde(rename = "HPA")]
+    Hpa,
+    /// KEDA: the operator makes a ScaledObject, decides by `target` as ever, and tells KEDA. While KEDA is not installed, the operator sets the
+    /// number.
+    #[serde(rename = "KEDA")]
+    Keda,
 }
 
 /// What one replica is to bear. Of several, the one that asks for most replicas decides.
@@ -97,7 +135,10 @@ pub struct ScalingPace {
 pub struct ScalingStatus {
     /// How many replicas there are to be.
     pub desired_replicas: i32,
-    /// Why it was changed last, in a word: `Up`, `Panic`, `AtMax`, `Wake`, `Down`, `ToZero`, `Bounds`; `New` where it never was.
+    /// Who sets it: `Builtin`, `HPA` or `KEDA`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Why it was changed last, in a word: `Up`, `Panic`, `AtMax`, `Wake`, `Down`, `ToZero`, `Bounds`, `Metrics`; `New` where it never was.
     pub reason: String,
     /// What it was decided from.
     pub message: String,

@@ -160,6 +160,14 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             model("m", "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, target: {inFlight: 16}}}}"),
         ),
         (
+            "replicas by metrics of one's own",
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, engine: HPA, behavior: {down: {perMinute: 1}},
+                  metrics: [{type: External, external: {metric: {name: queue_depth}, target: {type: AverageValue, averageValue: '4'}}}]}}}",
+            ),
+        ),
+        (
             "devices by claim",
             model(
                 "m",
@@ -275,6 +283,40 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             ),
             "spec.selfHosted.replicas",
             "replicas is decided by scaling",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 2}}}"),
+            "spec.selfHosted.scaling.target",
+            "target is missing: inFlight: 16 suits most models",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 2, engine: HPA, metrics: [{type: Resource}], target: {inFlight: 1}}}}",
+            ),
+            "spec.selfHosted.scaling.target",
+            "target is for the engines Auto, Builtin and KEDA",
+        ),
+        (
+            model("m", "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 2, engine: HPA}}}"),
+            "spec.selfHosted.scaling.metrics",
+            "engine HPA needs metrics, as in a HorizontalPodAutoscaler",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 2, target: {inFlight: 1}, metrics: [{type: Resource}]}}}",
+            ),
+            "spec.selfHosted.scaling.metrics",
+            "metrics are for engine HPA: set that, or use target instead",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {min: 0, max: 2, engine: HPA, metrics: [{type: Resource}]}}}",
+            ),
+            "spec.selfHosted.scaling.min",
+            "engine HPA keeps one replica at least: set min to 1 or more, or engine to Auto",
         ),
         (
             model("m", "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 2, target: {}}}}"),

@@ -25,6 +25,7 @@ use crate::api::{EvalJob, ModelDeployment, RoutingPolicy};
 use crate::plan::fingerprint::digest;
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{APPLIED_ANNOTATION, FIELD_MANAGER, Key, MANAGED_BY};
+use crate::plan::scaled_object::ScaledObject;
 
 use super::look::Looks;
 use super::{Known, Optional, gate};
@@ -116,6 +117,10 @@ stores! {
     volumes: PersistentVolumeClaim,
     /// Groups of pods, of ours.
     groups: LeaderWorkerSet,
+    /// HorizontalPodAutoscalers of ours, and of KEDA for us.
+    autoscalers: HorizontalPodAutoscaler,
+    /// ScaledObjects of ours.
+    scaled_objects: ScaledObject,
     /// Jobs of ours.
     jobs: Job,
     /// Pods of ours.
@@ -130,7 +135,7 @@ stores! {
     namespaces: Namespace,
     /// ConfigMaps with terms that policies may block.
     terms: ConfigMap,
-    /// Others that scale something.
+    /// All that scale something, whoever's they are.
     scalers: HorizontalPodAutoscaler,
 }
 
@@ -141,6 +146,8 @@ pub struct Cluster {
     pub(super) looks: Looks,
     /// Whether there are LeaderWorkerSets.
     pub groups: Optional,
+    /// Whether there are ScaledObjects.
+    pub keda: Optional,
     /// What the watches show.
     pub stores: Stores,
 }
@@ -157,6 +164,7 @@ impl Cluster {
             recorder: Recorder::new(client.clone(), reporter),
             looks: Looks::default(),
             groups: Optional::new(client.clone()),
+            keda: Optional::new(client.clone()),
             client,
             stores,
         }

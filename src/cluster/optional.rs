@@ -21,6 +21,8 @@ use super::watch::{Feed, vital};
 
 /// How long a list may take before a reconcile rather comes again.
 const LIST: Duration = Duration::from_secs(20);
+/// How often a kind is looked for that is wanted and not there.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// Whether a kind is there, and since when everything of it is known.
 pub struct Optional {
@@ -58,6 +60,22 @@ impl Optional {
             .map_err(|_| kube::Error::Service("the watch of a kind that was found is not answered".into()))
     }
 
+    /// Looks for the kind again and again, while `is_wanted` and it is not there. Never ends.
+    pub async fn seek<K: Resource<DynamicType = ()>>(&self, is_wanted: impl Fn() -> bool) {
+        let mut changes = self.changes();
+        loop {
+            if is_wanted()
+                && let Err(error) = self.is_served::<K>().await
+            {
+                tracing::warn!(kind = %K::kind(&()), %error, "it is not known whether the API server has the kind, which is asked again");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                _ = changes.wait_for(|is_watched| !is_watched), if *changes.borrow() => {}
+            }
+        }
+    }
+
     /// Watches the kind whenever it has been found.
     pub fn follow<K>(&self, mut feed: Feed<K>)
     where
@@ -79,12 +97,14 @@ impl Optional {
     }
 
     /// Whether everything of it is known.
-    pub(super) fn is_watched(&self) -> bool {
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
         *self.is_watched.borrow()
     }
 
     /// Tells when that changes.
-    pub(super) fn changes(&self) -> watch::Receiver<bool> {
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<bool> {
         self.is_watched.subscribe()
     }
 

@@ -39,6 +39,12 @@ pub struct Flags {
     /// The image that evaluations run: the operator's own.
     #[arg(long, env = "PORTFOLIO_IMAGE", default_value = "localhost/portfolio:dev")]
     image: String,
+    /// Where KEDA's questions are answered (gRPC), by the replica that holds the lease.
+    #[arg(long, default_value = "0.0.0.0:6000")]
+    scaler_listen: SocketAddr,
+    /// Where KEDA reaches that, such as llm-portfolio-operator.llm-portfolio.svc:6000. Default: KEDA is not used.
+    #[arg(long, value_name = "HOST:PORT")]
+    scaler_address: Option<String>,
     /// This replica's name, unique among them.
     #[arg(long, env = "HOSTNAME", default_value = "operator")]
     identity: String,
@@ -73,6 +79,8 @@ async fn operate(flags: Flags) -> anyhow::Result<ExitCode> {
         gateway_namespace: flags.gateway_namespace.unwrap_or(flags.namespace),
         gateway_url: flags.gateway_url,
         image: flags.image,
+        scaler_listen: flags.scaler_listen,
+        scaler_address: flags.scaler_address,
         ready: Arc::clone(&ready),
     };
     ready.store(false, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::files::Files;
 use super::out;
-use crate::api::model_deployment::{Scaling, SelfHosted};
+use crate::api::model_deployment::{Scaling, ScalingEngine, SelfHosted};
 use crate::api::money::written;
 use crate::api::{ModelDeployment, Settings};
 use crate::manifest::{self, Finding};
@@ -84,12 +84,18 @@ impl PlayedScaling {
             }
         };
         let (model, own, scaling) = self.chosen(&models)?;
-        if scaling.target.in_flight.is_none() {
+        let target = scaling.target.clone().unwrap_or_default();
+        if scaling.engine == ScalingEngine::Hpa {
+            bail!(
+                "{model} scales by metrics of your own (engine: HPA), which its HorizontalPodAutoscaler reads: only the other engines are played"
+            );
+        }
+        if target.in_flight.is_none() {
             bail!(
                 "{model} scales by what its engines say, of which a trace of demand says nothing: add scaling.target.inFlight to play one"
             );
         }
-        if scaling.target.waiting.is_some() || scaling.target.cache_percent.is_some() {
+        if target.waiting.is_some() || target.cache_percent.is_some() {
             eprintln!("only scaling.target.inFlight is played: a trace says nothing of what waits in engines, or of their caches");
         }
         let bounds = Bounds::of(scaling);

@@ -3,14 +3,15 @@
 //! ```text
 //! gateway ─┐                        every two seconds, or when somebody wants a model that is asleep
 //! gateway ─┼─► Demand ──► sample of each scaled model ──► plan::scaling::desired ──► replicas of its workload, an event, its status
-//! engine ──┘ where a target is about its own metrics
+//! engine ──┘ where a target is about its own metrics                                                  └► or what KEDA is told
 //! ```
 //! A round asks the API server nothing; only a change is a request. Where nothing is scaled, no gateway is asked.
 //!
-//! Needs: deployments, leaderworkersets patch; events create, patch.
+//! Needs: deployments, leaderworkersets, pods patch; events create, patch.
 
 mod engines;
 mod listen;
+mod numbers;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +28,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::context::Context;
 use super::gateways::Whereabouts;
-use super::model_deployment::child;
+use super::model_deployment::{child, pods};
 use crate::api::ModelDeployment;
 use crate::api::condition::{self, Claim, Kind};
 use crate::api::model_deployment::SelfHosted;
@@ -35,11 +36,13 @@ use crate::cluster::{self, Owned};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::Key;
 use crate::plan::scaling::demand::{Demand, FRESH, Now};
-use crate::plan::scaling::others::Other;
+use crate::plan::scaling::driver::Driver;
+use crate::plan::scaling::others::{self, Other};
 use crate::plan::scaling::{Bounds, Bulletin, Change, Decision, Engines, History, Sample, Standing, desired, is_within};
 use crate::plan::serving::{self, Workload};
 use engines::Heard;
 use listen::Listeners;
+pub(super) use numbers::Numbers;
 
 /// Between two decisions about a model.
 const EVERY: Duration = Duration::from_secs(2);
@@ -49,6 +52,13 @@ const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a number that the server refused is not written again.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
+/// How long KEDA may take to bring the first replica, to whoever waits for it, before we do.
+const WAKES_WITHIN: Duration = Duration::from_secs(5);
+/// How long KEDA may take to bring the number to what it is told: it asks every 10 seconds, and its HorizontalPodAutoscaler every 15.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(60);
+
+/// The reason of `ScalingActive` where the API server does not take a number.
+const SCALE_REFUSED: &str = "ScaleRefused";
 
 /// What is known of the demand, and what was decided.
 pub struct Autoscaler {
@@ -56,6 +66,8 @@ pub struct Autoscaler {
     /// Somebody wants a model that is asleep.
     called: Notify,
     models: Mutex<HashMap<Key, Model>>,
+    /// What KEDA is told.
+    numbers: Numbers,
     /// Told of models whose statuses are to say something else.
     moved: UnboundedSender<Key>,
 }
@@ -70,6 +82,8 @@ struct Model {
     refused: Option<(u32, Timestamp, String)>,
     /// Whether whoever wanted it, and was told of once, is still to be brought a replica.
     is_called: bool,
+    /// The number that KEDA is told, and since when it is another than there are.
+    told: Option<(u32, Option<Timestamp>)>,
 }
 
 /// A number of replicas that is to be another.
@@ -79,6 +93,17 @@ struct Step {
     current: u32,
     bounds: Bounds,
     is_grouped: bool,
+    /// Whether KEDA carries it out, and is told.
+    is_told: bool,
+}
+
+/// What a round is made of.
+struct Round<'a> {
+    demand: Now,
+    /// All HorizontalPodAutoscalers, by the model that each scales.
+    scalers: HashMap<Key, Vec<Arc<HorizontalPodAutoscaler>>>,
+    cx: &'a Context,
+    now: Timestamp,
 }
 
 impl Autoscaler {
@@ -89,8 +114,14 @@ impl Autoscaler {
             demand: Mutex::default(),
             called: Notify::new(),
             models: Mutex::default(),
+            numbers: Numbers::default(),
             moved,
         }
+    }
+
+    /// What those models are to have that KEDA scales.
+    pub(super) fn numbers(&self) -> &Numbers {
+        &self.numbers
     }
 
     fn demand(&self) -> MutexGuard<'_, Demand> {
@@ -126,6 +157,7 @@ impl Autoscaler {
             if scaled.is_empty() {
                 listeners.stop();
                 self.models().clear();
+                self.numbers.retain(|_| false);
                 continue;
             }
             let urls = whereabouts.urls();
@@ -138,27 +170,42 @@ impl Autoscaler {
     /// Decides about every model, and carries out what is to be another.
     async fn round(&self, scaled: Vec<Arc<ModelDeployment>>, cx: &Context) {
         let now = cx.now();
+        let round = Round {
+            demand: self.demand().take(now),
+            scalers: others::by_model(cx.cluster.stores.scalers.all()),
+            cx,
+            now,
+        };
         let steps = {
-            let (demand, others) = (self.demand().take(now), cx.cluster.stores.scalers.all());
             let mut models = self.models();
             let there: HashSet<Key> = scaled.iter().map(|md| Key::of(&**md)).collect();
             models.retain(|key, _| there.contains(key));
             let decided = scaled.into_iter().filter_map(|md| {
                 let model = models.entry(Key::of(&*md)).or_default();
-                model.decide(md, &demand, &others, cx, now, &self.moved)
+                model.decide(md, &round, &self.moved)
             });
-            decided.collect::<Vec<_>>()
+            let decided = decided.collect::<Vec<_>>();
+            for (key, model) in models.iter() {
+                if let Some((replicas, _)) = model.told {
+                    self.numbers.tell(key, replicas);
+                }
+            }
+            self.numbers.retain(|key| models.get(key).is_some_and(|model| model.told.is_some()));
+            decided
         };
         stream::iter(steps)
-            .for_each_concurrent(AT_ONCE, |step| self.carry_out(step, cx, now))
+            .for_each_concurrent(AT_ONCE, |step| self.carry_out(step, &round))
             .await;
     }
 
     /// Writes one number. Where that fails, the next round finds it as it was.
-    async fn carry_out(&self, step: Step, cx: &Context, now: Timestamp) {
+    async fn carry_out(&self, step: Step, round: &Round<'_>) {
+        let Round { cx, now, .. } = *round;
         let key = child(&step.md);
         let write = async {
+            price(&step, round).await;
             match step.is_grouped {
+                _ if step.is_told => Ok(()),
                 true => scale::<LeaderWorkerSet>(&key, &step, cx).await,
                 false => scale::<Deployment>(&key, &step, cx).await,
             }
@@ -184,6 +231,7 @@ impl Autoscaler {
         };
         if let Some(known) = self.models().get_mut(&model) {
             known.bulletin.changed(change);
+            known.bulletin.wants(known.told.map(|(replicas, _)| replicas));
         }
         cx.cluster.note(&*step.md, true, "Scaled", &message).await;
         // Nobody listens when the process ends.
@@ -192,57 +240,96 @@ impl Autoscaler {
 }
 
 impl Model {
-    fn decide(
-        &mut self,
-        md: Arc<ModelDeployment>,
-        demand: &Now,
-        others: &[Arc<HorizontalPodAutoscaler>],
-        cx: &Context,
-        now: Timestamp,
-        moved: &UnboundedSender<Key>,
-    ) -> Option<Step> {
+    fn decide(&mut self, md: Arc<ModelDeployment>, round: &Round, moved: &UnboundedSender<Key>) -> Option<Step> {
+        let Round { demand, cx, now, .. } = round;
+        let now = *now;
         let own = md.spec.self_hosted.as_ref()?;
-        let bounds = Bounds::of(own.scaling.as_ref()?);
+        let scaling = own.scaling.as_ref()?;
+        let bounds = Bounds::of(scaling);
         let (key, is_grouped) = (child(&md), serving::nodes(own) > 1);
         let stores = &cx.cluster.stores;
         // Before it is made, and until it is applied without a number, there is nothing to scale.
-        let (current, answering) = match is_grouped {
+        let (live, answering) = match is_grouped {
             true => seen(&*stores.groups.get(&key)?)?,
             false => seen(&*stores.deployments.get(&key)?)?,
         };
-        let name = Key::of(&*md).to_string();
-        let step = |md, decision| Step {
+        let model = Key::of(&*md);
+        let name = model.to_string();
+        let step = |md, decision, current, is_told| Step {
             md,
             decision,
             current,
             bounds,
             is_grouped,
+            is_told,
         };
-        if let Some(other) = Other::of(&md, others, is_grouped).filter(|other| other.scales_workload) {
+        let scalers = round.scalers.get(&model).map_or(&[][..], Vec::as_slice);
+        if let Some(other) = Other::of(&md, scalers, is_grouped).filter(|other| other.scales_workload) {
             // It decides. What was seen before it is gone says nothing of afterwards.
             *self = Self::default();
-            let is_left_asleep = current == 0 && other.rests_at_zero && demand.is_wanted(&name) == Some(true);
-            return is_left_asleep.then(|| step(md, Decision::WAKE));
+            let is_left_asleep = live == 0 && other.rests_at_zero && demand.is_wanted(&name) == Some(true);
+            return is_left_asleep.then(|| step(md, Decision::WAKE, live, false));
         }
+        let driver = Driver::of(scaling, cx.keda());
+        match driver {
+            Driver::Hpa => {
+                *self = Self::default();
+                return None;
+            }
+            Driver::Builtin => {
+                self.told = None;
+                self.bulletin.wants(None);
+                // The one of another engine is about to go, and sets the number until then.
+                if scalers.iter().any(|scaler| others::is_ours(scaler)) {
+                    return None;
+                }
+            }
+            Driver::Keda => {
+                let (wanted, since) = self.told.unwrap_or((live, None));
+                self.told = Some((wanted, since.filter(|_| wanted != live)));
+            }
+        }
+        // What was decided counts, not how far KEDA has come.
+        let current = self.told.map_or(live, |(wanted, _)| wanted);
         let (sample, engines) = self.sample(&md, &bounds, (current, answering), demand, now);
         self.history.note(sample, &bounds);
         let decision = desired(&self.history, &bounds, current, now);
-        let is_refused = |(number, at, _): &&(u32, Timestamp, String)| *number == decision.replicas && is_within(*at, now, REFUSED_FOR);
-        let refused = self.refused.as_ref().filter(is_refused).filter(|_| decision.replicas != current);
-        let claim = match refused {
-            Some((number, _, why)) => {
-                let message = format!("the API server refuses {number} replicas, and is asked again: {why}");
-                Claim::new(Kind::ScalingActive, false, "ScaleRefused", message)
-            }
-            None => decision.claim(demand, engines, &bounds),
-        };
-        let is_refused = refused.is_some();
+        let claim = self
+            .claim(&decision, live, now)
+            .unwrap_or_else(|| decision.claim(demand, engines, &bounds));
+        let is_refused = claim.reason == SCALE_REFUSED;
         // Until enough has been heard since the start, what was told before stays.
         let is_heard = demand.is_heard() && (!asks_engines(&bounds) || self.heard.is_some());
         if is_heard && self.bulletin.note(claim, now) {
-            moved.unbounded_send(Key::of(&*md)).ok();
+            moved.unbounded_send(model).ok();
         }
-        (decision.replicas != current && !is_refused).then(|| step(md, decision))
+        if let Some((wanted, since)) = &mut self.told {
+            *wanted = decision.replicas;
+            let lags = decision.replicas != live;
+            *since = since.or(Some(now)).filter(|_| lags);
+            let waits_too_long = live == 0 && since.is_some_and(|since| !is_within(since, now, WAKES_WITHIN));
+            if waits_too_long && decision.replicas == current {
+                return Some(step(md, Decision::WAKE, live, false));
+            }
+        }
+        (decision.replicas != current && !is_refused).then(|| step(md, decision, current, self.told.is_some()))
+    }
+
+    /// What is in the way of the number that was decided, if anything is.
+    fn claim(&self, decision: &Decision, live: u32, now: Timestamp) -> Option<Claim> {
+        if let Some((wanted, Some(since))) = self.told
+            && !is_within(since, now, FOLLOWS_WITHIN)
+        {
+            let message = format!(
+                "{wanted} replicas are wanted, and KEDA has left it at {live} for a minute: see the events of the ScaledObject and the \
+                 HorizontalPodAutoscaler that it made, and whether KEDA's operator and metrics server run"
+            );
+            return Some(Claim::new(Kind::ScalingActive, false, "NotFollowed", message));
+        }
+        let (number, at, why) = self.refused.as_ref()?;
+        let is_refused = *number == decision.replicas && *number != live && is_within(*at, now, REFUSED_FOR);
+        let message = format!("the API server refuses {number} replicas, and is asked again: {why}");
+        is_refused.then(|| Claim::new(Kind::ScalingActive, false, SCALE_REFUSED, message))
     }
 
     /// What is seen now.
@@ -287,6 +374,22 @@ fn asks_engines(bounds: &Bounds) -> bool {
 fn seen<W: Workload>(live: &W) -> Option<(u32, u32)> {
     let counted = |count: i32| u32::try_from(count).unwrap_or(0);
     serving::is_scaled(live).then(|| (counted(live.replicas()), counted(live.seen().available)))
+}
+
+/// Has those pods go first that answer least. Where that cannot be said, the cluster decides which go.
+async fn price(step: &Step, round: &Round<'_>) {
+    let goes_down = (1..step.current).contains(&step.decision.replicas);
+    if !goes_down || step.is_grouped {
+        return;
+    }
+    for pod in pods(&step.md, round.cx) {
+        let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref());
+        let busy = address.map_or(0, |address| round.demand.at_pod(address));
+        let priced = round.cx.cluster.price(&pod, i32::try_from(busy).unwrap_or(i32::MAX)).await;
+        if let Err(error) = priced {
+            tracing::debug!(pod = %Key::of(&*pod), %error, "it is not said how busy a pod is");
+        }
+    }
 }
 
 async fn scale<W: Workload + Owned>(key: &Key, step: &Step, cx: &Context) -> Result<(), cluster::Error> {

@@ -14,6 +14,7 @@ use crate::api::{ModelDeployment, Settings};
 use crate::cluster::{self, Cluster, Grants};
 use crate::plan::names::Key;
 use crate::plan::price::{self, Book};
+use crate::plan::scaling::driver::Keda;
 use crate::plan::serving::Installation;
 use crate::plan::{Invalid, model};
 
@@ -52,6 +53,8 @@ pub struct Context {
     pub image: String,
     /// Asks providers.
     pub prober: Prober,
+    /// Where KEDA reaches this process.
+    pub scaler_address: Option<String>,
     /// Tells engines which adapters to have.
     pub adapters: Adapters,
     /// Asks fetches.
@@ -75,6 +78,14 @@ impl Context {
     /// The clock.
     pub fn now(&self) -> Timestamp {
         cluster::now()
+    }
+
+    /// What there is of KEDA.
+    pub fn keda(&self) -> Keda<'_> {
+        Keda {
+            is_served: self.cluster.keda.is_watched(),
+            address: self.scaler_address.as_deref(),
+        }
     }
 
     /// What models cost now that do not say so themselves.

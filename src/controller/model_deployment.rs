@@ -23,12 +23,13 @@ use crate::plan::backend::{self, Answer, Materials};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{self, Key};
 use crate::plan::scaling::others::Other;
-use crate::plan::serving::{self, Decision, Devices, Inquiry, Observed, Pods, Rollout, Serving, Takes, Workload, adapters};
+use crate::plan::serving::{self, Decision, Devices, Inquiry, Moved, Observed, Pods, Rollout, Serving, Takes, Workload, adapters};
 use crate::plan::{self, Invalid};
 
 use super::adapters::Look;
 use super::cache::{self, Standing};
 use super::context::{Context, Error, pace, resync, retry, taken};
+use super::drivers;
 
 /// How often a provider that answered is asked again, so that a revoked key is noticed without traffic.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
@@ -159,7 +160,9 @@ async fn bring<W: Workload + Owned, Former: Workload + Owned>(
         serving::stay(&mut wanted, &*live);
     }
     let live = roll_out::<W, Former>(scene, wanted, takes, cx).await?;
-    Ok(report(scene, &*live, cx).await)
+    let is_others = scene.other.is_some_and(|other| other.scales_workload);
+    let moved = drivers::move_by::<W>(md, is_others, cx).await?;
+    Ok(report(scene, &*live, &moved, cx).await)
 }
 
 /// Makes the pods as `wanted`. Those that are still made by the other kind of workload stay until a replica of these answers where there is
@@ -210,7 +213,7 @@ async fn roll_out<W: Workload + Owned, Former: Owned>(
 }
 
 /// What the pods say, their engines included, and when to look again.
-async fn report<W: Workload>(scene: Scene<'_>, live: &W, cx: &Context) -> (ModelDeploymentStatus, Option<Duration>) {
+async fn report<W: Workload>(scene: Scene<'_>, live: &W, moved: &Moved, cx: &Context) -> (ModelDeploymentStatus, Option<Duration>) {
     let Scene { md, own, pods, cached, .. } = scene;
     let routed = serving::routed(md, &cx.cluster.stores.slices.all());
     let (reply, ask_again) = match serving::inquire(md, own, live, pods, &routed) {
@@ -234,7 +237,7 @@ async fn report<W: Workload>(scene: Scene<'_>, live: &W, cx: &Context) -> (Model
     let Look { told, again } = cx.adapters.look(&Key::of(md), asks, pace(conditions, Kind::AdaptersLoaded, now));
     let status = adapters::with_adapters(status, md, own, (&answering, &told), now);
     let standing = cx.autoscaler.standing(&Key::of(md));
-    let status = serving::with_scaling(status, md, own, (&standing, scene.other), now);
+    let status = serving::with_scaling(status, md, own, (&standing, moved, scene.other), now);
     let soonest = [ask_again, again].into_iter().flatten().min();
     (serving::with_cost(status, own, &cx.settings), soonest)
 }
@@ -276,6 +279,7 @@ async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Act
     cx.cluster.prune::<Service>(&own).await?;
     cx.cluster.prune::<Deployment>(&own).await?;
     cx.cluster.prune::<LeaderWorkerSet>(&own).await?;
+    drivers::stop(md, cx).await?;
     // Not before those that still finish their answers are gone.
     if pods(md, cx).is_empty() {
         cx.cluster.prune::<NetworkPolicy>(&own).await?;
@@ -358,7 +362,7 @@ async fn prune_claims(md: &ModelDeployment, wanted: Option<&ResourceClaimTemplat
     Ok(())
 }
 
-fn pods(md: &ModelDeployment, cx: &Context) -> Vec<Arc<Pod>> {
+pub(super) fn pods(md: &ModelDeployment, cx: &Context) -> Vec<Arc<Pod>> {
     let is_own = is_of(md);
     cx.cluster.stores.pods.all().into_iter().filter(|pod| is_own(pod)).collect()
 }

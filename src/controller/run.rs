@@ -9,11 +9,13 @@
 //! ```
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures::channel::mpsc::{UnboundedReceiver, unbounded};
 use futures::stream::{SelectAll, select_all};
 use futures::{FutureExt, Stream, StreamExt};
@@ -28,6 +30,7 @@ use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +45,8 @@ use crate::plan::names::{
     BACKEND_LABEL, CACHE_LABEL, DATA_CLASS_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL, TERMS_LABEL, asked_parts,
 };
 use crate::plan::price::Book;
+use crate::plan::scaled_object::ScaledObject;
+use crate::plan::scaling::driver::{Driver, Keda};
 use crate::plan::scaling::others;
 use crate::plan::{backend, cache, routing};
 
@@ -53,7 +58,7 @@ use super::decided::Decided;
 use super::gateways::{self, Gateways};
 use super::probe::Prober;
 use super::progress::Progresses;
-use super::{eval_job, model_deployment, orphans, routing_policy};
+use super::{eval_job, external_scaler, model_deployment, orphans, routing_policy};
 
 /// Reconciles that run at once, per kind.
 const CONCURRENCY: u16 = 16;
@@ -78,6 +83,10 @@ pub struct Setup {
     pub gateway_url: String,
     /// The image that evaluations run.
     pub image: String,
+    /// Where KEDA's questions are answered.
+    pub scaler_listen: SocketAddr,
+    /// Where KEDA reaches that, as `host:port`; without it, KEDA scales nothing for us.
+    pub scaler_address: Option<String>,
     /// Set once the watches are complete.
     pub ready: Arc<AtomicBool>,
 }
@@ -87,7 +96,7 @@ type Triggers<K> = SelectAll<futures::stream::BoxStream<'static, ObjectRef<K>>>;
 /// Runs the controllers until `stop`, after which reconciles under way are finished.
 ///
 /// # Errors
-/// When the certificate authorities of the machine cannot be read.
+/// When the certificate authorities of the machine cannot be read, or the address for KEDA's questions is taken.
 pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> anyhow::Result<()> {
     let ours = format!("app.kubernetes.io/managed-by={MANAGED_BY}");
     let mut models = Feed::<ModelDeployment>::everywhere(&client, "");
@@ -101,6 +110,8 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let mut volumes = Feed::<PersistentVolumeClaim>::everywhere(&client, &format!("{ours},{CACHE_LABEL}"));
     let mut jobs = Feed::<Job>::everywhere(&client, &ours);
     let mut groups = Feed::<LeaderWorkerSet>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
+    let mut autoscalers = Feed::<HorizontalPodAutoscaler>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
+    let mut scaled_objects = Feed::<ScaledObject>::everywhere(&client, &format!("{ours},{MODEL_LABEL}"));
     let mut pods = Feed::<Pod>::everywhere(&client, &ours);
     let mut slices = Feed::<EndpointSlice>::everywhere(&client, MODEL_LABEL);
     let mut namespaces = Feed::<Namespace>::everywhere(&client, DATA_CLASS_LABEL);
@@ -124,6 +135,8 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         claims: claims.known(),
         volumes: volumes.known(),
         groups: groups.known(),
+        autoscalers: autoscalers.known(),
+        scaled_objects: scaled_objects.known(),
         jobs: jobs.known(),
         pods: pods.known(),
         slices: slices.known(),
@@ -155,6 +168,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         mounts_images,
         gateway_url: setup.gateway_url.clone(),
         image: setup.image,
+        scaler_address: setup.scaler_address,
         prober: Prober::new()?,
         progress: Progresses::new(),
         asker: Asker::new(heard),
@@ -188,6 +202,8 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         labelled(budgets.subscribe(), MODEL_LABEL).boxed(),
         labelled(claims.subscribe(), MODEL_LABEL).boxed(),
         labelled(groups.subscribe(), MODEL_LABEL).boxed(),
+        labelled(autoscalers.subscribe(), MODEL_LABEL).boxed(),
+        labelled(scaled_objects.subscribe(), MODEL_LABEL).boxed(),
         labelled(pods.subscribe(), MODEL_LABEL).boxed(),
         labelled(slices.subscribe(), MODEL_LABEL).boxed(),
         scaled_by(scalers.subscribe()).boxed(),
@@ -238,6 +254,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let models_control = Controller::for_shared_stream(models.subscribe(), model_store)
         .reconcile_on(model_triggers)
         .reconcile_all_on(changes(setup.book.clone()))
+        .reconcile_all_on(changes(cx.cluster.keda.changes()))
         .with_config(config());
     let evaluations_control = Controller::for_shared_stream(evaluations.subscribe(), evaluation_store)
         .reconcile_on(evaluation_triggers)
@@ -278,6 +295,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         namespaces.start(),
         terms.start(),
         scalers.start(),
+        autoscalers.start(),
         backends.start()
     );
     if serves_claims {
@@ -292,9 +310,14 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         None => gateways::Whereabouts::Url(setup.gateway_url.clone()),
     };
     cx.cluster.groups.follow(groups);
+    cx.cluster.keda.follow(scaled_objects);
     // Where they are, what there is must be known before anything is decided; where they are not, models that ask for them look again.
     tokio::select! {
         _ = until_known(async || cx.cluster.serves_groups().await) => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    tokio::select! {
+        _ = until_known(async || cx.cluster.keda.is_served::<ScaledObject>().await) => {}
         () = stop.cancelled() => return Ok(()),
     }
     tokio::select! {
@@ -304,6 +327,10 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let (grants, known) = (Arc::clone(&cx.grants), policies_known);
     vital("the search for ReferenceGrants", async move {
         grants.seek(|| known.all().iter().any(|policy| routing::may_cross(policy))).await;
+    });
+    let keda = Arc::clone(&cx);
+    vital("the search for KEDA", async move {
+        keda.cluster.keda.seek::<ScaledObject>(|| wants_keda(&keda)).await;
     });
     tracing::info!("the watches are complete");
     setup.ready.store(true, Ordering::Relaxed);
@@ -332,6 +359,9 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     let scaling = async {
         tokio::select! { () = scaling => {}, () = stop.cancelled() => {} }
     };
+    let scaler = TcpListener::bind(setup.scaler_listen).await;
+    let scaler = scaler.with_context(|| format!("--scaler-listen {}", setup.scaler_listen))?;
+    let answers = external_scaler::serve(scaler, Arc::clone(&cx), stop.clone());
     let reports = cx.gateways.clone().follow(&whereabouts, told);
     let reports = async {
         tokio::select! { () = reports => {}, () = stop.cancelled() => {} }
@@ -348,7 +378,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     };
     let (mut models_control, mut evaluations_control) = (finished(models_control).boxed(), finished(evaluations_control).boxed());
     let (mut policies_control, mut chores, mut reports) = (finished(policies_control).boxed(), chores.boxed(), reports.boxed());
-    let mut scaling = scaling.boxed();
+    let (mut scaling, mut answers) = (scaling.boxed(), answers.boxed());
     tokio::try_join!(
         until_stopped(&mut models_control, "the ModelDeployment controller"),
         until_stopped(&mut evaluations_control, "the EvalJob controller"),
@@ -356,8 +386,22 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         until_stopped(&mut chores, "the care for Secrets"),
         until_stopped(&mut reports, "asking the gateways"),
         until_stopped(&mut scaling, "the autoscaler"),
+        until_stopped(&mut answers, "answering KEDA"),
     )?;
     Ok(())
+}
+
+/// Whether a model would be scaled by KEDA.
+fn wants_keda(cx: &Context) -> bool {
+    let there = Keda {
+        is_served: true,
+        ..cx.keda()
+    };
+    let wants = |md: &Arc<ModelDeployment>| {
+        let scaling = md.spec.self_hosted.as_ref().and_then(|own| own.scaling.as_ref());
+        scaling.is_some_and(|scaling| Driver::of(scaling, there) == Driver::Keda)
+    };
+    cx.cluster.stores.models.all().iter().any(wants)
 }
 
 /// Whether the API server has the kind.
@@ -397,11 +441,11 @@ async fn finished<T, E: std::fmt::Debug>(results: impl Stream<Item = Result<T, E
         .await;
 }
 
-/// When another price book is there.
-fn changes(book: watch::Receiver<Arc<Book>>) -> impl Stream<Item = ()> + Send {
-    futures::stream::unfold(book, async |mut book| {
-        book.changed().await.ok()?;
-        Some(((), book))
+/// When something else is told: another price book, or that KEDA is there.
+fn changes<T: Send + Sync + 'static>(told: watch::Receiver<T>) -> impl Stream<Item = ()> + Send {
+    futures::stream::unfold(told, async |mut told| {
+        told.changed().await.ok()?;
+        Some(((), told))
     })
 }
 

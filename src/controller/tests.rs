@@ -120,6 +120,7 @@ pub(super) fn started(server: &Server) -> Arc<Context> {
         mounts_images: true,
         gateway_url: "http://gateway.llm".to_owned(),
         image: "localhost/portfolio:dev".to_owned(),
+        scaler_address: None,
         prober: Prober::new().unwrap(),
         progress: Progresses::new(),
         asker: Asker::new(unbounded().0),

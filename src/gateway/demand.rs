@@ -37,7 +37,23 @@ pub(super) async fn tell(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Json<
         instance: gateway.instance,
         calls,
         models: wanted.map(|(model, wanted)| (model.to_string(), wanted)).collect(),
+        pods: gateway
+            .feed
+            .routes()
+            .map(|table| pods(&table, &gateway.balancer))
+            .unwrap_or_default(),
     })
+}
+
+/// The pods that answer requests, and how many.
+fn pods(table: &RouteTable, balancer: &Balancer) -> BTreeMap<String, u64> {
+    let candidates = table.routes().flat_map(|route| route.candidates());
+    let backends = candidates.filter_map(|candidate| candidate.backend.as_ref().ok());
+    let of_ours = backends.filter(|backend| backend.provider.is_none());
+    // Routes and adapters have pods in common, each told with all it answers.
+    let busy = of_ours.flat_map(|backend| balancer.busy(backend));
+    busy.filter_map(|(url, busy)| Some((url.authority()?.to_string(), busy as u64)))
+        .collect()
 }
 
 /// The demand for the models that do not answer.

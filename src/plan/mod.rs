@@ -19,6 +19,7 @@ pub mod quantity;
 pub mod reference_grant;
 mod restricted;
 pub mod routing;
+pub mod scaled_object;
 pub mod scaling;
 pub mod serving;
 pub mod statistics;

@@ -163,6 +163,15 @@ impl Balancer {
         self.endpoints(at.into()).iter().map(|endpoint| endpoint.busy()).sum()
     }
 
+    /// Those of these endpoints that have requests under way, and how many.
+    pub(super) fn busy<'a>(&self, at: impl Into<At<'a>>) -> Vec<(&'a Uri, usize)> {
+        let at = at.into();
+        let all = at.urls.iter().zip(self.endpoints(at));
+        all.map(|(url, endpoint)| (url, endpoint.busy()))
+            .filter(|(_, busy)| *busy > 0)
+            .collect()
+    }
+
     /// Requests under way at these endpoints, in thousandths for each of them.
     pub(super) fn load<'a>(&self, at: impl Into<At<'a>>) -> usize {
         let at = at.into();

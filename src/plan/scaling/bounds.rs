@@ -15,14 +15,15 @@ impl Bounds {
     #[must_use]
     pub fn of(spec: &Scaling) -> Self {
         let behavior = spec.behavior.clone().unwrap_or_default();
+        let target = spec.target.clone().unwrap_or_default();
         let to_zero_after = spec.scale_to_zero_after.and_then(given).unwrap_or(TO_ZERO_AFTER);
         Self {
             min: spec.min,
             max: spec.max.max(spec.min).max(1),
             targets: Targets {
-                in_flight: spec.target.in_flight.map(|each| f64::from(each.max(1))),
-                waiting: spec.target.waiting.map(|each| f64::from(each.max(1))),
-                cache: spec.target.cache_percent.map(|percent| f64::from(percent.clamp(1, 100)) / 100.0),
+                in_flight: target.in_flight.map(|each| f64::from(each.max(1))),
+                waiting: target.waiting.map(|each| f64::from(each.max(1))),
+                cache: target.cache_percent.map(|percent| f64::from(percent.clamp(1, 100)) / 100.0),
             },
             up: pace(behavior.up.as_ref(), Duration::ZERO),
             down: pace(behavior.down.as_ref(), DOWN_AFTER),

@@ -30,7 +30,7 @@ pub struct Wanted {
 
 /// What one gateway says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Told {
     /// Another one at each start of a gateway.
     pub instance: u64,
@@ -38,6 +38,8 @@ pub struct Told {
     pub calls: u64,
     /// By ModelDeployment, as `namespace/name`. What is not among them has no request, and never had.
     pub models: BTreeMap<String, Wanted>,
+    /// Requests that its pods answer now, by `address:port`. What is not among them answers none of this gateway's.
+    pub pods: BTreeMap<String, u64>,
 }
 
 /// What all gateways say.
@@ -59,6 +61,8 @@ struct Gateway {
 pub struct Now {
     /// Requests in flight or waiting, by model; and whether any came, also such as went elsewhere or were refused.
     models: BTreeMap<String, (u64, bool)>,
+    /// Requests that pods answer, by their addresses.
+    pods: BTreeMap<String, u64>,
     gateways: usize,
     silent: usize,
     new: usize,
@@ -123,6 +127,10 @@ impl Demand {
                 *load = load.saturating_add(here);
                 *is_wanted |= here > 0;
             }
+            for (pod, busy) in &told.pods {
+                let all = all.pods.entry(pod.clone()).or_default();
+                *all = all.saturating_add(*busy);
+            }
         }
         all
     }
@@ -143,6 +151,18 @@ impl Now {
             Some((_, true)) => Some(true),
             _ => (self.is_known() && !self.is_partial()).then_some(false),
         }
+    }
+
+    /// Requests that the pod with this address answers, on whichever port, as far as gateways say.
+    #[must_use]
+    pub fn at_pod(&self, address: &str) -> u64 {
+        let is_its = |pod: &str| {
+            pod.rsplit_once(':')
+                .is_some_and(|(host, _)| host.trim_matches(['[', ']']) == address)
+        };
+        // Those of one address are side by side, but an IPv6 one is in brackets.
+        let its = self.pods.iter().filter(|(pod, _)| is_its(pod));
+        its.map(|(_, busy)| *busy).fold(0, u64::saturating_add)
     }
 
     /// Whether a gateway says nothing.
@@ -181,6 +201,7 @@ mod tests {
             instance,
             calls,
             models: [("claims/llama".to_owned(), wanted)].into(),
+            pods: [("10.0.0.7:8000".to_owned(), wanted.in_flight), ("[fd00::7]:8000".to_owned(), 1)].into(),
         }
     }
 
@@ -220,6 +241,8 @@ mod tests {
             (whole.in_flight("claims/other"), whole.is_wanted("claims/other")),
             (Some(0.0), Some(false))
         );
+        let pods = ["10.0.0.7", "fd00::7", "10.0.0.70"].map(|address| whole.at_pod(address));
+        assert_eq!(pods, [4, 2, 0]);
         // One that said something long ago says nothing.
         assert_eq!(demand.take(at(10)).gateways(), (2, 1));
         // One that is gone is no gateway.

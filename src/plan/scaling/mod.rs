@@ -13,6 +13,7 @@
 
 mod bounds;
 pub mod demand;
+pub mod driver;
 mod gauges;
 mod history;
 pub mod others;

@@ -1,6 +1,7 @@
 //! Who else scales a model: HorizontalPodAutoscalers, a person's own or KEDA's. A number has one owner: while another autoscaler sets that of the
-//! workload, we do not, and nothing that is not ours is changed or removed.
+//! workload, we do not, and nothing that is not ours is changed or removed. Those that we have moved the number for us are not meant.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -8,7 +9,7 @@ use kube::ResourceExt;
 
 use crate::api::condition::{Claim, Kind};
 use crate::api::{GROUP, ModelDeployment};
-use crate::plan::names::{self, Key};
+use crate::plan::names::{self, Key, MANAGED_BY, MODEL_LABEL};
 
 /// The reason of `ScalingActive` where two would scale a model.
 pub const CONFLICT: &str = "ScalingConflict";
@@ -28,8 +29,8 @@ pub struct Other {
 }
 
 impl Other {
-    /// The first one that scales `md` or its workload; one that scales the workload before others. One that is left over from another kind of
-    /// workload scales nothing.
+    /// The first one that scales `md` or its workload and is not ours; one that scales the workload before others. One that is left over from another
+    /// kind of workload scales nothing.
     #[must_use]
     pub fn of(md: &ModelDeployment, all: &[Arc<HorizontalPodAutoscaler>], is_grouped: bool) -> Option<Self> {
         let model = Key::of(md);
@@ -39,6 +40,7 @@ impl Other {
             other.metadata.namespace == md.metadata.namespace
                 && other.spec.scale_target_ref.kind != gone
                 && self::model(other).as_ref() == Some(&model)
+                && !is_ours(other)
         };
         let its = all.iter().filter(is_its);
         let told = |other: &Arc<HorizontalPodAutoscaler>| {
@@ -91,6 +93,25 @@ impl Other {
     }
 }
 
+/// Whether we had it made: it is ours, or KEDA's for a ScaledObject of ours, whose labels it has.
+#[must_use]
+pub fn is_ours(other: &HorizontalPodAutoscaler) -> bool {
+    let labels = other.labels();
+    labels.contains_key(MODEL_LABEL) && labels.get("app.kubernetes.io/managed-by").is_some_and(|by| by == MANAGED_BY)
+}
+
+/// All of them, by the model that each scales.
+#[must_use]
+pub fn by_model(all: Vec<Arc<HorizontalPodAutoscaler>>) -> HashMap<Key, Vec<Arc<HorizontalPodAutoscaler>>> {
+    let mut by_model: HashMap<_, Vec<_>> = HashMap::new();
+    for other in all {
+        if let Some(model) = model(&other) {
+            by_model.entry(model).or_default().push(other);
+        }
+    }
+    by_model
+}
+
 /// The model that one scales, if any.
 #[must_use]
 pub fn model(other: &HorizontalPodAutoscaler) -> Option<Key> {
@@ -129,6 +150,9 @@ mod tests {
         let old = autoscaler("old", "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "llama-engine");
         assert_eq!(found(std::slice::from_ref(&old)), None, "it is no group any more");
         assert!(Other::of(&md, &[old], true).unwrap().rests_at_zero);
+        let mut own = (*autoscaler("llama-engine", "apps/v1", "Deployment", "llama-engine")).clone();
+        own.metadata.labels = Some(names::labels("autoscaler", MODEL_LABEL, "llama"));
+        assert_eq!(found(&[Arc::new(own)]), None, "it is ours");
         for (version, kind, target) in [
             ("apps/v1", "Deployment", "llama"),
             ("apps/v1", "StatefulSet", "llama-engine"),

@@ -27,6 +27,8 @@ pub struct Standing {
     pub claim: Option<Claim>,
     /// The latest change, if there was one.
     pub change: Option<Change>,
+    /// How many there are to be, where others move the number and may take their time.
+    pub wanted: Option<u32>,
 }
 
 /// A change of the number of replicas.
@@ -52,6 +54,11 @@ impl Bulletin {
     #[must_use]
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// So many there are to be, by whoever moves the number for us.
+    pub fn wants(&mut self, replicas: Option<u32>) {
+        self.standing.wanted = replicas;
     }
 
     /// The number of replicas was changed.

@@ -12,7 +12,19 @@ use crate::api::condition::{self, Claim, Kind, Status};
 use crate::api::model_deployment::{ModelDeploymentStatus, ScalingStatus, SelfHosted};
 use crate::plan::names::SCALED_ANNOTATION;
 use crate::plan::scaling::Standing;
+use crate::plan::scaling::driver::Driver;
 use crate::plan::scaling::others::{CONFLICT, Other};
+
+/// By whom the number is moved, and what is said of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moved {
+    /// Who moves it; `None` without `scaling`.
+    pub driver: Option<Driver>,
+    /// What that one says, where it is not what was decided about the demand.
+    pub says: Option<Claim>,
+    /// When it did last, as far as it says so itself.
+    pub at: Option<Time>,
+}
 
 /// `own` with as many replicas as its workload is told to have, where somebody scales that; a new one begins with one.
 #[must_use]
@@ -48,7 +60,7 @@ pub fn with_scaling(
     status: ModelDeploymentStatus,
     md: &ModelDeployment,
     own: &SelfHosted,
-    (standing, other): (&Standing, Option<&Other>),
+    (standing, moved, other): (&Standing, &Moved, Option<&Other>),
     now: Timestamp,
 ) -> ModelDeploymentStatus {
     let before = md.status.as_ref();
@@ -56,7 +68,7 @@ pub fn with_scaling(
     let others = other.and_then(|other| other.claim(own.scaling.is_some()));
     let known = condition::find(previous, Kind::ScalingActive).filter(|known| known.reason != CONFLICT);
     let mut conditions = status.conditions.clone();
-    match (others.or_else(|| standing.claim.clone()), known) {
+    match (others.or_else(|| moved.says.clone()).or_else(|| standing.claim.clone()), known) {
         (Some(claim), _) => conditions.extend(condition::merge(previous, &[claim], md.metadata.generation, now)),
         (None, _) if own.scaling.is_none() => {}
         (None, Some(known)) => conditions.push(known.clone()),
@@ -71,35 +83,38 @@ pub fn with_scaling(
         }
     }
     conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-    if own.scaling.is_none() {
-        return ModelDeploymentStatus {
-            conditions,
-            scaling: None,
-            ..status
-        };
-    }
-    let told = before.and_then(|status| status.scaling.clone());
-    let scaling = match (&standing.change, told) {
-        (Some(change), _) => ScalingStatus {
-            desired_replicas: own.replicas,
-            reason: change.reason.to_owned(),
-            message: change.message.clone(),
-            last_scale_time: Some(Time(condition::seconds(change.at))),
-        },
-        (None, Some(told)) => ScalingStatus {
-            desired_replicas: own.replicas,
-            ..told
-        },
-        (None, None) => ScalingStatus {
-            desired_replicas: own.replicas,
-            reason: "New".to_owned(),
-            message: "the number of replicas has not been changed yet".to_owned(),
-            last_scale_time: None,
-        },
-    };
+    let scaling = own.scaling.as_ref().map(|_| scaling(before, own, standing, moved));
     ModelDeploymentStatus {
         conditions,
-        scaling: Some(scaling),
+        scaling,
         ..status
+    }
+}
+
+/// What is told of the number.
+fn scaling(before: Option<&ModelDeploymentStatus>, own: &SelfHosted, standing: &Standing, moved: &Moved) -> ScalingStatus {
+    let told = before.and_then(|status| status.scaling.clone());
+    let (reason, message, last_scale_time) = match (moved.driver, &standing.change, told) {
+        (Some(Driver::Hpa), ..) => (
+            "Metrics".to_owned(),
+            "a HorizontalPodAutoscaler decides by spec.selfHosted.scaling.metrics".to_owned(),
+            moved.at.clone(),
+        ),
+        (_, Some(change), _) => (
+            change.reason.to_owned(),
+            change.message.clone(),
+            Some(Time(condition::seconds(change.at))),
+        ),
+        (_, None, Some(told)) => (told.reason, told.message, told.last_scale_time),
+        (_, None, None) => ("New".to_owned(), "the number of replicas has not been changed yet".to_owned(), None),
+    };
+    ScalingStatus {
+        desired_replicas: standing
+            .wanted
+            .map_or(own.replicas, |wanted| i32::try_from(wanted).unwrap_or(i32::MAX)),
+        engine: moved.driver.map(|driver| driver.word().to_owned()),
+        reason,
+        message,
+        last_scale_time,
     }
 }
