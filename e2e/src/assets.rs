@@ -3,14 +3,18 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use ring::digest::{SHA256, digest};
+use tokio::process::Command;
+
+use crate::command::output;
 
 pub mod engine;
 pub mod gateway_api;
 pub mod helm;
+pub mod keda;
 pub mod kubernetes;
 pub mod lws;
 pub mod nginx;
@@ -85,6 +89,21 @@ fn prune(folder: &Path) -> Result<()> {
     versions.sort();
     for (_, path) in versions.iter().rev().skip(KEPT) {
         std::fs::remove_dir_all(path)?;
+    }
+    Ok(())
+}
+
+/// Copies the CRDs of the module `name`, which the Go module in a folder of ours requires, to `out/crds`.
+async fn copy_crds(ours: &Path, name: &str, out: &Path) -> Result<()> {
+    let mut go = Command::new("go");
+    go.current_dir(ours).args(["list", "-m", "-f", "{{.Dir}}", name]);
+    let source = output(&mut go, Duration::from_secs(60)).await?;
+    let crds = Path::new(source.trim()).join("config/crd/bases");
+    std::fs::create_dir(out.join("crds"))?;
+    for entry in std::fs::read_dir(&crds).with_context(|| format!("{}", crds.display()))? {
+        let file = entry?;
+        // Files of the module cache are read-only; a copy must be removable.
+        std::fs::write(out.join("crds").join(file.file_name()), std::fs::read(file.path())?)?;
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ pub use layout::{CONTROL_PLANE, HOST};
 pub use lifecycle::{Shape, down, up};
 pub use local::Local;
 pub use parts::{Parts, State};
+pub(crate) use pki::self_signed;
 
 use crate::assets::{self, Lock};
 use crate::image::Image;

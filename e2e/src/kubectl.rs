@@ -52,11 +52,15 @@ impl Kubectl {
         .await
     }
 
-    /// Runs kubectl where nothing can be awaited, as in a `Drop`; a failure is told on stderr.
-    pub(crate) fn run_now(&self, arguments: &[&str]) {
+    /// Runs kubectl where nothing can be awaited, as in a `Drop`, and returns what it printed; a failure is told on stderr.
+    pub(crate) fn run_now(&self, arguments: &[&str]) -> Option<String> {
         let done = self.command().into_std().args(arguments).stdin(Stdio::null()).output();
-        if !done.as_ref().is_ok_and(|done| done.status.success()) {
-            eprintln!("kubectl {}: {done:?}", arguments.join(" "));
+        match done {
+            Ok(done) if done.status.success() => Some(String::from_utf8_lossy(&done.stdout).into_owned()),
+            failed => {
+                eprintln!("kubectl {}: {failed:?}", arguments.join(" "));
+                None
+            }
         }
     }
 

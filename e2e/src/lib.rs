@@ -7,6 +7,7 @@
 //! - [`vllm::run`] is vLLM without a model: what it says about adapters is what the real one says.
 //! - [`fake_nodes::FakeNodes`] makes pods Ready on nodes that do not exist.
 //! - [`lws::Controller`] is the real controller of LeaderWorkerSets, and [`stand_in`] an engine over several pods.
+//! - [`keda::Keda`] is the real operator of KEDA, which scales by what it is told.
 //! - [`gateway_api::ReferenceGrants`] is the kind of the Gateway API by which namespaces let others name what they have.
 //! - [`redis::Redis`] is a real Redis that can be killed, frozen and started again.
 //! - [`portfolio::Portfolio::install`] installs the product as users do.
@@ -28,6 +29,7 @@ pub mod http_client;
 pub mod hub;
 pub mod image;
 pub mod images;
+pub mod keda;
 pub mod kubectl;
 pub mod local;
 pub mod lws;

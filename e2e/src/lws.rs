@@ -5,11 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
 use crate::assets::lws::Lws;
-use crate::cluster::{CONTROL_PLANE, Cluster, Local};
+use crate::cluster::{CONTROL_PLANE, Cluster, Local, self_signed};
 use crate::kubectl::Kubectl;
 use crate::until;
 
@@ -57,7 +56,8 @@ impl Controller {
 
         let folder = local.folder().join(PART);
         std::fs::create_dir_all(&folder)?;
-        let certificate = certificate(&folder)?;
+        // Where the controller looks for it.
+        let certificate = self_signed(&folder, "tls", &[CONTROL_PLANE])?;
         let configuration = folder.join("config.json");
         std::fs::write(&configuration, serde_json::to_vec_pretty(&self::configuration(&folder))?)?;
         let kubeconfig = format!("KUBECONFIG={}", local.kubeconfig().display());
@@ -108,15 +108,6 @@ fn configuration(folder: &Path) -> Value {
         "metrics": { "bindAddress": "0" },
         "health": { "healthProbeBindAddress": format!("{CONTROL_PLANE}:{HEALTH}") },
     })
-}
-
-/// Writes a key and its certificate where the controller looks for them, and returns the certificate.
-fn certificate(folder: &Path) -> Result<String> {
-    let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(vec![CONTROL_PLANE.to_owned()])?.self_signed(&key)?.pem();
-    std::fs::write(folder.join("tls.key"), key.serialize_pem())?;
-    std::fs::write(folder.join("tls.crt"), &certificate)?;
-    Ok(certificate)
 }
 
 /// As its project installs them, but that only pods of sets are asked about: others must start whatever becomes of the controller.

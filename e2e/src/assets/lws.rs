@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::process::Command;
 
-use super::{ensure, key, packages};
-use crate::command::{output, step};
+use super::{copy_crds, ensure, key, packages};
+use crate::command::step;
 
 const MODULE: &str = "sigs.k8s.io/lws";
 
@@ -39,17 +39,7 @@ pub async fn release() -> Result<Lws> {
             Duration::from_secs(30 * 60),
         )
         .await?;
-        let mut go = Command::new("go");
-        go.current_dir(&module).args(["list", "-m", "-f", "{{.Dir}}", MODULE]);
-        let source = output(&mut go, Duration::from_secs(60)).await?;
-        let crds = Path::new(source.trim()).join("config/crd/bases");
-        std::fs::create_dir(out.join("crds"))?;
-        for entry in std::fs::read_dir(&crds).with_context(|| format!("{}", crds.display()))? {
-            let file = entry?;
-            // Files of the module cache are read-only; a copy must be removable.
-            std::fs::write(out.join("crds").join(file.file_name()), std::fs::read(file.path())?)?;
-        }
-        Ok(())
+        copy_crds(&module, MODULE, out).await
     })
     .await?;
     Ok(Lws {

@@ -133,6 +133,13 @@ pub(crate) fn apiserver(layout: &Layout) -> CommandLine {
             &format!("--kubelet-client-key={}", pki("api-to-kubelet.key")),
             &format!("--kubelet-certificate-authority={}", pki("ca.crt")),
             "--kubelet-preferred-address-types=InternalIP",
+            // Others may answer for API groups of theirs; they believe whoever shows this certificate about who is asking.
+            &format!("--proxy-client-cert-file={}", pki("front-proxy.crt")),
+            &format!("--proxy-client-key-file={}", pki("front-proxy.key")),
+            &format!("--requestheader-client-ca-file={}", pki("front-proxy.crt")),
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             &format!("--audit-policy-file={}", layout.config("audit.yaml").display()),
             &format!("--audit-log-path={}", layout.audit_log().display()),
             // One file, so that an offset into it stays true; at 25 requests a second it lasts for days.
@@ -152,6 +159,8 @@ pub(crate) fn controller_manager(layout: &Layout) -> CommandLine {
         "--use-service-account-credentials".to_owned(),
         // A dead kubelet shows within seconds instead of most of a minute.
         "--node-monitor-grace-period=8s".to_owned(),
+        // A third of the default: tests wait for autoscalers.
+        "--horizontal-pod-autoscaler-sync-period=5s".to_owned(),
     ]);
     line
 }

@@ -158,6 +158,22 @@ impl Local {
         parts.launch(&name, command)
     }
 
+    /// As [`run`](Self::run), but names resolve as in a pod of this namespace: `NAME`, `NAME.NAMESPACE.svc` and
+    /// `NAME.NAMESPACE.svc.cluster.local` are Services, and nothing else exists.
+    pub fn run_as_in(&self, namespace: &str, name: &str, command: Vec<String>) -> Result<()> {
+        let resolver = self.folder().join(format!("{name}.resolv.conf"));
+        let search = format!("search {namespace}.svc.cluster.local svc.cluster.local cluster.local");
+        std::fs::write(&resolver, format!("nameserver {CONTROL_PLANE}\n{search}\noptions ndots:5\n"))?;
+        // Only this program sees the mount. Where the machine's file is a link into its /run, the node's own /run has nothing there yet.
+        let script = r#"file=$(readlink -m /etc/resolv.conf)
+            [ -e "$file" ] || install -D /dev/null "$file"
+            mount --bind "$0" "$file" && exec "$@""#;
+        let mut line = ["unshare", "--mount", "sh", "-c", script].map(str::to_owned).to_vec();
+        line.push(resolver.display().to_string());
+        line.extend(command);
+        self.run(name, line)
+    }
+
     /// Ends a program that [`run`](Self::run) started, if it still runs.
     pub fn end(&self, name: &str) -> Result<()> {
         self.parts().forget(&format!("{name}@1"))

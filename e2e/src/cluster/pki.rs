@@ -1,4 +1,7 @@
-//! The cluster's keys: one authority, a certificate per part, and a kubeconfig for each that speaks to the API server.
+//! The cluster's keys: one authority, a certificate per part, and a kubeconfig for each that speaks to the API server. Beside it, certificates
+//! that vouch for themselves: who trusts one trusts nobody else.
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
@@ -65,6 +68,7 @@ impl<'a> Authority<'a> {
         self.user("dns", "dns", Some(MASTERS))?;
         self.user("policies", "policies", Some(MASTERS))?;
         self.certificate("api-to-kubelet", "api-to-kubelet", Some(MASTERS), &[])?;
+        self_signed(&self.layout.pki(""), "front-proxy", &[])?;
         for part in ["kube-controller-manager", "kube-scheduler", "kube-proxy"] {
             self.user(part, &format!("system:{part}"), None)?;
         }
@@ -115,4 +119,14 @@ users: [{{name: {file}, user: {{client-certificate: "{certificate}", client-key:
         );
         Ok(std::fs::write(self.layout.kubeconfig(file), text)?)
     }
+}
+
+/// Writes a key, and a certificate for these names and addresses that it signed itself, as `FILE.key` and `FILE.crt`; returns the certificate.
+pub(crate) fn self_signed(folder: &Path, file: &str, names: &[&str]) -> Result<String> {
+    let key = KeyPair::generate()?;
+    let params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let certificate = params.self_signed(&key)?.pem();
+    std::fs::write(folder.join(format!("{file}.key")), key.serialize_pem())?;
+    std::fs::write(folder.join(format!("{file}.crt")), &certificate)?;
+    Ok(certificate)
 }

@@ -15,6 +15,7 @@ mod fetch;
 mod grant;
 mod group;
 mod image_source;
+mod keda;
 mod ledger;
 mod network;
 mod provider;
