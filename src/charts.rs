@@ -163,11 +163,13 @@ fn the_operator_has_the_rights_that_it_uses_and_no_other_on_pods_and_nodes() {
         ("policy", "poddisruptionbudgets"),
         ("resource.k8s.io", "resourceclaimtemplates"),
         ("batch", "jobs"),
+        ("autoscaling", "horizontalpodautoscalers"),
+        ("keda.sh", "scaledobjects"),
     ] {
         assert_eq!(verbs_on(group, resource), owned, "{resource}");
     }
     assert_eq!(verbs_on("", "nodes"), BTreeSet::from(["list"]));
-    assert_eq!(verbs_on("", "pods"), BTreeSet::from(["list", "watch"]));
+    assert_eq!(verbs_on("", "pods"), BTreeSet::from(["list", "patch", "watch"]));
     assert_eq!(verbs_on("", "pods/exec"), BTreeSet::new());
 }
 

@@ -18,7 +18,7 @@ use super::price::Price;
 pub use super::provider::{ApiLimits, ApiSource, CaBundle, Capabilities, Credentials, Provider};
 use super::resources;
 use super::routing_policy::DURATION;
-pub use super::scaling::{Scaling, ScalingEngine, ScalingStatus};
+pub use super::scaling::{Scaling, ScalingChange, ScalingEngine, ScalingStatus, Usage};
 
 /// One language model: either behind a provider's API (`api`) or served on our own machines (`selfHosted`). Exactly one of the two is set.
 /// Example: `api: {provider: OpenAI, model: gpt-5-mini, credentials: {secretRef: {name: openai, key: api-key}}}`.
@@ -415,6 +415,9 @@ pub struct ModelDeploymentStatus {
     /// What it costs to run, and what its development costs, where the spec and the settings say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+    /// What its pods took of the cluster since it was made. The operator's metrics say the same at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// What its tokens cost, prompt/answer in US dollars, and who says so: `1.25/10 per 1M (price book, from 2026-08-01)`. Where nobody
     /// does, what to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -18,14 +18,21 @@ impl Usd {
     /// The amount in nano-dollars (10⁻⁹ US dollars), or `None` when the text is not an amount.
     #[must_use]
     pub fn nanos(&self) -> Option<u64> {
-        let (whole, fraction) = self.0.split_once('.').unwrap_or((&self.0, "0"));
-        let digits = |s: &str| (1..=9).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit());
-        if !digits(whole) || !digits(fraction) {
-            return None;
-        }
-        let fraction: u64 = format!("{fraction:0<9}").parse().ok()?;
-        Some(whole.parse::<u64>().ok()? * 1_000_000_000 + fraction)
+        let whole = self.0.split_once('.').map_or(self.0.len(), |(whole, _)| whole.len());
+        nanos(&self.0).filter(|_| whole <= 9).and_then(|nanos| u64::try_from(nanos).ok())
     }
+}
+
+/// What [`written`] wrote, in billionths; `None` where it did not.
+#[must_use]
+pub fn nanos(text: &str) -> Option<u128> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |s: &str, most: usize| (1..=most).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole, 27) || !digits(fraction, 9) {
+        return None;
+    }
+    let fraction: u128 = format!("{fraction:0<9}").parse().ok()?;
+    Some(whole.parse::<u128>().ok()? * 1_000_000_000 + fraction)
 }
 
 /// An amount of nano-dollars as people write it: `17375`, `0.8`.

@@ -145,6 +145,50 @@ pub struct ScalingStatus {
     /// When the number was changed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_scale_time: Option<Time>,
+    /// Not earlier may there be more of them: it is set where `behavior.up` has them wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_up_time: Option<Time>,
+    /// Not earlier may there be fewer of them, however little demand there is; absent where there may not be fewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_down_time: Option<Time>,
+    /// How long the model takes from none to its first answer: the middle one of the latest five times. Example: `1m35s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold_start: Option<String>,
+    /// The latest changes of the number, the last one first; twenty at most. `portfolio explain NAME` prints them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ScalingChange>,
+}
+
+/// A change of the number of replicas.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingChange {
+    /// When it was decided.
+    pub time: Time,
+    /// How many there were to be.
+    pub from: i32,
+    /// How many since.
+    pub to: i32,
+    /// Why, in a word.
+    pub reason: String,
+    /// What it was decided from.
+    pub message: String,
+}
+
+/// What the pods of a model took of the cluster so far, counted by when they came and went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Pods that are on a node, from `since` on.
+    pub pods: i32,
+    /// Up to when the hours are counted; those of `pods` come on top. At most an hour and a half ago, or nothing is there.
+    pub since: Time,
+    /// The hours of all accelerators together, up to then. Example: `12.5`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerator_hours: Option<String>,
+    /// What those hours cost in US dollars, at the `pricePerHourUSD` that the accelerator profile had meanwhile. Example: `10`.
+    #[serde(default, rename = "costUSD", skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<String>,
 }
 
 fn one() -> u32 {

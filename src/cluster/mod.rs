@@ -29,6 +29,9 @@ pub use optional::Optional;
 
 use k8s_openapi::jiff::Timestamp;
 
+use crate::api::ModelDeployment;
+use crate::plan::names::Key;
+
 /// A connection to a cluster; the others only carry it to this door.
 pub type Connection = kube::Client;
 
@@ -48,6 +51,14 @@ pub async fn serves<K: kube::Resource<DynamicType = ()>>(client: &Connection) ->
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// One ModelDeployment, by the rights of whoever asks.
+///
+/// # Errors
+/// When the server refuses or cannot be reached.
+pub async fn model(client: &Connection, key: &Key) -> Result<Option<ModelDeployment>, kube::Error> {
+    kube::Api::namespaced(client.clone(), &key.namespace).get_opt(&key.name).await
 }
 
 /// The version of the API server, such as `(1, 36)`.

@@ -47,13 +47,14 @@ impl Cluster {
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.
-    pub async fn price(&self, pod: &Pod, cost: i32) -> Result<(), Error> {
+    pub async fn price(&self, pod: &Arc<Pod>, cost: i32) -> Result<(), Error> {
+        let pod = self.stores.pods.latest(pod);
         let said = pod.annotations().get(DELETION_COST).and_then(|cost| cost.parse().ok());
         // That is what every pod costs that says nothing.
         if said.unwrap_or(0) == cost {
             return Ok(());
         }
-        let key = Key::of(pod);
+        let key = Key::of(&*pod);
         let body = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": key.name, "namespace": key.namespace, "uid": pod.meta().uid, "annotations": { DELETION_COST: cost.to_string() } },

@@ -4,6 +4,7 @@ mod check;
 mod crds;
 mod evaluate;
 mod evict;
+mod explain;
 mod fetch;
 mod files;
 mod gateway;
@@ -40,6 +41,8 @@ pub enum Command {
     Evict(evict::Flags),
     /// Makes, lists and revokes clients' API keys.
     Key(key::Flags),
+    /// Says why a model has as many replicas as it has: what was decided of late, from what, and when the next change can come.
+    Explain(explain::Explain),
     /// Checks files offline: exits with 1 and names file, line, field and remedy when the cluster would refuse something.
     Check(check::Check),
     /// Prints every object that the operator would apply for some files.
@@ -67,6 +70,7 @@ impl Command {
             Self::Fetch(flags) => fetch::run(flags),
             Self::Evict(flags) => evict::run(&flags),
             Self::Key(flags) => key::run(flags),
+            Self::Explain(explain) => explain.run(),
             Self::Check(check) => check.run(),
             Self::Render(render) => render.run(),
             Self::Test(test) => test.run(),

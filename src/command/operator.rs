@@ -48,7 +48,7 @@ pub struct Flags {
     /// This replica's name, unique among them.
     #[arg(long, env = "HOSTNAME", default_value = "operator")]
     identity: String,
-    /// Where `/healthz` and `/readyz` are served.
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
     #[arg(long, default_value = "0.0.0.0:8081")]
     health_listen: SocketAddr,
 }
@@ -66,7 +66,8 @@ async fn operate(flags: Flags) -> anyhow::Result<ExitCode> {
     let stop = start::stop_on_signals()?;
     // A replica in waiting is ready: it is there to take over.
     let ready = Arc::new(AtomicBool::new(true));
-    let health = start::health(flags.health_listen, Arc::clone(&ready), stop.clone()).await?;
+    let metrics = controller::Metrics::default();
+    let health = start::health(flags.health_listen, Arc::clone(&ready), metrics.clone(), stop.clone()).await?;
 
     let mut claim = lease::Claim::new(client.clone(), &flags.namespace, LEASE, flags.identity);
     tokio::select! {
@@ -82,6 +83,7 @@ async fn operate(flags: Flags) -> anyhow::Result<ExitCode> {
         scaler_listen: flags.scaler_listen,
         scaler_address: flags.scaler_address,
         ready: Arc::clone(&ready),
+        metrics,
     };
     ready.store(false, Ordering::Relaxed);
     let done = CancellationToken::new();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use axum::Router;
 use axum::routing::get;
-use http::StatusCode;
+use http::{StatusCode, header};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::lines::Lines;
 use crate::api::Settings;
+use crate::controller::Metrics;
 use crate::gateway::{InRedis, Options, Traces};
 use crate::manifest;
 
@@ -121,14 +122,26 @@ fn readiness(ready: &AtomicBool) -> (StatusCode, &'static str) {
     }
 }
 
-/// Serves `/healthz`, and `/readyz` as `ready` says, until `stop`.
-pub(super) async fn health(listen: SocketAddr, ready: Arc<AtomicBool>, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+/// The form of metrics.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Serves `/healthz`, `/readyz` as `ready` says, and `/metrics`, until `stop`.
+pub(super) async fn health(
+    listen: SocketAddr,
+    ready: Arc<AtomicBool>,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("listening on {listen}"))?;
     let app = Router::new()
         .route("/healthz", get(async || "ok"))
-        .route("/readyz", get(async move || readiness(&ready)));
+        .route("/readyz", get(async move || readiness(&ready)))
+        .route(
+            "/metrics",
+            get(async move || ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.text())),
+        );
     Ok(tokio::spawn(async move {
         let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {

@@ -30,15 +30,16 @@ use super::context::Context;
 use super::gateways::Whereabouts;
 use super::model_deployment::{child, pods};
 use crate::api::ModelDeployment;
-use crate::api::condition::{self, Claim, Kind};
+use crate::api::condition::{Claim, Kind};
 use crate::api::model_deployment::SelfHosted;
 use crate::cluster::{self, Owned};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::Key;
+use crate::plan::routing;
 use crate::plan::scaling::demand::{Demand, FRESH, Now};
 use crate::plan::scaling::driver::Driver;
 use crate::plan::scaling::others::{self, Other};
-use crate::plan::scaling::{Bounds, Bulletin, Change, Decision, Engines, History, Sample, Standing, desired, is_within};
+use crate::plan::scaling::{Bounds, Bulletin, Change, Decision, Engines, History, Next, Sample, Standing, desired, is_within};
 use crate::plan::serving::{self, Workload};
 use engines::Heard;
 use listen::Listeners;
@@ -82,6 +83,10 @@ struct Model {
     refused: Option<(u32, Timestamp, String)>,
     /// Whether whoever wanted it, and was told of once, is still to be brought a replica.
     is_called: bool,
+    /// Since when it is to have its first replica, until that answers.
+    starting: Option<Timestamp>,
+    /// How often the number was changed since the process began.
+    changes: u64,
     /// The number that KEDA is told, and since when it is another than there are.
     told: Option<(u32, Option<Timestamp>)>,
 }
@@ -130,6 +135,11 @@ impl Autoscaler {
 
     fn models(&self) -> MutexGuard<'_, HashMap<Key, Model>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often the number of replicas of a model was changed since the process began; `None` of one that is not scaled.
+    pub(super) fn changes(&self, model: &Key) -> Option<u64> {
+        self.models().get(model).map(|model| model.changes)
     }
 
     /// What is told of a model.
@@ -225,12 +235,16 @@ impl Autoscaler {
         }
         let message = step.decision.message(step.current, &step.bounds);
         let change = Change {
+            from: step.current,
+            to: step.decision.replicas,
             reason: step.decision.why.word(),
             message: message.clone(),
             at: now,
         };
         if let Some(known) = self.models().get_mut(&model) {
-            known.bulletin.changed(change);
+            let next = Next::after(step.decision.replicas, &step.bounds, now);
+            known.bulletin.changed(change, next);
+            known.changes += 1;
             known.bulletin.wants(known.told.map(|(replicas, _)| replicas));
         }
         cx.cluster.note(&*step.md, true, "Scaled", &message).await;
@@ -291,6 +305,7 @@ impl Model {
         }
         // What was decided counts, not how far KEDA has come.
         let current = self.told.map_or(live, |(wanted, _)| wanted);
+        self.time_start(&md, (current, answering), round, moved);
         let (sample, engines) = self.sample(&md, &bounds, (current, answering), demand, now);
         self.history.note(sample, &bounds);
         let decision = desired(&self.history, &bounds, current, now);
@@ -313,6 +328,27 @@ impl Model {
             }
         }
         (decision.replicas != current && !is_refused).then(|| step(md, decision, current, self.told.is_some()))
+    }
+
+    /// Sees how long the model takes from none to its first answer.
+    fn time_start(&mut self, md: &ModelDeployment, (current, answering): (u32, u32), round: &Round, moved: &UnboundedSender<Key>) {
+        match (current, answering) {
+            (0, _) => self.starting = None,
+            (_, 0) => {
+                // One that was there before this process was has begun to start at no known time.
+                let was_none = self.history.latest().is_some_and(|sample| sample.replicas == 0);
+                self.starting = self.starting.or(was_none.then_some(round.now));
+            }
+            (..) => {
+                let Some(since) = self.starting.take() else { return };
+                let took = Duration::try_from(round.now.duration_since(since)).unwrap_or_default();
+                let told = md.status.as_ref().and_then(|status| status.scaling.as_ref()?.cold_start.clone());
+                let before = told.and_then(|told| told.parse::<kube::core::Duration>().ok()).map(Duration::from);
+                if self.bulletin.started_in(Duration::from_secs(took.as_secs()), before) {
+                    moved.unbounded_send(Key::of(md)).ok();
+                }
+            }
+        }
     }
 
     /// What is in the way of the number that was decided, if anything is.
@@ -344,9 +380,9 @@ impl Model {
         let heard = self.heard.as_ref().filter(|heard| is_within(heard.at, now, FRESH));
         let engines = heard.map_or_else(Engines::default, |heard| heard.engines);
         // Where none answers, demand goes elsewhere, and what is seen of it is not what there is. But for whoever will never answer.
-        let is_starting = current > 0 && answering == 0 && !is_stalled(md);
+        let is_starting = current > 0 && answering == 0 && routing::may_wake(md);
         let are_unheard = asks_engines(bounds) && engines.asked < answering as usize;
-        let heard = heard.filter(|heard| heard.engines.asked > 0 || current == 0 || is_stalled(md));
+        let heard = heard.filter(|heard| heard.engines.asked > 0 || current == 0 || !routing::may_wake(md));
         let name = Key::of(md).to_string();
         // A call is told once: it counts until there is a replica for it.
         self.is_called = current == 0 && (self.is_called || demand.is_wanted(&name) == Some(true));
@@ -407,12 +443,6 @@ fn scaled(models: &[Arc<ModelDeployment>]) -> Vec<Arc<ModelDeployment>> {
         .filter(|md| md.spec.self_hosted.as_ref().is_some_and(is_scaled))
         .cloned()
         .collect()
-}
-
-/// Whether only a person can make it answer: then it does not start any more.
-fn is_stalled(md: &ModelDeployment) -> bool {
-    let conditions = md.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    condition::is_true(conditions, Kind::Stalled)
 }
 
 #[cfg(test)]

@@ -93,13 +93,18 @@ impl Context {
         self.book.borrow().clone()
     }
 
-    /// Writes the status of a ModelDeployment, with what its tokens cost.
+    /// Writes the status of a ModelDeployment, with what its tokens cost. What its pods took is not forgotten while something else is said of it.
     ///
     /// # Errors
     /// When it cannot be written.
     pub async fn report(&self, md: &ModelDeployment, status: ModelDeploymentStatus) -> Result<(), Error> {
         let price = price::summary(md, &self.prices(), self.now());
-        let status = ModelDeploymentStatus { price, ..status };
+        let used = || md.status.as_ref().and_then(|status| status.usage.clone());
+        let status = ModelDeploymentStatus {
+            price,
+            usage: status.usage.or_else(used),
+            ..status
+        };
         Ok(self.cluster.set_status(md, status).await?)
     }
 

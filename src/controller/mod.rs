@@ -12,6 +12,7 @@ mod drivers;
 mod eval_job;
 mod external_scaler;
 mod gateways;
+mod metrics;
 mod model_deployment;
 mod orphans;
 mod probe;
@@ -20,6 +21,7 @@ mod routing_policy;
 mod run;
 
 pub use context::{Context, Error};
+pub use metrics::Metrics;
 pub use run::{Setup, run};
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ use super::autoscaler::Autoscaler;
 use super::context::{Context, on_error};
 use super::decided::Decided;
 use super::gateways::{self, Gateways};
+use super::metrics::Metrics;
 use super::probe::Prober;
 use super::progress::Progresses;
 use super::{eval_job, external_scaler, model_deployment, orphans, routing_policy};
@@ -89,6 +90,8 @@ pub struct Setup {
     pub scaler_address: Option<String>,
     /// Set once the watches are complete.
     pub ready: Arc<AtomicBool>,
+    /// Says what there is to say from then on.
+    pub metrics: Metrics,
 }
 
 type Triggers<K> = SelectAll<futures::stream::BoxStream<'static, ObjectRef<K>>>;
@@ -332,6 +335,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
     vital("the search for KEDA", async move {
         keda.cluster.keda.seek::<ScaledObject>(|| wants_keda(&keda)).await;
     });
+    setup.metrics.are_of(&cx);
     tracing::info!("the watches are complete");
     setup.ready.store(true, Ordering::Relaxed);
 

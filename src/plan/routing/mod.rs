@@ -59,7 +59,7 @@ pub use status::{Earlier, PolicyVerdict, Unanswered, status};
 pub use table::{Backend, Candidate, Expiry, Queue, Route, RouteTable, Rule, Target, operation};
 pub use terms::{Caching, Retries, Sticky, StickyBy, Timeouts};
 pub use traffic::Watched;
-pub use warmup::{Hold, Warmup};
+pub use warmup::{Hold, Warmup, may_wake};
 pub use when::When;
 
 /// Everything that routing depends on. The order of the objects does not matter.

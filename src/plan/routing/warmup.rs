@@ -58,7 +58,8 @@ impl Warmup {
 
 /// Whether a model in our own pods, of which none answers, may answer without a person doing anything about it: it is asleep, or it starts. Where
 /// the operator sees trouble with the present specification, nobody is to wait for it.
-pub(super) fn may_wake(md: &ModelDeployment) -> bool {
+#[must_use]
+pub fn may_wake(md: &ModelDeployment) -> bool {
     if md.spec.self_hosted.is_none() || md.metadata.deletion_timestamp.is_some() {
         return false;
     }

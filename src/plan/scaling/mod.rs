@@ -30,7 +30,7 @@ use window::Window;
 
 pub use gauges::Gauges;
 pub use history::History;
-pub use told::{Bulletin, Change, Engines, Standing};
+pub use told::{Bulletin, CHANGES, Change, Engines, Next, Standing};
 
 /// What a usual decision is from.
 pub const STABLE: Duration = Duration::from_secs(60);

@@ -1,8 +1,9 @@
 //! What a person is told of decisions: the condition `ScalingActive`, and each change of the number of replicas with what it was decided from.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::demand::Now;
 use super::{Bounds, Decision, PANIC, STABLE, Signal, Why, is_within};
@@ -10,6 +11,10 @@ use crate::api::condition::{Claim, Kind, Status};
 
 /// For so long something else must be so before it is told: what comes and goes with every sample would be written with every sample.
 const STEADY: Duration = Duration::from_secs(10);
+/// So many changes are told.
+pub const CHANGES: usize = 20;
+/// Of so many starts the middle one is what a start takes.
+const STARTS: usize = 5;
 
 /// How many engines of a model were asked for their own metrics, and how many of them said nothing of what there is a target for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,15 +30,54 @@ pub struct Engines {
 pub struct Standing {
     /// `ScalingActive`; `None` while it is not known yet.
     pub claim: Option<Claim>,
-    /// The latest change, if there was one.
-    pub change: Option<Change>,
+    /// The latest changes since the process began, the last one first.
+    pub changes: VecDeque<Change>,
+    /// From when on there may be more, and fewer, as of the latest change.
+    pub next: Next,
+    /// How long the model takes from none to its first answer; `None` while that has not been seen.
+    pub cold_start: Option<Duration>,
     /// How many there are to be, where others move the number and may take their time.
     pub wanted: Option<u32>,
+}
+
+/// From when on there may be more replicas, and fewer. `None`: at any time for more, never for fewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Next {
+    /// More.
+    pub up: Option<Timestamp>,
+    /// Fewer.
+    pub down: Option<Timestamp>,
+}
+
+impl Next {
+    /// After a change to `replicas`.
+    #[must_use]
+    pub fn after(replicas: u32, bounds: &Bounds, now: Timestamp) -> Self {
+        let later = |wait: Duration| SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
+        let down = match replicas {
+            0 => None,
+            1 => bounds.to_zero_after.filter(|_| bounds.min == 0),
+            _ if replicas <= bounds.min => None,
+            _ => Some(bounds.down.stabilisation.max(STABLE)),
+        };
+        let paced = bounds.up.per_minute.map(|_| STABLE);
+        let up = paced
+            .max(Some(bounds.up.stabilisation))
+            .filter(|wait| !wait.is_zero() && replicas > 0 && replicas < bounds.max);
+        Self {
+            up: up.and_then(later),
+            down: down.and_then(later),
+        }
+    }
 }
 
 /// A change of the number of replicas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
+    /// How many there were to be.
+    pub from: u32,
+    /// How many since.
+    pub to: u32,
     /// Why, in a word.
     pub reason: &'static str,
     /// What it was decided from.
@@ -47,6 +91,8 @@ pub struct Change {
 pub struct Bulletin {
     standing: Standing,
     next: Option<(Timestamp, Claim)>,
+    /// How long the model took from none to its first answer, of late.
+    starts: VecDeque<Duration>,
 }
 
 impl Bulletin {
@@ -62,8 +108,28 @@ impl Bulletin {
     }
 
     /// The number of replicas was changed.
-    pub fn changed(&mut self, change: Change) {
-        self.standing.change = Some(change);
+    pub fn changed(&mut self, change: Change, next: Next) {
+        self.standing.changes.push_front(change);
+        self.standing.changes.truncate(CHANGES);
+        self.standing.next = next;
+    }
+
+    /// The model took so long from none to its first answer. Whether that makes another number of what it takes.
+    pub fn started_in(&mut self, took: Duration, before: Option<Duration>) -> bool {
+        // What was known when the process began is one of them.
+        if self.starts.is_empty() {
+            self.starts.extend(before);
+        }
+        self.starts.push_back(took);
+        if self.starts.len() > STARTS {
+            self.starts.pop_front();
+        }
+        let mut sorted: Vec<Duration> = self.starts.iter().copied().collect();
+        sorted.sort();
+        let middle = sorted.get(sorted.len() / 2).copied();
+        let is_other = self.standing.cold_start != middle;
+        self.standing.cold_start = middle;
+        is_other
     }
 
     /// Whether something else is told now than before: what has been so for long enough. The first thing is told at once, if it is good: what is not
@@ -213,14 +279,53 @@ mod tests {
         let others: Vec<bool> = (100..120).map(|second| told.note(claim(true, "AtMax"), at(second))).collect();
         assert_eq!(others.iter().filter(|is_other| **is_other).count(), 1);
         assert_eq!(told.standing().claim.as_ref().unwrap().reason, "AtMax");
-        let change = Change {
+        let change = |second| Change {
+            from: 1,
+            to: 2,
             reason: "Up",
             message: String::new(),
-            at: at(120),
+            at: at(second),
         };
-        told.changed(change.clone());
-        assert!(!told.note(claim(true, "AtMax"), at(122)));
-        assert_eq!(told.standing().change, Some(change), "the latest one stays");
+        for second in 120..150 {
+            told.changed(change(second), Next::default());
+        }
+        assert!(!told.note(claim(true, "AtMax"), at(152)));
+        let changes = &told.standing().changes;
+        assert_eq!((changes.len(), changes.front()), (20, Some(&change(149))), "the latest ones stay");
+    }
+
+    #[test]
+    fn what_a_start_takes_is_the_middle_one_of_the_latest() {
+        let seconds = Duration::from_secs;
+        let mut told = Bulletin::default();
+        // One that took an hour, because an image could not be pulled, says little of the next.
+        let starts = [3600, 40, 44, 50, 42, 46, 48].map(|took| {
+            told.started_in(seconds(took), Some(seconds(45)));
+            told.standing().cold_start.unwrap().as_secs()
+        });
+        assert_eq!(starts, [3600, 45, 45, 45, 44, 44, 46]);
+        assert!(!told.started_in(seconds(46), None), "it is as long as it was");
+    }
+
+    #[test]
+    fn it_is_told_from_when_on_there_may_be_more_and_fewer() {
+        let bounds = |yaml: &str| Bounds::of(&serde_saphyr::from_str(yaml).unwrap());
+        let usual = bounds("{min: 0, max: 4, target: {inFlight: 1}}");
+        let paced = bounds(
+            "{min: 2, max: 4, target: {inFlight: 1}, behavior: {up: {perMinute: 1, stabilisation: 90s}, down: {stabilisation: 0s}}}",
+        );
+        let seconds = |at: Option<Timestamp>| at.map(Timestamp::as_second);
+        for (bounds, replicas, up, down) in [
+            (usual, 3, None, Some(300)),
+            (usual, 1, None, Some(900)),
+            (usual, 0, None, None),
+            (paced, 3, Some(90), Some(60)),
+            (paced, 2, Some(90), None),
+            (paced, 4, None, Some(60)),
+        ] {
+            let next = Next::after(replicas, &bounds, at(0));
+            assert_eq!((seconds(next.up), seconds(next.down)), (up, down), "{replicas} {bounds:?}");
+        }
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! A model whose number of replicas is not its specification's: the workload is applied without it, and what there is stands for what is wanted.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 
+use super::status::WORDS;
 use super::workload::Workload;
 use crate::api::ModelDeployment;
 use crate::api::condition::{self, Claim, Kind, Status};
-use crate::api::model_deployment::{ModelDeploymentStatus, ScalingStatus, SelfHosted};
+use crate::api::model_deployment::{ModelDeploymentStatus, ScalingChange, ScalingStatus, SelfHosted};
 use crate::plan::names::SCALED_ANNOTATION;
-use crate::plan::scaling::Standing;
+use crate::plan::pods;
 use crate::plan::scaling::driver::Driver;
 use crate::plan::scaling::others::{CONFLICT, Other};
+use crate::plan::scaling::{CHANGES, Standing};
 
 /// By whom the number is moved, and what is said of it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,6 +57,20 @@ pub fn is_scaled<W: Resource>(live: &W) -> bool {
         .annotations
         .as_ref()
         .is_some_and(|all| all.contains_key(SCALED_ANNOTATION))
+}
+
+/// What is said where more pods are wanted than there is room for.
+#[must_use]
+pub fn no_room(own: &SelfHosted, all: &[Arc<Pod>]) -> Option<Claim> {
+    own.scaling.as_ref()?;
+    let waiting = || all.iter().map(|pod| &**pod).filter(|pod| pods::is_unschedulable(pod));
+    let trouble = pods::trouble(waiting(), &WORDS)?;
+    let message = format!(
+        "there is no room for {} of the pods that are wanted: {}",
+        waiting().count(),
+        trouble.message
+    );
+    Some(Claim::new(Kind::ScalingActive, false, "NoRoom", message))
 }
 
 /// `status` with what was decided about replicas, by us or by somebody `else`. Until something has been, what was told before is.
@@ -94,27 +113,122 @@ pub fn with_scaling(
 /// What is told of the number.
 fn scaling(before: Option<&ModelDeploymentStatus>, own: &SelfHosted, standing: &Standing, moved: &Moved) -> ScalingStatus {
     let told = before.and_then(|status| status.scaling.clone());
-    let (reason, message, last_scale_time) = match (moved.driver, &standing.change, told) {
-        (Some(Driver::Hpa), ..) => (
-            "Metrics".to_owned(),
-            "a HorizontalPodAutoscaler decides by spec.selfHosted.scaling.metrics".to_owned(),
-            moved.at.clone(),
-        ),
-        (_, Some(change), _) => (
-            change.reason.to_owned(),
-            change.message.clone(),
-            Some(Time(condition::seconds(change.at))),
-        ),
-        (_, None, Some(told)) => (told.reason, told.message, told.last_scale_time),
-        (_, None, None) => ("New".to_owned(), "the number of replicas has not been changed yet".to_owned(), None),
+    let time = |at: Timestamp| Time(condition::seconds(at));
+    let desired_replicas = standing
+        .wanted
+        .map_or(own.replicas, |wanted| i32::try_from(wanted).unwrap_or(i32::MAX));
+    let engine = moved.driver.map(|driver| driver.word().to_owned());
+    let earlier = told.clone().map(|told| told.changes).unwrap_or_default();
+    let changes = with_earlier(standing, earlier);
+    let told = told.unwrap_or(ScalingStatus {
+        desired_replicas,
+        engine: None,
+        reason: "New".to_owned(),
+        message: "the number of replicas has not been changed yet".to_owned(),
+        last_scale_time: None,
+        next_up_time: None,
+        next_down_time: None,
+        cold_start: None,
+        changes: Vec::new(),
+    });
+    let told = ScalingStatus {
+        desired_replicas,
+        engine,
+        cold_start: standing.cold_start.map(in_seconds).or(told.cold_start),
+        changes,
+        ..told
     };
-    ScalingStatus {
-        desired_replicas: standing
-            .wanted
-            .map_or(own.replicas, |wanted| i32::try_from(wanted).unwrap_or(i32::MAX)),
-        engine: moved.driver.map(|driver| driver.word().to_owned()),
-        reason,
-        message,
-        last_scale_time,
+    match (moved.driver, standing.changes.front()) {
+        (Some(Driver::Hpa), _) => ScalingStatus {
+            reason: "Metrics".to_owned(),
+            message: "a HorizontalPodAutoscaler decides by spec.selfHosted.scaling.metrics".to_owned(),
+            last_scale_time: moved.at.clone(),
+            next_up_time: None,
+            next_down_time: None,
+            ..told
+        },
+        (_, Some(change)) => ScalingStatus {
+            reason: change.reason.to_owned(),
+            message: change.message.clone(),
+            last_scale_time: Some(time(change.at)),
+            next_up_time: standing.next.up.map(time),
+            next_down_time: standing.next.down.map(time),
+            ..told
+        },
+        (_, None) => told,
+    }
+}
+
+/// The changes that were seen, before those that are told and were seen by an earlier process.
+fn with_earlier(standing: &Standing, told: Vec<ScalingChange>) -> Vec<ScalingChange> {
+    let count = |replicas: u32| i32::try_from(replicas).unwrap_or(i32::MAX);
+    let seen = standing.changes.iter().map(|change| ScalingChange {
+        time: Time(condition::seconds(change.at)),
+        from: count(change.from),
+        to: count(change.to),
+        reason: change.reason.to_owned(),
+        message: change.message.clone(),
+    });
+    let first = standing.changes.back().map(|change| condition::seconds(change.at));
+    let earlier = told.into_iter().filter(|change| first.is_none_or(|first| change.time.0 < first));
+    seen.chain(earlier).take(CHANGES).collect()
+}
+
+/// As people write it, in whole seconds.
+fn in_seconds(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 60, seconds % 60) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, 0) => format!("{minutes}m"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::scaling::{Bulletin, Change, Next};
+
+    #[test]
+    fn changes_that_an_earlier_process_told_come_after_those_of_this_one() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut bulletin = Bulletin::default();
+        let mut told = Vec::new();
+        for second in 0..15 {
+            let change = Change {
+                from: 1,
+                to: 2,
+                reason: "Up",
+                message: second.to_string(),
+                at: at(second * 10),
+            };
+            // The process begins anew after the fifth.
+            if second == 5 {
+                bulletin = Bulletin::default();
+            }
+            bulletin.changed(change, Next::default());
+            told = with_earlier(bulletin.standing(), told);
+        }
+        let messages: Vec<&str> = told.iter().map(|change| change.message.as_str()).collect();
+        let expected: Vec<String> = (0..15).rev().map(|second| second.to_string()).collect();
+        assert_eq!(messages, expected);
+        for _ in 0..30 {
+            let last = bulletin.standing().changes[0].clone();
+            bulletin.changed(
+                Change {
+                    at: at(last.at.as_second() + 1),
+                    ..last
+                },
+                Next::default(),
+            );
+            told = with_earlier(bulletin.standing(), told);
+        }
+        assert_eq!(told.len(), CHANGES);
+    }
+
+    #[test]
+    fn a_start_is_written_as_people_do() {
+        let written = [9, 60, 95, 3600].map(|seconds| in_seconds(Duration::from_secs(seconds)));
+        assert_eq!(written, ["9s", "1m", "1m35s", "60m"]);
     }
 }

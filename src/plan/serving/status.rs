@@ -37,7 +37,7 @@ pub struct Observed<'a, W> {
 }
 
 /// Where a person mends the pods of a model.
-const WORDS: Words = Words {
+pub(super) const WORDS: Words = Words {
     container: CONTAINER,
     subject: "the engine",
     room: "Free or add capacity, or change spec.selfHosted.accelerator or resources",
