@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::Portfolio;
 use super::finding::Severity;
-use crate::api::routing_policy::{RouteRule, Strategy, When};
+use crate::api::routing_policy::{RouteRule, Strategy, Target, When};
 use crate::api::shadow::Shadow;
 use crate::api::{ModelDeployment, RoutingPolicy};
 use crate::plan::names::Key;
@@ -36,7 +36,8 @@ pub(super) fn check(portfolio: &mut Portfolio, book: &Book, now: Timestamp) {
         let doubts = rules
             .chain(unreachable(&policy.spec.rules))
             .chain(unpriced(policy, &models, book, now))
-            .chain(unbounded(policy, &models));
+            .chain(unbounded(policy, &models))
+            .chain(asleep(policy, &models));
         doubts.map(move |invalid| written.origin.finding(Severity::Warning, invalid))
     });
     let found: Vec<_> = of_models.chain(of_policies).collect();
@@ -129,6 +130,24 @@ fn unreachable(rules: &[RouteRule]) -> Vec<Invalid> {
         )
     };
     (last + 1..rules.len()).map(never).collect()
+}
+
+/// Rules whose requests are refused whenever nobody has asked for a while: what they are for is to be there, or to be waited for.
+fn asleep(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>) -> Vec<Invalid> {
+    let namespace = Key::of(policy).namespace;
+    let may_sleep = |target: &Target| {
+        let md = models.get(&Named::from(target).key(&namespace));
+        let scaling = md.and_then(|md| md.spec.self_hosted.as_ref()?.scaling.as_ref());
+        scaling.is_some_and(|scaling| scaling.min == 0)
+    };
+    let doubt = |(at, _): (usize, &RouteRule)| {
+        let problem = "each of them may have no replica (scaling.min: 0), and without spec.warmup requests are refused until one is awake";
+        let remedy = "add spec.warmup, such as {mode: Hold}, or a fallback, or give a model min: 1";
+        Invalid::new(format!("spec.rules[{at}].targets"), problem, remedy)
+    };
+    let rules = policy.spec.rules.iter().enumerate().filter(|_| policy.spec.warmup.is_none());
+    let sleeps = |rule: &RouteRule| rule.fallback.is_empty() && !rule.targets.is_empty() && rule.targets.iter().all(may_sleep);
+    rules.filter(|(_, rule)| sleeps(rule)).map(doubt).collect()
 }
 
 /// Copies of requests that cost money, as much as it pleases.

@@ -889,7 +889,17 @@ fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
         keyed("priced", "https://h/v1")
     );
     let own = model("selfHosted: {engine: {kind: LlamaCpp}}").replace("name: m,", "name: own,");
-    let over = |spec: &str| together(&[free.as_str(), priced.as_str(), own.as_str(), policy("p", spec).as_str()]);
+    let sleeps = model("selfHosted: {engine: {kind: LlamaCpp}, scaling: {min: 0, max: 2, target: {inFlight: 2}}}")
+        .replace("name: m,", "name: sleeps,");
+    let over = |spec: &str| {
+        together(&[
+            free.as_str(),
+            priced.as_str(),
+            own.as_str(),
+            sleeps.as_str(),
+            policy("p", spec).as_str(),
+        ])
+    };
     let budget = "budgets: [{per: Policy, usd: \"0.0001\", window: Month}]";
     let unpriced = "free has no known price, and so no request under this limit in US dollars is answered there";
     for (text, doubt) in [
@@ -938,6 +948,22 @@ fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
             over(
                 "model: a\n  rules: [{targets: [{model: own}]}]\n  shadow: [{model: free, percent: 5, budget: {tokens: 9, window: Day}}, {model: own, percent: 5}]",
             ),
+            None,
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: sleeps}]}]"),
+            Some((
+                "spec.rules[0].targets",
+                "each of them may have no replica (scaling.min: 0), and without spec.warmup requests are refused until one is awake",
+            )),
+        ),
+        (over("model: a\n  rules: [{targets: [{model: sleeps}, {model: own}]}]"), None),
+        (
+            over("model: a\n  rules: [{targets: [{model: sleeps}], fallback: [{model: own}]}]"),
+            None,
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: sleeps}]}]\n  warmup: {mode: Hold}"),
             None,
         ),
         (

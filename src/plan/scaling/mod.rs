@@ -17,6 +17,7 @@ pub mod driver;
 mod gauges;
 mod history;
 pub mod others;
+pub mod share;
 pub mod simulate;
 mod told;
 mod window;
