@@ -175,18 +175,24 @@ pub struct ScalingChange {
     pub message: String,
 }
 
-/// What the pods of a model took of the cluster so far, counted by when they came and went.
+/// What the pods of a model took of the cluster so far: counted whenever what they hold changes, and about once an hour in between.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
-    /// Pods that are on a node, from `since` on.
-    pub pods: i32,
-    /// Up to when the hours are counted; those of `pods` come on top. At most an hour and a half ago, or nothing is there.
+    /// Up to when the hours are counted. While the operator is away, what it saw last counts on.
     pub since: Time,
+    /// Pods that are on a node since then.
+    pub pods: i32,
+    /// Accelerators that they hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerators: Option<i32>,
+    /// What they cost by the hour in US dollars, by the `pricePerHourUSD` of the accelerator profile.
+    #[serde(default, rename = "perHourUSD", skip_serializing_if = "Option::is_none")]
+    pub per_hour_usd: Option<String>,
     /// The hours of all accelerators together, up to then. Example: `12.5`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator_hours: Option<String>,
-    /// What those hours cost in US dollars, at the `pricePerHourUSD` that the accelerator profile had meanwhile. Example: `10`.
+    /// What those hours cost in US dollars. Example: `10`.
     #[serde(default, rename = "costUSD", skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<String>,
 }

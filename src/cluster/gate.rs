@@ -10,6 +10,8 @@ pub(super) fn covers(live: &Value, desired: &Value) -> bool {
     match (live, desired) {
         (Value::Object(live), Value::Object(desired)) => desired.iter().all(|(key, wanted)| match live.get(key) {
             Some(have) if key == "requests" || key == "limits" => quantities_cover(have, wanted),
+            // Those of metrics that a HorizontalPodAutoscaler goes by.
+            Some(have) if key == "value" || key == "averageValue" => have == wanted || same_amount(have, wanted),
             Some(have) => covers(have, wanted),
             // The server stores an empty list as none.
             None => wanted.is_null() || wanted.as_array().is_some_and(Vec::is_empty),
@@ -80,6 +82,9 @@ mod tests {
         ] {
             assert!(covers(&with(stored), &with(written)), "{stored} is {written}");
         }
+        let metric =
+            |value: &str| json!({"metrics": [{"external": {"target": {"averageValue": value}}}, {"object": {"target": {"value": value}}}]});
+        assert!(covers(&metric("500m"), &metric("0.5")) && !covers(&metric("500m"), &metric("0.6")));
         for (stored, written) in [("1G", "1Gi"), ("1", "1m"), ("x", "y"), ("", "0")] {
             assert!(!covers(&with(stored), &with(written)), "{stored} is not {written}");
         }

@@ -16,6 +16,7 @@ use crate::plan::names::Key;
 use crate::plan::price::{self, Book};
 use crate::plan::scaling::driver::Keda;
 use crate::plan::serving::Installation;
+use crate::plan::serving::usage::{self, Held};
 use crate::plan::{Invalid, model};
 
 use super::adapters::Adapters;
@@ -23,6 +24,7 @@ use super::asker::Asker;
 use super::autoscaler::Autoscaler;
 use super::decided::Decided;
 use super::gateways::Gateways;
+use super::model_deployment::pods;
 use super::probe::Prober;
 use super::progress::Progresses;
 
@@ -93,18 +95,16 @@ impl Context {
         self.book.borrow().clone()
     }
 
-    /// Writes the status of a ModelDeployment, with what its tokens cost. What its pods took is not forgotten while something else is said of it.
+    /// Writes the status of a ModelDeployment, with what its tokens cost, and what its pods took, whatever else is said of it.
     ///
     /// # Errors
     /// When it cannot be written.
     pub async fn report(&self, md: &ModelDeployment, status: ModelDeploymentStatus) -> Result<(), Error> {
         let price = price::summary(md, &self.prices(), self.now());
-        let used = || md.status.as_ref().and_then(|status| status.usage.clone());
-        let status = ModelDeploymentStatus {
-            price,
-            usage: status.usage.or_else(used),
-            ..status
-        };
+        let before = md.status.as_ref().and_then(|status| status.usage.as_ref());
+        let held = Held::of(md.spec.self_hosted.as_ref(), &pods(md, self), &self.settings);
+        let usage = usage::counted(before, held, self.now());
+        let status = ModelDeploymentStatus { price, usage, ..status };
         Ok(self.cluster.set_status(md, status).await?)
     }
 

@@ -1,5 +1,5 @@
 //! What KEDA asks: its external scaler, over gRPC. Of each model that KEDA scales it is told one metric, the number of replicas that was decided for it,
-//! to be one for each replica; and at once when a model is to have its first replica or none.
+//! to be one for each replica; and at once when a model is to have its first replica. That it is to have none KEDA takes from its next question.
 //!
 //! Only the holder of the lease answers: with two replicas of the operator, KEDA's connection to the other one is refused, and its next try finds this
 //! one. Anybody in the cluster may ask: what is told is no more than numbers of replicas.
@@ -21,7 +21,8 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -36,7 +37,11 @@ use wire::{GetMetricSpecResponse, GetMetricsRequest, GetMetricsResponse, IsActiv
 /// The name of the service in paths.
 pub(super) const SERVICE: &str = "externalscaler.ExternalScaler";
 /// How many calls one connection may have open: KEDA's is one, with a stream for each model.
-const CALLS: u32 = 100_000;
+const CALLS: u32 = 10_000;
+/// How many connections there may be: each replica of KEDA's operator has one.
+const CONNECTIONS: usize = 64;
+/// How long a new connection may say nothing.
+const FIRST_WORD: Duration = Duration::from_secs(10);
 /// A connection that says nothing is asked whether it is there, and closed when it is not.
 const ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 /// How long open calls have when the process ends.
@@ -55,6 +60,7 @@ struct Scaler {
 pub(super) async fn serve(listener: TcpListener, cx: Arc<Context>, stop: CancellationToken) {
     let router = router(cx, stop.clone());
     let connections = TaskTracker::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -64,9 +70,16 @@ pub(super) async fn serve(listener: TcpListener, cx: Arc<Context>, stop: Cancell
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::debug!(%error, "a connection of KEDA's is not taken");
-                tokio::time::sleep(PAUSE).await;
+                sleep(PAUSE).await;
                 continue;
             }
+        };
+        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+            tracing::warn!(
+                most = CONNECTIONS,
+                "there are more connections to the external scaler than KEDA makes, and another one is closed"
+            );
+            continue;
         };
         let service = TowerToHyperService::new(router.clone());
         let mut server = http2::Builder::new(TokioExecutor::new());
@@ -75,9 +88,13 @@ pub(super) async fn serve(listener: TcpListener, cx: Arc<Context>, stop: Cancell
             .max_concurrent_streams(CALLS)
             .keep_alive_interval(ALIVE.0)
             .keep_alive_timeout(ALIVE.1);
-        let connection = server.serve_connection(TokioIo::new(stream), service);
         let stop = stop.clone();
         connections.spawn(async move {
+            let _place = place;
+            if !matches!(timeout(FIRST_WORD, stream.peek(&mut [0])).await, Ok(Ok(1..))) {
+                return;
+            }
+            let connection = server.serve_connection(TokioIo::new(stream), service);
             let mut connection = std::pin::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
@@ -92,7 +109,7 @@ pub(super) async fn serve(listener: TcpListener, cx: Arc<Context>, stop: Cancell
         });
     }
     connections.close();
-    tokio::time::timeout(DRAIN, connections.wait()).await.ok();
+    timeout(DRAIN, connections.wait()).await.ok();
 }
 
 fn router(cx: Arc<Context>, stop: CancellationToken) -> Router {

@@ -15,7 +15,7 @@ use super::context::Context;
 use crate::api::ModelDeployment;
 use crate::api::condition::{self, Kind};
 use crate::plan::names::Key;
-use crate::plan::serving::usage::{self, Rates};
+use crate::plan::serving::usage;
 
 /// What an amount is kept in, as a part of one.
 const NANO: f64 = 1e-9;
@@ -90,14 +90,7 @@ impl Collector for Models {
             let active = condition::find(&md.status.as_ref()?.conditions, Kind::ScalingActive)?;
             Some(f64::from(u8::from(active.status == "True")))
         };
-        let used = |md: &ModelDeployment| {
-            let own = md.spec.self_hosted.as_ref()?;
-            Some(usage::until(
-                md.status.as_ref()?.usage.as_ref()?,
-                Rates::of(own, &cx.settings),
-                cx.now(),
-            ))
-        };
+        let used = |md: &ModelDeployment| Some(usage::until(md.status.as_ref()?.usage.as_ref()?, cx.now()));
         let changes = |md: &ModelDeployment| cx.autoscaler.changes(&Key::of(md)).map(|changes| changes as f64);
         gauge(
             &mut encoder,

@@ -14,6 +14,7 @@ mod external_scaler;
 mod gateways;
 mod metrics;
 mod model_deployment;
+mod moves;
 mod orphans;
 mod probe;
 mod progress;

@@ -23,7 +23,7 @@ use crate::plan::backend::{self, Answer, Materials};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::{self, Key};
 use crate::plan::scaling::others::Other;
-use crate::plan::serving::{self, Decision, Devices, Inquiry, Moved, Observed, Pods, Rollout, Serving, Takes, Workload, adapters, usage};
+use crate::plan::serving::{self, Decision, Devices, Inquiry, Moved, Observed, Pods, Rollout, Serving, Takes, Workload, adapters};
 use crate::plan::{self, Invalid};
 
 use super::adapters::Look;
@@ -243,8 +243,6 @@ async fn report<W: Workload>(scene: Scene<'_>, live: &W, moved: &Moved, cx: &Con
     };
     let status = serving::with_scaling(status, md, own, (&standing, &moved, scene.other), now);
     let soonest = [ask_again, again].into_iter().flatten().min();
-    let used = md.status.as_ref().and_then(|status| status.usage.as_ref());
-    let status = usage::with_usage(status, used, own, pods, &cx.settings, now);
     (serving::with_cost(status, own, &cx.settings), soonest)
 }
 

@@ -2,17 +2,16 @@
 //!
 //! ```text
 //! ModelDeployment ◄─ itself, its children, its pods and endpoints, what its engine says of itself and its adapters, its credentials Secret,
-//!                    its certificates ConfigMap, its backend Secret, the objects of its cache, what the autoscaler decides about it, others that scale it
+//!                    its certificates ConfigMap, its backend Secret, the objects of its cache, what the autoscaler decides about it, what moves its
+//!                    replicas for us (a HorizontalPodAutoscaler, a ScaledObject), others that scale it, and whether there is KEDA
 //! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
 //! RoutingPolicy   ◄─ itself, what gateways say of its traffic, and every ModelDeployment, EvalJob, EndpointSlice and ReferenceGrant (all policies: they are few, and an unchanged one is silent)
 //! All of these    ◄─ another price book
 //! ```
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -27,27 +26,23 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
+use kube::Resource;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::model_deployment::{ApiSource, KeyRef};
 use crate::api::settings::ImageVolumes;
 use crate::api::{EvalJob, ModelDeployment, RoutingPolicy, Settings};
 use crate::cluster::followed::Followed;
 use crate::cluster::watch::{Feed, vital};
 use crate::cluster::{self, Cluster, Connection, Grants, Stores};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
-use crate::plan::names::{
-    BACKEND_LABEL, CACHE_LABEL, DATA_CLASS_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL, TERMS_LABEL, asked_parts,
-};
+use crate::plan::names::{BACKEND_LABEL, CACHE_LABEL, DATA_CLASS_LABEL, EVAL_JOB_LABEL, Key, MANAGED_BY, MODEL_LABEL, TERMS_LABEL};
 use crate::plan::price::Book;
 use crate::plan::scaled_object::ScaledObject;
 use crate::plan::scaling::driver::{Driver, Keda};
-use crate::plan::scaling::others;
 use crate::plan::{backend, cache, routing};
 
 use super::adapters::Adapters;
@@ -57,6 +52,10 @@ use super::context::{Context, on_error};
 use super::decided::Decided;
 use super::gateways::{self, Gateways};
 use super::metrics::Metrics;
+use super::moves::{
+    Reference, cache_of, changes, evaluations_of, gathered, how_it_scales, how_keda_scales, labelled, models_naming, models_reading,
+    of_part, reference, scaled_by, whom_it_scales,
+};
 use super::probe::Prober;
 use super::progress::Progresses;
 use super::{eval_job, external_scaler, model_deployment, orphans, routing_policy};
@@ -65,9 +64,6 @@ use super::{eval_job, external_scaler, model_deployment, orphans, routing_policy
 const CONCURRENCY: u16 = 16;
 /// Moves of one object within this time are handled together.
 const DEBOUNCE: Duration = Duration::from_millis(200);
-/// What is done for all objects at once is done at most this often. Longer than [`DEBOUNCE`], which begins anew at each move: a policy
-/// that every model wakes would otherwise wait until none has moved for that long, which in a large portfolio is never.
-const GATHER: Duration = Duration::from_millis(500);
 
 /// How long until an API server that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -205,11 +201,15 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         labelled(budgets.subscribe(), MODEL_LABEL).boxed(),
         labelled(claims.subscribe(), MODEL_LABEL).boxed(),
         labelled(groups.subscribe(), MODEL_LABEL).boxed(),
-        labelled(autoscalers.subscribe(), MODEL_LABEL).boxed(),
-        labelled(scaled_objects.subscribe(), MODEL_LABEL).boxed(),
+        labelled(of_part(autoscalers.subscribe(), autoscalers.known(), how_it_scales), MODEL_LABEL).boxed(),
+        labelled(
+            of_part(scaled_objects.subscribe(), scaled_objects.known(), how_keda_scales),
+            MODEL_LABEL,
+        )
+        .boxed(),
         labelled(pods.subscribe(), MODEL_LABEL).boxed(),
         labelled(slices.subscribe(), MODEL_LABEL).boxed(),
-        scaled_by(scalers.subscribe()).boxed(),
+        scaled_by(of_part(scalers.subscribe(), scalers.known(), whom_it_scales)).boxed(),
         engines_heard.map(|model| reference(&model)).boxed(),
         backends
             .subscribe()
@@ -319,8 +319,13 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         _ = until_known(async || cx.cluster.serves_groups().await) => {}
         () = stop.cancelled() => return Ok(()),
     }
+    // Who moves replicas is not to change because the server was slow to say so. What it does not let us list is not there for us.
     tokio::select! {
-        _ = until_known(async || cx.cluster.keda.is_served::<ScaledObject>().await) => {}
+        served = until_known(async || cluster::serves::<ScaledObject>(&client).await) => if served
+            && let Err(error) = cx.cluster.keda.is_served::<ScaledObject>().await
+        {
+            tracing::warn!(%error, "KEDA is there, and its ScaledObjects cannot be listed: the operator scales models itself");
+        },
         () = stop.cancelled() => return Ok(()),
     }
     tokio::select! {
@@ -443,105 +448,4 @@ async fn finished<T, E: std::fmt::Debug>(results: impl Stream<Item = Result<T, E
     results
         .for_each(async |result| drop(result.inspect_err(|error| tracing::debug!(?error, "not reconciled"))))
         .await;
-}
-
-/// When something else is told: another price book, or that KEDA is there.
-fn changes<T: Send + Sync + 'static>(told: watch::Receiver<T>) -> impl Stream<Item = ()> + Send {
-    futures::stream::unfold(told, async |mut told| {
-        told.changed().await.ok()?;
-        Some(((), told))
-    })
-}
-
-/// Moves that come within [`GATHER`] of each other as one.
-fn gathered(moves: impl Stream<Item = ()> + Unpin + Send) -> impl Stream<Item = ()> + Send {
-    futures::stream::unfold(moves, async |mut moves| {
-        moves.next().await?;
-        tokio::time::sleep(GATHER).await;
-        while let Poll::Ready(Some(())) = futures::poll!(moves.next()) {}
-        Some(((), moves))
-    })
-}
-
-/// The owner that a child's label names, in the child's namespace.
-fn labelled<C, K>(children: impl Stream<Item = Arc<C>> + Send + 'static, label: &'static str) -> impl Stream<Item = ObjectRef<K>> + Send
-where
-    C: Resource + Send + Sync + 'static,
-    K: Resource<DynamicType = ()> + 'static,
-{
-    children.filter_map(async move |child| {
-        let name = child.labels().get(label)?;
-        Some(ObjectRef::new(name).within(&child.namespace()?))
-    })
-}
-
-/// The models that others scale, or did until they were given something else.
-fn scaled_by(moved: impl Stream<Item = Arc<HorizontalPodAutoscaler>> + Send) -> impl Stream<Item = ObjectRef<ModelDeployment>> + Send {
-    let mut known: HashMap<Key, Key> = HashMap::new();
-    moved.flat_map(move |scaler| {
-        let now = others::model(&scaler);
-        let before = match &now {
-            Some(model) => known.insert(Key::of(&*scaler), model.clone()),
-            None => known.remove(&Key::of(&*scaler)),
-        };
-        let earlier = before.filter(|before| Some(before) != now.as_ref());
-        futures::stream::iter(now.into_iter().chain(earlier).map(|model| reference(&model)).collect::<Vec<_>>())
-    })
-}
-
-/// The caches that moves are about.
-fn cache_of<C: Resource + Send + Sync + 'static>(moved: impl Stream<Item = Arc<C>> + Send + 'static) -> impl Stream<Item = Key> + Send {
-    moved.filter_map(async move |object| Some(Key::new(object.namespace()?, object.labels().get(CACHE_LABEL)?)))
-}
-
-fn models_reading(models: &[Arc<ModelDeployment>], cache: &Key) -> Vec<ObjectRef<ModelDeployment>> {
-    let reads_it = |md: &&Arc<ModelDeployment>| cache::name(md).as_ref() == Some(cache);
-    models.iter().filter(reads_it).map(|md| reference(&Key::of(&**md))).collect()
-}
-
-fn reference<K: Resource<DynamicType = ()>>(key: &Key) -> ObjectRef<K> {
-    ObjectRef::new(&key.name).within(&key.namespace)
-}
-
-/// A part of a spec that names an object.
-type Reference = fn(&ApiSource) -> Option<&KeyRef>;
-
-fn models_naming(models: &[Arc<ModelDeployment>], named: &Key, part: Reference) -> Vec<ObjectRef<ModelDeployment>> {
-    let names_it = |md: &&Arc<ModelDeployment>| orphans::named(md, part).as_ref() == Some(named);
-    models.iter().filter(names_it).map(|md| reference(&Key::of(&**md))).collect()
-}
-
-fn evaluations_of(evaluations: &[Arc<EvalJob>], model: &Key) -> Vec<ObjectRef<EvalJob>> {
-    let asks_it = |job: &&Arc<EvalJob>| {
-        let mut asked = job.spec.targets.models.iter().map(|target| asked_parts(target).0);
-        Key::of(&***job).namespace == model.namespace && asked.any(|asked| asked == model.name)
-    };
-    evaluations.iter().filter(asks_it).map(|job| reference(&Key::of(&**job))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn what_all_objects_wake_runs_while_they_go_on_moving() {
-        let every = Duration::from_millis(50);
-        let (moved, moves) = unbounded();
-        let begin = tokio::time::Instant::now();
-
-        tokio::spawn(async move {
-            for _ in 0..200 {
-                tokio::time::sleep(every).await;
-                moved.unbounded_send(()).unwrap();
-            }
-        });
-        let runs = gathered(moves).count().await;
-
-        let took = begin.elapsed();
-        assert!(
-            took < 200 * every + 2 * GATHER,
-            "the last move is not forgotten, nor waited for: {took:?}"
-        );
-        assert!((10..=20).contains(&runs), "{runs} runs in {took:?}");
-    }
 }

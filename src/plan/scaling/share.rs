@@ -93,13 +93,14 @@ fn next(contenders: &[Contender], given: &[u32], tier: Tier, most: fn(&Contender
         let contender = &contenders[*at];
         contender.tier == tier && given[*at] < most(contender) && u64::from(contender.size) <= left
     };
-    let order = |at: &usize| {
-        let contender = &contenders[*at];
-        // In thousandths: whole numbers have no ties that come and go.
-        let with_it = u64::from(given[*at] + 1) * u64::from(contender.size) * 1000 / u64::from(contender.weight.max(1));
-        (with_it, given[*at] >= contender.placed, *at)
-    };
-    (0..contenders.len()).filter(may).min_by_key(order)
+    // Accelerators with the next replica, for each unit of weight: compared as fractions, which have no ties that come and go.
+    let with_it = |at: usize| u128::from(given[at] + 1) * u128::from(contenders[at].size);
+    let weight = |at: usize| u128::from(contenders[at].weight.max(1));
+    let is_new = |at: usize| given[at] >= contenders[at].placed;
+    (0..contenders.len()).filter(may).min_by(|one, other| {
+        let by_weight = (with_it(*one) * weight(*other)).cmp(&(with_it(*other) * weight(*one)));
+        by_weight.then_with(|| (is_new(*one), one).cmp(&(is_new(*other), other)))
+    })
 }
 
 #[cfg(test)]
@@ -186,6 +187,26 @@ mod tests {
                 prop_assert!(*given <= contender.wanted);
                 prop_assert!(*given == contender.wanted || u64::from(contender.size) > all - used);
             }
+        }
+
+        #[test]
+        fn nobody_has_one_beyond_its_least_while_a_higher_tier_lacks_one_that_it_could_use(contenders in contenders(), all in 0..200_u64) {
+            let even: Vec<Contender> = contenders.into_iter().map(|contender| Contender { size: 1, ..contender }).collect();
+            let given = share(&even, all);
+            for (higher, has) in even.iter().zip(&given).filter(|(higher, has)| **has < higher.wanted) {
+                let lower = even.iter().zip(&given).filter(|(lower, _)| lower.tier < higher.tier);
+                for (lower, given) in lower {
+                    prop_assert!(*given <= lower.min, "{higher:?} has {has}, {lower:?} has {given}");
+                }
+            }
+        }
+
+        #[test]
+        fn two_that_want_all_have_it_in_the_proportion_of_their_weights(weights in (1..5000_u32, 1..5000_u32), all in 1..2000_u64) {
+            let one = |weight| contender(General, weight, u32::MAX, 0);
+            let given = share(&[one(weights.0), one(weights.1)], all);
+            let fair = all as f64 * f64::from(weights.0) / f64::from(weights.0 + weights.1);
+            prop_assert!((f64::from(given[0]) - fair).abs() <= 1.0, "{given:?} of {all}");
         }
 
         #[test]
