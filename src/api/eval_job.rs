@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::model_deployment::KeyRef;
 use super::money::Usd;
 
+/// Five cron fields.
+pub(crate) const CRON: &str = r"^\S+( +\S+){4}$";
 /// A decimal from 0 to 1.
 pub(crate) const SHARE: &str = r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$";
 
@@ -83,7 +85,7 @@ pub struct Targets {
 pub struct Schedule {
     /// Five fields: minute, hour, day of month, month, day of week. Example: `0 2 * * 1-5`. A slot missed while the operator was down
     /// runs once, late; one that falls into a running evaluation is left out.
-    #[schemars(length(max = 128), regex(pattern = r"^\S+( +\S+){4}$"))]
+    #[schemars(length(max = 128), regex(pattern = CRON))]
     pub cron: String,
     /// An IANA time zone, such as `Europe/Berlin`. Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]

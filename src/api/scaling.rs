@@ -7,6 +7,7 @@ use kube::core::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::eval_job::CRON;
 use super::resources;
 use super::routing_policy::DURATION;
 
@@ -17,10 +18,15 @@ use super::routing_policy::DURATION;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.min <= self.max")
     .message("min is above max: lower min, or raise max").field_path(".min"))]
-#[x_kube(validation = Rule::new("!has(self.scaleToZeroAfter) || self.min == 0")
-    .message("scaleToZeroAfter needs min: 0; set that, or remove scaleToZeroAfter to keep replicas").field_path(".scaleToZeroAfter"))]
+#[x_kube(validation = Rule::new("!has(self.scaleToZeroAfter) || self.min == 0 || (has(self.schedule) && self.schedule.exists(e, has(e.min) && e.min == 0))")
+    .message("scaleToZeroAfter needs min: 0, here or in an entry of schedule; set that, or remove scaleToZeroAfter to keep replicas").field_path(".scaleToZeroAfter"))]
 #[x_kube(validation = Rule::new("self.engine != 'HPA' || self.min > 0")
     .message("engine HPA keeps one replica at least: set min to 1 or more, or engine to Auto").field_path(".min"))]
+#[x_kube(validation = Rule::new("self.engine != 'HPA' || !has(self.schedule) || self.schedule.all(e, !has(e.min) || e.min > 0)")
+    .message("engine HPA keeps one replica at least: set min of each entry to 1 or more, or engine to Auto").field_path(".schedule"))]
+#[x_kube(validation = Rule::new("!has(self.schedule) || self.schedule.all(e, (has(e.min) ? e.min : self.min) <= (has(e.max) ? e.max : self.max))")
+    .message(Message::Expression("'an entry (cron ' + self.schedule.filter(e, (has(e.min) ? e.min : self.min) > (has(e.max) ? e.max : self.max))[0].cron + \
+        ') has min above max, where what it leaves out is that of scaling: lower its min, or raise its max'".to_owned())).field_path(".schedule"))]
 #[x_kube(validation = Rule::new("(self.engine == 'HPA') != has(self.target)")
     .message(Message::Expression("self.engine == 'HPA' ? 'target is for the engines Auto, Builtin and KEDA: with engine HPA the metrics have their own' : \
         'target is missing: inFlight: 16 suits most models'".to_owned())).field_path(".target"))]
@@ -49,7 +55,7 @@ pub struct Scaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "resources::metrics")]
     pub metrics: Option<Vec<MetricSpec>>,
-    /// With `min: 0`: how long nobody may have wanted the model before its last replica goes. The time it takes to start does not count, and the
+    /// With `min: 0`, here or now by `schedule`: how long nobody may have wanted the model before its last replica goes. The time it takes to start does not count, and the
     /// clock begins anew when the operator is started anew. Default: 15m. Limit: from 10s to 24h. Example: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = DURATION))]
@@ -59,6 +65,44 @@ pub struct Scaling {
     /// Example: `{down: {stabilisation: 10m, perMinute: 1}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behavior: Option<ScalingBehavior>,
+    /// Other `min` and `max` at times that are known before. Each entry holds from each of its times on, until a time of any entry comes;
+    /// `status.scaling.bounds` says which one does, and what comes next. Where the latest time of all was more than 366 days ago, `min` and `max` of
+    /// `scaling` hold. Where two entries have a time in common and say different things, the larger `min` and the larger `max` hold from it on, and
+    /// `ScalingActive` says so; an entry that cannot be understood counts as if it were not there, and is told likewise. Default: none. Limit: 16.
+    /// Example: `[{cron: "0 8 * * 1-5", timeZone: Europe/Berlin, min: 2}, {cron: "0 20 * * 1-5", timeZone: Europe/Berlin, min: 0}]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub schedule: Option<Vec<ScheduledBounds>>,
+}
+
+/// Bounds from some times on.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.min) || has(self.max)")
+    .message("at least one of min and max must be set, such as min: 2"))]
+pub struct ScheduledBounds {
+    /// From when on: five fields, which are minute, hour, day of month, month, day of week. Example: `0 8 * * 1-5`. On the day clocks go forward a
+    /// time in the missing hour comes right after it.
+    #[schemars(length(max = 128), regex(pattern = CRON))]
+    pub cron: String,
+    /// An IANA time zone, such as `Europe/Berlin`. Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
+    /// So much earlier than its times the entry holds, so that replicas which take long to start answer when they are needed. Default: 0s.
+    /// Limit: 24h. Example: `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    #[x_kube(validation = ("duration(self) >= duration('0s') && duration(self) <= duration('24h')", "must be from 0s to 24h, such as 10m"))]
+    pub ahead: Option<Duration>,
+    /// The fewest replicas, as `scaling.min`: 0 lets the last one go after `scaleToZeroAfter`. Default: that of `scaling`. Limit: 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub min: Option<u32>,
+    /// The most replicas, as `scaling.max`. Default: that of `scaling`. Limit: from 1 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max: Option<u32>,
 }
 
 /// Who sets the number of replicas: one owner at a time. Another HorizontalPodAutoscaler on the same pods always goes first, and
@@ -154,6 +198,9 @@ pub struct ScalingStatus {
     /// How long the model takes from none to its first answer: the middle one of the latest five times. Example: `1m35s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold_start: Option<String>,
+    /// With `scaling.schedule`: which `min` and `max` hold now, and which ones next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<BoundsStatus>,
     /// The latest changes of the number, the last one first; twenty at most. `portfolio explain NAME` prints them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ScalingChange>,
@@ -195,6 +242,38 @@ pub struct Usage {
     /// What those hours cost in US dollars. Example: `10`.
     #[serde(default, rename = "costUSD", skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<String>,
+}
+
+/// The bounds that a schedule has come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BoundsStatus {
+    /// The fewest replicas now.
+    pub min: u32,
+    /// The most replicas now.
+    pub max: u32,
+    /// What says so: `schedule[0]` is the first entry of `scaling.schedule`, `scaling` its own `min` and `max`.
+    pub from: String,
+    /// Since when they hold; absent where no entry has come yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// What holds next; absent where no entry will come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextBounds>,
+}
+
+/// The bounds that hold next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NextBounds {
+    /// From when on.
+    pub at: Time,
+    /// The fewest replicas then.
+    pub min: u32,
+    /// The most replicas then.
+    pub max: u32,
+    /// What says so, as in `bounds.from`.
+    pub from: String,
 }
 
 fn one() -> u32 {

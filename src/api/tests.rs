@@ -160,6 +160,21 @@ fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             model("m", "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, target: {inFlight: 16}}}}"),
         ),
         (
+            "replicas by the time of day",
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, target: {inFlight: 16}, scaleToZeroAfter: 1h, schedule: [
+                  {cron: 0 8 * * 1-5, timeZone: Europe/Berlin, ahead: 10m, min: 2}, {cron: 0 20 * * 1-5, timeZone: Europe/Berlin, min: 0, max: 1}, {cron: 0 0 1 * *, max: 9}]}}}",
+            ),
+        ),
+        (
+            "replicas by metrics of one's own and the time of day",
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, engine: HPA, metrics: [{type: Resource}], schedule: [{cron: 0 8 * * *, min: 2}, {cron: 0 9 * * *, max: 1}]}}}",
+            ),
+        ),
+        (
             "replicas by metrics of one's own",
             model(
                 "m",
@@ -317,6 +332,54 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             ),
             "spec.selfHosted.scaling.min",
             "engine HPA keeps one replica at least: set min to 1 or more, or engine to Auto",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, target: {inFlight: 16}, scaleToZeroAfter: 5m, schedule: [{cron: 0 8 * * *, min: 1}]}}}",
+            ),
+            "spec.selfHosted.scaling.scaleToZeroAfter",
+            "scaleToZeroAfter needs min: 0, here or in an entry of schedule",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, target: {inFlight: 16}, schedule: [{cron: 0 8 * * *}]}}}",
+            ),
+            "spec.selfHosted.scaling.schedule[0]",
+            "at least one of min and max must be set, such as min: 2",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, target: {inFlight: 16}, schedule: [{cron: 0 8 * * *, min: 1}, {cron: 0 9 * * *, min: 5}]}}}",
+            ),
+            "spec.selfHosted.scaling.schedule",
+            "an entry (cron 0 9 * * *) has min above max",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {min: 2, max: 4, target: {inFlight: 16}, schedule: [{cron: 0 8 * * *, max: 1}]}}}",
+            ),
+            "spec.selfHosted.scaling.schedule",
+            "an entry (cron 0 8 * * *) has min above max",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, target: {inFlight: 16}, schedule: [{cron: 0 8 * * *, min: 1, ahead: 25h}]}}}",
+            ),
+            "spec.selfHosted.scaling.schedule[0].ahead",
+            "must be from 0s to 24h, such as 10m",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, engine: HPA, metrics: [{type: Resource}], schedule: [{cron: 0 8 * * *, min: 0}]}}}",
+            ),
+            "spec.selfHosted.scaling.schedule",
+            "engine HPA keeps one replica at least: set min of each entry to 1 or more",
         ),
         (
             model("m", "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 2, target: {}}}}"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::files::Files;
@@ -15,7 +16,6 @@ use crate::api::money::written;
 use crate::api::{ModelDeployment, Settings};
 use crate::manifest::{self, Finding};
 use crate::plan::names::Key;
-use crate::plan::scaling::Bounds;
 use crate::plan::scaling::simulate::{Demand, Moment, Simulated, TICK, simulate};
 use crate::plan::serving;
 
@@ -47,6 +47,9 @@ pub struct PlayedScaling {
     /// How long a replica takes from being wanted to its first answer, such as 90s or 10m.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
     starts_in: Duration,
+    /// When the first row was, such as 2026-07-01T00:00:00+02:00; needed where the model's scaling has a schedule.
+    #[arg(long, value_name = "TIMESTAMP")]
+    from: Option<Timestamp>,
     /// Write one JSON object instead.
     #[arg(long)]
     json: bool,
@@ -98,8 +101,15 @@ impl PlayedScaling {
         if target.waiting.is_some() || target.cache_percent.is_some() {
             eprintln!("only scaling.target.inFlight is played: a trace says nothing of what waits in engines, or of their caches");
         }
-        let bounds = Bounds::of(scaling);
-        let played = simulate(&demand, &bounds, self.starts_in);
+        let from = match (self.from, &scaling.schedule) {
+            (Some(from), _) => from,
+            (None, None) => Timestamp::UNIX_EPOCH,
+            (None, Some(_)) => bail!(
+                "{model} scales by a schedule (scaling.schedule), and a trace does not say when it was: give --from the time of its first row, \
+                 such as --from 2026-07-01T00:00:00+02:00"
+            ),
+        };
+        let played = simulate(&demand, scaling, from, self.starts_in);
         let cost = serving::price_of_replica(own, &settings).map(|price| priced(price, played.replica_seconds));
         if self.json {
             let text = serde_json::to_string_pretty(&as_json(&model, &played, cost.as_deref()));
@@ -185,13 +195,15 @@ fn plot(played: &Simulated, scaling: &Scaling) -> String {
     let moments = &played.moments;
     let per_line = moments.len().div_ceil(LINES).max(1);
     let most = moments.iter().map(|moment| moment.demand).fold(0.0, f64::max).max(1.0);
+    let entries = scaling.schedule.iter().flatten();
+    let max = entries.filter_map(|entry| entry.max).fold(scaling.max, u32::max).max(1);
     let bar = |part: f64, sign: &str| sign.repeat((part * WIDTH as f64).round() as usize);
     let mut text = format!("{:>9}  {:>7}  {:WIDTH$}  wanted  ready\n", "seconds", "demand", "");
     for part in moments.chunks(per_line) {
         let peak = part.iter().max_by(|one, other| one.demand.total_cmp(&other.demand));
         let Some(peak) = peak else { continue };
         let (wanted, demand) = (peak.decision.replicas, peak.demand);
-        let replicas = bar(f64::from(wanted) / f64::from(scaling.max.max(1)), "#");
+        let replicas = bar(f64::from(wanted) / f64::from(max), "#");
         text += &format!(
             "{:>9.0}  {demand:>7.0}  {:WIDTH$}  {wanted:>6}  {:>5}  {replicas}\n",
             peak.seconds,

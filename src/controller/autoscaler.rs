@@ -39,6 +39,7 @@ use crate::plan::routing;
 use crate::plan::scaling::demand::{Demand, FRESH, Now};
 use crate::plan::scaling::driver::Driver;
 use crate::plan::scaling::others::{self, Other};
+use crate::plan::scaling::schedule;
 use crate::plan::scaling::{Bounds, Bulletin, Change, Decision, Engines, History, Next, Sample, Standing, desired, is_within};
 use crate::plan::serving::{self, Workload};
 use engines::Heard;
@@ -89,6 +90,8 @@ struct Model {
     changes: u64,
     /// The number that KEDA is told, and since when it is another than there are.
     told: Option<(u32, Option<Timestamp>)>,
+    /// What its schedule has come to.
+    schedule: schedule::Kept,
 }
 
 /// A number of replicas that is to be another.
@@ -259,7 +262,6 @@ impl Model {
         let now = *now;
         let own = md.spec.self_hosted.as_ref()?;
         let scaling = own.scaling.as_ref()?;
-        let bounds = Bounds::of(scaling);
         let (key, is_grouped) = (child(&md), serving::nodes(own) > 1);
         let stores = &cx.cluster.stores;
         // Before it is made, and until it is applied without a number, there is nothing to scale.
@@ -269,6 +271,12 @@ impl Model {
         };
         let model = Key::of(&*md);
         let name = model.to_string();
+        let (range, has_turned) = self.schedule.now(scaling, now);
+        if has_turned {
+            // Its status says so, and whoever else moves the number is to have other bounds.
+            moved.unbounded_send(model.clone()).ok();
+        }
+        let bounds = Bounds::of(scaling, range);
         let step = |md, decision, current, is_told| Step {
             md,
             decision,
@@ -280,14 +288,14 @@ impl Model {
         let scalers = round.scalers.get(&model).map_or(&[][..], Vec::as_slice);
         if let Some(other) = Other::of(&md, scalers, is_grouped).filter(|other| other.scales_workload) {
             // It decides. What was seen before it is gone says nothing of afterwards.
-            *self = Self::default();
+            self.forget();
             let is_left_asleep = live == 0 && other.rests_at_zero && demand.is_wanted(&name) == Some(true);
             return is_left_asleep.then(|| step(md, Decision::WAKE, live, false));
         }
         let driver = Driver::of(scaling, cx.keda());
         match driver {
             Driver::Hpa => {
-                *self = Self::default();
+                self.forget();
                 return None;
             }
             Driver::Builtin => {
@@ -349,6 +357,15 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// Nothing that was seen counts any more.
+    fn forget(&mut self) {
+        let schedule = std::mem::take(&mut self.schedule);
+        *self = Self {
+            schedule,
+            ..Self::default()
+        };
     }
 
     /// What is in the way of the number that was decided, if anything is.

@@ -139,17 +139,22 @@ pub(super) fn taken(kind: &str, key: &Key) -> Invalid {
 
 /// When to look again at an object that is settled.
 pub(super) fn resync() -> Action {
-    Action::requeue(RESYNC.0 + RESYNC.1.mul_f64(fastrand::f64()))
+    Action::requeue(settled())
+}
+
+fn settled() -> Duration {
+    RESYNC.0 + RESYNC.1.mul_f64(fastrand::f64())
 }
 
 /// When to look again at an object that is settled until a moment, or for good.
 pub(super) fn resync_by(moment: Option<Timestamp>, now: Timestamp) -> Action {
+    Action::requeue(by(moment, now))
+}
+
+fn by(moment: Option<Timestamp>, now: Timestamp) -> Duration {
     let left = moment.map(|moment| Duration::try_from(moment.duration_since(now)).unwrap_or_default());
     // A second later, or it might be looked at just before.
-    match left.map(|left| left + Duration::from_secs(1)) {
-        Some(left) if left < RESYNC.0 => Action::requeue(left),
-        _ => resync(),
-    }
+    left.map_or_else(settled, |left| settled().min(left + Duration::from_secs(1)))
 }
 
 /// When to look again at an object that only time can heal: the longer it has been so, the later.
@@ -184,6 +189,19 @@ mod tests {
     use crate::api::condition::{Claim, merge};
 
     use super::*;
+
+    #[test]
+    fn a_moment_is_not_missed_however_late_a_settled_object_would_be_looked_at() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for left in [0, 1, 3_599, 3_601, 4_000, 90_000] {
+            for _ in 0..50 {
+                let wait = by(Some(at(1_000 + left)), at(1_000));
+                assert!(wait <= Duration::from_secs(left.unsigned_abs() + 1), "{wait:?} for {left}");
+                assert!(wait <= RESYNC.0 + RESYNC.1);
+            }
+        }
+        assert!(by(None, at(0)) >= RESYNC.0);
+    }
 
     #[test]
     fn the_pace_of_retries_follows_how_long_it_has_not_been_ready() {

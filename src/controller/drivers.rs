@@ -14,6 +14,7 @@ use crate::api::condition::{Claim, Kind};
 use crate::cluster::{self, Owned};
 use crate::plan::scaled_object::ScaledObject;
 use crate::plan::scaling::driver::{self, Driver, Drivers};
+use crate::plan::scaling::schedule;
 use crate::plan::serving::{Moved, Workload};
 
 /// Brings the objects to what is wanted, and says what they say.
@@ -25,7 +26,9 @@ pub(super) async fn move_by<W: Workload>(md: &ModelDeployment, is_others: bool, 
     };
     let keda = cx.keda();
     let chosen = Driver::of(scaling, keda);
-    let Drivers { autoscaler, scaled_object } = driver::drivers::<W>(md, scaling, Some(chosen).filter(|_| !is_others), keda);
+    let bounds = schedule::in_force(scaling, cx.now());
+    let Drivers { autoscaler, scaled_object } =
+        driver::drivers::<W>(md, (scaling, bounds.range), Some(chosen).filter(|_| !is_others), keda);
     // Whoever goes goes first.
     if autoscaler.is_none() {
         cx.cluster.prune::<HorizontalPodAutoscaler>(&child(md)).await?;
@@ -36,7 +39,8 @@ pub(super) async fn move_by<W: Workload>(md: &ModelDeployment, is_others: bool, 
     let mut moved = Moved {
         driver: Some(chosen),
         says: keda.missing(scaling),
-        ..Moved::default()
+        bounds: scaling.schedule.is_some().then_some(bounds),
+        at: None,
     };
     if let Some(wanted) = autoscaler {
         match taken(&wanted, cx).await? {

@@ -13,15 +13,19 @@ use crate::api::{ModelDeployment, RoutingPolicy};
 use crate::plan::names::Key;
 use crate::plan::price::{Book, Pricing};
 use crate::plan::routing::Named;
+use crate::plan::scaling::schedule;
 use crate::plan::{Invalid, backend};
 
 /// Adds them to `portfolio`, with the prices of `book` at `now`.
 pub(super) fn check(portfolio: &mut Portfolio, book: &Book, now: Timestamp) {
     let models: BTreeMap<Key, &ModelDeployment> = portfolio.models.iter().map(|w| (Key::of(&w.object), &w.object)).collect();
     let of_models = portfolio.models.iter().flat_map(|written| {
-        let doubts = [longer_than_it_holds(&written.object), readable_key(&written.object)]
-            .into_iter()
-            .flatten();
+        let doubts = [
+            longer_than_it_holds(&written.object),
+            readable_key(&written.object),
+            ambiguous(&written.object, now),
+        ];
+        let doubts = doubts.into_iter().flatten();
         doubts.map(move |invalid| written.origin.finding(Severity::Warning, invalid))
     });
     let of_policies = portfolio.policies.iter().flat_map(|written| {
@@ -51,6 +55,10 @@ fn longer_than_it_holds(md: &ModelDeployment) -> Option<Invalid> {
         let problem = format!("{longest} is more than contextTokens, {holds}, in which an answer has its place");
         Invalid::new("spec.capabilities.maxOutputTokens", problem, "correct one of the two")
     })
+}
+
+fn ambiguous(md: &ModelDeployment, now: Timestamp) -> Option<Invalid> {
+    schedule::ambiguous(md.spec.self_hosted.as_ref()?.scaling.as_ref()?, now)
 }
 
 fn readable_key(md: &ModelDeployment) -> Option<Invalid> {

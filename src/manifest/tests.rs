@@ -3,6 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 
 use super::Portfolio;
+use super::finding::Severity;
 use crate::plan::price::Book;
 
 /// The findings about one text, without the file's name.
@@ -647,6 +648,43 @@ fn what_an_evaluation_could_never_do_is_an_error() {
         let found = portfolio.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert!(
             found.len() == 1 && found[0].contains(&wanted),
+            "wanted: {wanted}\nfound: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_schedule_of_replicas_that_cannot_do_what_it_says_is_found() {
+    let m = "ModelDeployment ns/m: spec.selfHosted.scaling.schedule";
+    for (schedule, severity, wanted) in [
+        (
+            "{cron: 0 8 * * *, timeZone: Europe/Atlantis, min: 2}",
+            Severity::Error,
+            "[0].timeZone: \"Europe/Atlantis\" is not an IANA time zone",
+        ),
+        (
+            "{cron: 0 8 * * *, min: 1}, {cron: 0 2 30 2 *, min: 2}",
+            Severity::Error,
+            "[1].cron: \"0 2 30 2 *\" never occurs",
+        ),
+        (
+            "{cron: 0 8 * * *, min: 5}",
+            Severity::Error,
+            ": an entry (cron 0 8 * * *) has min above max",
+        ),
+        (
+            "{cron: 0 8 * * *, min: 2}, {cron: 0 8 * * 1, min: 1}",
+            Severity::Warning,
+            "[1]: comes at 1970-01-05T08:00:00Z as",
+        ),
+    ] {
+        let spec =
+            format!("selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {{max: 4, target: {{inFlight: 8}}, schedule: [{schedule}]}}}}");
+        let mut portfolio = Portfolio::from_text("x", &model(&spec));
+        portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
+        let found = portfolio.findings.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(
+            found.len() == 1 && found[0].contains(&format!("{m}{wanted}")) && portfolio.findings[0].severity == severity,
             "wanted: {wanted}\nfound: {found:#?}"
         );
     }

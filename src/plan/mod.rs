@@ -21,6 +21,7 @@ mod restricted;
 pub mod routing;
 pub mod scaled_object;
 pub mod scaling;
+pub mod schedule;
 pub mod serving;
 pub mod statistics;
 pub mod traffic;

@@ -148,7 +148,8 @@ type Asked = (Key, EngineKind, Bounds);
 /// What is to be asked of the engines of a model.
 fn asked(md: &Arc<ModelDeployment>) -> Option<Asked> {
     let own = md.spec.self_hosted.as_ref()?;
-    let bounds = Bounds::of(own.scaling.as_ref()?);
+    // Only the targets count here, which are the same at all times.
+    let bounds = Bounds::own(own.scaling.as_ref()?);
     let is_asked = bounds.targets.waiting.is_some() || bounds.targets.cache.is_some();
     is_asked.then(|| (Key::of(&**md), own.engine.kind, bounds))
 }

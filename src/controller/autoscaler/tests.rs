@@ -301,6 +301,153 @@ async fn a_model_without_scaling_leaves_its_number_to_whoever_scales_its_workloa
     assert_eq!((replicas(&server), active(&server)), (Some(2), None));
 }
 
+/// An entry of a schedule that comes each day, next or last in so many minutes from now.
+fn entry(minutes: i64, bounds: &Value, cx: &Context) -> Value {
+    let time = (cx.now() + k8s_openapi::jiff::SignedDuration::from_mins(minutes)).to_zoned(k8s_openapi::jiff::tz::TimeZone::UTC);
+    let mut entry = bounds.clone();
+    entry["cron"] = json!(format!("{} {} * * *", time.minute(), time.hour()));
+    entry
+}
+
+/// `triage`, of whose schedule the first entry came an hour ago and the second comes in an hour.
+fn schedule_of(server: &Server, scaling: Value, entries: [Value; 2]) {
+    let cx = started(server);
+    let [came, comes] = entries;
+    let mut scaling = scaling;
+    scaling["schedule"] = json!([entry(-60, &came, &cx), entry(60, &comes, &cx)]);
+    let own = json!({ "replicas": 1, "scaling": scaling });
+    server.change(&format!("{MODELS}/triage"), json!({ "spec": { "selfHosted": own } }));
+}
+
+fn bounds_told(server: &Server) -> crate::api::scaling::BoundsStatus {
+    let md: ModelDeployment = server.get(&format!("{MODELS}/triage")).unwrap();
+    md.status.unwrap().scaling.unwrap().bounds.unwrap()
+}
+
+#[tokio::test]
+async fn a_schedule_brings_replicas_before_anybody_asks_and_its_entry_is_told() {
+    let server = server();
+    let scaling = json!({ "max": 4, "target": { "inFlight": 16 } });
+    schedule_of(&server, scaling, [json!({ "min": 3 }), json!({ "min": 0, "max": 2 })]);
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    let (moved, mut hears_of) = futures::channel::mpsc::unbounded();
+    let cx = Context {
+        autoscaler: Arc::new(Autoscaler::new(moved)),
+        ..Arc::into_inner(started(&server)).unwrap()
+    };
+    let cx = Arc::new(cx);
+    cx.autoscaler.hears(busy(3), &cx).await;
+    assert_eq!(replicas(&server), Some(3));
+    let (active, number) = told(&server, &cx).await;
+    assert_eq!(
+        (active.as_str(), number.as_str()),
+        ("True Following", "3 Bounds: from 1 to 3: scaling allows 3 to 4 now, by schedule[0]")
+    );
+    let bounds = bounds_told(&server);
+    let (now, since, next) = (cx.now(), bounds.since.unwrap().0, bounds.next.unwrap());
+    assert_eq!((bounds.min, bounds.max, bounds.from.as_str()), (3, 4, "schedule[0]"));
+    assert_eq!((next.min, next.max, next.from.as_str()), (0, 2, "schedule[1]"));
+    assert!(since < now && now < next.at.0, "{since} {now} {:?}", next.at);
+    server.requests();
+    model(server.clone(), "triage", cx.clone()).await.unwrap();
+    assert_eq!(server.requests(), Vec::<String>::new(), "a settled object is silent");
+
+    // Nobody is told again until an entry comes: as if this one just did.
+    let mut heard = || std::iter::from_fn(|| hears_of.try_recv().ok()).count();
+    let cx = Arc::new(Context {
+        autoscaler: cx.autoscaler.clone(),
+        ..Arc::into_inner(started(&server)).unwrap()
+    });
+    heard();
+    cx.autoscaler.hears(busy(3), &cx).await;
+    assert_eq!(heard(), 0);
+    let md = cx.cluster.stores.models.get(&Key::new("claims", "triage")).unwrap();
+    let scaling = md.spec.self_hosted.as_ref().unwrap().scaling.as_ref().unwrap();
+    let before = now - k8s_openapi::jiff::SignedDuration::from_hours(2);
+    if let Some(known) = cx.autoscaler.models().get_mut(&Key::of(&*md)) {
+        assert_eq!(known.schedule.now(scaling, before).0.min, 0);
+    }
+    cx.autoscaler.hears(busy(3), &cx).await;
+    cx.autoscaler.hears(busy(3), &cx).await;
+    assert_eq!(heard(), 1);
+}
+
+#[tokio::test]
+async fn whoever_else_moves_the_number_has_the_bounds_that_hold_now() {
+    const OURS: &str = "/apis/autoscaling/v2/namespaces/claims/horizontalpodautoscalers/triage-engine";
+    const SCALED: &str = "/apis/keda.sh/v1alpha1/namespaces/claims/scaledobjects/triage-engine";
+    let reconciled = async |server: &Server| {
+        let mut cx = Arc::into_inner(started(server)).unwrap();
+        cx.cluster.keda.assume();
+        cx.scaler_address = Some("operator:6000".to_owned());
+        let cx = Arc::new(cx);
+        model(server.clone(), "triage", cx.clone()).await.unwrap();
+        cx
+    };
+    let server = server();
+    let target = json!({ "max": 4, "target": { "inFlight": 16 } });
+    for (entries, wanted) in [
+        ([json!({ "min": 2 }), json!({ "min": 0, "max": 3 })], (2, 4)),
+        ([json!({ "min": 0, "max": 3 }), json!({ "min": 2 })], (0, 3)),
+    ] {
+        schedule_of(&server, target.clone(), entries);
+        reconciled(&server).await;
+        let scaled: Value = server.get(SCALED).unwrap();
+        let spec = &scaled["spec"];
+        assert_eq!(
+            (spec["minReplicaCount"].as_i64(), spec["maxReplicaCount"].as_i64()),
+            (Some(wanted.0), Some(wanted.1))
+        );
+    }
+    let metrics =
+        json!([{ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 50 } } }]);
+    let own = json!({ "max": 4, "engine": "HPA", "metrics": metrics, "target": null });
+    for (entries, wanted) in [
+        ([json!({ "min": 2 }), json!({ "max": 1 })], (2, 4)),
+        ([json!({ "max": 1 }), json!({ "min": 2 })], (1, 1)),
+    ] {
+        schedule_of(&server, own.clone(), entries);
+        let cx = reconciled(&server).await;
+        let scaler: Value = server.get(OURS).unwrap();
+        let spec = &scaler["spec"];
+        assert_eq!(
+            (spec["minReplicas"].as_i64(), spec["maxReplicas"].as_i64()),
+            (Some(wanted.0), Some(wanted.1))
+        );
+        // Nothing is decided about it, and its schedule is looked at none the less, and kept.
+        cx.autoscaler.hears(busy(3), &cx).await;
+        let md = cx.cluster.stores.models.get(&Key::new("claims", "triage")).unwrap();
+        let scaling = md.spec.self_hosted.as_ref().unwrap().scaling.as_ref().unwrap();
+        let mut models = cx.autoscaler.models();
+        let known = models.get_mut(&Key::of(&*md)).unwrap();
+        let until = known
+            .schedule
+            .now(scaling, cx.now() + k8s_openapi::jiff::SignedDuration::from_mins(61));
+        assert!(until.1, "an entry comes in an hour");
+    }
+}
+
+#[tokio::test]
+async fn a_schedule_that_says_two_things_at_once_is_told_and_the_larger_numbers_hold() {
+    let server = server();
+    let cx = started(&server);
+    let entries = [json!({ "min": 3 }), json!({ "min": 0, "max": 9 })];
+    let entries = entries.map(|bounds| entry(-60, &bounds, &cx));
+    let scaling = json!({ "max": 4, "target": { "inFlight": 16 }, "schedule": entries });
+    let own = json!({ "replicas": 1, "scaling": scaling });
+    server.change(&format!("{MODELS}/triage"), json!({ "spec": { "selfHosted": own } }));
+    model(server.clone(), "triage", started(&server)).await.unwrap();
+    let cx = started(&server);
+    cx.autoscaler.hears(busy(100), &cx).await;
+    assert_eq!(replicas(&server), Some(7));
+    assert_eq!(told(&server, &cx).await.0, "False ScheduleAmbiguous");
+    let bounds = bounds_told(&server);
+    assert_eq!(
+        (bounds.min, bounds.max, bounds.from.as_str()),
+        (3, 9, "schedule[0] and schedule[1]")
+    );
+}
+
 /// An engine that says this of itself, as a slice of the model's.
 async fn engine(server: &Server, number: usize, says: Arc<Mutex<String>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -363,7 +510,7 @@ async fn engines_say_how_many_wait_and_one_that_lies_or_says_nothing_moves_nothi
 
 fn bounds_of(cx: &Context) -> Bounds {
     let md = cx.cluster.stores.models.get(&Key::new("claims", "triage")).unwrap();
-    Bounds::of(md.spec.self_hosted.as_ref().unwrap().scaling.as_ref().unwrap())
+    Bounds::own(md.spec.self_hosted.as_ref().unwrap().scaling.as_ref().unwrap())
 }
 
 #[tokio::test]
@@ -375,7 +522,8 @@ async fn a_round_over_a_thousand_models_takes_no_time_and_no_request() {
 apiVersion: llmportfolio.dev/v1alpha1
 kind: ModelDeployment
 metadata: {{name: m{number}, namespace: claims}}
-spec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {{min: 0, max: 4, target: {{inFlight: 16}}}}}}}}
+spec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {{min: 0, max: 4, target: {{inFlight: 16}},
+  schedule: [{{cron: 0 8 * * 1-5, timeZone: Europe/Berlin, max: 5}}, {{cron: 0 20 * * 1-5, timeZone: Europe/Berlin, max: 4}}]}}}}}}
 "
         ));
         server.put(&format!(
@@ -389,7 +537,7 @@ status: {{availableReplicas: 2}}
 "
         ));
     }
-    let bounds = Bounds::of(&serde_saphyr::from_str("{min: 0, max: 4, target: {inFlight: 16}}").unwrap());
+    let bounds = Bounds::own(&serde_saphyr::from_str("{min: 0, max: 4, target: {inFlight: 16}}").unwrap());
     let cx = started(&server);
     let all = scaled(&cx.cluster.stores.models.all());
     assert_eq!(all.len(), 1_000);

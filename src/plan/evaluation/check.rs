@@ -6,11 +6,11 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 
-use super::schedule::Schedule;
 use crate::api::condition::Kind;
-use crate::api::{EvalJob, ModelDeployment};
+use crate::api::{EvalJob, ModelDeployment, eval_job};
 use crate::plan::names::{self, Key};
 use crate::plan::price::{Book, Pricing};
+use crate::plan::schedule::Schedule;
 use crate::plan::{Invalid, model};
 
 /// Why no run can start. What is wrong by itself waits for a person; what is missing may still come, as objects are applied in any order.
@@ -43,7 +43,8 @@ pub fn accept(job: &EvalJob) -> Result<Schedule, Problem> {
         reason,
         invalid,
     };
-    let schedule = Schedule::parse(&job.spec.schedule).map_err(|invalid| refused("InvalidSchedule", invalid))?;
+    let eval_job::Schedule { cron, time_zone } = &job.spec.schedule;
+    let schedule = Schedule::parse(cron, time_zone.as_deref(), "spec.schedule").map_err(|invalid| refused("InvalidSchedule", invalid))?;
     for suite in &job.spec.suites {
         let Some(scorer) = &suite.scorer.regex else { continue };
         if let Err(error) = regex::Regex::new(&scorer.pattern) {

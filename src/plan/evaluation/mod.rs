@@ -31,7 +31,7 @@ use self::job::Runner;
 use self::observe::Run;
 use self::record::Record;
 use self::run::Evaluation;
-use self::schedule::{Decision, Schedule};
+use self::schedule::Decision;
 use self::status::Facts;
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::EvalJobStatus;
@@ -40,6 +40,7 @@ use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::fingerprint;
 use crate::plan::names::{self, Key};
 use crate::plan::price::Book;
+use crate::plan::schedule::Schedule;
 
 /// How long a due run waits for targets that are still changing. Then it starts without them being settled, and says nothing about what
 /// they become.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::schedule::Range;
 use super::{Bounds, Pace, Targets};
 use crate::api::scaling::{Scaling, ScalingPace};
 
@@ -11,15 +12,23 @@ const DOWN_AFTER: Duration = Duration::from_secs(300);
 const TO_ZERO_AFTER: Duration = Duration::from_secs(900);
 
 impl Bounds {
-    /// The CRD refuses what is out of bounds; where its rules are bypassed, what makes no sense is as if it were not said.
+    /// What it says itself, whatever its schedule has come to.
     #[must_use]
-    pub fn of(spec: &Scaling) -> Self {
+    pub fn own(spec: &Scaling) -> Self {
+        Self::of(spec, Range::own(spec))
+    }
+
+    /// With what its schedule has come to. The CRD refuses what is out of bounds; where its rules are bypassed, what makes no sense is as if it were
+    /// not said.
+    #[must_use]
+    pub fn of(spec: &Scaling, range: Range) -> Self {
         let behavior = spec.behavior.clone().unwrap_or_default();
         let target = spec.target.clone().unwrap_or_default();
         let to_zero_after = spec.scale_to_zero_after.and_then(given).unwrap_or(TO_ZERO_AFTER);
         Self {
-            min: spec.min,
-            max: spec.max.max(spec.min).max(1),
+            min: range.min,
+            max: range.max,
+            source: range.source,
             targets: Targets {
                 in_flight: target.in_flight.map(|each| f64::from(each.max(1))),
                 waiting: target.waiting.map(|each| f64::from(each.max(1))),
@@ -27,7 +36,7 @@ impl Bounds {
             },
             up: pace(behavior.up.as_ref(), Duration::ZERO),
             down: pace(behavior.down.as_ref(), DOWN_AFTER),
-            to_zero_after: (spec.min == 0).then_some(to_zero_after),
+            to_zero_after: (range.min == 0).then_some(to_zero_after),
         }
     }
 }

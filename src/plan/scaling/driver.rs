@@ -10,6 +10,7 @@ use k8s_openapi::api::autoscaling::v2::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{Resource, ResourceExt};
 
+use super::schedule::Range;
 use super::{Bounds, Pace};
 use crate::api::ModelDeployment;
 use crate::api::condition::{Claim, Kind, Status};
@@ -99,9 +100,14 @@ impl Keda<'_> {
     }
 }
 
-/// What moves the number of replicas of `md`, whose workload is of that version and kind; `driver` is `None` while nobody of ours does.
+/// What moves the number of replicas of `md` within `range`, whose workload is of that version and kind; `driver` is `None` while nobody of ours does.
 #[must_use]
-pub fn drivers<W: Resource<DynamicType = ()>>(md: &ModelDeployment, scaling: &Scaling, driver: Option<Driver>, keda: Keda) -> Drivers {
+pub fn drivers<W: Resource<DynamicType = ()>>(
+    md: &ModelDeployment,
+    (scaling, range): (&Scaling, Range),
+    driver: Option<Driver>,
+    keda: Keda,
+) -> Drivers {
     let name = names::engine(&md.name_any());
     let meta = || names::child(md, name.clone(), names::labels("autoscaler", names::MODEL_LABEL, &md.name_any()));
     let (api_version, kind) = (W::api_version(&()).into_owned(), W::kind(&()).into_owned());
@@ -115,10 +121,10 @@ pub fn drivers<W: Resource<DynamicType = ()>>(md: &ModelDeployment, scaling: &Sc
                         kind,
                         name,
                     },
-                    min_replicas: Some(count(scaling.min.max(1))),
-                    max_replicas: count(scaling.max.max(scaling.min).max(1)),
+                    min_replicas: Some(count(range.min.max(1))),
+                    max_replicas: count(range.max.max(range.min).max(1)),
                     metrics: scaling.metrics.clone(),
-                    behavior: behavior(scaling),
+                    behavior: behavior(scaling, range),
                 },
                 ..HorizontalPodAutoscaler::default()
             }),
@@ -130,8 +136,8 @@ pub fn drivers<W: Resource<DynamicType = ()>>(md: &ModelDeployment, scaling: &Sc
                 metadata: meta(),
                 spec: ScaledObjectSpec {
                     scale_target_ref: ScaleTarget { api_version, kind, name },
-                    min_replica_count: Some(count(scaling.min)),
-                    max_replica_count: Some(count(Bounds::of(scaling).max)),
+                    min_replica_count: Some(count(range.min)),
+                    max_replica_count: Some(count(Bounds::of(scaling, range).max)),
                     polling_interval: Some(POLLED_EVERY),
                     // The wait is in the decision.
                     cooldown_period: Some(0),
@@ -172,8 +178,8 @@ fn obedient() -> HPAScalingRules {
 }
 
 /// What a specification says of the pace, for a HorizontalPodAutoscaler.
-fn behavior(scaling: &Scaling) -> Option<HorizontalPodAutoscalerBehavior> {
-    let bounds = Bounds::of(scaling);
+fn behavior(scaling: &Scaling, range: Range) -> Option<HorizontalPodAutoscalerBehavior> {
+    let bounds = Bounds::of(scaling, range);
     let given = scaling.behavior.as_ref()?;
     let rules = |given: &ScalingPace, pace: Pace| HPAScalingRules {
         policies: pace.per_minute.map(|most| {
@@ -263,7 +269,7 @@ pub fn autoscaler_says(live: &HorizontalPodAutoscaler) -> Claim {
         (Some(_), Some(limited)) if limited.reason.as_deref() == Some("TooManyReplicas") => told(
             true,
             "AtMax",
-            "more than spec.selfHosted.scaling.max would be needed: raise it, or let policies fall back".to_owned(),
+            "more than spec.selfHosted.scaling allows now would be needed: raise max, or let policies fall back".to_owned(),
         ),
         (Some(_), _) => told(true, "Following", format!("HorizontalPodAutoscaler {name} decides by its metrics")),
     }
@@ -319,18 +325,21 @@ mod tests {
     #[test]
     fn what_moves_it_for_us_is_one_object_that_goes_with_the_model() {
         let (md, scaling) = model("{min: 0, max: 4, target: {inFlight: 16}, scaleToZeroAfter: 1h, behavior: {down: {perMinute: 1}}}");
-        let all = drivers::<Deployment>(&md, &scaling, Some(Driver::Keda), KEDA);
+        let all = drivers::<Deployment>(&md, (&scaling, Range::own(&scaling)), Some(Driver::Keda), KEDA);
         assert_eq!(all.autoscaler, None);
         insta::assert_yaml_snapshot!("scaled_object", all.scaled_object.unwrap());
         let (md, scaling) = model(
             "{min: 2, max: 8, engine: HPA, behavior: {up: {stabilisation: 30s}, down: {perMinute: 1}},
               metrics: [{type: External, external: {metric: {name: queue_depth}, target: {type: AverageValue, averageValue: '4'}}}]}",
         );
-        let all = drivers::<LeaderWorkerSet>(&md, &scaling, Some(Driver::Hpa), KEDA);
+        let all = drivers::<LeaderWorkerSet>(&md, (&scaling, Range::own(&scaling)), Some(Driver::Hpa), KEDA);
         assert_eq!(all.scaled_object, None);
         insta::assert_yaml_snapshot!("autoscaler", all.autoscaler.unwrap());
         for nobody in [Some(Driver::Builtin), None] {
-            assert_eq!(drivers::<Deployment>(&md, &scaling, nobody, KEDA), Drivers::default());
+            assert_eq!(
+                drivers::<Deployment>(&md, (&scaling, Range::own(&scaling)), nobody, KEDA),
+                Drivers::default()
+            );
         }
     }
 

@@ -17,6 +17,7 @@ pub mod driver;
 mod gauges;
 mod history;
 pub mod others;
+pub mod schedule;
 pub mod share;
 pub mod simulate;
 mod told;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use schedule::Source;
 use window::Window;
 
 pub use gauges::Gauges;
@@ -73,6 +75,8 @@ pub struct Bounds {
     pub min: u32,
     /// Never more.
     pub max: u32,
+    /// What says these two.
+    pub source: Source,
     /// What one replica bears.
     pub targets: Targets,
     /// How fast replicas come.
@@ -292,8 +296,10 @@ fn bounded(
     let max = bounds.max.max(bounds.min);
     // However lately one came: without any, nobody is answered.
     let paced = current.saturating_add(most).max(1);
-    let replicas = needed.min(paced).min(max).max(bounds.min);
+    let wanted = needed.min(paced).min(max);
+    let replicas = wanted.max(bounds.min);
     let why = match replicas {
+        _ if replicas > wanted => Why::Bounds,
         _ if needed > max && replicas == max => Why::AtMax,
         replicas if replicas == current => Why::Pace,
         _ => why,

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::schedule::Kept;
 use super::{Bounds, Decision, History, Sample, Targets, desired};
+use crate::api::scaling::Scaling;
 
 /// Between two decisions, in seconds.
 pub const TICK: f64 = 2.0;
@@ -48,24 +50,29 @@ pub struct Simulated {
     pub changes: usize,
 }
 
-/// Plays `demand`, whose rows are in order of time; the last one ends it. It begins with one replica that answers, or `min`. `starts` is how long a
-/// replica takes to answer. Only the target for requests in flight counts: a trace says nothing of engines.
+/// Plays `demand`, whose rows are in order of time; the first one is at `from`, and the last one ends it. It begins with one replica that answers, or
+/// `min`. `starts` is how long a replica takes to answer. Only the target for requests in flight counts: a trace says nothing of engines.
 #[must_use]
-pub fn simulate(demand: &[Demand], bounds: &Bounds, starts: Duration) -> Simulated {
+pub fn simulate(demand: &[Demand], scaling: &Scaling, from: Timestamp, starts: Duration) -> Simulated {
     let (Some(first), Some(last)) = (demand.first(), demand.last()) else {
         return Simulated::default();
     };
-    let bounds = &Bounds {
-        targets: Targets {
-            in_flight: bounds.targets.in_flight,
-            ..Targets::default()
-        },
-        ..*bounds
+    let mut schedule = Kept::default();
+    let mut bounds_at = |now: Timestamp| {
+        let bounds = Bounds::of(scaling, schedule.now(scaling, now).0);
+        Bounds {
+            targets: Targets {
+                in_flight: bounds.targets.in_flight,
+                ..Targets::default()
+            },
+            ..bounds
+        }
     };
-    let each = bounds.targets.in_flight.unwrap_or(f64::INFINITY);
+    let beginning = bounds_at(from);
+    let each = beginning.targets.in_flight.unwrap_or(f64::INFINITY);
     let mut result = Simulated::default();
     let mut history = History::default();
-    let mut replicas = Replicas::new(bounds.min.max(1));
+    let mut replicas = Replicas::new(beginning.min.max(1));
     let (mut all, mut over, mut row) = (0.0, 0.0, 0);
     // By number, not by sums: they would drift.
     let ticks = ((last.seconds - first.seconds) / TICK).floor() as u64;
@@ -76,7 +83,10 @@ pub fn simulate(demand: &[Demand], bounds: &Bounds, starts: Duration) -> Simulat
         }
         let wanted = demand.get(row).map_or(0.0, |now| now.in_flight + now.queued);
         let ready = replicas.ready(seconds);
-        let now = Timestamp::from_millisecond((seconds * 1_000.0) as i64).unwrap_or(Timestamp::MAX);
+        let now = from
+            .checked_add(SignedDuration::from_millis((seconds * 1_000.0) as i64))
+            .unwrap_or(Timestamp::MAX);
+        let bounds = &bounds_at(now);
         let sample = Sample {
             at: now,
             replicas: replicas.wanted,
@@ -154,8 +164,8 @@ mod tests {
     use super::*;
     use crate::plan::scaling::Why;
 
-    fn bounds(spec: &str) -> Bounds {
-        Bounds::of(&serde_saphyr::from_str(spec).unwrap())
+    fn play(demand: &[Demand], spec: &str, from: Timestamp, starts: u64) -> Simulated {
+        simulate(demand, &serde_saphyr::from_str(spec).unwrap(), from, Duration::from_secs(starts))
     }
 
     fn row(seconds: f64, in_flight: f64, queued: f64) -> Demand {
@@ -174,8 +184,8 @@ mod tests {
             row(7_300.0, 0.0, 0.0),
             row(10_900.0, 0.0, 0.0),
         ];
-        let bounds = bounds("{min: 0, max: 8, target: {inFlight: 10}, scaleToZeroAfter: 10m}");
-        let played = simulate(&demand, &bounds, Duration::from_secs(60));
+        let scaling = "{min: 0, max: 8, target: {inFlight: 10}, scaleToZeroAfter: 10m}";
+        let played = play(&demand, scaling, Timestamp::UNIX_EPOCH, 60);
         assert_eq!(played.moments.len(), 5_400);
         let at = |seconds: f64| *played.moments.iter().find(|moment| moment.seconds >= seconds).unwrap();
         assert_eq!((at(3_500.0).decision.replicas, at(3_500.0).ready), (1, 1));
@@ -202,11 +212,36 @@ mod tests {
 
     #[test]
     fn nothing_to_play_is_nothing() {
-        assert_eq!(
-            simulate(&[], &bounds("{max: 2, target: {inFlight: 1}}"), Duration::ZERO),
-            Simulated::default()
-        );
-        let one = simulate(&[row(7.0, 3.0, 0.0)], &bounds("{max: 2, target: {inFlight: 1}}"), Duration::ZERO);
+        let scaling = "{max: 2, target: {inFlight: 1}}";
+        assert_eq!(play(&[], scaling, Timestamp::UNIX_EPOCH, 0), Simulated::default());
+        let one = play(&[row(7.0, 3.0, 0.0)], scaling, Timestamp::UNIX_EPOCH, 0);
         assert_eq!((one.moments.len(), one.changes), (1, 1));
+    }
+
+    #[test]
+    fn a_schedule_is_played_from_the_time_at_which_the_trace_begins() {
+        let nobody = [row(0.0, 0.0, 0.0), row(86_400.0, 0.0, 0.0)];
+        let scaling = "{max: 4, target: {inFlight: 10}, schedule: [
+            {cron: 0 8 * * 1-5, timeZone: Europe/Berlin, min: 2}, {cron: 0 20 * * 1-5, timeZone: Europe/Berlin, min: 0}]}";
+        // A Wednesday in summer, an hour before the first of them.
+        let played = play(&nobody, scaling, "2026-07-01T05:00:00Z".parse().unwrap(), 60);
+        let changes = played.moments.windows(2).filter_map(|pair| {
+            let (before, after) = (pair[0].decision.replicas, pair[1].decision.replicas);
+            (before != after).then_some((pair[1].seconds, after, pair[1].decision.why))
+        });
+        let changes: Vec<_> = changes.collect();
+        let evening = 13.0 * 3_600.0;
+        // Of the evening before nobody has been heard, until it has been quiet for a while.
+        assert_eq!(changes.first(), Some(&(900.0, 0, Why::ToZero)));
+        assert_eq!(changes.get(1), Some(&(3_600.0, 2, Why::Bounds)));
+        let down: Vec<_> = changes.iter().skip(2).map(|(_, replicas, why)| (*replicas, *why)).collect();
+        assert_eq!(down, [(1, Why::Down), (0, Why::ToZero)]);
+        assert!(
+            changes.iter().skip(2).all(|(at, ..)| (evening..evening + 10.0).contains(at)),
+            "{changes:?}"
+        );
+        // On a Saturday the evening of Friday still holds.
+        let played = play(&nobody, scaling, "2026-07-04T05:00:00Z".parse().unwrap(), 60);
+        assert_eq!(played.changes, 1);
     }
 }

@@ -17,6 +17,7 @@ fn bounds(min: u32, max: u32) -> Bounds {
     Bounds {
         min,
         max,
+        source: Source::Own,
         targets: Targets {
             in_flight: Some(16.0),
             ..Targets::default()
@@ -417,6 +418,29 @@ fn the_last_one_goes_when_nobody_wanted_it_and_the_first_request_wakes_it() {
         world.told(partial, Some(0.0));
     }
     assert_eq!((world.replicas, world.why()), (3, Why::Incomplete));
+}
+
+#[test]
+fn where_the_bounds_ask_for_more_than_the_demand_they_are_why() {
+    let mut world = World::new(bounds(5, 9), 1);
+    let decision = world.tick(Some(40.0));
+    assert_eq!((decision.replicas, decision.why), (5, Why::Bounds));
+    let mut by_entry = Bounds {
+        source: Source::Entry(1),
+        ..bounds(5, 9)
+    };
+    assert_eq!(
+        decision.message(1, &by_entry),
+        "from 1 to 5: scaling allows 5 to 9 now, by schedule[1]"
+    );
+    by_entry.source = Source::Both(0, 2);
+    let most = Decision {
+        why: Why::AtMax,
+        replicas: 9,
+        load: Some((10.0, Signal::InFlight)),
+    };
+    let said = "from 5 to 9: inFlight of the latest 60s is what 10.0 replicas bear at 16 each, and scaling allows 9 now, by schedule[0] and schedule[2]";
+    assert_eq!(most.message(5, &by_entry), said);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::demand::Now;
+use super::schedule::Source;
 use super::{Bounds, Decision, PANIC, STABLE, Signal, Why, is_within};
 use crate::api::condition::{Claim, Kind, Status};
 
@@ -217,10 +218,16 @@ impl Decision {
             Why::AtMax => active(
                 true,
                 "AtMax",
-                format!(
-                    "more than spec.selfHosted.scaling.max ({}) would be needed: raise it, or let policies fall back",
-                    bounds.max
-                ),
+                match bounds.source {
+                    Source::Own => format!(
+                        "more than spec.selfHosted.scaling.max ({}) would be needed: raise it, or let policies fall back",
+                        bounds.max
+                    ),
+                    source => format!(
+                        "more than the {} that spec.selfHosted.scaling allows now, by {source}, would be needed: raise max, or let policies fall back",
+                        bounds.max
+                    ),
+                },
             ),
             _ => active(true, "Following", "replicas follow the demand".to_owned()),
         }
@@ -244,12 +251,14 @@ impl Decision {
         let reason = match why {
             Why::Panic => takes(PANIC),
             Why::Up => takes(STABLE),
-            Why::AtMax => format!("{}, and scaling.max is {}", takes(STABLE), bounds.max),
+            Why::AtMax if bounds.source == Source::Own => format!("{}, and scaling.max is {}", takes(STABLE), bounds.max),
+            Why::AtMax => format!("{}, and scaling allows {} now, by {}", takes(STABLE), bounds.max, bounds.source),
             Why::Pace => format!("{}, and so many may come within a minute", takes(STABLE)),
             Why::Wake => "somebody wants it".to_owned(),
             Why::Down => format!("fewer have been enough for {}s", bounds.down.stabilisation.max(STABLE).as_secs()),
             Why::ToZero => format!("nobody has wanted it for {}s", bounds.to_zero_after.unwrap_or_default().as_secs()),
-            Why::Bounds => format!("scaling allows {} to {}", bounds.min, bounds.max),
+            Why::Bounds if bounds.source == Source::Own => format!("scaling allows {} to {}", bounds.min, bounds.max),
+            Why::Bounds => format!("scaling allows {} to {} now, by {}", bounds.min, bounds.max, bounds.source),
             Why::Steady | Why::WaitsToGoDown | Why::Stale | Why::Absurd | Why::Incomplete => "the number was another".to_owned(),
         };
         from + &reason
@@ -309,7 +318,7 @@ mod tests {
 
     #[test]
     fn it_is_told_from_when_on_there_may_be_more_and_fewer() {
-        let bounds = |yaml: &str| Bounds::of(&serde_saphyr::from_str(yaml).unwrap());
+        let bounds = |yaml: &str| Bounds::own(&serde_saphyr::from_str(yaml).unwrap());
         let usual = bounds("{min: 0, max: 4, target: {inFlight: 1}}");
         let paced = bounds(
             "{min: 2, max: 4, target: {inFlight: 1}, behavior: {up: {perMinute: 1, stabilisation: 90s}, down: {stabilisation: 0s}}}",

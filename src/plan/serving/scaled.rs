@@ -18,6 +18,7 @@ use crate::plan::names::SCALED_ANNOTATION;
 use crate::plan::pods;
 use crate::plan::scaling::driver::Driver;
 use crate::plan::scaling::others::{CONFLICT, Other};
+use crate::plan::scaling::schedule::InForce;
 use crate::plan::scaling::{CHANGES, Standing};
 
 /// By whom the number is moved, and what is said of it.
@@ -29,6 +30,8 @@ pub struct Moved {
     pub says: Option<Claim>,
     /// When it did last, as far as it says so itself.
     pub at: Option<Time>,
+    /// What `scaling.schedule` has come to, if there is one.
+    pub bounds: Option<InForce>,
 }
 
 /// `own` with as many replicas as its workload is told to have, where somebody scales that; a new one begins with one.
@@ -87,7 +90,10 @@ pub fn with_scaling(
     let others = other.and_then(|other| other.claim(own.scaling.is_some()));
     let known = condition::find(previous, Kind::ScalingActive).filter(|known| known.reason != CONFLICT);
     let mut conditions = status.conditions.clone();
-    match (others.or_else(|| moved.says.clone()).or_else(|| standing.claim.clone()), known) {
+    let told = others.or_else(|| moved.says.clone()).or_else(|| standing.claim.clone());
+    let is_bad = told.as_ref().is_some_and(|claim| claim.status == Status::False);
+    let schedule = moved.bounds.as_ref().filter(|_| !is_bad).and_then(InForce::claim);
+    match (schedule.or(told), known) {
         (Some(claim), _) => conditions.extend(condition::merge(previous, &[claim], md.metadata.generation, now)),
         (None, _) if own.scaling.is_none() => {}
         (None, Some(known)) => conditions.push(known.clone()),
@@ -129,12 +135,14 @@ fn scaling(before: Option<&ModelDeploymentStatus>, own: &SelfHosted, standing: &
         next_up_time: None,
         next_down_time: None,
         cold_start: None,
+        bounds: None,
         changes: Vec::new(),
     });
     let told = ScalingStatus {
         desired_replicas,
         engine,
         cold_start: standing.cold_start.map(in_seconds).or(told.cold_start),
+        bounds: moved.bounds.as_ref().map(InForce::told),
         changes,
         ..told
     };

@@ -49,7 +49,7 @@ async fn when_there_are_to_be_fewer_the_pod_that_answers_least_goes_first() {
             ..Decision::WAKE
         },
         current: 3,
-        bounds: Bounds::of(&serde_saphyr::from_str("{max: 4, target: {inFlight: 16}}").unwrap()),
+        bounds: Bounds::own(&serde_saphyr::from_str("{max: 4, target: {inFlight: 16}}").unwrap()),
         is_grouped: false,
         is_told: false,
     };
