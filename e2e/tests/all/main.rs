@@ -16,6 +16,7 @@ mod grant;
 mod group;
 mod image_source;
 mod ledger;
+mod lies;
 mod network;
 mod owners;
 mod provider;
