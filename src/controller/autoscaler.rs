@@ -24,7 +24,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::context::Context;
 use super::gateways::Whereabouts;
@@ -169,7 +169,7 @@ impl Autoscaler {
 
     /// Decides about every model, and carries out what is to be another.
     async fn round(&self, scaled: Vec<Arc<ModelDeployment>>, cx: &Context) {
-        let now = cx.now();
+        let (now, began, models) = (cx.now(), Instant::now(), scaled.len());
         let round = Round {
             demand: self.demand().take(now),
             scalers: others::by_model(cx.cluster.stores.scalers.all()),
@@ -193,9 +193,12 @@ impl Autoscaler {
             self.numbers.retain(|key| models.get(key).is_some_and(|model| model.told.is_some()));
             decided
         };
+        let (changes, decided) = (steps.len(), began.elapsed());
         stream::iter(steps)
             .for_each_concurrent(AT_ONCE, |step| self.carry_out(step, &round))
             .await;
+        let (decided_ms, took_ms) = (decided.as_millis() as u64, began.elapsed().as_millis() as u64);
+        tracing::debug!(models, changes, decided_ms, took_ms, "decided");
     }
 
     /// Writes one number. Where that fails, the next round finds it as it was.
