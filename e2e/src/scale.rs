@@ -386,7 +386,6 @@ struct Round {
     message: String,
     models: usize,
     changes: usize,
-    decided_ms: u64,
     took_ms: u64,
 }
 
@@ -407,15 +406,10 @@ async fn print_rounds(cluster: &Cluster, since: Timestamp, count: usize, while_:
         "\n{} rounds over {count} scaled models while {while_}; numbers that were to be others: {changes:?}",
         rounds.len()
     );
-    for (what, of) in [
-        ("to decide", (|round| round.decided_ms) as fn(&Round) -> u64),
-        ("to decide, and to write what is to be another", |round| round.took_ms),
-    ] {
-        let mut all: Vec<u64> = rounds.iter().map(of).collect();
-        all.sort_unstable();
-        if let [.., slowest] = all[..] {
-            println!("{:7} ms  {slowest:7} ms  median and slowest, {what}", all[all.len() / 2]);
-        }
+    let mut all: Vec<u64> = rounds.iter().map(|round| round.took_ms).collect();
+    all.sort_unstable();
+    if let [.., slowest] = all[..] {
+        println!("{:7} ms  {slowest:7} ms  median and slowest, to decide", all[all.len() / 2]);
     }
     println!("  how: the operator's log");
     Ok(())

@@ -17,13 +17,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::channel::mpsc::UnboundedSender;
-use futures::stream;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::jiff::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::context::Context;
@@ -46,9 +47,9 @@ pub(super) use numbers::Numbers;
 
 /// Between two decisions about a model.
 const EVERY: Duration = Duration::from_secs(2);
-/// How many numbers are written at once.
+/// How many numbers are written at once, beside those of models that are woken.
 const AT_ONCE: usize = 16;
-/// How long one write may take: whoever is to be woken waits behind it.
+/// How long one write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a number that the server refused is not written again.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
@@ -66,6 +67,9 @@ pub struct Autoscaler {
     /// Somebody wants a model that is asleep.
     called: Notify,
     models: Mutex<HashMap<Key, Model>>,
+    /// Whose numbers are being written, or are to be when there is room.
+    in_hand: Mutex<HashSet<Key>>,
+    room: Semaphore,
     /// What KEDA is told.
     numbers: Numbers,
     /// Told of models whose statuses are to say something else.
@@ -97,6 +101,9 @@ struct Step {
     is_told: bool,
 }
 
+/// What is being carried out.
+type Writes<'a> = FuturesUnordered<BoxFuture<'a, ()>>;
+
 /// What a round is made of.
 struct Round<'a> {
     demand: Now,
@@ -114,6 +121,8 @@ impl Autoscaler {
             demand: Mutex::default(),
             called: Notify::new(),
             models: Mutex::default(),
+            in_hand: Mutex::default(),
+            room: Semaphore::new(AT_ONCE),
             numbers: Numbers::default(),
             moved,
         }
@@ -132,6 +141,10 @@ impl Autoscaler {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn in_hand(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is told of a model.
     pub(super) fn standing(&self, model: &Key) -> Standing {
         let models = self.models();
@@ -147,11 +160,13 @@ impl Autoscaler {
     async fn decide_again_and_again(self: Arc<Self>, whereabouts: &Whereabouts, cx: &Context) {
         let mut turns = interval(EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut listeners = Listeners::default();
+        let (mut listeners, mut writes) = (Listeners::default(), Writes::new());
         loop {
             tokio::select! {
                 _ = turns.tick() => {}
                 () = self.called.notified() => {}
+                // Nobody who is to be woken waits for what the server takes its time for.
+                Some(()) = writes.next() => continue,
             }
             let scaled = scaled(&cx.cluster.stores.models.all());
             if scaled.is_empty() {
@@ -163,12 +178,12 @@ impl Autoscaler {
             let urls = whereabouts.urls();
             self.demand().are_at(&urls, cx.now());
             listeners.are_at(&urls, &self);
-            self.round(scaled, cx).await;
+            self.round(scaled, cx, &mut writes);
         }
     }
 
-    /// Decides about every model, and carries out what is to be another.
-    async fn round(&self, scaled: Vec<Arc<ModelDeployment>>, cx: &Context) {
+    /// Decides about every model, and begins to carry out what is to be another.
+    fn round<'a>(&'a self, scaled: Vec<Arc<ModelDeployment>>, cx: &'a Context, writes: &mut Writes<'a>) {
         let (now, began, models) = (cx.now(), Instant::now(), scaled.len());
         let round = Round {
             demand: self.demand().take(now),
@@ -193,18 +208,32 @@ impl Autoscaler {
             self.numbers.retain(|key| models.get(key).is_some_and(|model| model.told.is_some()));
             decided
         };
-        let (changes, decided) = (steps.len(), began.elapsed());
-        stream::iter(steps)
-            .for_each_concurrent(AT_ONCE, |step| self.carry_out(step, &round))
-            .await;
-        let (decided_ms, took_ms) = (decided.as_millis() as u64, began.elapsed().as_millis() as u64);
-        tracing::debug!(models, changes, decided_ms, took_ms, "decided");
+        let (changes, took_ms) = (steps.len(), began.elapsed().as_millis() as u64);
+        tracing::debug!(models, changes, took_ms, "decided");
+        let round = Arc::new(round);
+        for step in steps {
+            let (key, round) = (Key::of(&*step.md), round.clone());
+            // What is being written is found as it was until it is.
+            let is_other = step.is_told || self.in_hand().insert(key.clone());
+            if is_other {
+                let done = async move {
+                    let is_written = !step.is_told;
+                    self.carry_out(step, &round).await;
+                    if is_written {
+                        self.in_hand().remove(&key);
+                    }
+                };
+                writes.push(done.boxed());
+            }
+        }
     }
 
     /// Writes one number. Where that fails, the next round finds it as it was.
     async fn carry_out(&self, step: Step, round: &Round<'_>) {
         let Round { cx, now, .. } = *round;
         let key = child(&step.md);
+        let is_urgent = step.current == 0;
+        let _room = if is_urgent { None } else { self.room.acquire().await.ok() };
         let write = async {
             price(&step, round).await;
             match step.is_grouped {
