@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::Cluster;
 use crate::fake_engines::FakeEngines;
 use crate::kubectl::Kubectl;
+use crate::provider::Provider;
 
 /// A quarter of the local cluster's grace period for silent nodes.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -73,7 +74,12 @@ impl FakeNodes {
 
     /// How many requests the fake server behind the pods got; none in a cluster that is not ours.
     pub fn asked(&self) -> usize {
-        self.engines.as_ref().map_or(0, |engines| engines.provider.count())
+        self.engines().map_or(0, Provider::count)
+    }
+
+    /// What answers for all of the pods, in our own cluster.
+    pub fn engines(&self) -> Option<&Provider> {
+        self.engines.as_ref().map(|engines| &engines.provider)
     }
 }
 

@@ -10,6 +10,7 @@
 //! - [`keda::Keda`] is the real operator of KEDA, which scales by what it is told.
 //! - [`gateway_api::ReferenceGrants`] is the kind of the Gateway API by which namespaces let others name what they have.
 //! - [`redis::Redis`] is a real Redis that can be killed, frozen and started again.
+//! - [`replicas::Replicas`] is how many there are of something over time, every number that anybody gave it.
 //! - [`portfolio::Portfolio::install`] installs the product as users do.
 //! - [`bench::run`] measures the gateway beside nginx; it needs no cluster.
 //! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
@@ -39,6 +40,7 @@ pub mod portfolio;
 mod process;
 pub mod provider;
 pub mod redis;
+pub mod replicas;
 pub mod scale;
 mod skip;
 pub mod stand_in;

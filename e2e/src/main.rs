@@ -47,6 +47,9 @@ enum Command {
         /// Which build to measure
         #[arg(long, value_enum, default_value = "release")]
         profile: images::Profile,
+        /// Have them scaled by demand, and measure that too
+        #[arg(long)]
+        scaled: bool,
     },
     /// What the gateway costs per request, beside nginx and beside nothing; needs no cluster
     Bench(bench::Options),
@@ -159,7 +162,7 @@ async fn main() -> Result<()> {
             );
         }
         Command::Demo { profile } => demo::run(profile).await?,
-        Command::Scale { count, profile } => scale::run(count, profile).await?,
+        Command::Scale { count, profile, scaled } => scale::run(count, profile, scaled).await?,
         Command::Bench(options) => print!("{}", bench::run(&options).await?),
         Command::BenchMock { listen } => tokio::task::spawn_blocking(move || bench::mock(listen)).await??,
         Command::Down => {

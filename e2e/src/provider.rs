@@ -11,5 +11,5 @@ mod openai;
 mod script;
 mod server;
 
-pub use script::{Behaviour, Record, Script, Stall};
+pub use script::{Behaviour, Metrics, Record, Script, Stall};
 pub use server::{Options, Provider};

@@ -14,11 +14,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use llm_portfolio::api::{ModelDeployment, RoutingPolicy};
 use llm_portfolio::plan::names::MODEL_LABEL;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -27,8 +29,9 @@ use crate::audit::{self, Audit, Request};
 use crate::cluster::Cluster;
 use crate::fake_nodes::FakeNodes;
 use crate::images::Profile;
-use crate::portfolio::Portfolio;
+use crate::portfolio::{NAMESPACE, Portfolio};
 use crate::process::{Process, Usage};
+use crate::provider::{Metrics, Provider};
 use crate::{namespace::Namespace, until};
 
 const OPERATOR: &str = "system:serviceaccount:llm-portfolio:llm-portfolio-operator";
@@ -36,6 +39,10 @@ const OPERATOR: &str = "system:serviceaccount:llm-portfolio:llm-portfolio-operat
 const POLICY: &str = "scale";
 /// Objects on one fake node; it has room for 250 pods.
 const PER_NODE: usize = 200;
+/// What those bear that are scaled, and what two replicas do.
+const SCALED: (i32, i32) = (1, 2);
+/// The port of their engines.
+const PORT: u16 = 8080;
 /// Creations under way at once: "at once" for a server, without a client's own limit being what is measured.
 const AT_ONCE: usize = 32;
 /// Kubernetes' own controllers make some twenty pods a second on two cores.
@@ -91,16 +98,19 @@ impl Asked {
 ///
 /// # Errors
 /// When the cluster is not ours, or anything does not happen in time.
-pub async fn run(count: usize, profile: Profile) -> Result<()> {
+pub async fn run(count: usize, profile: Profile, is_scaled: bool) -> Result<()> {
     ensure!(count > 0, "--count must be at least 1");
     let cluster = Cluster::alone().await?;
     let local = cluster
         .local()
         .context("this reads the audit log of our own cluster: unset KUBECONFIG")?;
-    let _installed = Portfolio::install(&cluster, profile, &values()).await?;
+    let _installed = Portfolio::install(&cluster, profile, &values(is_scaled)).await?;
     let operator = Process::fresh_operator(&cluster, local).await?;
     let ns = cluster.namespace("scale").await?;
-    let nodes = FakeNodes::start(&cluster, "scale", count.div_ceil(PER_NODE), PER_NODE).await?;
+    let pods = if is_scaled { 2 * count } else { count };
+    let nodes = FakeNodes::start(&cluster, "scale", pods.div_ceil(PER_NODE), PER_NODE).await?;
+    let engines = nodes.engines().context("nobody answers for the pods")?;
+    wait_in(engines, 0);
     let mut log = local.audit()?;
     Asked::default().until_quiet(&mut log, ns.name()).await?;
     let (at_start, load) = (operator.usage()?, load()?);
@@ -112,7 +122,7 @@ pub async fn run(count: usize, profile: Profile) -> Result<()> {
 
     let begin = Instant::now();
     let steps = milestones(&cluster, &ns, count);
-    let mut made = create(&Api::namespaced(cluster.client(), ns.name()), count).await?;
+    let mut made = create(&Api::namespaced(cluster.client(), ns.name()), count, is_scaled).await?;
     made.insert(
         POLICY.to_owned(),
         create_policy(&Api::namespaced(cluster.client(), ns.name())).await?,
@@ -145,7 +155,7 @@ pub async fn run(count: usize, profile: Profile) -> Result<()> {
     asked.until_quiet(&mut log, ns.name()).await?;
     let settled = operator.usage()?;
     let tokens = nodes.asked();
-    let mut quiet = Asked::default();
+    let (mut quiet, looked) = (Asked::default(), Timestamp::now());
     tokio::time::sleep(LOOK).await;
     quiet.add(&mut log, ns.name())?;
 
@@ -185,24 +195,48 @@ pub async fn run(count: usize, profile: Profile) -> Result<()> {
         audit::count(&quiet.here)
     );
     print_usage(at_start, settled, operator.usage()?, count);
+    if is_scaled {
+        print_rounds(&cluster, looked, count, "nothing changes").await?;
+        print_burst(&cluster, ns.name(), engines, count).await?;
+    }
     print_end(log, ns, &operator).await?;
     drop(nodes);
     Ok(())
 }
 
-fn values() -> String {
+fn values(is_scaled: bool) -> String {
     let ((key, value), toleration) = (FakeNodes::SELECTOR, FakeNodes::TOLERATION);
     let fake = format!("{{resource: nvidia.com/gpu, nodeSelector: {{{key}: '{value}'}}, tolerations: [{toleration}]}}");
-    format!("settings: {{acceleratorProfiles: {{fake: {fake}}}}}")
+    // Rounds of the autoscaler are told there.
+    let log = if is_scaled {
+        "info,kube=warn,llm_portfolio::controller::autoscaler=debug"
+    } else {
+        "info,kube=warn"
+    };
+    format!("settings: {{acceleratorProfiles: {{fake: {fake}}}}}\noperator: {{logLevel: '{log}'}}")
+}
+
+/// So many requests wait in every engine.
+fn wait_in(engines: &Provider, requests: u32) {
+    let text = format!(
+        "llamacpp:requests_processing {}\nllamacpp:requests_deferred {requests}\n",
+        requests.min(1)
+    );
+    engines.set(|script| drop(script.metrics.insert(PORT, Metrics::Text(text))));
 }
 
 /// Creates the ModelDeployments and says when each was answered.
-async fn create(models: &Api<ModelDeployment>, count: usize) -> Result<BTreeMap<String, Instant>> {
+async fn create(models: &Api<ModelDeployment>, count: usize, is_scaled: bool) -> Result<BTreeMap<String, Instant>> {
+    let (min, max) = SCALED;
+    let scaling = json!({"engine": "Builtin", "min": min, "max": max, "target": {"inFlight": 4, "waiting": 4}});
     let one = async |i: usize| {
         let name = format!("m{i}");
+        let mut own = json!({"engine": {"kind": "LlamaCpp", "port": PORT}, "accelerator": {"profile": "fake"}});
+        if is_scaled {
+            own["scaling"] = scaling.clone();
+        }
         let model = serde_json::from_value(json!({
-            "apiVersion": "llmportfolio.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": name},
-            "spec": {"selfHosted": {"engine": {"kind": "LlamaCpp"}, "accelerator": {"profile": "fake"}}},
+            "apiVersion": "llmportfolio.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": name}, "spec": {"selfHosted": own},
         }))?;
         models
             .create(&PostParams::default(), &model)
@@ -343,6 +377,62 @@ fn print_usage(start: Usage, settled: Usage, quiet: Usage, count: usize) {
     println!(
         "  {more:.1} KiB more resident per ModelDeployment; how: /proc of a process started for this, watches complete and idle at `start`"
     );
+}
+
+/// A round of the operator's autoscaler, as its log tells it.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+struct Round {
+    message: String,
+    models: usize,
+    changes: usize,
+    took_ms: u64,
+}
+
+/// The rounds since then in which so many models were decided about.
+async fn rounds(cluster: &Cluster, since: Timestamp, count: usize) -> Result<Vec<Round>> {
+    let since = format!("--since-time={since:.0}");
+    let log = ["-n", NAMESPACE, "logs", "deployment/llm-portfolio-operator", &since];
+    let log = cluster.kubectl().run(&log).await?;
+    let rounds = log.lines().filter_map(|line| serde_json::from_str::<Round>(line).ok());
+    Ok(rounds.filter(|round| round.message == "decided" && round.models == count).collect())
+}
+
+/// How long the operator took to decide about all of them, again and again.
+async fn print_rounds(cluster: &Cluster, since: Timestamp, count: usize, while_: &str) -> Result<()> {
+    let rounds = rounds(cluster, since, count).await?;
+    let changes: Vec<usize> = rounds.iter().map(|round| round.changes).filter(|changes| *changes > 0).collect();
+    println!(
+        "\n{} rounds over {count} scaled models while {while_}; numbers that were to be others: {changes:?}",
+        rounds.len()
+    );
+    let mut all: Vec<u64> = rounds.iter().map(|round| round.took_ms).collect();
+    all.sort_unstable();
+    if let [.., slowest] = all[..] {
+        println!("{:7} ms  {slowest:7} ms  median and slowest, to decide", all[all.len() / 2]);
+    }
+    println!("  how: the operator's log");
+    Ok(())
+}
+
+/// Has all of them want another replica at the same moment, and prints how long that takes.
+async fn print_burst(cluster: &Cluster, namespace: &str, engines: &Provider, count: usize) -> Result<()> {
+    let since = Timestamp::now();
+    let wanted = |deployment: &Deployment| deployment.spec.as_ref().is_some_and(|spec| spec.replicas == Some(SCALED.1));
+    let seen = watch(Api::<Deployment>::namespaced(cluster.client(), namespace), count, wanted);
+    let begin = Instant::now();
+    wait_in(engines, 9);
+    let seen = tokio::time::timeout(DEADLINE, seen).await.context("not all have two replicas")??;
+    let mut all: Vec<f32> = seen.values().map(|at| (*at - begin).as_secs_f32()).collect();
+    all.sort_by(f32::total_cmp);
+    print_rounds(cluster, since, count, "requests wait in all of their engines at once").await?;
+    println!(
+        "{:7.2} s to {:.2} s, median {:.2} s, from there to the second replica of each; how: a watch of this program",
+        all[0],
+        all[all.len() - 1],
+        all[all.len() / 2]
+    );
+    Ok(())
 }
 
 /// Deletes everything and prints how the operator takes it.

@@ -128,6 +128,10 @@ fn because(scaling: &ScalingStatus, now: Timestamp) -> String {
 /// When there can be more, or fewer.
 fn next(scaling: &ScalingStatus, now: Timestamp) -> Option<String> {
     scaling.last_scale_time.as_ref()?;
+    // A HorizontalPodAutoscaler says that itself.
+    if scaling.engine.as_deref() == Some("HPA") {
+        return None;
+    }
     let from = |time: &Option<Time>, otherwise: &str| match time {
         Some(time) if time.0 > now => format!("from {}", at(time)),
         Some(_) => "as soon as the demand says so".to_owned(),

@@ -12,8 +12,10 @@ use super::model_deployment::child;
 use crate::api::ModelDeployment;
 use crate::api::condition::{Claim, Kind};
 use crate::cluster::{self, Owned};
+use crate::plan::names::Key;
 use crate::plan::scaled_object::ScaledObject;
 use crate::plan::scaling::driver::{self, Driver, Drivers};
+use crate::plan::scaling::others;
 use crate::plan::scaling::schedule;
 use crate::plan::serving::{Moved, Workload};
 
@@ -27,35 +29,44 @@ pub(super) async fn move_by<W: Workload>(md: &ModelDeployment, is_others: bool, 
     let keda = cx.keda();
     let chosen = Driver::of(scaling, keda);
     let bounds = schedule::in_force(scaling, cx.now());
-    let Drivers { autoscaler, scaled_object } =
-        driver::drivers::<W>(md, (scaling, bounds.range), Some(chosen).filter(|_| !is_others), keda);
+    let mut moved = Moved {
+        driver: Some(chosen),
+        says: keda.missing(scaling),
+        bounds: scaling.schedule.is_some().then(|| bounds.clone()),
+        ..Moved::default()
+    };
+    let wanted = driver::drivers::<W>(md, (scaling, bounds.range), Some(chosen).filter(|_| !is_others), keda);
+    let Drivers { autoscaler, scaled_object } = match wanted {
+        Ok(wanted) => wanted,
+        // The one that there is goes on by what it was told.
+        Err(invalid) => {
+            moved.says = Some(Claim::new(Kind::ScalingActive, false, "MetricsInvalid", invalid.to_string()));
+            return Ok(moved);
+        }
+    };
     // Whoever goes goes first.
     if autoscaler.is_none() {
         cx.cluster.prune::<HorizontalPodAutoscaler>(&child(md)).await?;
     }
     if scaled_object.is_none() {
-        cx.cluster.prune::<ScaledObject>(&child(md)).await?;
+        leave_keda(md, cx).await?;
     }
-    let mut moved = Moved {
-        driver: Some(chosen),
-        says: keda.missing(scaling),
-        bounds: scaling.schedule.is_some().then_some(bounds),
-        at: None,
-    };
     if let Some(wanted) = autoscaler {
         match taken(&wanted, cx).await? {
             Ok(live) => {
                 moved.says = Some(driver::autoscaler_says(&live));
                 moved.at = live.status.as_ref().and_then(|status| status.last_scale_time.clone());
             }
-            Err(claim) => moved.says = Some(claim),
+            Err(claim) => moved.is_refused_with(claim),
         }
     }
-    if let Some(wanted) = scaled_object {
-        moved.says = match taken(&wanted, cx).await? {
-            Ok(live) => driver::keda_says(&live),
-            Err(claim) => Some(claim),
-        };
+    // KEDA takes none while there is another autoscaler; when that is gone, this is looked at again.
+    let is_free = cx.cluster.stores.autoscalers.get(&child(md)).is_none();
+    if let Some(wanted) = scaled_object.filter(|_| is_free) {
+        match taken(&wanted, cx).await? {
+            Ok(live) => moved.says = driver::keda_says(&live),
+            Err(claim) => moved.is_refused_with(claim),
+        }
     }
     Ok(moved)
 }
@@ -63,7 +74,19 @@ pub(super) async fn move_by<W: Workload>(md: &ModelDeployment, is_others: bool, 
 /// Nobody moves it any more.
 pub(super) async fn stop(md: &ModelDeployment, cx: &Context) -> Result<(), Error> {
     cx.cluster.prune::<HorizontalPodAutoscaler>(&child(md)).await?;
-    Ok(cx.cluster.prune::<ScaledObject>(&child(md)).await?)
+    leave_keda(md, cx).await
+}
+
+/// KEDA scales it no more. What it made for us goes too, also where KEDA is not there any more to remove it.
+async fn leave_keda(md: &ModelDeployment, cx: &Context) -> Result<(), Error> {
+    cx.cluster.prune::<ScaledObject>(&child(md)).await?;
+    let model = Some(Key::of(md));
+    for made in cx.cluster.stores.autoscalers.all() {
+        if others::is_of_keda(&made) && others::model(&made) == model {
+            cx.cluster.prune::<HorizontalPodAutoscaler>(&Key::of(&*made)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What was applied, or what is said where the server does not want it.
@@ -72,7 +95,7 @@ async fn taken<K: Owned>(wanted: &K, cx: &Context) -> Result<Result<Arc<K>, Clai
         Ok(live) => return Ok(Ok(live)),
         Err(error @ cluster::Error::Refused { .. }) => (
             "ScaleRefused",
-            format!("{error}; replicas stay as they are: correct spec.selfHosted.scaling"),
+            format!("{error}; replicas stay as they are, and it is tried again: correct what it names"),
         ),
         Err(cluster::Error::NameTaken { kind, key }) => (
             "NameTaken",

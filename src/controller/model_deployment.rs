@@ -162,7 +162,7 @@ async fn bring<W: Workload + Owned, Former: Workload + Owned>(
     let live = roll_out::<W, Former>(scene, wanted, takes, cx).await?;
     let is_others = scene.other.is_some_and(|other| other.scales_workload);
     let moved = drivers::move_by::<W>(md, is_others, cx).await?;
-    Ok(report(scene, &*live, &moved, cx).await)
+    Ok(report(scene, &*live, moved, cx).await)
 }
 
 /// Makes the pods as `wanted`. Those that are still made by the other kind of workload stay until a replica of these answers where there is
@@ -213,7 +213,7 @@ async fn roll_out<W: Workload + Owned, Former: Owned>(
 }
 
 /// What the pods say, their engines included, and when to look again.
-async fn report<W: Workload>(scene: Scene<'_>, live: &W, moved: &Moved, cx: &Context) -> (ModelDeploymentStatus, Option<Duration>) {
+async fn report<W: Workload>(scene: Scene<'_>, live: &W, moved: Moved, cx: &Context) -> (ModelDeploymentStatus, Option<Duration>) {
     let Scene { md, own, pods, cached, .. } = scene;
     let routed = serving::routed(md, &cx.cluster.stores.slices.all());
     let (reply, ask_again) = match serving::inquire(md, own, live, pods, &routed) {
@@ -237,12 +237,10 @@ async fn report<W: Workload>(scene: Scene<'_>, live: &W, moved: &Moved, cx: &Con
     let Look { told, again } = cx.adapters.look(&Key::of(md), asks, pace(conditions, Kind::AdaptersLoaded, now));
     let status = adapters::with_adapters(status, md, own, (&answering, &told), now);
     let standing = cx.autoscaler.standing(&Key::of(md));
-    let moved = Moved {
-        says: moved.says.clone().or_else(|| serving::no_room(own, pods)),
-        ..moved.clone()
-    };
+    let again_for_driver = moved.is_refused.then(|| pace(conditions, Kind::ScalingActive, now));
+    let moved = moved.with_room(own, pods);
     let status = serving::with_scaling(status, md, own, (&standing, &moved, scene.other), now);
-    let soonest = [ask_again, again].into_iter().flatten().min();
+    let soonest = [ask_again, again, again_for_driver].into_iter().flatten().min();
     (serving::with_cost(status, own, &cx.settings), soonest)
 }
 

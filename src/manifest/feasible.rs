@@ -23,7 +23,7 @@ use crate::plan::Invalid;
 use crate::plan::evaluation::check;
 use crate::plan::names::{ENDPOINT_ANNOTATION, Key, endpoints};
 use crate::plan::price::Book;
-use crate::plan::scaling::schedule;
+use crate::plan::scaling::{driver, schedule};
 use crate::plan::serving::{self, Installation};
 use crate::plan::{backend, cache, quantity, routing};
 
@@ -114,8 +114,13 @@ impl Portfolio {
             }
             let scaling = model.object.spec.self_hosted.as_ref().and_then(|own| own.scaling.as_ref());
             let unreadable = scaling.map(schedule::invalid).unwrap_or_default();
-            self.findings
-                .extend(unreadable.into_iter().map(|invalid| model.origin.finding(Severity::Error, invalid)));
+            let no_metrics = scaling.and_then(|scaling| driver::metrics(scaling).err());
+            self.findings.extend(
+                unreadable
+                    .into_iter()
+                    .chain(no_metrics)
+                    .map(|invalid| model.origin.finding(Severity::Error, invalid)),
+            );
             if let Some(own) = &model.object.spec.self_hosted
                 && let Some(wanted) = cache::wanted(&model.object, own)
                 && let Err(invalid) = wanted.share(&model.object, &models)

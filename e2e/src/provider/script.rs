@@ -22,6 +22,20 @@ pub struct Script {
     pub behaviour: Behaviour,
     /// How the next requests are treated instead, one each.
     pub next: Vec<Behaviour>,
+    /// What it says of its own load, by the port that was asked for: one may answer for many engines.
+    pub metrics: BTreeMap<u16, Metrics>,
+}
+
+/// What an engine says of its own load, at `/metrics`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Metrics {
+    /// That there is no such path.
+    #[default]
+    Missing,
+    /// Nothing at all, and the connection stays open.
+    Silent,
+    /// This.
+    Text(String),
 }
 
 impl Default for Script {
@@ -33,6 +47,7 @@ impl Default for Script {
             answer: "Hello from the fake provider.".to_owned(),
             behaviour: Behaviour::default(),
             next: Vec::new(),
+            metrics: BTreeMap::new(),
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::script::{Behaviour, Record, Script, Stall};
+use super::script::{Behaviour, Metrics, Record, Script, Stall};
 use super::{anthropic, openai};
 use crate::cluster::Local;
 
@@ -160,6 +160,7 @@ fn app(shared: Arc<Shared>) -> Router {
         .route("/_control/requests", get(requests).delete(forget))
         // As engines have it; not counted, because whoever probes it asks all the time.
         .route("/health", get(async || StatusCode::OK))
+        .route("/metrics", get(metrics))
         .route("/v1/chat/completions", post(answer))
         .route("/v1/messages", post(answer))
         .route("/v1/models", get(answer))
@@ -184,6 +185,18 @@ async fn requests(State(shared): State<Arc<Shared>>) -> Response {
 async fn forget(State(shared): State<Arc<Shared>>) -> StatusCode {
     *lock(&shared.records) = Records::default();
     StatusCode::NO_CONTENT
+}
+
+/// As engines have it; not counted either.
+async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let port = host.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80);
+    let said = lock(&shared.script).metrics.get(&port).cloned().unwrap_or_default();
+    match said {
+        Metrics::Missing => StatusCode::NOT_FOUND.into_response(),
+        Metrics::Silent => std::future::pending().await,
+        Metrics::Text(text) => text.into_response(),
+    }
 }
 
 /// One request, start to end.

@@ -11,9 +11,10 @@ use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::condition;
+use crate::api::condition::{self, Kind};
 use crate::controller::tests::{DEPLOYMENT, MODELS, model, server, started};
 use crate::plan::scaling::demand::Wanted;
+use crate::plan::scaling::{Bounds, History, Sample, desired};
 use crate::testing::{Fault, Server};
 
 const GATEWAY: &str = "http://10.0.0.1:8080";
@@ -40,7 +41,9 @@ impl Autoscaler {
             };
             self.demand().note(GATEWAY, told, cx.now());
         }
-        self.round(scaled(&cx.cluster.stores.models.all()), cx).await;
+        let mut writes = Writes::new();
+        self.round(scaled(&cx.cluster.stores.models.all()), cx, &mut writes);
+        while writes.next().await.is_some() {}
     }
 }
 
@@ -146,10 +149,53 @@ async fn a_number_that_is_not_written_is_written_at_the_next_round() {
 }
 
 #[tokio::test]
+async fn whoever_wakes_waits_for_no_number_that_the_server_does_not_answer() {
+    let (server, _) = world(0).await;
+    let mut other: Value = server.get(&format!("{MODELS}/triage")).unwrap();
+    other["metadata"] = json!({ "name": "other", "namespace": "claims", "uid": "other", "generation": 1 });
+    server.change(&format!("{MODELS}/other"), other);
+    model(server.clone(), "other", started(&server)).await.unwrap();
+    let of_other = DEPLOYMENT.replace("triage", "other");
+    server.change(&of_other, json!({ "spec": { "replicas": 0 } }));
+    let cx = started(&server);
+    let models = || scaled(&cx.cluster.stores.models.all());
+    let hears = |wanted: &[(&str, Wanted)]| {
+        let told = crate::plan::scaling::demand::Told {
+            models: wanted.iter().map(|(name, wanted)| (format!("claims/{name}"), *wanted)).collect(),
+            ..Default::default()
+        };
+        cx.autoscaler.demand().note(GATEWAY, told, cx.now());
+    };
+    cx.autoscaler.demand().are_at(&[GATEWAY.to_owned()].into(), at(0));
+    hears(&[]);
+    server.requests();
+
+    let mut writes = Writes::new();
+    server.fail(0, Fault::Unanswered);
+    let busy = busy(60).unwrap();
+    hears(&[("triage", busy)]);
+    cx.autoscaler.round(models(), &cx, &mut writes);
+    assert!(writes.next().now_or_never().is_none(), "it waits");
+    let held = Wanted {
+        held: 1,
+        ..Wanted::default()
+    };
+    hears(&[("triage", busy), ("other", held)]);
+    cx.autoscaler.round(models(), &cx, &mut writes);
+    writes.next().await.unwrap();
+    assert_eq!(server.get::<Deployment>(&of_other).unwrap().spec.unwrap().replicas, Some(1));
+    assert_eq!(
+        server.requests(),
+        [format!("PATCH {DEPLOYMENT}"), format!("PATCH {of_other}")],
+        "none is written twice at once"
+    );
+}
+
+#[tokio::test]
 async fn a_process_that_has_just_started_says_nothing_of_demand_before_it_has_heard_of_it() {
     let (server, cx) = world(1).await;
     cx.autoscaler.demand().are_at(&[GATEWAY.to_owned()].into(), cx.now());
-    cx.autoscaler.round(scaled(&cx.cluster.stores.models.all()), &cx).await;
+    cx.autoscaler.hears(None, &cx).await;
     assert_eq!(told(&server, &cx).await.0, "Unknown Starting");
     cx.autoscaler.hears(busy(3), &cx).await;
     assert_eq!(told(&server, &cx).await.0, "True Following");

@@ -5,23 +5,28 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::autoscaling::v2::{
     CrossVersionObjectReference, HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, HorizontalPodAutoscalerBehavior,
-    HorizontalPodAutoscalerSpec,
+    HorizontalPodAutoscalerSpec, MetricSpec,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{Resource, ResourceExt};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::schedule::Range;
 use super::{Bounds, Pace};
 use crate::api::ModelDeployment;
 use crate::api::condition::{Claim, Kind, Status};
 use crate::api::scaling::{Scaling, ScalingEngine, ScalingPace};
-use crate::plan::names;
+use crate::plan::fingerprint::digest;
 use crate::plan::scaled_object::{Advanced, AutoscalerConfig, ScaleTarget, ScaledObject, ScaledObjectCondition, ScaledObjectSpec, Trigger};
+use crate::plan::{Invalid, names};
 
 /// What KEDA is told and asked for: one metric, which is the number of replicas itself.
 pub const METRIC: &str = "replicas";
 /// Seconds between two questions of KEDA; what cannot wait is pushed to it.
 const POLLED_EVERY: i32 = 10;
+/// The longest name of a HorizontalPodAutoscaler that KEDA takes, and how it calls one that has none.
+const NAME_LIMIT: usize = 63;
+const NAMED: &str = "keda-hpa-";
 /// In a quarter of a minute as many come or go as were decided.
 const AT_ONCE: (i32, i32) = (1000, 15);
 
@@ -88,7 +93,7 @@ impl Keda<'_> {
         match self {
             _ if scaling.engine != ScalingEngine::Keda => None,
             Self { is_served: false, .. } => told(
-                "spec.selfHosted.scaling.engine is KEDA, and the cluster does not have it (keda.sh/v1alpha1)",
+                "spec.selfHosted.scaling.engine is KEDA, and the cluster does not have it (keda.sh/v1alpha1), or the operator may not list ScaledObjects",
                 "install it (https://keda.sh), which is noticed within a minute",
             ),
             Self { address: None, .. } => told(
@@ -101,17 +106,19 @@ impl Keda<'_> {
 }
 
 /// What moves the number of replicas of `md` within `range`, whose workload is of that version and kind; `driver` is `None` while nobody of ours does.
-#[must_use]
+///
+/// # Errors
+/// When the metrics of a HorizontalPodAutoscaler are none.
 pub fn drivers<W: Resource<DynamicType = ()>>(
     md: &ModelDeployment,
     (scaling, range): (&Scaling, Range),
     driver: Option<Driver>,
     keda: Keda,
-) -> Drivers {
+) -> Result<Drivers, Invalid> {
     let name = names::engine(&md.name_any());
     let meta = || names::child(md, name.clone(), names::labels("autoscaler", names::MODEL_LABEL, &md.name_any()));
     let (api_version, kind) = (W::api_version(&()).into_owned(), W::kind(&()).into_owned());
-    match (driver, keda.address) {
+    Ok(match (driver, keda.address) {
         (Some(Driver::Hpa), _) => Drivers {
             autoscaler: Some(HorizontalPodAutoscaler {
                 metadata: meta(),
@@ -123,7 +130,7 @@ pub fn drivers<W: Resource<DynamicType = ()>>(
                     },
                     min_replicas: Some(count(range.min.max(1))),
                     max_replicas: count(range.max.max(range.min).max(1)),
-                    metrics: scaling.metrics.clone(),
+                    metrics: Some(metrics(scaling)?),
                     behavior: behavior(scaling, range),
                 },
                 ..HorizontalPodAutoscaler::default()
@@ -135,7 +142,11 @@ pub fn drivers<W: Resource<DynamicType = ()>>(
             scaled_object: Some(ScaledObject {
                 metadata: meta(),
                 spec: ScaledObjectSpec {
-                    scale_target_ref: ScaleTarget { api_version, kind, name },
+                    scale_target_ref: ScaleTarget {
+                        api_version,
+                        kind,
+                        name: name.clone(),
+                    },
                     min_replica_count: Some(count(range.min)),
                     max_replica_count: Some(count(Bounds::of(scaling, range).max)),
                     polling_interval: Some(POLLED_EVERY),
@@ -143,6 +154,7 @@ pub fn drivers<W: Resource<DynamicType = ()>>(
                     cooldown_period: Some(0),
                     advanced: Some(Advanced {
                         horizontal_pod_autoscaler_config: Some(AutoscalerConfig {
+                            name: short_name(&name),
                             behavior: Some(HorizontalPodAutoscalerBehavior {
                                 scale_up: Some(obedient()),
                                 scale_down: Some(obedient()),
@@ -158,10 +170,36 @@ pub fn drivers<W: Resource<DynamicType = ()>>(
             }),
         },
         (Some(Driver::Builtin | Driver::Keda) | None, _) => Drivers::default(),
-    }
+    })
 }
 
-/// Moves by what was decided, at once and exactly.
+/// The metrics that a HorizontalPodAutoscaler is to go by. The CRD lets through what it does not know, and the API server checks the rest.
+///
+/// # Errors
+/// Which of them is none, and why.
+pub fn metrics(scaling: &Scaling) -> Result<Vec<MetricSpec>, Invalid> {
+    let all = scaling.metrics.iter().flatten().enumerate();
+    let read = |(at, metric): (usize, &Value)| {
+        MetricSpec::deserialize(metric).map_err(|error| {
+            Invalid::new(
+                format!("spec.selfHosted.scaling.metrics[{at}]"),
+                format!("is no metric of a HorizontalPodAutoscaler: {error}"),
+                "write it as `kubectl explain hpa.spec.metrics` says",
+            )
+        })
+    };
+    all.map(read).collect()
+}
+
+/// The name of the HorizontalPodAutoscaler that KEDA makes, where its own would be too long.
+fn short_name(scaled_object: &str) -> Option<String> {
+    let digest = digest(&json!(scaled_object));
+    let is_too_long = scaled_object.len() + NAMED.len() > NAME_LIMIT;
+    is_too_long.then(|| format!("{NAMED}{}", digest.get(..16).unwrap_or(&digest)))
+}
+
+/// Moves by what was decided, at once. A tenth more or less counts as no difference in a HorizontalPodAutoscaler; what it overlooks is brought by the
+/// operator. (Its `tolerance` would say otherwise: Kubernetes has it from 1.35 on, and KEDA before 2.18 refuses it.)
 fn obedient() -> HPAScalingRules {
     let (value, period_seconds) = AT_ONCE;
     HPAScalingRules {
@@ -172,8 +210,7 @@ fn obedient() -> HPAScalingRules {
         }]),
         select_policy: Some("Max".to_owned()),
         stabilization_window_seconds: Some(0),
-        // By default one replica of ten more or fewer is no difference. Kubernetes before 1.35 has no other.
-        tolerance: Some(Quantity("0".to_owned())),
+        tolerance: None,
     }
 }
 
@@ -203,32 +240,37 @@ fn count(replicas: u32) -> i32 {
     i32::try_from(replicas).unwrap_or(i32::MAX)
 }
 
+/// Whether a person has KEDA leave the number as it is, or set another one.
+#[must_use]
+pub fn is_paused(live: &ScaledObject) -> bool {
+    let is_said = |(name, value): (&String, &String)| name.starts_with("autoscaling.keda.sh/paused") && value != "false";
+    live.annotations().iter().any(is_said) || says(live, "Paused", "True").is_some()
+}
+
+fn says<'a>(live: &'a ScaledObject, type_: &str, status: &str) -> Option<&'a ScaledObjectCondition> {
+    let mut conditions = live.status.iter().flat_map(|status| &status.conditions);
+    conditions.find(|condition| condition.type_ == type_ && condition.status == status)
+}
+
 /// What KEDA says of why it does not scale, if it does not.
 #[must_use]
 pub fn keda_says(live: &ScaledObject) -> Option<Claim> {
-    let conditions = live.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let says = |type_: &str, status: &str| {
-        conditions
-            .iter()
-            .find(|condition| condition.type_ == type_ && condition.status == status)
-    };
     let name = live.name_any();
     let told = |reason, message| Some(Claim::new(Kind::ScalingActive, false, reason, message));
-    let words = |condition: &ScaledObjectCondition| match condition.message.is_empty() {
-        true => condition.reason.clone(),
-        false => condition.message.clone(),
-    };
-    if let Some(paused) = says("Paused", "True") {
+    if is_paused(live) {
         let message = format!(
-            "ScaledObject {name} is paused ({}): remove its annotations autoscaling.keda.sh/paused*",
-            words(paused)
+            "ScaledObject {name} is paused, and KEDA leaves replicas as they are: remove its annotations autoscaling.keda.sh/paused*"
         );
         return told("Paused", message);
     }
-    let unready = says("Ready", "False")?;
+    let unready = says(live, "Ready", "False")?;
+    let words = if unready.message.is_empty() {
+        &unready.reason
+    } else {
+        &unready.message
+    };
     let message = format!(
-        "KEDA does not scale by ScaledObject {name} ({}), and replicas stay as they are: see its events and the log of KEDA's operator",
-        words(unready)
+        "KEDA does not scale by ScaledObject {name} ({words}), and replicas stay as they are: see its events and the log of KEDA's operator"
     );
     told("KedaNotReady", message)
 }
@@ -248,28 +290,43 @@ pub fn autoscaler_says(live: &HorizontalPodAutoscaler) -> Claim {
             .find(|condition| condition.type_ == type_ && condition.status == status)
     };
     let told = |holds: bool, reason, message| Claim::new(Kind::ScalingActive, holds, reason, message);
-    for kind in ["AbleToScale", "ScalingActive"] {
-        if let Some(failing) = find(kind, "False") {
-            let why = [&failing.reason, &failing.message]
-                .map(|text| text.clone().unwrap_or_default())
-                .join(": ");
-            let message = format!(
-                "HorizontalPodAutoscaler {name} leaves replicas as they are ({why}): see whether whoever serves spec.selfHosted.scaling.metrics is installed"
-            );
-            return told(false, "MetricsMissing", message);
-        }
+    let unknown = |reason, message| Claim {
+        kind: Kind::ScalingActive,
+        status: Status::Unknown,
+        reason,
+        message,
+    };
+    if let Some(failing) = find("AbleToScale", "False").or_else(|| find("ScalingActive", "False")) {
+        let [reason, message] = [&failing.reason, &failing.message].map(|text| text.clone().unwrap_or_default());
+        return match reason.as_str() {
+            "ScalingDisabled" => unknown(
+                "Starting",
+                format!("HorizontalPodAutoscaler {name} decides once there is a replica, which is on its way"),
+            ),
+            // FailedGetExternalMetric and the like, FailedComputeMetricsReplicas, InvalidMetricSourceType.
+            reason if reason.contains("Metric") => told(
+                false,
+                "MetricsMissing",
+                format!(
+                    "HorizontalPodAutoscaler {name} leaves replicas as they are ({reason}: {message}): see whether whoever serves \
+                     spec.selfHosted.scaling.metrics is installed"
+                ),
+            ),
+            reason => told(
+                false,
+                "NotScaled",
+                format!(
+                    "HorizontalPodAutoscaler {name} leaves replicas as they are ({reason}: {message}): see kubectl describe hpa {name}"
+                ),
+            ),
+        };
     }
     match (find("ScalingActive", "True"), find("ScalingLimited", "True")) {
-        (None, _) => Claim {
-            kind: Kind::ScalingActive,
-            status: Status::Unknown,
-            reason: "Starting",
-            message: format!("HorizontalPodAutoscaler {name} has not said anything yet"),
-        },
+        (None, _) => unknown("Starting", format!("HorizontalPodAutoscaler {name} has not said anything yet")),
         (Some(_), Some(limited)) if limited.reason.as_deref() == Some("TooManyReplicas") => told(
             true,
             "AtMax",
-            "more than spec.selfHosted.scaling allows now would be needed: raise max, or let policies fall back".to_owned(),
+            "more than spec.selfHosted.scaling.max would be needed: raise it, or let policies fall back".to_owned(),
         ),
         (Some(_), _) => told(true, "Following", format!("HorizontalPodAutoscaler {name} decides by its metrics")),
     }
@@ -325,22 +382,33 @@ mod tests {
     #[test]
     fn what_moves_it_for_us_is_one_object_that_goes_with_the_model() {
         let (md, scaling) = model("{min: 0, max: 4, target: {inFlight: 16}, scaleToZeroAfter: 1h, behavior: {down: {perMinute: 1}}}");
-        let all = drivers::<Deployment>(&md, (&scaling, Range::own(&scaling)), Some(Driver::Keda), KEDA);
+        let all = drivers::<Deployment>(&md, (&scaling, Range::own(&scaling)), Some(Driver::Keda), KEDA).unwrap();
         assert_eq!(all.autoscaler, None);
         insta::assert_yaml_snapshot!("scaled_object", all.scaled_object.unwrap());
         let (md, scaling) = model(
             "{min: 2, max: 8, engine: HPA, behavior: {up: {stabilisation: 30s}, down: {perMinute: 1}},
               metrics: [{type: External, external: {metric: {name: queue_depth}, target: {type: AverageValue, averageValue: '4'}}}]}",
         );
-        let all = drivers::<LeaderWorkerSet>(&md, (&scaling, Range::own(&scaling)), Some(Driver::Hpa), KEDA);
+        let all = drivers::<LeaderWorkerSet>(&md, (&scaling, Range::own(&scaling)), Some(Driver::Hpa), KEDA).unwrap();
         assert_eq!(all.scaled_object, None);
         insta::assert_yaml_snapshot!("autoscaler", all.autoscaler.unwrap());
         for nobody in [Some(Driver::Builtin), None] {
             assert_eq!(
                 drivers::<Deployment>(&md, (&scaling, Range::own(&scaling)), nobody, KEDA),
-                Drivers::default()
+                Ok(Drivers::default())
             );
         }
+    }
+
+    #[test]
+    fn a_name_that_would_be_too_long_for_keda_is_shortened_and_another_stays() {
+        let name = |length: usize| short_name(&names::engine(&"m".repeat(length)));
+        assert_eq!(name(47), None);
+        let longest = name(52).unwrap();
+        assert!(
+            longest.len() <= 63 && longest.starts_with("keda-hpa-") && Some(&longest) != name(51).as_ref(),
+            "{longest}"
+        );
     }
 
     #[test]
@@ -374,9 +442,13 @@ mod tests {
             )),
             "True AtMax"
         );
-        assert_eq!(
-            autoscaler("{type: ScalingActive, status: 'False', reason: FailedGetExternalMetric, message: none}"),
-            "False MetricsMissing"
-        );
+        let inactive = |reason: &str| {
+            autoscaler(&format!(
+                "{{type: ScalingActive, status: 'False', reason: {reason}, message: none}}"
+            ))
+        };
+        assert_eq!(inactive("FailedGetExternalMetric"), "False MetricsMissing");
+        assert_eq!(inactive("AmbiguousSelector"), "False NotScaled");
+        assert_eq!(inactive("ScalingDisabled"), "Unknown Starting");
     }
 }

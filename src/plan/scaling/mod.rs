@@ -161,6 +161,8 @@ pub enum Why {
     Absurd,
     /// Some of what decides about going down is not known.
     Incomplete,
+    /// Accelerators are too few, and this is its share of them.
+    Shared,
 }
 
 /// How many there should be.

@@ -100,6 +100,23 @@ pub fn is_ours(other: &HorizontalPodAutoscaler) -> bool {
     labels.contains_key(MODEL_LABEL) && labels.get("app.kubernetes.io/managed-by").is_some_and(|by| by == MANAGED_BY)
 }
 
+/// What is said while one that was made for another engine is not gone yet.
+#[must_use]
+pub fn is_still_there(former: &HorizontalPodAutoscaler) -> Claim {
+    let message = format!(
+        "HorizontalPodAutoscaler {} of the engine before is still there, and the number of replicas stays as it sets it until it is gone: where that takes \
+         longer than a minute, see whether KEDA's operator runs, which removes it together with its ScaledObject",
+        former.name_any()
+    );
+    Claim::new(Kind::ScalingActive, false, "ChangingEngine", message)
+}
+
+/// Whether it is KEDA's, for a ScaledObject of ours.
+#[must_use]
+pub fn is_of_keda(other: &HorizontalPodAutoscaler) -> bool {
+    is_ours(other) && other.owner_references().iter().any(|owner| owner.kind == "ScaledObject")
+}
+
 /// All of them, by the model that each scales.
 #[must_use]
 pub fn by_model(all: Vec<Arc<HorizontalPodAutoscaler>>) -> HashMap<Key, Vec<Arc<HorizontalPodAutoscaler>>> {

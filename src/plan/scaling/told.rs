@@ -51,22 +51,29 @@ pub struct Next {
 }
 
 impl Next {
-    /// After a change to `replicas`.
+    /// After a change. As early as can be: what the demand does meanwhile may make it later.
     #[must_use]
-    pub fn after(replicas: u32, bounds: &Bounds, now: Timestamp) -> Self {
-        let later = |wait: Duration| SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
-        let down = match replicas {
-            0 => None,
-            1 => bounds.to_zero_after.filter(|_| bounds.min == 0),
-            _ if replicas <= bounds.min => None,
-            _ => Some(bounds.down.stabilisation.max(STABLE)),
+    pub fn after(change: &Change, bounds: &Bounds) -> Self {
+        let later = |wait: Duration| {
+            SignedDuration::try_from(wait)
+                .ok()
+                .and_then(|wait| change.at.checked_add(wait).ok())
         };
-        let paced = bounds.up.per_minute.map(|_| STABLE);
-        let up = paced
-            .max(Some(bounds.up.stabilisation))
-            .filter(|wait| !wait.is_zero() && replicas > 0 && replicas < bounds.max);
+        let (came, to) = (change.to.saturating_sub(change.from), change.to);
+        let down = match to {
+            0 => None,
+            // Somebody has just wanted it, or nobody knows for how long nobody has.
+            1 if bounds.min == 0 => bounds
+                .to_zero_after
+                .map(|after| if change.from == 0 { after } else { Duration::ZERO }),
+            _ if to <= bounds.min => None,
+            // The load that brought them has to be out of sight; and after whatever change, the next is a minute later.
+            _ if came > 0 => Some(bounds.down.stabilisation.max(STABLE)),
+            _ => Some(STABLE),
+        };
+        let is_used_up = bounds.up.per_minute.is_some_and(|most| came >= most) && to < bounds.max;
         Self {
-            up: up.and_then(later),
+            up: is_used_up.then_some(STABLE).and_then(later),
             down: down.and_then(later),
         }
     }
@@ -173,6 +180,7 @@ impl Why {
             Self::Stale => "Stale",
             Self::Absurd => "Absurd",
             Self::Incomplete => "Incomplete",
+            Self::Shared => "Shared",
         }
     }
 }
@@ -215,6 +223,15 @@ impl Decision {
                 "the load that gateways or engines tell cannot be: replicas stay as they are until it has gone on for half a minute, or is less"
                     .to_owned(),
             ),
+            Why::Shared => active(
+                false,
+                "Shared",
+                format!(
+                    "there are too few accelerators for all models that share them, and {} replicas are this one's part, by its tier and weight: add nodes \
+                     with accelerators, or lower what others may have",
+                    self.replicas
+                ),
+            ),
             Why::AtMax => active(
                 true,
                 "AtMax",
@@ -254,6 +271,7 @@ impl Decision {
             Why::AtMax if bounds.source == Source::Own => format!("{}, and scaling.max is {}", takes(STABLE), bounds.max),
             Why::AtMax => format!("{}, and scaling allows {} now, by {}", takes(STABLE), bounds.max, bounds.source),
             Why::Pace => format!("{}, and so many may come within a minute", takes(STABLE)),
+            Why::Shared => "accelerators are too few, and this is its part of them, by tier and weight".to_owned(),
             Why::Wake => "somebody wants it".to_owned(),
             Why::Down => format!("fewer have been enough for {}s", bounds.down.stabilisation.max(STABLE).as_secs()),
             Why::ToZero => format!("nobody has wanted it for {}s", bounds.to_zero_after.unwrap_or_default().as_secs()),
@@ -324,16 +342,26 @@ mod tests {
             "{min: 2, max: 4, target: {inFlight: 1}, behavior: {up: {perMinute: 1, stabilisation: 90s}, down: {stabilisation: 0s}}}",
         );
         let seconds = |at: Option<Timestamp>| at.map(Timestamp::as_second);
-        for (bounds, replicas, up, down) in [
-            (usual, 3, None, Some(300)),
-            (usual, 1, None, Some(900)),
-            (usual, 0, None, None),
-            (paced, 3, Some(90), Some(60)),
-            (paced, 2, Some(90), None),
-            (paced, 4, None, Some(60)),
+        let change = |from, to| Change {
+            from,
+            to,
+            reason: "Up",
+            message: String::new(),
+            at: at(0),
+        };
+        for (bounds, from, to, up, down) in [
+            (usual, 1, 3, None, Some(300)),
+            (usual, 4, 3, None, Some(60)),
+            (usual, 0, 1, None, Some(900)),
+            (usual, 2, 1, None, Some(0)),
+            (usual, 1, 0, None, None),
+            (paced, 2, 3, Some(60), Some(60)),
+            (paced, 4, 3, None, Some(60)),
+            (paced, 3, 2, None, None),
+            (paced, 3, 4, None, Some(60)),
         ] {
-            let next = Next::after(replicas, &bounds, at(0));
-            assert_eq!((seconds(next.up), seconds(next.down)), (up, down), "{replicas} {bounds:?}");
+            let next = Next::after(&change(from, to), &bounds);
+            assert_eq!((seconds(next.up), seconds(next.down)), (up, down), "{from} to {to} {bounds:?}");
         }
     }
 

@@ -36,7 +36,7 @@ pub use claim::outdated;
 pub use cost::{counted, price_of_replica, with_cost};
 pub use engine::{adapter_name, model_name};
 pub use rollout::{Decision, Devices, Rollout, Takes, decide, first, room, switch};
-pub use scaled::{Moved, as_it_is, is_scaled, leave_to_others, no_room, with_scaling};
+pub use scaled::{Moved, as_it_is, is_scaled, leave_to_others, with_scaling};
 pub use split::nodes;
 pub use status::{Observed, answers, is_stuck, status};
 pub use upgrade::{keep, stay};

@@ -21,6 +21,9 @@ use crate::plan::scaling::others::{CONFLICT, Other};
 use crate::plan::scaling::schedule::InForce;
 use crate::plan::scaling::{CHANGES, Standing};
 
+/// The reason of numbers that metrics of a person's own decide.
+const METRICS: &str = "Metrics";
+
 /// By whom the number is moved, and what is said of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moved {
@@ -32,6 +35,29 @@ pub struct Moved {
     pub at: Option<Time>,
     /// What `scaling.schedule` has come to, if there is one.
     pub bounds: Option<InForce>,
+    /// Whether the server did not take what was to move it, and may later.
+    pub is_refused: bool,
+}
+
+impl Moved {
+    /// The server does not take what was to move it.
+    pub fn is_refused_with(&mut self, claim: Claim) {
+        self.says = Some(claim);
+        self.is_refused = true;
+    }
+
+    /// The same with what pods say: trouble goes before what goes well.
+    #[must_use]
+    pub fn with_room(self, own: &SelfHosted, pods: &[Arc<Pod>]) -> Self {
+        let is_trouble = self
+            .says
+            .as_ref()
+            .is_some_and(|claim| claim.status == Status::False && claim.reason != "KedaMissing");
+        match no_room(own, pods).filter(|_| !is_trouble) {
+            Some(claim) => Self { says: Some(claim), ..self },
+            None => self,
+        }
+    }
 }
 
 /// `own` with as many replicas as its workload is told to have, where somebody scales that; a new one begins with one.
@@ -63,8 +89,7 @@ pub fn is_scaled<W: Resource>(live: &W) -> bool {
 }
 
 /// What is said where more pods are wanted than there is room for.
-#[must_use]
-pub fn no_room(own: &SelfHosted, all: &[Arc<Pod>]) -> Option<Claim> {
+fn no_room(own: &SelfHosted, all: &[Arc<Pod>]) -> Option<Claim> {
     own.scaling.as_ref()?;
     let waiting = || all.iter().map(|pod| &**pod).filter(|pod| pods::is_unschedulable(pod));
     let trouble = pods::trouble(waiting(), &WORDS)?;
@@ -126,18 +151,21 @@ fn scaling(before: Option<&ModelDeploymentStatus>, own: &SelfHosted, standing: &
     let engine = moved.driver.map(|driver| driver.word().to_owned());
     let earlier = told.clone().map(|told| told.changes).unwrap_or_default();
     let changes = with_earlier(standing, earlier);
-    let told = told.unwrap_or(ScalingStatus {
-        desired_replicas,
-        engine: None,
-        reason: "New".to_owned(),
-        message: "the number of replicas has not been changed yet".to_owned(),
-        last_scale_time: None,
-        next_up_time: None,
-        next_down_time: None,
-        cold_start: None,
-        bounds: None,
-        changes: Vec::new(),
-    });
+    // What a HorizontalPodAutoscaler decided is no decision of whoever comes after it.
+    let told = told
+        .filter(|told| told.reason != METRICS || moved.driver == Some(Driver::Hpa))
+        .unwrap_or(ScalingStatus {
+            desired_replicas,
+            engine: None,
+            reason: "New".to_owned(),
+            message: "the number of replicas has not been changed yet".to_owned(),
+            last_scale_time: None,
+            next_up_time: None,
+            next_down_time: None,
+            cold_start: None,
+            bounds: None,
+            changes: Vec::new(),
+        });
     let told = ScalingStatus {
         desired_replicas,
         engine,
@@ -148,7 +176,7 @@ fn scaling(before: Option<&ModelDeploymentStatus>, own: &SelfHosted, standing: &
     };
     match (moved.driver, standing.changes.front()) {
         (Some(Driver::Hpa), _) => ScalingStatus {
-            reason: "Metrics".to_owned(),
+            reason: METRICS.to_owned(),
             message: "a HorizontalPodAutoscaler decides by spec.selfHosted.scaling.metrics".to_owned(),
             last_scale_time: moved.at.clone(),
             next_up_time: None,
