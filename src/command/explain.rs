@@ -14,6 +14,7 @@ use super::{out, start};
 use crate::api::ModelDeployment;
 use crate::api::condition::{self, Kind};
 use crate::api::model_deployment::{ModelDeploymentStatus, ScalingStatus, SelfHosted};
+use crate::api::scaling::NextBounds;
 use crate::cluster;
 use crate::plan::names::Key;
 
@@ -81,6 +82,15 @@ fn explained(md: &ModelDeployment, now: Timestamp) -> String {
         (Some(own), Some(scaling)) => {
             line("replicas", &replicas(own, scaling, status));
             line("because", &because(scaling, now));
+            if let Some(NextBounds {
+                at: from,
+                min,
+                max,
+                from: source,
+            }) = scaling.bounds.as_ref().and_then(|bounds| bounds.next.as_ref())
+            {
+                line("schedule", &format!("{min} to {max} from {}, by {source}", at(from)));
+            }
             if let Some(next) = next(scaling, now) {
                 line("next", &next);
             }
@@ -103,11 +113,11 @@ fn explained(md: &ModelDeployment, now: Timestamp) -> String {
 
 fn replicas(own: &SelfHosted, scaling: &ScalingStatus, status: &ModelDeploymentStatus) -> String {
     let ready = status.ready_replicas.unwrap_or(0);
-    let bounds = own
-        .scaling
-        .as_ref()
-        .map(|spec| format!(", of {} to {}", spec.min, spec.max))
-        .unwrap_or_default();
+    let bounds = match (&scaling.bounds, &own.scaling) {
+        (Some(bounds), _) => format!(", of {} to {} by {}", bounds.min, bounds.max, bounds.from),
+        (None, Some(spec)) => format!(", of {} to {}", spec.min, spec.max),
+        (None, None) => String::new(),
+    };
     let by = scaling
         .engine
         .as_ref()
@@ -211,6 +221,27 @@ ModelDeployment claims/llama
     2026-01-01 00:00:00Z  Up       from 1 to 3: inFlight of the latest 60s is what 2.8 replicas bear at 16 each
     2025-12-31 23:00:00Z  Wake     from 0 to 1: somebody wants it
 "
+        );
+    }
+
+    #[test]
+    fn a_schedule_says_what_holds_and_what_comes_next() {
+        let text = told(
+            "
+metadata: {name: llama, namespace: claims}
+spec: {selfHosted: {engine: {kind: VLLM}, scaling: {max: 4, target: {inFlight: 16}, schedule: [{cron: 0 8 * * *, min: 2}, {cron: 0 20 * * *, min: 0}]}}}
+status:
+  scaling:
+    desiredReplicas: 2
+    reason: Bounds
+    message: 'from 0 to 2: scaling allows 2 to 4 now, by schedule[0]'
+    bounds: {min: 2, max: 4, from: 'schedule[0]', next: {at: '2026-01-01T20:00:00Z', min: 0, max: 4, from: 'schedule[1]'}}
+",
+        );
+        assert!(text.contains("2 wanted, 0 ready, of 2 to 4 by schedule[0]\n"), "{text}");
+        assert!(
+            text.contains("  schedule     0 to 4 from 2026-01-01 20:00:00Z, by schedule[1]\n"),
+            "{text}"
         );
     }
 

@@ -146,10 +146,10 @@ fn asleep(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>) -> V
     let may_sleep = |target: &Target| {
         let md = models.get(&Named::from(target).key(&namespace));
         let scaling = md.and_then(|md| md.spec.self_hosted.as_ref()?.scaling.as_ref());
-        scaling.is_some_and(|scaling| scaling.min == 0)
+        scaling.is_some_and(schedule::may_rest)
     };
     let doubt = |(at, _): (usize, &RouteRule)| {
-        let problem = "each of them may have no replica (scaling.min: 0), and without spec.warmup requests are refused until one is awake";
+        let problem = "each of them may have no replica (min: 0 in scaling, or in its schedule), and without spec.warmup requests are refused until one is awake";
         let remedy = "add spec.warmup, such as {mode: Hold}, or a fallback, or give a model min: 1";
         Invalid::new(format!("spec.rules[{at}].targets"), problem, remedy)
     };

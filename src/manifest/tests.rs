@@ -929,12 +929,18 @@ fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
     let own = model("selfHosted: {engine: {kind: LlamaCpp}}").replace("name: m,", "name: own,");
     let sleeps = model("selfHosted: {engine: {kind: LlamaCpp}, scaling: {min: 0, max: 2, target: {inFlight: 2}}}")
         .replace("name: m,", "name: sleeps,");
+    let entries = "[{cron: 0 8 * * *, min: 1}, {cron: 0 20 * * *, min: 0}]";
+    let nightly = model(&format!(
+        "selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {{max: 2, target: {{inFlight: 2}}, schedule: {entries}}}}}"
+    ))
+    .replace("name: m,", "name: nightly,");
     let over = |spec: &str| {
         together(&[
             free.as_str(),
             priced.as_str(),
             own.as_str(),
             sleeps.as_str(),
+            nightly.as_str(),
             policy("p", spec).as_str(),
         ])
     };
@@ -992,8 +998,12 @@ fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
             over("model: a\n  rules: [{targets: [{model: sleeps}]}]"),
             Some((
                 "spec.rules[0].targets",
-                "each of them may have no replica (scaling.min: 0), and without spec.warmup requests are refused until one is awake",
+                "each of them may have no replica (min: 0 in scaling, or in its schedule), and without spec.warmup requests are refused until one is awake",
             )),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: nightly}, {model: sleeps}]}]"),
+            Some(("spec.rules[0].targets", "each of them may have no replica")),
         ),
         (over("model: a\n  rules: [{targets: [{model: sleeps}, {model: own}]}]"), None),
         (
