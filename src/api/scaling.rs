@@ -25,10 +25,7 @@ use super::routing_policy::DURATION;
 #[x_kube(validation = Rule::new("self.engine != 'HPA' || !has(self.schedule) || self.schedule.all(e, !has(e.min) || e.min > 0)")
     .message("engine HPA keeps one replica at least: set min of each entry to 1 or more, or engine to Auto").field_path(".schedule"))]
 #[x_kube(validation = Rule::new("!has(self.schedule) || self.schedule.all(e, (has(e.min) ? e.min : self.min) <= (has(e.max) ? e.max : self.max))")
-    .message(Message::Expression("'an entry (cron ' + self.schedule.filter(e, (has(e.min) ? e.min : self.min) > (has(e.max) ? e.max : self.max))[0].cron + \
-        ') has min above max, where what it leaves out is that of scaling: lower its min, or raise its max'".to_owned())).field_path(".schedule"))]
-#[x_kube(validation = Rule::new("!has(self.sharing) || self.engine != 'HPA'")
-    .message("sharing is for the engines Auto, Builtin and KEDA: a HorizontalPodAutoscaler knows nothing of other models").field_path(".sharing"))]
+    .message("an entry has min above max, where what it leaves out is that of scaling: lower its min, or raise its max").field_path(".schedule"))]
 #[x_kube(validation = Rule::new("(self.engine == 'HPA') != has(self.target)")
     .message(Message::Expression("self.engine == 'HPA' ? 'target is for the engines Auto, Builtin and KEDA: with engine HPA the metrics have their own' : \
         'target is missing: inFlight: 16 suits most models'".to_owned())).field_path(".target"))]
@@ -51,12 +48,6 @@ pub struct Scaling {
     /// Who sets the number of replicas. Default: Auto.
     #[serde(default)]
     pub engine: ScalingEngine,
-    /// Takes part when there are too few accelerators for all models that name the same accelerator profile and take part too: each is then bounded by its
-    /// share, and gives back what it has beyond it, also where it is busy. First each has its `min`, the highest tier before the others; then each what it
-    /// wants, again the highest tier first, and of one tier by `weight`. More than the share is tried for again after five minutes. Where there is room for
-    /// all it changes nothing. Default: it takes no part, and keeps what it has. Example: `{weight: 2}`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sharing: Option<Sharing>,
     /// With `engine: HPA`: what its HorizontalPodAutoscaler goes by, as in `spec.metrics` of one (`kubectl explain hpa.spec.metrics`); whoever
     /// serves these metrics must be installed. Limit: 8.
     /// Example: `[{type: External, external: {metric: {name: queue_depth}, target: {type: AverageValue, averageValue: "4"}}}]`.
@@ -111,17 +102,6 @@ pub struct ScheduledBounds {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max: Option<u32>,
-}
-
-/// How a model takes part where accelerators are too few.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Sharing {
-    /// Of two models of one tier that want all they can get, the one with twice the weight has twice as many accelerators. Default: 1. Limit: from 1 to
-    /// 1000.
-    #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub weight: u32,
 }
 
 /// Who sets the number of replicas: one owner at a time. Another HorizontalPodAutoscaler on the same pods always goes first, and
@@ -201,7 +181,7 @@ pub struct ScalingStatus {
     /// Who sets it: `Builtin`, `HPA` or `KEDA`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
-    /// Why it was changed last, in a word: `Up`, `Panic`, `AtMax`, `Wake`, `Down`, `ToZero`, `Bounds`, `Shared`, `Metrics`; `New` where it never was.
+    /// Why it was changed last, in a word: `Up`, `Panic`, `AtMax`, `Wake`, `Down`, `ToZero`, `Bounds`, `Metrics`; `New` where it never was.
     pub reason: String,
     /// What it was decided from.
     pub message: String,

@@ -75,10 +75,7 @@ fn explained(md: &ModelDeployment, now: Timestamp) -> String {
     }
     match (&md.spec.self_hosted, &status.scaling) {
         (None, _) => line("replicas", "none of ours: a provider answers"),
-        (Some(own), None) => line(
-            "replicas",
-            &format!("{}, by spec.selfHosted.replicas, whatever the demand", own.replicas),
-        ),
+        (Some(own), None) => line("replicas", &fixed(own, status)),
         (Some(own), Some(scaling)) => {
             line("replicas", &replicas(own, scaling, status));
             line("because", &because(scaling, now));
@@ -109,6 +106,16 @@ fn explained(md: &ModelDeployment, now: Timestamp) -> String {
         }
     }
     text
+}
+
+/// Where nothing is decided by demand, or nothing yet.
+fn fixed(own: &SelfHosted, status: &ModelDeploymentStatus) -> String {
+    let is_others = condition::find(&status.conditions, Kind::ScalingActive).is_some();
+    match status.replicas {
+        _ if own.scaling.is_some() => "nothing has been decided yet".to_owned(),
+        Some(replicas) if is_others => format!("{replicas}, by another autoscaler than ours"),
+        Some(_) | None => format!("{}, by spec.selfHosted.replicas, whatever the demand", own.replicas),
+    }
 }
 
 fn replicas(own: &SelfHosted, scaling: &ScalingStatus, status: &ModelDeploymentStatus) -> String {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
@@ -14,15 +15,18 @@ use kube::Resource;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::api::model_deployment::KeyRef;
+use crate::api::model_deployment::{KeyRef, SelfHosted};
 use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::cluster;
 use crate::manifest::{Finding, Portfolio};
 use crate::plan::evaluation::check;
 use crate::plan::evaluation::job::{self, Runner};
 use crate::plan::evaluation::run::Evaluation;
+use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::Key;
 use crate::plan::price::Book;
+use crate::plan::scaling::driver::{self, Driver, Drivers, Keda};
+use crate::plan::scaling::schedule;
 use crate::plan::serving::{self, Installation, Pods, Serving};
 use crate::plan::{backend, cache, fingerprint};
 
@@ -43,7 +47,11 @@ pub struct Render {
     /// The image that evaluations run.
     #[arg(long, env = "PORTFOLIO_IMAGE", default_value = "localhost/portfolio:dev")]
     image: String,
-    /// The Job of an EvalJob is the one of the first slot after this time, such as 2026-01-01T00:00:00Z. Default: now.
+    /// As in a cluster with KEDA, which reaches the operator there, such as llm-portfolio-operator.llm-portfolio.svc:6000. Default: without KEDA.
+    #[arg(long, value_name = "HOST:PORT")]
+    scaler_address: Option<String>,
+    /// The Job of an EvalJob is the one of the first slot after this time, such as 2026-01-01T00:00:00Z, at which schedules of replicas are looked at too.
+    /// Default: now.
     #[arg(long, value_name = "TIME")]
     after: Option<Timestamp>,
 }
@@ -111,18 +119,23 @@ impl Render {
                     return vec![];
                 };
                 let rollout = serving::first(own, takes);
-                let workload = match pods {
+                let (workload, drivers) = match pods {
                     Pods::Single(mut deployment) => {
                         rollout.put_on(&mut *deployment);
-                        document(&*deployment)
+                        (document(&*deployment), self.drivers::<Deployment>(md, own))
                     }
                     Pods::Grouped(mut set) => {
                         rollout.put_on(&mut *set);
-                        document(&*set)
+                        (document(&*set), self.drivers::<LeaderWorkerSet>(md, own))
                     }
                 };
                 let always = [workload, document(&service), document(&network)];
-                let at_times = [claim.as_ref().map(document), budget.as_ref().map(document)];
+                let at_times = [
+                    claim.as_ref().map(document),
+                    budget.as_ref().map(document),
+                    drivers.autoscaler.as_ref().map(document),
+                    drivers.scaled_object.as_ref().map(document),
+                ];
                 always.into_iter().chain(at_times.into_iter().flatten()).collect()
             }
             (None, Some(api)) => {
@@ -147,6 +160,18 @@ impl Render {
             }
             (None, None) => vec![],
         }
+    }
+
+    /// What moves the number of replicas, where the operator does not itself.
+    fn drivers<W: Resource<DynamicType = ()>>(&self, md: &ModelDeployment, own: &SelfHosted) -> Drivers {
+        let keda = Keda {
+            is_served: self.scaler_address.is_some(),
+            address: self.scaler_address.as_deref(),
+        };
+        let Some(scaling) = &own.scaling else { return Drivers::default() };
+        let range = schedule::in_force(scaling, self.after.unwrap_or_else(cluster::now)).range;
+        // Metrics that are none have been found before.
+        driver::drivers::<W>(md, (scaling, range), Some(Driver::of(scaling, keda)), keda).unwrap_or_default()
     }
 
     /// The claim and the Jobs of the cache that a model asks for. What only the source knows is told in its place.
@@ -221,6 +246,35 @@ mod tests {
     fn render(args: &[&str]) -> Result<Vec<Value>, Vec<Finding>> {
         let Arguments { render } = Arguments::parse_from(std::iter::once(&"render").chain(args));
         render.objects(&render.files.settings().unwrap().unwrap_or_default())
+    }
+
+    #[test]
+    fn what_moves_replicas_is_rendered_as_in_a_cluster_with_keda_or_without() {
+        let folder = std::env::temp_dir().join(format!("render-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("models.yaml");
+        let model = |name: &str, scaling: &str| {
+            format!(
+                "---\napiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: {name}}}\nspec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {scaling}}}}}\n"
+            )
+        };
+        let cpu = "[{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]";
+        let models = [
+            model("own", &format!("{{max: 2, engine: HPA, metrics: {cpu}}}")),
+            model("any", "{max: 2, target: {inFlight: 2}}"),
+        ];
+        std::fs::write(&file, models.concat()).unwrap();
+        let kinds = |args: &[&str]| -> Vec<String> {
+            let given = [&["-f", file.to_str().unwrap()], args].concat();
+            let moving = ["HorizontalPodAutoscaler", "ScaledObject"];
+            let all = render(&given).unwrap();
+            let kinds = all.iter().filter_map(|object| object["kind"].as_str().map(str::to_owned));
+            kinds.filter(|kind| moving.contains(&kind.as_str())).collect()
+        };
+        let (without, with) = (kinds(&[]), kinds(&["--scaler-address", "operator:6000"]));
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(without, ["HorizontalPodAutoscaler"]);
+        assert_eq!(with, ["HorizontalPodAutoscaler", "ScaledObject"]);
     }
 
     fn example(name: &str) -> String {

@@ -14,7 +14,6 @@ mod engines;
 mod listen;
 mod model;
 mod numbers;
-mod sharing;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +39,6 @@ use crate::plan::scaling::others;
 use listen::Listeners;
 use model::Model;
 pub(super) use numbers::Numbers;
-use sharing::Pools;
 
 /// Between two decisions about a model.
 const EVERY: Duration = Duration::from_secs(2);
@@ -55,8 +53,6 @@ pub struct Autoscaler {
     /// Whose numbers are being written, or are to be when there is room.
     in_hand: Mutex<HashSet<Key>>,
     room: Semaphore,
-    /// Accelerators that models share.
-    pools: Mutex<Pools>,
     /// What KEDA is told.
     numbers: Numbers,
     /// Told of models whose statuses are to say something else.
@@ -85,7 +81,6 @@ impl Autoscaler {
             models: Mutex::default(),
             in_hand: Mutex::default(),
             room: Semaphore::new(AT_ONCE),
-            pools: Mutex::default(),
             numbers: Numbers::default(),
             moved,
         }
@@ -163,20 +158,12 @@ impl Autoscaler {
             let mut models = self.models();
             let there: HashSet<Key> = scaled.iter().map(|md| Key::of(&**md)).collect();
             models.retain(|key, _| there.contains(key));
-            let looked = scaled.into_iter().filter_map(|md| {
+            let decided = scaled.into_iter().filter_map(|md| {
                 let model = models.entry(Key::of(&*md)).or_default();
-                model.look(md, &round, &self.moved)
-            });
-            let mut looked = looked.collect::<Vec<_>>();
-            self.pools
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .share_out(&mut looked, &round);
-            let concluded = looked.into_iter().filter_map(|looked| {
-                let model = models.get_mut(&Key::of(&*looked.md))?;
+                let looked = model.look(md, &round, &self.moved)?;
                 model.conclude(looked, &round, &self.moved)
             });
-            let decided = concluded.collect::<Vec<_>>();
+            let decided = decided.collect::<Vec<_>>();
             for (key, model) in models.iter() {
                 if let Some(told) = &model.told {
                     self.numbers.tell(key, told.replicas);
@@ -194,11 +181,11 @@ impl Autoscaler {
             let is_other = !step.is_written() || self.in_hand().insert(key.clone());
             if is_other {
                 let done = async move {
-                    let is_written = step.is_written();
-                    self.carry_out(step, &round).await;
-                    if is_written {
+                    let told = self.change(&step, &round).await;
+                    if step.is_written() {
                         self.in_hand().remove(&key);
                     }
+                    self.tell(&step, told, cx).await;
                 };
                 writes.push(done.boxed());
             }

@@ -77,9 +77,13 @@ pub(super) async fn stop(md: &ModelDeployment, cx: &Context) -> Result<(), Error
     leave_keda(md, cx).await
 }
 
-/// KEDA scales it no more. What it made for us goes too, also where KEDA is not there any more to remove it.
+/// KEDA scales it no more. What it made for us goes too, also where its operator does not run any more to remove it. Where ScaledObjects are not known,
+/// it stays: KEDA would make it again, and where the kind is gone, the cluster removes what belonged to it.
 async fn leave_keda(md: &ModelDeployment, cx: &Context) -> Result<(), Error> {
     cx.cluster.prune::<ScaledObject>(&child(md)).await?;
+    if !cx.keda().is_served {
+        return Ok(());
+    }
     let model = Some(Key::of(md));
     for made in cx.cluster.stores.autoscalers.all() {
         if others::is_of_keda(&made) && others::model(&made) == model {

@@ -667,11 +667,7 @@ fn a_schedule_of_replicas_that_cannot_do_what_it_says_is_found() {
             Severity::Error,
             "[1].cron: \"0 2 30 2 *\" never occurs",
         ),
-        (
-            "{cron: 0 8 * * *, min: 5}",
-            Severity::Error,
-            ": an entry (cron 0 8 * * *) has min above max",
-        ),
+        ("{cron: 0 8 * * *, min: 5}", Severity::Error, ": an entry has min above max"),
         (
             "{cron: 0 8 * * *, min: 2}, {cron: 0 8 * * 1, min: 1}",
             Severity::Warning,

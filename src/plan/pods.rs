@@ -2,11 +2,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, Volume};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Deserialize;
 
@@ -125,18 +123,6 @@ fn unscheduled(pod: &Pod, all: &[&Pod], words: &Words) -> Option<Trouble> {
 #[must_use]
 pub fn is_unschedulable(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && waits_for_a_node(pod).is_some_and(|(reason, _)| reason == "Unschedulable")
-}
-
-/// Whether that has been so for as long as this.
-#[must_use]
-pub fn is_unschedulable_since(pod: &Pod, for_so_long: Duration, now: Timestamp) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let since = conditions
-        .filter(|condition| condition.type_ == "PodScheduled")
-        .find_map(|condition| condition.last_transition_time.as_ref());
-    // What says no time has been so for long enough.
-    let is_new = since.is_some_and(|since| Duration::try_from(now.duration_since(since.0)).is_ok_and(|age| age < for_so_long));
-    is_unschedulable(pod) && !is_new
 }
 
 /// The claim that the scheduler does not find.

@@ -16,11 +16,13 @@ use crate::controller::context::Context;
 use crate::controller::model_deployment::{child, pods};
 use crate::plan::leader_worker_set::LeaderWorkerSet;
 use crate::plan::names::Key;
-use crate::plan::scaling::{Bounds, Change, Decision, Next};
+use crate::plan::scaling::{Bounds, Change, Decision, Next, is_within};
 use crate::plan::serving::Workload;
 
 /// How long one write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A decision that waited longer for its turn is not carried out: the next round decides anew.
+const STALE: Duration = Duration::from_secs(5);
 /// How long it may take to say which pods go first, and how many are told so at once: then the cluster chooses among what it knows.
 const PRICING: (Duration, usize) = (Duration::from_secs(3), 16);
 
@@ -52,9 +54,17 @@ impl Step {
 }
 
 impl Autoscaler {
-    /// Carries out one. Where that fails, the next round finds it as it was.
-    pub(super) async fn carry_out(&self, step: Step, round: &Round<'_>) {
-        let Round { cx, now, .. } = *round;
+    /// Tells of a change.
+    pub(super) async fn tell(&self, step: &Step, message: Option<String>, cx: &Context) {
+        let Some(message) = message else { return };
+        // Nobody listens when the process ends.
+        self.moved.unbounded_send(Key::of(&*step.md)).ok();
+        timeout(PATIENCE, cx.cluster.note(&*step.md, true, "Scaled", &message)).await.ok();
+    }
+
+    /// Changes the number, and says what is to be told of it, if anything is. Where that fails, the next round finds it as it was.
+    pub(super) async fn change(&self, step: &Step, round: &Round<'_>) -> Option<String> {
+        let cx = round.cx;
         let model = Key::of(&*step.md);
         let is_urgent = step.current == 0;
         let _room = if is_urgent || !step.is_written() {
@@ -62,23 +72,32 @@ impl Autoscaler {
         } else {
             self.room.acquire().await.ok()
         };
-        timeout(PRICING.0, price(&step, round)).await.ok();
+        if !is_within(round.now, cx.now(), STALE) {
+            return None;
+        }
+        timeout(PRICING.0, price(step, round)).await.ok();
         if step.is_written() {
-            match timeout(PATIENCE, write(&step, cx)).await {
+            match timeout(PATIENCE, write(step, cx)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(cluster::Error::Refused { message, .. })) => {
                     tracing::warn!(%model, message, "the server refuses the number of replicas");
                     if let Some(known) = self.models().get_mut(&model) {
-                        known.refused = Some((step.decision.replicas, now, message));
+                        known.refused = Some((step.decision.replicas, cx.now(), message));
                     }
-                    return;
+                    return None;
                 }
-                Ok(Err(error)) => return tracing::warn!(%model, %error, "the number of replicas is not written, and is tried again"),
-                Err(_) => return tracing::warn!(%model, "the server does not answer in time whether the number of replicas is written"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%model, %error, "the number of replicas is not written, and is tried again");
+                    return None;
+                }
+                Err(_) => {
+                    tracing::warn!(%model, "the server does not answer in time whether the number of replicas is written");
+                    return None;
+                }
             }
         }
         if step.how == How::CaughtUp {
-            return;
+            return None;
         }
         let message = step.decision.message(step.current, &step.bounds);
         let change = Change {
@@ -86,7 +105,7 @@ impl Autoscaler {
             to: step.decision.replicas,
             reason: step.decision.why.word(),
             message: message.clone(),
-            at: now,
+            at: round.now,
         };
         let next = Next::after(&change, &step.bounds);
         if let Some(known) = self.models().get_mut(&model) {
@@ -94,9 +113,7 @@ impl Autoscaler {
             known.changes += 1;
             known.bulletin.wants(known.told.map(|told| told.replicas));
         }
-        cx.cluster.note(&*step.md, true, "Scaled", &message).await;
-        // Nobody listens when the process ends.
-        self.moved.unbounded_send(model).ok();
+        Some(message)
     }
 }
 

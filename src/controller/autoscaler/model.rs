@@ -184,7 +184,7 @@ impl Model {
         let (now, live, decision) = (*now, looked.live, looked.decision);
         let is_refused = self.is_refused(&decision, live, now);
         if looked.is_for_others {
-            return (!is_refused).then(|| looked.step(How::Written));
+            return (!is_refused && decision.replicas != live).then(|| looked.step(How::Written));
         }
         let claim = match self.trouble(&decision, live, now) {
             Some(trouble) => trouble,
@@ -205,8 +205,9 @@ impl Model {
             return Some(looked.step(How::Told));
         }
         let object = round.cx.cluster.stores.scaled_objects.get(&child(&looked.md));
-        let is_paused = object.is_some_and(|object| driver::is_paused(&object));
-        let catches_up = !is_refused && !is_paused && told.is_left_to_us(live, now);
+        // What it would take back again is not brought.
+        let lets_us = object.is_none_or(|object| !driver::is_paused(&object) && driver::may_be(&object, told.replicas));
+        let catches_up = !is_refused && lets_us && told.is_left_to_us(live, now);
         catches_up.then(|| looked.step(How::CaughtUp))
     }
 

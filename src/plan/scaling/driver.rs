@@ -247,6 +247,16 @@ pub fn is_paused(live: &ScaledObject) -> bool {
     live.annotations().iter().any(is_said) || says(live, "Paused", "True").is_some()
 }
 
+/// Whether so many are within what KEDA was told last.
+#[must_use]
+pub fn may_be(live: &ScaledObject, replicas: u32) -> bool {
+    let (min, max) = (
+        live.spec.min_replica_count.unwrap_or(0),
+        live.spec.max_replica_count.unwrap_or(i32::MAX),
+    );
+    (min..=max).contains(&count(replicas))
+}
+
 fn says<'a>(live: &'a ScaledObject, type_: &str, status: &str) -> Option<&'a ScaledObjectCondition> {
     let mut conditions = live.status.iter().flat_map(|status| &status.conditions);
     conditions.find(|condition| condition.type_ == type_ && condition.status == status)

@@ -18,7 +18,6 @@ mod gauges;
 mod history;
 pub mod others;
 pub mod schedule;
-pub mod share;
 pub mod simulate;
 mod told;
 mod window;
@@ -161,8 +160,6 @@ pub enum Why {
     Absurd,
     /// Some of what decides about going down is not known.
     Incomplete,
-    /// Accelerators are too few, and this is its share of them.
-    Shared,
 }
 
 /// How many there should be.

@@ -180,7 +180,6 @@ impl Why {
             Self::Stale => "Stale",
             Self::Absurd => "Absurd",
             Self::Incomplete => "Incomplete",
-            Self::Shared => "Shared",
         }
     }
 }
@@ -220,17 +219,9 @@ impl Decision {
             Why::Absurd => active(
                 false,
                 "DemandAbsurd",
-                "the load that gateways or engines tell cannot be: replicas stay as they are until it has gone on for half a minute, or is less"
+                "the load that gateways or engines tell cannot be: it is no number, below zero, or a hundred times what it was, which is believed after \
+                 half a minute; replicas stay as they are: see what they say at /demand and /metrics"
                     .to_owned(),
-            ),
-            Why::Shared => active(
-                false,
-                "Shared",
-                format!(
-                    "there are too few accelerators for all models that share them, and {} replicas are this one's part, by its tier and weight: add nodes \
-                     with accelerators, or lower what others may have",
-                    self.replicas
-                ),
             ),
             Why::AtMax => active(
                 true,
@@ -271,7 +262,6 @@ impl Decision {
             Why::AtMax if bounds.source == Source::Own => format!("{}, and scaling.max is {}", takes(STABLE), bounds.max),
             Why::AtMax => format!("{}, and scaling allows {} now, by {}", takes(STABLE), bounds.max, bounds.source),
             Why::Pace => format!("{}, and so many may come within a minute", takes(STABLE)),
-            Why::Shared => "accelerators are too few, and this is its part of them, by tier and weight".to_owned(),
             Why::Wake => "somebody wants it".to_owned(),
             Why::Down => format!("fewer have been enough for {}s", bounds.down.stabilisation.max(STABLE).as_secs()),
             Why::ToZero => format!("nobody has wanted it for {}s", bounds.to_zero_after.unwrap_or_default().as_secs()),

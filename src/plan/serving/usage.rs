@@ -22,7 +22,7 @@ const HOUR: u128 = 3600;
 const NANO: u128 = 1_000_000_000;
 
 /// What pods hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     pods: i32,
     accelerators: Option<i32>,

@@ -210,6 +210,9 @@ async fn what_keda_made_goes_with_its_engine_and_whoever_waits_is_woken_meanwhil
     cx.autoscaler.hears(busy(60), &cx).await;
     assert_eq!(replicas(&server), Some(1), "one owner at a time");
     model(server.clone(), "triage", cx).await.unwrap();
+    let made = || server.get::<Value>(&format!("{HPAS}/keda-hpa-triage-engine"));
+    assert!(made().is_some(), "where ScaledObjects are not known, KEDA would make it again");
+    with_keda(&server).await;
     let left = [SCALED_OBJECT.to_owned(), format!("{HPAS}/keda-hpa-triage-engine")].map(|path| server.get::<Value>(&path));
     assert_eq!(left, [None, None]);
     let cx = started(&server);

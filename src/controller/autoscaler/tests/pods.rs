@@ -59,7 +59,7 @@ async fn when_there_are_to_be_fewer_the_pod_that_answers_least_goes_first() {
         price(&step(all_or_more), &round).await;
         assert_eq!(cost(&server, "busy"), None, "where all go, or more come, nobody chooses");
     }
-    cx.autoscaler.carry_out(step(2), &round).await;
+    cx.autoscaler.change(&step(2), &round).await;
     let costs = ["busy", "idle", "less"].map(|name| cost(&server, name));
     assert_eq!(
         costs,
@@ -165,70 +165,4 @@ async fn pods_that_are_wanted_and_have_no_room_are_told_with_what_they_lack() {
     for part in ["no room for 2 of the pods", "2 pods wait, each for nvidia.com/gpu: 1"] {
         assert!(message.contains(part), "{message}");
     }
-}
-
-#[tokio::test]
-async fn an_idle_model_of_a_lower_tier_gives_its_accelerators_to_one_that_finds_none() {
-    let server = Server::default();
-    let put = |name: &str, tier: &str, weight: u32| {
-        server.put(&format!(
-            "{{apiVersion: llmportfolio.dev/v1alpha1, kind: ModelDeployment, metadata: {{name: {name}, namespace: claims, uid: {name}, generation: 1}},
-              spec: {{tier: {tier}, selfHosted: {{replicas: 1, engine: {{kind: VLLM}}, accelerator: {{profile: nvidia-gpu, count: 1}},
-              scaling: {{min: 1, max: 4, target: {{inFlight: 16}}, sharing: {{weight: {weight}}}}}}}}}}}"
-        ));
-    };
-    let deployment = |name: &str| format!("/apis/apps/v1/namespaces/claims/deployments/{name}-engine");
-    let scaled = |name: &str, replicas: u32| {
-        server.put(&format!(
-            "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}-engine, namespace: claims, uid: d-{name}, annotations: {{llmportfolio.dev/scaled: 'true'}}}},
-              spec: {{replicas: {replicas}, selector: {{}}, template: {{}}}}, status: {{availableReplicas: 1, replicas: {replicas}}}}}"
-        ));
-    };
-    let pod = |model: &str, at: u32, is_placed: bool| {
-        let (node, unscheduled) = match is_placed {
-            true => ("nodeName: a,", ""),
-            false => (
-                "",
-                "{type: PodScheduled, status: 'False', reason: Unschedulable, message: none, lastTransitionTime: '2026-01-01T00:00:00Z'}",
-            ),
-        };
-        server.put(&format!(
-            "{{apiVersion: v1, kind: Pod, metadata: {{name: {model}-{at}, namespace: claims, uid: {model}-{at}, labels: {{llmportfolio.dev/model: {model}, app.kubernetes.io/component: engine}}}},
-              spec: {{{node} containers: []}}, status: {{conditions: [{unscheduled}]}}}}"
-        ));
-    };
-    put("critical", "MissionCritical", 1);
-    put("draft", "General", 1);
-    scaled("critical", 3);
-    scaled("draft", 3);
-    (0..3).for_each(|at| pod("draft", at, true));
-    pod("critical", 0, true);
-    (1..3).for_each(|at| pod("critical", at, false));
-    let cx = started(&server);
-    let hears = |draft: u64| {
-        let wanted = |in_flight| Wanted {
-            in_flight,
-            ..Wanted::default()
-        };
-        let told = crate::plan::scaling::demand::Told {
-            models: BTreeMap::from([
-                ("claims/critical".to_owned(), wanted(40)),
-                ("claims/draft".to_owned(), wanted(draft)),
-            ]),
-            ..Default::default()
-        };
-        cx.autoscaler.demand().are_at(&[GATEWAY.to_owned()].into(), at(0));
-        cx.autoscaler.demand().note(GATEWAY, told, cx.now());
-        cx.autoscaler.hears(None, &cx)
-    };
-    hears(48).await;
-    let number = |name: &str| server.get::<Deployment>(&deployment(name)).unwrap().spec.unwrap().replicas;
-    assert_eq!(
-        (number("critical"), number("draft")),
-        (Some(3), Some(1)),
-        "four accelerators: three, and the other one's least"
-    );
-    let models = cx.autoscaler.models();
-    let change = models[&Key::new("claims", "draft")].bulletin.standing().changes[0].clone();
-    assert_eq!((change.reason, change.from, change.to), ("Shared", 3, 1));
 }
