@@ -158,7 +158,7 @@ async fn one_owner_at_a_time_decides_how_many_there_are() -> Result<()> {
             says(&ns, "scaling", &by_metrics(r#"{"type":"External"}"#)).await?;
             let said = ns.told("mdep/smol", "ScalingActive", "ScaleRefused", OBEYED).await?;
             println!("ScaleRefused: {said}");
-            ensure!(said.contains("correct spec.selfHosted.scaling"), "{said}");
+            ensure!(said.contains("correct what it names"), "{said}");
             rounds().await
         })
         .await?;
