@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::lines::Lines;
 use crate::api::Settings;
 use crate::controller::Metrics;
-use crate::gateway::{InRedis, Options, Traces};
+use crate::gateway::{InRedis, OPEN_METRICS, Options, Traces};
 use crate::manifest;
 
 /// Logs to stderr: JSON lines, or text on a terminal. `RUST_LOG` filters them.
@@ -121,9 +121,6 @@ fn readiness(ready: &AtomicBool) -> (StatusCode, &'static str) {
         )
     }
 }
-
-/// The form of metrics.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Serves `/healthz`, `/readyz` as `ready` says, and `/metrics`, until `stop`.
 pub(super) async fn health(

@@ -44,6 +44,7 @@ pub(super) use numbers::Numbers;
 const EVERY: Duration = Duration::from_secs(2);
 /// How many numbers are written at once, beside those of models that are woken.
 const AT_ONCE: usize = 16;
+
 /// What is known of the demand, and what was decided.
 pub struct Autoscaler {
     demand: Mutex<Demand>,

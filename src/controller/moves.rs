@@ -62,13 +62,16 @@ where
 /// The models that others scale, or did until they were given something else.
 pub(super) fn scaled_by(
     moved: impl Stream<Item = Arc<HorizontalPodAutoscaler>> + Send,
+    known: Arc<Known<HorizontalPodAutoscaler>>,
 ) -> impl Stream<Item = ObjectRef<ModelDeployment>> + Send {
-    let mut known: HashMap<Key, Key> = HashMap::new();
+    let mut scaled: HashMap<Key, Key> = HashMap::new();
     moved.flat_map(move |scaler| {
-        let now = others::model(&scaler);
+        let key = Key::of(&*scaler);
+        // One that is gone scales nothing any more, and is not remembered.
+        let now = known.get(&key).and_then(|scaler| others::model(&scaler));
         let before = match &now {
-            Some(model) => known.insert(Key::of(&*scaler), model.clone()),
-            None => known.remove(&Key::of(&*scaler)),
+            Some(model) => scaled.insert(key, model.clone()),
+            None => scaled.remove(&key),
         };
         let earlier = before.filter(|before| Some(before) != now.as_ref());
         futures::stream::iter(now.into_iter().chain(earlier).map(|model| reference(&model)).collect::<Vec<_>>())

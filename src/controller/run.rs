@@ -209,7 +209,7 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
         .boxed(),
         labelled(pods.subscribe(), MODEL_LABEL).boxed(),
         labelled(slices.subscribe(), MODEL_LABEL).boxed(),
-        scaled_by(of_part(scalers.subscribe(), scalers.known(), whom_it_scales)).boxed(),
+        scaled_by(of_part(scalers.subscribe(), scalers.known(), whom_it_scales), scalers.known()).boxed(),
         engines_heard.map(|model| reference(&model)).boxed(),
         backends
             .subscribe()

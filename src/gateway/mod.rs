@@ -345,8 +345,10 @@ async fn with_id<F: Future<Output = Response>>(gateway: &Gateway, mut request: R
     response
 }
 
+/// The form of metrics.
+pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
-    let text = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     gateway.metrics.feed_is_current(gateway.feed.is_current());
     gateway.metrics.ledger_answers(gateway.ledger.store_answers());
     if let Some(table) = gateway.feed.routes() {
@@ -356,7 +358,11 @@ async fn scrape(State(gateway): State<Arc<Gateway>>) -> Response {
         gateway.metrics.tell_held(held);
         gateway.metrics.tell_queues(gateway.queues.waiting());
     }
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(text))], gateway.metrics.text()).into_response()
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS))],
+        gateway.metrics.text(),
+    )
+        .into_response()
 }
 
 /// Ready from the first route table on, until the gateway is told to stop.

@@ -62,13 +62,13 @@ pub(super) struct Told {
     pub(super) lags_since: Option<Timestamp>,
 }
 
-/// What was seen of a model and decided about it, before others are looked at.
+/// What was seen of a model, and decided from that.
 pub(super) struct Looked {
-    pub(super) md: Arc<ModelDeployment>,
-    pub(super) decision: Decision,
-    pub(super) bounds: Bounds,
+    md: Arc<ModelDeployment>,
+    decision: Decision,
+    bounds: Bounds,
     /// How many there are to be, as far as was decided before.
-    pub(super) current: u32,
+    current: u32,
     /// How many its workload has.
     live: u32,
     engines: Engines,
@@ -91,7 +91,7 @@ impl Looked {
 }
 
 impl Model {
-    /// Sees how it is with the model, and decides about it by itself.
+    /// Sees how it is with the model, and decides how many there are to be.
     pub(super) fn look(&mut self, md: Arc<ModelDeployment>, round: &Round, moved: &UnboundedSender<Key>) -> Option<Looked> {
         let Round { demand, cx, now, .. } = round;
         let now = *now;
