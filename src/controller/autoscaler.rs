@@ -37,6 +37,7 @@ use crate::plan::scaling::Standing;
 use crate::plan::scaling::demand::{Demand, Now};
 use crate::plan::scaling::others;
 use listen::Listeners;
+pub(super) use model::Count;
 use model::Model;
 pub(super) use numbers::Numbers;
 

@@ -29,6 +29,7 @@ use tonic::Status;
 use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 
+use super::autoscaler::Count;
 use super::context::Context;
 use crate::plan::names::{self, Key};
 use crate::plan::scaling::driver::{Driver, METRIC};
@@ -215,12 +216,14 @@ impl Scaler {
         })
     }
 
-    /// How many it is to have.
+    /// How many it is to have. Until that is decided, as many as there are: nothing is taken away by what is not known, and an error would have KEDA
+    /// close the connection by which it hears of a first replica, and open it again after a pause that grows to minutes.
     fn replicas(&self, of: &ScaledObjectRef) -> Result<u32, Status> {
         let model = self.model(of)?;
-        let wanted = self.cx.autoscaler.numbers().now(&model);
-        // Nothing is taken away by what is not known.
-        wanted.ok_or_else(|| Status::unavailable(format!("nothing has been decided about ModelDeployment {model} yet")))
+        let stores = &self.cx.cluster.stores;
+        let there = || Some(Count::of(&*stores.models.get(&model)?, stores)?.told);
+        let wanted = self.cx.autoscaler.numbers().now(&model).or_else(there);
+        wanted.ok_or_else(|| Status::unavailable(format!("ModelDeployment {model} has no pods to scale yet")))
     }
 }
 

@@ -322,6 +322,9 @@ async fn keda_is_noticed_when_it_comes_and_moves_the_number_as_the_operator_woul
     println!("who wrote the number: {writers:?}");
     let by_operator = writers.keys().any(|writer| writer.contains("llm-portfolio-operator"));
     ensure!(!writers.is_empty() && !by_operator, "KEDA was to move it: {writers:?}");
+    let failed = ["get", "events", "--field-selector", "reason=KEDAScalerFailed", "-o", "name"];
+    let failed = ns.kubectl(&failed).await?;
+    ensure!(failed.is_empty(), "KEDA was answered with an error: {failed}");
 
     ns.kubectl(&["delete", "mdep/smol", "--wait=false"]).await?;
     until("what moved it goes with it", OBEYED, async || {

@@ -11,6 +11,7 @@ use super::carry::{How, Step};
 use super::engines::Heard;
 use crate::api::ModelDeployment;
 use crate::api::condition::{Claim, Kind};
+use crate::cluster::Stores;
 use crate::controller::model_deployment::child;
 use crate::plan::names::Key;
 use crate::plan::routing;
@@ -97,13 +98,10 @@ impl Model {
         let now = *now;
         let own = md.spec.self_hosted.as_ref()?;
         let scaling = own.scaling.as_ref()?;
-        let (key, is_grouped) = (child(&md), serving::nodes(own) > 1);
+        let is_grouped = serving::nodes(own) > 1;
         let stores = &cx.cluster.stores;
         // Before it is made, and until it is applied without a number, there is nothing to scale.
-        let (live, answering) = match is_grouped {
-            true => seen(&*stores.groups.get(&key)?)?,
-            false => seen(&*stores.deployments.get(&key)?)?,
-        };
+        let Count { told: live, answering, .. } = Count::of(&md, stores).filter(|count| count.is_scaled)?;
         let model = Key::of(&*md);
         let (range, has_turned) = self.schedule.now(scaling, now);
         if has_turned {
@@ -329,8 +327,33 @@ pub(super) fn asks_engines(bounds: &Bounds) -> bool {
     bounds.targets.waiting.or(bounds.targets.cache).is_some()
 }
 
-/// How many replicas a workload is told to have, and how many answer; `None` until it is applied without the first.
-fn seen<W: Workload>(live: &W) -> Option<(u32, u32)> {
-    let counted = |count: i32| u32::try_from(count).unwrap_or(0);
-    serving::is_scaled(live).then(|| (counted(live.replicas()), counted(live.seen().available)))
+/// The replicas of a workload.
+#[derive(Clone, Copy)]
+pub(in crate::controller) struct Count {
+    /// How many it is told to have.
+    pub(in crate::controller) told: u32,
+    /// How many answer.
+    answering: u32,
+    /// Whether it is applied without a number.
+    is_scaled: bool,
+}
+
+impl Count {
+    /// `None` before it is made.
+    pub(in crate::controller) fn of(md: &ModelDeployment, stores: &Stores) -> Option<Self> {
+        let key = child(md);
+        match serving::nodes(md.spec.self_hosted.as_ref()?) > 1 {
+            true => stores.groups.get(&key).map(|live| Self::seen(&*live)),
+            false => stores.deployments.get(&key).map(|live| Self::seen(&*live)),
+        }
+    }
+
+    fn seen<W: Workload>(live: &W) -> Self {
+        let counted = |count: i32| u32::try_from(count).unwrap_or(0);
+        Self {
+            told: counted(live.replicas()),
+            answering: counted(live.seen().available),
+            is_scaled: serving::is_scaled(live),
+        }
+    }
 }

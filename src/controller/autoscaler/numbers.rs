@@ -22,9 +22,15 @@ impl Numbers {
         self.all().entry(model.clone()).or_default().send_if_modified(is_other);
     }
 
-    /// Nobody else brings the other models to any number; whoever follows them hears that it is over.
+    /// Nobody else brings the other models to any number. Whoever follows one of them may go on: it may be one again, and who comes back waits.
     pub(super) fn retain(&self, is_moved: impl Fn(&Key) -> bool) {
-        self.all().retain(|model, _| is_moved(model));
+        self.all().retain(|model, told| {
+            let is_moved = is_moved(model);
+            if !is_moved {
+                told.send_if_modified(|told| told.take().is_some());
+            }
+            is_moved || told.receiver_count() > 0
+        });
     }
 
     /// The number, if there is one.
@@ -35,5 +41,25 @@ impl Numbers {
     /// The number from now on.
     pub(in crate::controller) fn follow(&self, model: &Key) -> watch::Receiver<Option<u32>> {
         self.all().entry(model.clone()).or_default().subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_follows_a_model_before_it_is_moved_hears_of_it_when_it_is_and_one_that_nobody_follows_is_forgotten() {
+        let (numbers, model) = (Numbers::default(), Key::new("claims", "triage"));
+        let mut told = numbers.follow(&model);
+        numbers.retain(|_| false);
+        numbers.tell(&model, 2);
+        assert!(told.has_changed().unwrap());
+        assert_eq!(*told.borrow_and_update(), Some(2));
+        numbers.retain(|_| false);
+        assert_eq!((*told.borrow(), numbers.now(&model)), (None, None));
+        drop(told);
+        numbers.retain(|_| false);
+        assert!(numbers.all().is_empty());
     }
 }

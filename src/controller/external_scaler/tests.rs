@@ -6,9 +6,15 @@ use tower::ServiceExt;
 use super::*;
 use crate::controller::tests::{MODELS, server, started};
 
-/// A process that KEDA asks, about `triage`, which KEDA scales.
-fn world(engine: &str) -> Scaler {
+/// A process that KEDA asks, about `triage`, which KEDA scales, and which has so many replicas.
+fn world(engine: &str, there: Option<u32>) -> Scaler {
     let server = server();
+    if let Some(replicas) = there {
+        let spec = format!("{{replicas: {replicas}, selector: {{}}, template: {{}}}}");
+        server.put(&format!(
+            "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: triage-engine, namespace: claims}}, spec: {spec}}}"
+        ));
+    }
     let own = json!({ "replicas": 1, "scaling": { "min": 0, "max": 4, "engine": engine, "target": { "inFlight": 16 } } });
     server.change(&format!("{MODELS}/triage"), json!({ "spec": { "selfHosted": own } }));
     let mut cx = Arc::into_inner(started(&server)).unwrap();
@@ -68,13 +74,16 @@ fn value(of_: ScaledObjectRef) -> GetMetricsRequest {
 }
 
 #[tokio::test]
-async fn keda_is_told_the_number_and_nothing_before_one_is_decided() {
-    let scaler = world("Auto");
-    let triage = of("triage-engine");
+async fn keda_is_told_the_number_and_before_one_is_decided_that_there_is() {
     let (not_found, unimplemented, unavailable) = (5, 12, 14);
-    assert_eq!(scaler.ask::<IsActiveResponse>("IsActive", &triage).await, Err(unavailable));
+    let triage = of("triage-engine");
     let asked = value(triage.clone());
-    assert_eq!(scaler.ask::<GetMetricsResponse>("GetMetrics", &asked).await, Err(unavailable));
+    let none = world("Auto", None);
+    assert_eq!(none.ask::<IsActiveResponse>("IsActive", &triage).await, Err(unavailable));
+    assert_eq!(none.ask::<GetMetricsResponse>("GetMetrics", &asked).await, Err(unavailable));
+    let scaler = world("Auto", Some(2));
+    let there: GetMetricsResponse = scaler.ask("GetMetrics", &asked).await.unwrap();
+    assert_eq!(there.metric_values[0].metric_value, 2);
     let spec: GetMetricSpecResponse = scaler.ask("GetMetricSpec", &triage).await.unwrap();
     assert_eq!(
         (spec.metric_specs[0].metric_name.as_str(), spec.metric_specs[0].target_size),
@@ -102,13 +111,13 @@ async fn keda_is_told_the_number_and_nothing_before_one_is_decided() {
         scaler.ask::<IsActiveResponse>("StreamMetricSpec", &triage).await,
         Err(unimplemented)
     );
-    let builtin = world("Builtin");
+    let builtin = world("Builtin", None);
     assert_eq!(builtin.ask::<IsActiveResponse>("IsActive", &triage).await, Err(not_found));
 }
 
 #[tokio::test]
 async fn keda_hears_at_once_when_a_model_is_to_have_its_first_replica_or_none() {
-    let scaler = world("KEDA");
+    let scaler = world("KEDA", None);
     let mut stream = scaler.call("StreamIsActive", &of("triage-engine")).await.into_body();
     let mut next = async || {
         let frame = stream.frame().await?.unwrap();
