@@ -154,6 +154,8 @@ pub struct KeyRef {
     .message("scaling.target.waiting is for VLLM, SGLang, LlamaCpp and TGI, whose metrics tell it: use inFlight").field_path(".scaling.target.waiting"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.target) || !has(self.scaling.target.cachePercent) || self.engine.kind in ['VLLM', 'SGLang']")
     .message("scaling.target.cachePercent is for VLLM and SGLang, whose metrics tell it: use inFlight").field_path(".scaling.target.cachePercent"))]
+#[x_kube(validation = Rule::new("!has(self.scaling) || !has(self.scaling.sharing) || (has(self.accelerator) && has(self.accelerator.profile))")
+    .message("scaling.sharing shares the accelerators of a profile: name one in accelerator.profile, or remove sharing").field_path(".scaling.sharing"))]
 #[x_kube(validation = Rule::new("!has(self.scaling) || self.replicas == 1")
     .message("replicas is decided by scaling: change scaling.min or scaling.max and leave replicas out, or remove scaling").field_path(".replicas"))]
 pub struct SelfHosted {

@@ -32,6 +32,8 @@ use super::routing_policy::DURATION;
 #[x_kube(validation = Rule::new("(self.engine == 'HPA') == has(self.metrics)")
     .message(Message::Expression("self.engine == 'HPA' ? 'engine HPA needs metrics, as in a HorizontalPodAutoscaler: add some, or set engine to Auto' : \
         'metrics are for engine HPA: set that, or use target instead'".to_owned())).field_path(".metrics"))]
+#[x_kube(validation = Rule::new("!has(self.sharing) || self.engine != 'HPA'")
+    .message("sharing is for the engines Auto, Builtin and KEDA: a HorizontalPodAutoscaler knows nothing of other models").field_path(".sharing"))]
 pub struct Scaling {
     /// The fewest replicas. With 0 the last one goes after `scaleToZeroAfter` without demand, and the next request wakes the model; what that request
     /// meets meanwhile is `spec.warmup` of the RoutingPolicy. A new model begins with one replica either way, so that it is known to work.
@@ -72,6 +74,24 @@ pub struct Scaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub schedule: Option<Vec<ScheduledBounds>>,
+    /// Takes part where accelerators are too few for all models that name the same profile and take part too. What pods of one of them have found no
+    /// node for, for 20 seconds, is taken from others: from lower tiers (`spec.tier`), the idle ones first; and from its own tier until each has its part
+    /// by `weight`. Their pods drain as ever. Nobody has fewer than `min` because of it, and who made room does not try for more until five minutes
+    /// after the last such pod waited: `ScalingActive` is `Shared`, or `NoShare` where none is left. Where there is room for all it changes nothing.
+    /// Default: it takes no part, and keeps what it has. Example: `{weight: 2}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
+}
+
+/// How a model takes part where accelerators are too few.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sharing {
+    /// Of two models of one tier that want all they can get, the one with twice the weight has twice as many accelerators. Default: 1. Limit: from 1 to
+    /// 1000.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub weight: u32,
 }
 
 /// Bounds from some times on.

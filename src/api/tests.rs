@@ -382,6 +382,22 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             "engine HPA keeps one replica at least: set min of each entry to 1 or more",
         ),
         (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, accelerator: {profile: p}, scaling: {max: 2, engine: HPA, metrics: [{type: Resource}], sharing: {}}}}",
+            ),
+            "spec.selfHosted.scaling.sharing",
+            "sharing is for the engines Auto, Builtin and KEDA",
+        ),
+        (
+            model(
+                "m",
+                "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 2, target: {inFlight: 1}, sharing: {weight: 2}}}}",
+            ),
+            "spec.selfHosted.scaling.sharing",
+            "scaling.sharing shares the accelerators of a profile: name one",
+        ),
+        (
             model("m", "{selfHosted: {engine: {kind: VLLM}, scaling: {max: 2, target: {}}}}"),
             "spec.selfHosted.scaling.target",
             "at least one of inFlight, waiting and cachePercent must be set",

@@ -14,6 +14,7 @@ mod engines;
 mod listen;
 mod model;
 mod numbers;
+mod sharing;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +41,7 @@ use listen::Listeners;
 pub(super) use model::Count;
 use model::Model;
 pub(super) use numbers::Numbers;
+use sharing::{Contenders, Pools};
 
 /// Between two decisions about a model.
 const EVERY: Duration = Duration::from_secs(2);
@@ -52,6 +54,8 @@ pub struct Autoscaler {
     /// Somebody wants a model that is asleep.
     called: Notify,
     models: Mutex<HashMap<Key, Model>>,
+    /// Accelerators that some of them share.
+    pools: Mutex<Pools>,
     /// Whose numbers are being written, or are to be when there is room.
     in_hand: Mutex<HashSet<Key>>,
     room: Semaphore,
@@ -81,6 +85,7 @@ impl Autoscaler {
             demand: Mutex::default(),
             called: Notify::new(),
             models: Mutex::default(),
+            pools: Mutex::default(),
             in_hand: Mutex::default(),
             room: Semaphore::new(AT_ONCE),
             numbers: Numbers::default(),
@@ -160,12 +165,17 @@ impl Autoscaler {
             let mut models = self.models();
             let there: HashSet<Key> = scaled.iter().map(|md| Key::of(&**md)).collect();
             models.retain(|key, _| there.contains(key));
+            let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut contenders = Contenders::default();
             let decided = scaled.into_iter().filter_map(|md| {
                 let model = models.entry(Key::of(&*md)).or_default();
-                let looked = model.look(md, &round, &self.moved)?;
+                let cap = pools.cap(&md);
+                let looked = model.look(md, cap, &round, &self.moved)?;
+                contenders.note(&looked);
                 model.conclude(looked, &round, &self.moved)
             });
             let decided = decided.collect::<Vec<_>>();
+            pools.settle(contenders, &round);
             for (key, model) in models.iter() {
                 if let Some(told) = &model.told {
                     self.numbers.tell(key, told.replicas);

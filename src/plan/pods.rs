@@ -2,9 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, Volume};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Deserialize;
 
@@ -123,6 +125,27 @@ fn unscheduled(pod: &Pod, all: &[&Pod], words: &Words) -> Option<Trouble> {
 #[must_use]
 pub fn is_unschedulable(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && waits_for_a_node(pod).is_some_and(|(reason, _)| reason == "Unschedulable")
+}
+
+/// How many devices the pod has waited for so long, because no node has as many to spare. What pods ask for beside them, and waits that are none for
+/// devices, do not count.
+#[must_use]
+pub fn lacks(pod: &Pod, for_so_long: Duration, now: Timestamp) -> u64 {
+    if !is_unschedulable(pod) {
+        return 0;
+    }
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let unscheduled = conditions.filter(|condition| condition.type_ == "PodScheduled").last();
+    let since = unscheduled.and_then(|condition| condition.last_transition_time.as_ref());
+    if since.is_none_or(|since| Duration::try_from(now.duration_since(since.0)).is_ok_and(|age| age < for_so_long)) {
+        return 0;
+    }
+    let Some((_, why)) = waits_for_a_node(pod) else { return 0 };
+    // Kinds of devices have a domain in their names; processors and memory have none.
+    let devices = asked(pod, "")
+        .into_iter()
+        .filter(|(name, _)| name.contains('/') && why.contains(&format!("Insufficient {name}")));
+    devices.filter_map(|(_, amount)| amount.parse::<u64>().ok()).max().unwrap_or(0)
 }
 
 /// The claim that the scheduler does not find.

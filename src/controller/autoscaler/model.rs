@@ -19,6 +19,7 @@ use crate::plan::scaling::demand::{FRESH, Now};
 use crate::plan::scaling::driver::{self, Driver};
 use crate::plan::scaling::others::{self, Other};
 use crate::plan::scaling::schedule;
+use crate::plan::scaling::share::Cap;
 use crate::plan::scaling::{Bounds, Bulletin, Decision, Engines, History, Sample, Why, desired, is_within};
 use crate::plan::serving::{self, Workload};
 
@@ -65,9 +66,9 @@ pub(super) struct Told {
 
 /// What was seen of a model, and decided from that.
 pub(super) struct Looked {
-    md: Arc<ModelDeployment>,
-    decision: Decision,
-    bounds: Bounds,
+    pub(super) md: Arc<ModelDeployment>,
+    pub(super) decision: Decision,
+    pub(super) bounds: Bounds,
     /// How many there are to be, as far as was decided before.
     current: u32,
     /// How many its workload has.
@@ -75,7 +76,7 @@ pub(super) struct Looked {
     engines: Engines,
     is_grouped: bool,
     /// Whether it is the first replica for somebody else's autoscaler, which is all that we bring.
-    is_for_others: bool,
+    pub(super) is_for_others: bool,
 }
 
 impl Looked {
@@ -93,7 +94,13 @@ impl Looked {
 
 impl Model {
     /// Sees how it is with the model, and decides how many there are to be.
-    pub(super) fn look(&mut self, md: Arc<ModelDeployment>, round: &Round, moved: &UnboundedSender<Key>) -> Option<Looked> {
+    pub(super) fn look(
+        &mut self,
+        md: Arc<ModelDeployment>,
+        cap: Option<Cap>,
+        round: &Round,
+        moved: &UnboundedSender<Key>,
+    ) -> Option<Looked> {
         let Round { demand, cx, now, .. } = round;
         let now = *now;
         let own = md.spec.self_hosted.as_ref()?;
@@ -108,7 +115,7 @@ impl Model {
             // Its status says so, and whoever else moves the number is to have other bounds.
             moved.unbounded_send(model.clone()).ok();
         }
-        let bounds = Bounds::of(scaling, range);
+        let bounds = Bounds::of(scaling, cap.map_or(range, |cap| cap.bound(range)));
         let for_others = |md, decision| Looked {
             md,
             decision,

@@ -1,5 +1,6 @@
 mod drivers;
 mod pods;
+mod sharing;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -8,6 +8,7 @@ use crate::api::ModelDeployment;
 use crate::api::condition::{self, Kind, Status};
 use crate::api::routing_policy::{Fallback, RoutingPolicySpec};
 use crate::api::warmup::WarmupMode;
+use crate::plan::scaling::NO_SHARE;
 
 /// As many as wait where nothing is said.
 const MAX: usize = 100;
@@ -67,5 +68,6 @@ pub fn may_wake(md: &ModelDeployment) -> bool {
     let present = |kind| condition::find(conditions, kind).filter(|known| known.observed_generation == md.metadata.generation);
     let is_stalled = present(Kind::Stalled).is_some_and(|stalled| stalled.status == Status::True.to_string());
     let has_trouble = present(Kind::Ready).is_some_and(|ready| ready.status == Status::False.to_string() && ready.reason != ASLEEP);
-    !is_stalled && !has_trouble
+    let has_no_share = present(Kind::ScalingActive).is_some_and(|active| active.reason == NO_SHARE);
+    !is_stalled && !has_trouble && !has_no_share
 }

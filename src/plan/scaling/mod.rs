@@ -18,6 +18,7 @@ mod gauges;
 mod history;
 pub mod others;
 pub mod schedule;
+pub mod share;
 pub mod simulate;
 mod told;
 mod window;
@@ -32,7 +33,7 @@ use window::Window;
 
 pub use gauges::Gauges;
 pub use history::History;
-pub use told::{Bulletin, CHANGES, Change, Engines, Next, Standing};
+pub use told::{Bulletin, CHANGES, Change, Engines, NO_SHARE, Next, Standing};
 
 /// What a usual decision is from.
 pub const STABLE: Duration = Duration::from_secs(60);

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use crate::api::condition::{Claim, Kind, seconds};
+use crate::api::model_deployment::Tier;
 use crate::api::scaling::{BoundsStatus, NextBounds, Scaling, ScheduledBounds};
 use crate::plan::Invalid;
 use crate::plan::schedule::Schedule;
@@ -33,6 +34,8 @@ pub enum Source {
     Entry(usize),
     /// Two entries that come at once and say different things.
     Both(usize, usize),
+    /// Models of this tier, for which there are too few accelerators.
+    Sharing(Tier),
 }
 
 impl fmt::Display for Source {
@@ -41,6 +44,7 @@ impl fmt::Display for Source {
             Self::Own => f.write_str("scaling"),
             Self::Entry(entry) => write!(f, "schedule[{entry}]"),
             Self::Both(one, other) => write!(f, "schedule[{one}] and schedule[{other}]"),
+            Self::Sharing(tier) => write!(f, "sharing with models of tier {tier} that find no accelerator"),
         }
     }
 }

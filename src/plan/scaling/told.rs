@@ -7,8 +7,10 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::demand::Now;
 use super::schedule::Source;
+use super::share::HOLDS;
 use super::{Bounds, Decision, PANIC, STABLE, Signal, Why, is_within};
 use crate::api::condition::{Claim, Kind, Status};
+use crate::api::model_deployment::Tier;
 
 /// For so long something else must be so before it is told: what comes and goes with every sample would be written with every sample.
 const STEADY: Duration = Duration::from_secs(10);
@@ -25,6 +27,9 @@ pub struct Engines {
     /// So many of them.
     pub silent: usize,
 }
+
+/// The reason of `ScalingActive` where a model gave all its accelerators to others.
+pub const NO_SHARE: &str = "NoShare";
 
 /// What is told of one model.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,8 +77,12 @@ impl Next {
             _ => Some(STABLE),
         };
         let is_used_up = bounds.up.per_minute.is_some_and(|most| came >= most) && to < bounds.max;
+        let up = match bounds.source {
+            Source::Sharing(_) if to >= bounds.max => Some(HOLDS),
+            _ => is_used_up.then_some(STABLE),
+        };
         Self {
-            up: is_used_up.then_some(STABLE).and_then(later),
+            up: up.and_then(later),
             down: down.and_then(later),
         }
     }
@@ -184,6 +193,20 @@ impl Why {
     }
 }
 
+/// What is said of a model that made room for others.
+fn shared(tier: Tier, max: u32) -> Claim {
+    let most = match max {
+        0 => "none is left".to_owned(),
+        most => format!("there are {most} at most"),
+    };
+    let message = format!(
+        "{most}: accelerators are too few, and models of tier {tier} that found none go first, until {} minutes after the last of their pods waited; \
+         add nodes, or set spec.selfHosted.scaling.min to what is to stay",
+        HOLDS.as_secs() / 60
+    );
+    Claim::new(Kind::ScalingActive, max > 0, if max > 0 { "Shared" } else { NO_SHARE }, message)
+}
+
 impl Decision {
     /// Whether replicas can follow the demand, as far as this decision and what gateways say show.
     #[must_use]
@@ -223,6 +246,7 @@ impl Decision {
                  half a minute; replicas stay as they are: see what they say at /demand and /metrics"
                     .to_owned(),
             ),
+            _ if let Source::Sharing(tier) = bounds.source => shared(tier, bounds.max),
             Why::AtMax => active(
                 true,
                 "AtMax",
@@ -275,6 +299,7 @@ impl Decision {
 
 #[cfg(test)]
 mod tests {
+    use super::super::demand::Demand;
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
@@ -331,6 +356,11 @@ mod tests {
         let paced = bounds(
             "{min: 2, max: 4, target: {inFlight: 1}, behavior: {up: {perMinute: 1, stabilisation: 90s}, down: {stabilisation: 0s}}}",
         );
+        let shared = Bounds {
+            max: 1,
+            source: Source::Sharing(Tier::Regulated),
+            ..usual
+        };
         let seconds = |at: Option<Timestamp>| at.map(Timestamp::as_second);
         let change = |from, to| Change {
             from,
@@ -349,10 +379,37 @@ mod tests {
             (paced, 4, 3, None, Some(60)),
             (paced, 3, 2, None, None),
             (paced, 3, 4, None, Some(60)),
+            (shared, 3, 1, Some(300), Some(0)),
+            (shared, 1, 0, None, None),
         ] {
             let next = Next::after(&change(from, to), &bounds);
             assert_eq!((seconds(next.up), seconds(next.down)), (up, down), "{from} to {to} {bounds:?}");
         }
+    }
+
+    #[test]
+    fn who_made_room_for_others_is_told_so_and_whether_any_is_left() {
+        let claim = |max| {
+            let bounds = Bounds {
+                max,
+                source: Source::Sharing(Tier::Regulated),
+                ..Bounds::own(&serde_saphyr::from_str("{min: 0, max: 4, target: {inFlight: 1}}").unwrap())
+            };
+            let mut demand = Demand::default();
+            demand.are_at(&["http://gateway".to_owned()].into(), at(0));
+            demand.note("http://gateway", Default::default(), at(0));
+            let claim = Decision::WAKE.claim(&demand.take(at(0)), Engines::default(), &bounds);
+            (claim.status, claim.reason, claim.message)
+        };
+        let (status, reason, message) = claim(2);
+        assert_eq!((status, reason), (Status::True, "Shared"));
+        assert!(
+            message.starts_with("there are 2 at most: accelerators are too few, and models of tier Regulated"),
+            "{message}"
+        );
+        let (status, reason, message) = claim(0);
+        assert_eq!((status, reason), (Status::False, NO_SHARE));
+        assert!(message.starts_with("none is left: "), "{message}");
     }
 
     #[test]

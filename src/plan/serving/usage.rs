@@ -99,7 +99,8 @@ pub fn until(usage: &Usage, now: Timestamp) -> (Option<u128>, Option<u128>) {
 }
 
 /// Whether a pod takes anything: it is on a node, until its containers have ended.
-fn is_held(pod: &Pod) -> bool {
+#[must_use]
+pub fn is_held(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let is_placed = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
     is_placed && !matches!(phase, Some("Succeeded" | "Failed"))

@@ -102,6 +102,16 @@ fn only_what_time_may_heal_is_waited_for() {
     for (conditions, wakes, why) in [
         (String::new(), true, "the operator has not looked yet"),
         (condition("Ready", "False", "ScaledToZero", 2), true, "nobody has asked it to run"),
+        (
+            condition("ScalingActive", "True", "Shared", 2),
+            true,
+            "others have some of its accelerators",
+        ),
+        (
+            condition("ScalingActive", "False", "NoShare", 2),
+            false,
+            "others have all of its accelerators",
+        ),
         (condition("Ready", "Unknown", "Loading", 2), true, "it starts"),
         (condition("Ready", "True", "Serving", 2), true, "its pod has just gone"),
         (condition("Ready", "False", "CrashLooping", 2), false, "its engine fails"),

@@ -1,0 +1,330 @@
+use proptest::prelude::*;
+
+use super::*;
+use Tier::{General, MissionCritical, Regulated};
+
+const STEP: i64 = 2;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn key(name: &str) -> Key {
+    Key::new("claims", name)
+}
+
+/// All its replicas are busy, and each has one accelerator.
+fn contender(tier: Tier, placed: u32, lacks: u64) -> Contender {
+    Contender {
+        tier,
+        weight: 1,
+        min: 0,
+        busy: placed,
+        placed,
+        size: 1,
+        lacks,
+    }
+}
+
+fn all<const N: usize>(named: [(&str, Contender); N]) -> BTreeMap<Key, Contender> {
+    named.into_iter().map(|(name, one)| (key(name), one)).collect()
+}
+
+/// From whom how many are taken.
+fn taken(news: &[News]) -> Vec<(&str, u32)> {
+    let told = news.iter().map(|one| match one {
+        News::Taken { from, replicas, .. } => (from.name.as_str(), *replicas),
+        News::InVain(_) => ("nobody", 0),
+    });
+    told.collect()
+}
+
+#[test]
+fn who_is_idle_gives_first_then_the_lowest_tier_and_nobody_below_its_least() {
+    let critical = contender(MissionCritical, 1, 3);
+    let idle = Contender {
+        busy: 0,
+        ..contender(Regulated, 2, 0)
+    };
+    let general = Contender {
+        min: 1,
+        ..contender(General, 2, 0)
+    };
+    let regulated = contender(Regulated, 4, 0);
+    let gives = |contenders| {
+        taken(&Pool::default().settle(&contenders, 0, at(0)))
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect::<Vec<_>>()
+    };
+    let given = gives(all([
+        ("critical", critical),
+        ("draft", general),
+        ("idle", idle),
+        ("triage", regulated),
+    ]));
+    assert_eq!(given, [("draft".to_owned(), 1), ("idle".to_owned(), 2)]);
+    let given = gives(all([("critical", critical), ("draft", general), ("triage", regulated)]));
+    assert_eq!(given, [("draft".to_owned(), 1), ("triage".to_owned(), 2)]);
+    // Nothing is taken from a higher tier, nor where it is too little for one replica.
+    assert_eq!(
+        gives(all([
+            ("critical", contender(MissionCritical, 3, 0)),
+            ("triage", contender(Regulated, 0, 2))
+        ])),
+        []
+    );
+    let large = Contender {
+        size: 4,
+        lacks: 4,
+        ..critical
+    };
+    assert_eq!(gives(all([("critical", large), ("draft", contender(General, 3, 0))])), []);
+    assert_eq!(
+        gives(all([("critical", large), ("draft", contender(General, 5, 0))])),
+        [("draft".to_owned(), 4)]
+    );
+    let wide = Contender {
+        size: 4,
+        ..contender(General, 2, 0)
+    };
+    assert_eq!(
+        gives(all([("critical", critical), ("wide", wide)])),
+        [("wide".to_owned(), 1)],
+        "what is left of it serves the next"
+    );
+}
+
+#[test]
+fn within_a_tier_whoever_has_more_for_its_weight_gives_until_they_are_even() {
+    let (one, three) = (
+        contender(General, 0, 9),
+        Contender {
+            weight: 3,
+            ..contender(General, 8, 0)
+        },
+    );
+    assert_eq!(
+        taken(&Pool::default().settle(&all([("one", one), ("three", three)]), 0, at(0))),
+        [("three", 2)]
+    );
+    let (one, three) = (
+        contender(General, 2, 9),
+        Contender {
+            weight: 3,
+            ..contender(General, 6, 9)
+        },
+    );
+    assert_eq!(taken(&Pool::default().settle(&all([("one", one), ("three", three)]), 0, at(0))), []);
+}
+
+#[test]
+fn what_is_lacking_is_taken_once_and_nobody_tries_for_it_again_until_nobody_lacked_any_for_a_while() {
+    let mut pool = Pool::default();
+    let world = |placed, lacks, draft| {
+        all([
+            ("critical", contender(MissionCritical, placed, lacks)),
+            ("draft", contender(General, draft, 0)),
+        ])
+    };
+    assert_eq!(taken(&pool.settle(&world(1, 2, 4), 0, at(0))), [("draft", 2)]);
+    let range = Range {
+        min: 0,
+        max: 4,
+        source: Source::Own,
+    };
+    let cap = |pool: &Pool| pool.cap(&key("draft")).map(|cap| (cap.bound(range).max, cap.until.as_second()));
+    assert_eq!(cap(&pool), Some((2, 300)));
+    // Its pods have not begun to go, then go, then are gone, and the scheduler takes its time.
+    for (draft, leaving, second) in [(4, 0, 2), (3, 1, 4), (2, 2, 6), (2, 2, 100), (2, 0, 102), (2, 0, 118)] {
+        assert_eq!(pool.settle(&world(1, 2, draft), leaving, at(second)), [], "after {second}s");
+    }
+    assert_eq!(pool.settle(&world(3, 0, 2), 0, at(120)), []);
+    assert_eq!(cap(&pool), Some((2, 418)));
+    assert_eq!(pool.settle(&world(3, 0, 2), 0, at(419)), []);
+    assert_eq!(cap(&pool), None);
+    // A model that has fewer anyway is not bounded by more than its own most.
+    let none = Cap {
+        max: 9,
+        until: at(0),
+        tier: Regulated,
+        at: at(0),
+    };
+    assert_eq!((none.bound(range), none.bound(Range { min: 9, max: 9, ..range }).max), (range, 9));
+}
+
+#[test]
+fn what_was_taken_in_vain_is_the_last_that_is_taken() {
+    let mut pool = Pool::default();
+    // Four accelerators on four nodes serve nobody who needs them on one; or somebody else was faster.
+    let lacks = |draft| {
+        all([
+            (
+                "critical",
+                Contender {
+                    size: 4,
+                    ..contender(MissionCritical, 0, 4)
+                },
+            ),
+            ("draft", contender(General, draft, 0)),
+        ])
+    };
+    assert_eq!(taken(&pool.settle(&lacks(8), 0, at(0))), [("draft", 4)]);
+    assert_eq!(pool.settle(&lacks(4), 4, at(10)), []);
+    assert_eq!(pool.settle(&lacks(4), 0, at(31)), [News::InVain(key("critical"))]);
+    assert_eq!(pool.settle(&lacks(4), 0, at(1000)), []);
+    // Once it has all, room is made for it again.
+    assert_eq!(
+        pool.settle(
+            &all([("critical", contender(MissionCritical, 1, 0)), ("draft", contender(General, 4, 0))]),
+            0,
+            at(1002)
+        ),
+        []
+    );
+    assert_eq!(taken(&pool.settle(&lacks(4), 0, at(1100))), [("draft", 4)]);
+}
+
+/// A cluster with a scheduler that gives places in the order of names.
+struct Cluster {
+    pool: Pool,
+    accelerators: u64,
+    wanted: BTreeMap<Key, (Contender, u32)>,
+    placed: BTreeMap<Key, u32>,
+    /// Since when pods wait.
+    waiting: BTreeMap<Key, i64>,
+    /// Until when pods on their way out hold how many accelerators.
+    going: Vec<(i64, u64)>,
+    second: i64,
+}
+
+/// How many there are to be.
+fn told(pool: &Pool, key: &Key, one: &Contender, wants: u32) -> u32 {
+    let most = pool.cap(key).map_or(wants, |cap| cap.max.min(wants));
+    most.max(one.min.min(wants))
+}
+
+impl Cluster {
+    fn leaving(&self) -> u64 {
+        self.going.iter().map(|(_, held)| held).sum()
+    }
+
+    fn step(&mut self) -> Vec<News> {
+        self.second += STEP;
+        let second = self.second;
+        self.going.retain(|(until, _)| *until > second);
+        let mut contenders = BTreeMap::new();
+        for (key, (one, wants)) in &self.wanted {
+            let told = told(&self.pool, key, one, *wants);
+            let placed = self.placed.entry(key.clone()).or_default();
+            if *placed > told {
+                self.going.push((second + 30, u64::from(*placed - told) * one.size));
+                *placed = told;
+            }
+            let pending = u64::from(told - *placed) * one.size;
+            let since = *self.waiting.entry(key.clone()).or_insert(second);
+            if pending == 0 {
+                self.waiting.remove(key);
+            }
+            let is_patient = second - since >= PATIENCE.as_secs() as i64;
+            contenders.insert(
+                key.clone(),
+                Contender {
+                    placed: *placed,
+                    busy: *placed,
+                    lacks: if is_patient { pending } else { 0 },
+                    ..*one
+                },
+            );
+        }
+        let leaving = self.leaving();
+        let news = self.pool.settle(&contenders, leaving, at(second));
+        for (key, (one, wants)) in &self.wanted {
+            let told = told(&self.pool, key, one, *wants);
+            let held: u64 = self
+                .placed
+                .iter()
+                .map(|(key, placed)| u64::from(*placed) * self.wanted[key].0.size)
+                .sum();
+            let room = self.accelerators.saturating_sub(held + leaving) / one.size;
+            let placed = self.placed.get_mut(key).unwrap();
+            *placed += u32::try_from(room).unwrap().min(told.saturating_sub(*placed));
+        }
+        news
+    }
+
+    /// All that was taken until nothing is any more.
+    fn settle(&mut self) -> usize {
+        (0..1800 / STEP).map(|_| self.step().len()).sum()
+    }
+}
+
+fn contenders() -> impl Strategy<Value = Vec<(Contender, u32)>> {
+    let one = (0..3_usize, 1..5_u32, 0..3_u32, 0..12_u32).prop_map(|(tier, weight, min, wants)| {
+        let tier = [General, Regulated, MissionCritical][tier];
+        (
+            Contender {
+                weight,
+                min,
+                ..contender(tier, 0, 0)
+            },
+            wants,
+        )
+    });
+    proptest::collection::vec(one, 1..6)
+}
+
+proptest! {
+    #[test]
+    fn it_comes_to_rest_where_no_lower_tier_has_what_a_higher_one_wants_and_those_of_one_tier_are_even(
+        contenders in contenders(), accelerators in 0..40_u64
+    ) {
+        let wanted: BTreeMap<Key, (Contender, u32)> = contenders.into_iter().enumerate().map(|(at, one)| (key(&format!("m{at}")), one)).collect();
+        let mut cluster = Cluster {
+            pool: Pool::default(), accelerators, wanted, placed: BTreeMap::new(), waiting: BTreeMap::new(), going: Vec::new(), second: 0,
+        };
+        cluster.settle();
+        let rest = cluster.settle();
+        prop_assert_eq!(rest, 0, "it goes on: {:?}", cluster.placed);
+        for (lacking, (one, wants)) in &cluster.wanted {
+            let has = cluster.placed[lacking];
+            // Who made room does not lack what it gave.
+            if has >= told(&cluster.pool, lacking, one, *wants) || cluster.pool.vain.contains(lacking) {
+                continue;
+            }
+            for (key, (other, _)) in &cluster.wanted {
+                let others = cluster.placed[key];
+                if other.tier < one.tier {
+                    prop_assert!(others <= other.min, "{lacking} has {has}, and {key} {others}");
+                } else if other.tier == one.tier && others > other.min {
+                    let (fewer, more) = (u64::from(others - 1) * u64::from(one.weight), u64::from(has + 1) * u64::from(other.weight));
+                    prop_assert!(fewer < more, "{lacking} has {has}, and {key} {others}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_is_taken_than_is_lacking_and_the_rest_of_a_replica(
+        contenders in contenders(), sizes in proptest::collection::vec(1..9_u64, 6), lacks in proptest::collection::vec(0..20_u64, 6), leaving in 0..8_u64
+    ) {
+        let contenders: BTreeMap<Key, Contender> = contenders.into_iter().zip(sizes.into_iter().zip(lacks)).enumerate().map(|(at, ((one, placed), (size, lacks)))| {
+            (key(&format!("m{at}")), Contender { size, lacks, placed, ..one })
+        }).collect();
+        let news = Pool::default().settle(&contenders, leaving, at(0));
+        let mut got: BTreeMap<&Key, u64> = BTreeMap::new();
+        let mut gave: BTreeMap<&Key, u32> = BTreeMap::new();
+        for one in &news {
+            let News::Taken { from, replicas, to } = one else { panic!("{one:?}") };
+            *got.entry(to).or_default() += u64::from(*replicas) * contenders[from].size;
+            *gave.entry(from).or_default() += replicas;
+            prop_assert!(contenders[from].tier <= contenders[to].tier);
+        }
+        for (to, got) in got {
+            prop_assert!(got < contenders[to].lacks + 9, "{to} got {got}");
+        }
+        for (from, gave) in gave {
+            prop_assert!(contenders[from].placed >= contenders[from].min + gave);
+        }
+    }
+}
