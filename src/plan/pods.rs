@@ -134,8 +134,8 @@ pub fn lacks(pod: &Pod, for_so_long: Duration, now: Timestamp) -> u64 {
     if !is_unschedulable(pod) {
         return 0;
     }
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let unscheduled = conditions.filter(|condition| condition.type_ == "PodScheduled").last();
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let unscheduled = conditions.find(|condition| condition.type_ == "PodScheduled");
     let since = unscheduled.and_then(|condition| condition.last_transition_time.as_ref());
     if since.is_none_or(|since| Duration::try_from(now.duration_since(since.0)).is_ok_and(|age| age < for_so_long)) {
         return 0;

@@ -26,5 +26,6 @@ mod rules;
 mod scaling;
 mod sdks;
 mod settled;
+mod sharing;
 mod status;
 mod warmup;

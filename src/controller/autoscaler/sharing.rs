@@ -114,7 +114,7 @@ impl Pools {
             for news in self.0.entry(profile.clone()).or_default().settle(&all, leaving, round.now) {
                 match news {
                     News::Taken { from, replicas, to } => {
-                        tracing::info!(%from, replicas, %to, profile, "accelerators are too few, and one model makes room for another")
+                        tracing::info!(%from, replicas, %to, profile, "accelerators are too few, and one model makes room for another");
                     }
                     News::InVain(model) => tracing::warn!(
                         %model,
