@@ -1079,6 +1079,20 @@ fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
     }
 }
 
+#[test]
+fn metrics_that_the_api_server_would_refuse_are_found_where_they_are_written() {
+    let metrics = "[{type: External}, {type: Pods, pods: {metric: {name: q}, target: {type: AverageValue, averageValue: four}}}]";
+    let text = model(&format!(
+        "selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {{min: 1, max: 2, engine: HPA, metrics: {metrics}}}}}"
+    ));
+    let mut portfolio = Portfolio::from_text("x", &text);
+    portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
+    let found: Vec<&str> = portfolio.findings.iter().map(|f| f.field.as_str()).collect();
+    let at = |rest: &str| format!("spec.selfHosted.scaling.metrics{rest}");
+    assert_eq!(found, [at("[0].external"), at("[1].pods.target.averageValue")]);
+    assert_eq!(portfolio.errors(), 2);
+}
+
 /// The warnings about policies under these settings, as `field: problem`.
 fn doubts(text: &str, settings: Option<&str>) -> Vec<String> {
     let settings: Option<crate::api::Settings> = settings.map(|yaml| serde_saphyr::from_str(yaml).unwrap());

@@ -16,6 +16,7 @@ pub mod demand;
 pub mod driver;
 mod gauges;
 mod history;
+pub mod metrics;
 pub mod others;
 pub mod schedule;
 pub mod simulate;
