@@ -19,6 +19,7 @@ mod serve;
 mod simulate;
 mod start;
 mod test;
+mod times;
 
 use std::process::ExitCode;
 

@@ -31,7 +31,7 @@ use crate::plan::serving::{self, Installation, Pods, Serving};
 use crate::plan::{backend, cache, fingerprint};
 
 use super::files::Files;
-use super::out;
+use super::{out, times};
 
 /// What to render, and for which installation.
 #[derive(Args)]
@@ -52,7 +52,7 @@ pub struct Render {
     scaler_address: Option<String>,
     /// The Job of an EvalJob is the one of the first slot after this time, such as 2026-01-01T00:00:00Z, at which schedules of replicas are looked at too.
     /// Default: now.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = times::timestamp)]
     after: Option<Timestamp>,
 }
 
