@@ -88,7 +88,7 @@ pub(super) fn environment(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// `spec.metrics` of a HorizontalPodAutoscaler, which the API server checks where it is made: its own schema has a thousand lines.
+/// `spec.metrics` of a HorizontalPodAutoscaler, whose own schema has a thousand lines: plans check the rest of it (`plan::scaling::metrics`).
 pub(super) fn metrics(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",

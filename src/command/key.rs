@@ -13,8 +13,7 @@ use k8s_openapi::jiff::tz::TimeZone;
 use regex::Regex;
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::out;
-use super::start;
+use super::{out, start, times};
 use crate::api::placement::{LABEL_NAME, NAME};
 use crate::cluster::{self, keys};
 use crate::plan::api_key::{self, ApiKey, Expires, Listed};
@@ -175,11 +174,7 @@ fn until(text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
     let duration = match days {
         Some(days) => Some(Duration::from_secs(days.saturating_mul(24 * 60 * 60))),
-        None => text
-            .parse::<kube::core::Duration>()
-            .ok()
-            .filter(|d| !d.is_negative())
-            .map(Duration::from),
+        None => times::duration(text).ok(),
     };
     let time = match duration {
         Some(duration) => now.checked_add(duration).ok(),
@@ -303,6 +298,7 @@ mod tests {
             "2026-12-30",
             "2020-01-01T00:00:00Z",
             "99999999999999d",
+            "99999999999999999999h",
             "d",
         ] {
             assert!(until(wrong, now()).is_err(), "{wrong}");

@@ -1,5 +1,6 @@
 //! The subcommands: each wires the parts it needs and runs until it is done. Nothing imports this but `main`.
 
+mod address;
 mod check;
 mod crds;
 mod evaluate;
@@ -19,6 +20,7 @@ mod serve;
 mod simulate;
 mod start;
 mod test;
+mod times;
 
 use std::process::ExitCode;
 

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::Args;
+use http::uri::Authority;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{self, lease};
 use crate::controller;
 
-use super::{prices, start};
+use super::{address, prices, start};
 
 /// The lease's name, in the operator's namespace.
 const LEASE: &str = "llm-portfolio-operator";
@@ -43,8 +44,8 @@ pub struct Flags {
     #[arg(long, default_value = "0.0.0.0:6000")]
     scaler_listen: SocketAddr,
     /// Where KEDA reaches that, such as llm-portfolio-operator.llm-portfolio.svc:6000. Default: KEDA is not used.
-    #[arg(long, value_name = "HOST:PORT")]
-    scaler_address: Option<String>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = address::host_and_port)]
+    scaler_address: Option<Authority>,
     /// This replica's name, unique among them.
     #[arg(long, env = "HOSTNAME", default_value = "operator")]
     identity: String,
@@ -81,7 +82,7 @@ async fn operate(flags: Flags) -> anyhow::Result<ExitCode> {
         gateway_url: flags.gateway_url,
         image: flags.image,
         scaler_listen: flags.scaler_listen,
-        scaler_address: flags.scaler_address,
+        scaler_address: flags.scaler_address.map(|address| address.to_string()),
         ready: Arc::clone(&ready),
         metrics,
     };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use http::uri::Authority;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -15,10 +16,10 @@ use kube::Resource;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::api::model_deployment::{KeyRef, SelfHosted};
+use crate::api::model_deployment::{KeyRef, ScalingEngine, SelfHosted};
 use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::cluster;
-use crate::manifest::{Finding, Portfolio};
+use crate::manifest::{Finding, Portfolio, Severity};
 use crate::plan::evaluation::check;
 use crate::plan::evaluation::job::{self, Runner};
 use crate::plan::evaluation::run::Evaluation;
@@ -28,10 +29,10 @@ use crate::plan::price::Book;
 use crate::plan::scaling::driver::{self, Driver, Drivers, Keda};
 use crate::plan::scaling::schedule;
 use crate::plan::serving::{self, Installation, Pods, Serving};
-use crate::plan::{backend, cache, fingerprint};
+use crate::plan::{Invalid, backend, cache, fingerprint};
 
 use super::files::Files;
-use super::out;
+use super::{address, out, times};
 
 /// What to render, and for which installation.
 #[derive(Args)]
@@ -48,22 +49,23 @@ pub struct Render {
     #[arg(long, env = "PORTFOLIO_IMAGE", default_value = "localhost/portfolio:dev")]
     image: String,
     /// As in a cluster with KEDA, which reaches the operator there, such as llm-portfolio-operator.llm-portfolio.svc:6000. Default: without KEDA.
-    #[arg(long, value_name = "HOST:PORT")]
-    scaler_address: Option<String>,
+    #[arg(long, value_name = "HOST:PORT", value_parser = address::host_and_port)]
+    scaler_address: Option<Authority>,
     /// The Job of an EvalJob is the one of the first slot after this time, such as 2026-01-01T00:00:00Z, at which schedules of replicas are looked at too.
     /// Default: now.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = times::timestamp)]
     after: Option<Timestamp>,
 }
 
 impl Render {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let objects = match self.files.settings() {
-            Ok(settings) => self.objects(&settings.unwrap_or_default()),
+        let rendered = match self.files.settings() {
+            Ok(settings) => self.rendered(&settings.unwrap_or_default()),
             Err(finding) => Err(vec![*finding]),
         };
-        match objects {
-            Ok(objects) => {
+        match rendered {
+            Ok((objects, left_out)) => {
+                left_out.iter().for_each(|finding| eprintln!("{finding}"));
                 let documents: Result<Vec<String>, _> = objects.iter().map(serde_saphyr::to_string).collect();
                 out::write(&documents.context("writing the objects as YAML")?.join("---\n"))?;
                 Ok(ExitCode::SUCCESS)
@@ -75,8 +77,8 @@ impl Render {
         }
     }
 
-    /// The objects, or what keeps them from being made.
-    fn objects(&self, settings: &Settings) -> Result<Vec<Value>, Vec<Finding>> {
+    /// The objects, and what is not among them although it is asked for; or what keeps them from being made.
+    fn rendered(&self, settings: &Settings) -> Result<(Vec<Value>, Vec<Finding>), Vec<Finding>> {
         let prices = self.files.prices();
         let portfolio = self.files.read(Some(settings), &prices);
         if portfolio.errors() > 0 {
@@ -90,7 +92,26 @@ impl Render {
             .evaluations
             .iter()
             .filter_map(|job| self.next_run(&job.object, &portfolio, &prices.book, settings));
-        Ok(of_models.chain(of_caches.into_values().flatten()).chain(of_evaluations).collect())
+        let objects = of_models.chain(of_caches.into_values().flatten()).chain(of_evaluations);
+        Ok((objects.collect(), self.left_out(&portfolio)))
+    }
+
+    /// What only an operator that KEDA reaches makes, for models that ask for KEDA by name.
+    fn left_out(&self, portfolio: &Portfolio) -> Vec<Finding> {
+        let is_keda = |md: &ModelDeployment| {
+            let scaling = md.spec.self_hosted.as_ref().and_then(|own| own.scaling.as_ref());
+            scaling.is_some_and(|scaling| scaling.engine == ScalingEngine::Keda)
+        };
+        let asking = portfolio.models.iter().filter(|written| is_keda(&written.object));
+        let told = asking.filter(|_| self.scaler_address.is_none()).map(|written| {
+            let invalid = Invalid::new(
+                "spec.selfHosted.scaling.engine",
+                "is KEDA, and no ScaledObject is rendered, as in a cluster without KEDA, where the operator sets the number of replicas",
+                "give --scaler-address HOST:PORT as the operator has it",
+            );
+            written.origin.finding(Severity::Warning, invalid)
+        });
+        told.collect()
     }
 
     fn installation<'a>(&'a self, settings: &'a Settings) -> Installation<'a> {
@@ -166,7 +187,7 @@ impl Render {
     fn drivers<W: Resource<DynamicType = ()>>(&self, md: &ModelDeployment, own: &SelfHosted) -> Drivers {
         let keda = Keda {
             is_served: self.scaler_address.is_some(),
-            address: self.scaler_address.as_deref(),
+            address: self.scaler_address.as_ref().map(Authority::as_str),
         };
         let Some(scaling) = &own.scaling else { return Drivers::default() };
         let range = schedule::in_force(scaling, self.after.unwrap_or_else(cluster::now)).range;
@@ -245,7 +266,41 @@ mod tests {
 
     fn render(args: &[&str]) -> Result<Vec<Value>, Vec<Finding>> {
         let Arguments { render } = Arguments::parse_from(std::iter::once(&"render").chain(args));
-        render.objects(&render.files.settings().unwrap().unwrap_or_default())
+        let rendered = render.rendered(&render.files.settings().unwrap().unwrap_or_default());
+        rendered.map(|(objects, _)| objects)
+    }
+
+    #[test]
+    fn keda_that_is_asked_for_by_name_and_not_rendered_is_told() {
+        let folder = std::env::temp_dir().join(format!("render-keda-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("models.yaml");
+        let models = ["KEDA", "Auto"].map(|engine| {
+            format!(
+                "---\napiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: m-{}}}\nspec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {{max: 2, engine: {engine}, target: {{inFlight: 2}}}}}}}}\n",
+                engine.to_lowercase()
+            )
+        });
+        std::fs::write(&file, models.concat()).unwrap();
+        let told = |args: &[&str]| -> Vec<String> {
+            let given = [&["render", "-f", file.to_str().unwrap()], args].concat();
+            let Arguments { render } = Arguments::parse_from(given);
+            let (_, left_out) = render.rendered(&Settings::default()).unwrap();
+            left_out.iter().map(ToString::to_string).collect()
+        };
+        let (without, with) = (told(&[]), told(&["--scaler-address", "operator:6000"]));
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(without.len(), 1, "{without:?}");
+        assert!(
+            without[0].contains("models.yaml:5: warning: ModelDeployment") && without[0].contains("m-keda"),
+            "{without:?}"
+        );
+        assert!(
+            without[0].ends_with("give --scaler-address HOST:PORT as the operator has it"),
+            "{without:?}"
+        );
+        assert!(with.is_empty(), "{with:?}");
+        assert!(Arguments::try_parse_from(["render", "-f", "x", "--scaler-address", "operator"]).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::Portfolio;
 use super::finding::Severity;
 use crate::api::routing_policy::{RouteRule, Strategy, Target, When};
 use crate::api::shadow::Shadow;
+use crate::api::warmup::WarmupMode;
 use crate::api::{ModelDeployment, RoutingPolicy};
 use crate::plan::names::Key;
 use crate::plan::price::{Book, Pricing};
@@ -41,7 +42,8 @@ pub(super) fn check(portfolio: &mut Portfolio, book: &Book, now: Timestamp) {
             .chain(unreachable(&policy.spec.rules))
             .chain(unpriced(policy, &models, book, now))
             .chain(unbounded(policy, &models))
-            .chain(asleep(policy, &models));
+            .chain(asleep(policy, &models))
+            .chain(spilled(policy, &models));
         doubts.map(move |invalid| written.origin.finding(Severity::Warning, invalid))
     });
     let found: Vec<_> = of_models.chain(of_policies).collect();
@@ -143,11 +145,7 @@ fn unreachable(rules: &[RouteRule]) -> Vec<Invalid> {
 /// Rules whose requests are refused whenever nobody has asked for a while: what they are for is to be there, or to be waited for.
 fn asleep(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>) -> Vec<Invalid> {
     let namespace = Key::of(policy).namespace;
-    let may_sleep = |target: &Target| {
-        let md = models.get(&Named::from(target).key(&namespace));
-        let scaling = md.and_then(|md| md.spec.self_hosted.as_ref()?.scaling.as_ref());
-        scaling.is_some_and(schedule::may_rest)
-    };
+    let may_sleep = |target: &Target| may_sleep(&Named::from(target).key(&namespace), models);
     let doubt = |(at, _): (usize, &RouteRule)| {
         let problem = "each of them may have no replica (min: 0 in scaling, or in its schedule), and without spec.warmup requests are refused until one is awake";
         let remedy = "add spec.warmup, such as {mode: Hold}, or a fallback, or give a model min: 1";
@@ -156,6 +154,59 @@ fn asleep(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>) -> V
     let rules = policy.spec.rules.iter().enumerate().filter(|_| policy.spec.warmup.is_none());
     let sleeps = |rule: &RouteRule| rule.fallback.is_empty() && !rule.targets.is_empty() && rule.targets.iter().all(may_sleep);
     rules.filter(|(_, rule)| sleeps(rule)).map(doubt).collect()
+}
+
+/// Models that are to answer while another one wakes, and wake themselves then.
+fn spilled(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>) -> Vec<Invalid> {
+    let Some(warmup) = policy.spec.warmup.as_ref().filter(|warmup| warmup.mode == WarmupMode::Spill) else {
+        return Vec::new();
+    };
+    let namespace = Key::of(policy).namespace;
+    let targets = |rule: &RouteRule| -> Vec<Key> { rule.targets.iter().map(|target| Named::from(target).key(&namespace)).collect() };
+    let spill: Vec<Key> = warmup.targets.iter().map(|target| Named::from(target).key(&namespace)).collect();
+    // A rule that has a target behind an API waits for nobody.
+    let is_own = |key: &Key| models.get(key).is_none_or(|md| md.spec.self_hosted.is_some());
+    let rules = policy.spec.rules.iter().enumerate().map(|(at, rule)| (at, rule, targets(rule)));
+    let waiting: Vec<_> = rules
+        .filter(|(_, _, targets)| !targets.is_empty() && targets.iter().all(is_own))
+        .collect();
+    let is_among_all = |key: &Key| !waiting.is_empty() && waiting.iter().all(|(_, _, targets)| targets.contains(key));
+    let again = spill.iter().enumerate().filter(|(_, key)| is_among_all(key)).map(|(index, key)| {
+        let problem = format!(
+            "{} is a target of each rule that waits for its models, and models to spill to are asked only while no target answers",
+            key.called_in(&namespace)
+        );
+        Invalid::new(
+            format!("spec.warmup.targets[{index}]"),
+            problem,
+            "name another model, or remove it; mode: Hold has requests wait",
+        )
+    });
+    let others: Vec<&Key> = spill.iter().filter(|key| !is_among_all(key)).collect();
+    let is_of_no_use = |targets: &[Key]| {
+        let rests = |key: &&Key| targets.contains(key) || may_sleep(key, models);
+        !others.is_empty() && targets.iter().all(|key| may_sleep(key, models)) && others.iter().all(rests)
+    };
+    let all_rest = waiting
+        .iter()
+        .filter(|(_, rule, targets)| rule.fallback.is_empty() && is_of_no_use(targets))
+        .map(|(at, _, _)| {
+            let problem = format!(
+                "each of them may have no replica when the targets of spec.rules[{at}] have none, and requests are refused until one of these is awake"
+            );
+            Invalid::new(
+                "spec.warmup.targets",
+                problem,
+                "name a model that always has a replica or is behind an API, or set mode: Hold",
+            )
+        });
+    again.chain(all_rest).collect()
+}
+
+/// Whether a model of these files may have no replica.
+fn may_sleep(model: &Key, models: &BTreeMap<Key, &ModelDeployment>) -> bool {
+    let own = models.get(model).and_then(|md| md.spec.self_hosted.as_ref());
+    own.and_then(|own| own.scaling.as_ref()).is_some_and(schedule::may_rest)
 }
 
 /// Copies of requests that cost money, as much as it pleases.

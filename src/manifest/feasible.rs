@@ -23,7 +23,7 @@ use crate::plan::Invalid;
 use crate::plan::evaluation::check;
 use crate::plan::names::{ENDPOINT_ANNOTATION, Key, endpoints};
 use crate::plan::price::Book;
-use crate::plan::scaling::{driver, schedule};
+use crate::plan::scaling::{metrics, schedule};
 use crate::plan::serving::{self, Installation};
 use crate::plan::{backend, cache, quantity, routing};
 
@@ -114,7 +114,7 @@ impl Portfolio {
             }
             let scaling = model.object.spec.self_hosted.as_ref().and_then(|own| own.scaling.as_ref());
             let unreadable = scaling.map(schedule::invalid).unwrap_or_default();
-            let no_metrics = scaling.and_then(|scaling| driver::metrics(scaling).err());
+            let no_metrics = scaling.map(metrics::invalid).unwrap_or_default();
             self.findings.extend(
                 unreadable
                     .into_iter()

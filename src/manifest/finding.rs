@@ -70,7 +70,7 @@ pub struct Origin {
 
 impl Origin {
     /// `invalid` as a finding about this object.
-    pub(super) fn finding(&self, severity: Severity, invalid: Invalid) -> Finding {
+    pub(crate) fn finding(&self, severity: Severity, invalid: Invalid) -> Finding {
         let within = if self.inside.is_empty() || invalid.field.is_empty() {
             format!("{}{}", self.inside, invalid.field)
         } else {

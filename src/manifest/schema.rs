@@ -10,7 +10,7 @@ use super::document::{item, member};
 use super::words::{closest, first_sentence, kind_of, one_of, shown};
 use crate::api::eval_job::SHARE;
 use crate::api::money;
-use crate::api::routing_policy::{BODY_BYTES, DURATION, MODEL_NAME, NAMESPACE, SERVICE_ACCOUNT};
+use crate::api::routing_policy::{BODY_BYTES, DURATION, DURATION_FORM, MODEL_NAME, NAMESPACE, SERVICE_ACCOUNT};
 use crate::plan::Invalid;
 
 /// Fills in defaults, and takes out nulls where null means absent: everywhere but where the schema gives them a meaning of their own.
@@ -118,9 +118,7 @@ fn form_of(schema: &JSONSchemaProps) -> String {
             "write US dollars as a decimal number of 0 or more, without a sign or unit and with up to nine decimals, such as \"1.25\""
                 .to_owned()
         }
-        (Some(DURATION), _) => {
-            "write a number and its unit, such as 90s, 1h30m or 500ms: up to five digits of hours, and up to six of m, s or ms".to_owned()
-        }
+        (Some(DURATION), _) => DURATION_FORM.to_owned(),
         (Some(BODY_BYTES), _) => "write a whole number of bytes, or of K, M, G, Ki, Mi or Gi, such as 32Mi".to_owned(),
         (Some(SHARE), _) => "write a decimal from 0 to 1 in quotes, with up to six decimals, such as \"0.784\"".to_owned(),
         (Some(NAMESPACE), None) => "write the name of one namespace, such as claims: a pattern such as * matches none".to_owned(),

@@ -1011,6 +1011,42 @@ fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
             None,
         ),
         (
+            over("model: a\n  rules: [{targets: [{model: sleeps}]}]\n  warmup: {mode: Spill, targets: [{model: sleeps}]}"),
+            Some((
+                "spec.warmup.targets[0]",
+                "sleeps is a target of each rule that waits for its models, and models to spill to are asked only while no target answers",
+            )),
+        ),
+        (
+            over(
+                "model: a\n  rules: [{when: {tools: true}, targets: [{model: free}]}, {targets: [{model: sleeps}, {model: own}]}]\n  warmup: {mode: Spill, targets: [{model: priced}, {model: own}]}",
+            ),
+            Some(("spec.warmup.targets[1]", "own is a target of each rule that waits")),
+        ),
+        (
+            over(
+                "model: a\n  rules: [{when: {tools: true}, targets: [{model: own}]}, {targets: [{model: sleeps}]}]\n  warmup: {mode: Spill, targets: [{model: own}]}",
+            ),
+            None,
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: sleeps}]}]\n  warmup: {mode: Spill, targets: [{model: nightly}]}"),
+            Some((
+                "spec.warmup.targets",
+                "each of them may have no replica when the targets of spec.rules[0] have none, and requests are refused until one of these is awake",
+            )),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: sleeps}]}]\n  warmup: {mode: Spill, targets: [{model: nightly}, {model: free}]}"),
+            None,
+        ),
+        (
+            over(
+                "model: a\n  rules: [{targets: [{model: sleeps}], fallback: [{model: own}]}]\n  warmup: {mode: Spill, targets: [{model: nightly}]}",
+            ),
+            None,
+        ),
+        (
             over("model: a\n  rules: [{targets: [{model: own}, {model: own, weight: 3}]}]"),
             Some(("spec.rules[0].targets[1]", "own is a target of this rule already")),
         ),
@@ -1077,6 +1113,20 @@ fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
             ),
         }
     }
+}
+
+#[test]
+fn metrics_that_the_api_server_would_refuse_are_found_where_they_are_written() {
+    let metrics = "[{type: External}, {type: Pods, pods: {metric: {name: q}, target: {type: AverageValue, averageValue: four}}}]";
+    let text = model(&format!(
+        "selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {{min: 1, max: 2, engine: HPA, metrics: {metrics}}}}}"
+    ));
+    let mut portfolio = Portfolio::from_text("x", &text);
+    portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
+    let found: Vec<&str> = portfolio.findings.iter().map(|f| f.field.as_str()).collect();
+    let at = |rest: &str| format!("spec.selfHosted.scaling.metrics{rest}");
+    assert_eq!(found, [at("[0].external"), at("[1].pods.target.averageValue")]);
+    assert_eq!(portfolio.errors(), 2);
 }
 
 /// The warnings about policies under these settings, as `field: problem`.

@@ -1,5 +1,7 @@
 //! Amounts as Kubernetes writes them, and bytes as people read them.
 
+use std::cmp::Ordering;
+
 /// A quantity in units of 10⁻⁹; `None` for what is not one. Exponents (`1e3`) are left to textual comparison.
 /// Source: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
 #[must_use]
@@ -32,6 +34,29 @@ pub fn nanos(text: &str) -> Option<i128> {
     }
     let nanos = whole.parse::<i128>().ok()? * 1_000_000_000 + format!("{fraction:0<9}").parse::<i128>().ok()?;
     Some(if *scale < 0 { nanos / -scale } else { nanos.checked_mul(*scale)? })
+}
+
+/// Whether a quantity is above 0, below it, or neither, whatever its size; `None` for what is none. Exponents are understood.
+#[must_use]
+pub fn sign(text: &str) -> Option<Ordering> {
+    const SUFFIXES: [&str; 16] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    let is_below = text.starts_with('-');
+    let number = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let end = number.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(number.len());
+    let (digits, suffix) = number.split_at(end);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_exponent = suffix.strip_prefix(['e', 'E']).is_some_and(|exponent| {
+        let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || !(is_exponent || SUFFIXES.contains(&suffix)) {
+        return None;
+    }
+    Some(match digits.bytes().any(|digit| (b'1'..=b'9').contains(&digit)) {
+        false => Ordering::Equal,
+        true if is_below => Ordering::Less,
+        true => Ordering::Greater,
+    })
 }
 
 /// A quantity as whole bytes, rounded up; `None` for what is not one or is no such number.
@@ -84,6 +109,25 @@ mod tests {
     }
 
     #[test]
+    fn a_quantity_has_a_sign_in_each_of_its_forms_and_what_is_none_has_not() {
+        for (text, expected) in [
+            ("4", Ordering::Greater),
+            ("+.5Ki", Ordering::Greater),
+            ("1e-3", Ordering::Greater),
+            ("2E", Ordering::Greater),
+            ("1.", Ordering::Greater),
+            ("0.000m", Ordering::Equal),
+            ("-0", Ordering::Equal),
+            ("-1E+2", Ordering::Less),
+        ] {
+            assert_eq!(sign(text), Some(expected), "{text}");
+        }
+        for text in ["", ".", "+", "--1", "1.2.3", "4 requests", "1e", "1e1.5", "1mi", "K", "ten", "1K"] {
+            assert_eq!(sign(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn people_read_one_decimal_of_the_unit_of_the_whole() {
         assert_eq!(readable_part(13_314_398_618, 17_287_243_366), "12.4 of 16.1 GiB");
         assert_eq!(
@@ -100,8 +144,17 @@ mod tests {
         }
 
         #[test]
+        fn the_sign_of_a_quantity_is_that_of_its_nanos(text in "[0-9]{0,3}\\.?[0-9]{0,3}(n|u|m|k|M|Ki|Gi|e|E)?") {
+            if let Some(nanos) = nanos(&text) {
+                let sign = sign(&text).unwrap();
+                // Less than one of them is not seen there.
+                prop_assert!(sign == nanos.cmp(&0) || (nanos == 0 && sign.is_gt()));
+            }
+        }
+
+        #[test]
         fn no_text_is_too_strange(text in ".{0,40}") {
-            let _ = nanos(&text);
+            let _ = (nanos(&text), sign(&text));
         }
     }
 }

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::autoscaling::v2::{
     CrossVersionObjectReference, HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler, HorizontalPodAutoscalerBehavior,
-    HorizontalPodAutoscalerSpec, MetricSpec,
+    HorizontalPodAutoscalerSpec,
 };
 use kube::{Resource, ResourceExt};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::schedule::Range;
-use super::{Bounds, Pace};
+use super::{Bounds, Pace, metrics};
 use crate::api::ModelDeployment;
 use crate::api::condition::{Claim, Kind, Status};
 use crate::api::scaling::{Scaling, ScalingEngine, ScalingPace};
@@ -130,7 +129,7 @@ pub fn drivers<W: Resource<DynamicType = ()>>(
                     },
                     min_replicas: Some(count(range.min.max(1))),
                     max_replicas: count(range.max.max(range.min).max(1)),
-                    metrics: Some(metrics(scaling)?),
+                    metrics: Some(metrics::metrics(scaling)?),
                     behavior: behavior(scaling, range),
                 },
                 ..HorizontalPodAutoscaler::default()
@@ -171,24 +170,6 @@ pub fn drivers<W: Resource<DynamicType = ()>>(
         },
         (Some(Driver::Builtin | Driver::Keda) | None, _) => Drivers::default(),
     })
-}
-
-/// The metrics that a HorizontalPodAutoscaler is to go by. The CRD lets through what it does not know, and the API server checks the rest.
-///
-/// # Errors
-/// Which of them is none, and why.
-pub fn metrics(scaling: &Scaling) -> Result<Vec<MetricSpec>, Invalid> {
-    let all = scaling.metrics.iter().flatten().enumerate();
-    let read = |(at, metric): (usize, &Value)| {
-        MetricSpec::deserialize(metric).map_err(|error| {
-            Invalid::new(
-                format!("spec.selfHosted.scaling.metrics[{at}]"),
-                format!("is no metric of a HorizontalPodAutoscaler: {error}"),
-                "write it as `kubectl explain hpa.spec.metrics` says",
-            )
-        })
-    };
-    all.map(read).collect()
 }
 
 /// The name of the HorizontalPodAutoscaler that KEDA makes, where its own would be too long.

@@ -16,6 +16,7 @@ pub mod demand;
 pub mod driver;
 mod gauges;
 mod history;
+pub mod metrics;
 pub mod others;
 pub mod schedule;
 pub mod share;
@@ -46,7 +47,7 @@ const ROOM: f64 = 0.9;
 /// A sample that is older says nothing of now.
 pub const STALE: Duration = Duration::from_secs(20);
 /// Readings beyond it are no demand: nobody has so many requests.
-const ABSURD: f64 = 1_000_000.0;
+pub const ABSURD: f64 = 1_000_000.0;
 
 /// What one replica is to bear. At least one is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

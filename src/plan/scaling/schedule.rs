@@ -19,8 +19,10 @@ use crate::plan::schedule::Schedule;
 
 /// A time that was longer ago does not count any more: who comes once a year still does, and nobody has to look further back.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(366 * 24);
-/// How many times of each entry are compared with those of the others: a year of one that comes every day.
-const LOOK_AHEAD: usize = 366;
+/// A time that is further away is nobody's concern now.
+const LOOK_AHEAD: SignedDuration = LOOK_BACK;
+/// How many times of each entry are compared with those of the others: all in that time of one that comes every day.
+const TIMES: usize = 366;
 /// Where it is written.
 const FIELD: &str = "spec.selfHosted.scaling.schedule";
 
@@ -216,12 +218,14 @@ pub fn invalid(scaling: &Scaling) -> Vec<Invalid> {
     entries(scaling).1
 }
 
-/// The first time from `now` on that two entries have in common while they say different things. Of each some hundred times are looked at.
+/// The first time within a year from `now` on that two entries have in common while they say different things. Of each some hundred times are looked at.
 #[must_use]
 pub fn ambiguous(scaling: &Scaling, now: Timestamp) -> Option<Invalid> {
     let (entries, _) = entries(scaling);
+    let end = now.checked_add(LOOK_AHEAD).unwrap_or(Timestamp::MAX);
     let first = |entry: &Entry| {
-        let times = std::iter::successors(entry.next(now), |at| entry.next(*at)).take(LOOK_AHEAD);
+        let times = std::iter::successors(entry.next(now), |at| entry.next(*at)).take(TIMES);
+        let times = times.take_while(|at| *at <= end);
         let said = times.map(|at| {
             let those = entries.iter().filter(|other| other.latest(at) == Some(at));
             (at, those.map(|other| other.range).reduce(Range::and))

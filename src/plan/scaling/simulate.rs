@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::schedule::Kept;
+use super::schedule::{Kept, Range};
 use super::{Bounds, Decision, History, Sample, Targets, desired};
 use crate::api::scaling::Scaling;
 
@@ -35,6 +35,15 @@ pub struct Moment {
     pub ready: u32,
 }
 
+/// Bounds from one moment on, until the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounded {
+    /// When, in seconds from the first row.
+    pub seconds: u64,
+    /// What holds from then on.
+    pub range: Range,
+}
+
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Simulated {
@@ -48,6 +57,8 @@ pub struct Simulated {
     pub requests_over: f64,
     /// How often the number was another one.
     pub changes: usize,
+    /// The bounds at the beginning, and each change of them.
+    pub bounds: Vec<Bounded>,
 }
 
 /// Plays `demand`, whose rows are in order of time; the first one is at `from`, and the last one ends it. It begins with one replica that answers, or
@@ -87,6 +98,15 @@ pub fn simulate(demand: &[Demand], scaling: &Scaling, from: Timestamp, starts: D
             .checked_add(SignedDuration::from_millis((seconds * 1_000.0) as i64))
             .unwrap_or(Timestamp::MAX);
         let bounds = &bounds_at(now);
+        let range = Range {
+            min: bounds.min,
+            max: bounds.max,
+            source: bounds.source,
+        };
+        if result.bounds.last().is_none_or(|last| last.range != range) {
+            let seconds = seconds as u64;
+            result.bounds.push(Bounded { seconds, range });
+        }
         let sample = Sample {
             at: now,
             replicas: replicas.wanted,
@@ -240,6 +260,12 @@ mod tests {
             changes.iter().skip(2).all(|(at, ..)| (evening..evening + 10.0).contains(at)),
             "{changes:?}"
         );
+        let held: Vec<_> = played
+            .bounds
+            .iter()
+            .map(|held| (held.seconds, held.range.min, held.range.max))
+            .collect();
+        assert_eq!(held, [(0, 0, 4), (3_600, 2, 4), (13 * 3_600, 0, 4)]);
         // On a Saturday the evening of Friday still holds.
         let played = play(&nobody, scaling, "2026-07-04T05:00:00Z".parse().unwrap(), 60);
         assert_eq!(played.changes, 1);
