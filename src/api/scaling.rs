@@ -74,9 +74,10 @@ pub struct Scaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub schedule: Option<Vec<ScheduledBounds>>,
-    /// Takes part where accelerators are too few for all models that name the same profile and take part too. What pods of one of them have found no
-    /// node for, for 20 seconds, is taken from others: from lower tiers (`spec.tier`), the idle ones first; and from its own tier until each has its part
-    /// by `weight`. Their pods drain as ever. Nobody has fewer than `min` because of it, and who made room does not try for more until five minutes
+    /// Takes part where accelerators are too few for all models, of whatever namespace, that name the same profile and take part too. What pods of one
+    /// of them have found no node for, for 20 seconds, is taken from others: from lower tiers (`spec.tier`), the idle ones first; and from its own tier
+    /// until each has its part by `weight`. Their pods drain as ever. The profile is to say by `nodeSelector` where its accelerators are: nodes
+    /// without any would say that they have too few. Nobody has fewer than `min` because of it, and who made room does not try for more until five minutes
     /// after the last such pod waited: `ScalingActive` is `Shared`, or `NoShare` where none is left. Where there is room for all it changes nothing.
     /// Default: it takes no part, and keeps what it has. Example: `{weight: 2}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

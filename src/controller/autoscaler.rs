@@ -106,6 +106,10 @@ impl Autoscaler {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn pools(&self) -> MutexGuard<'_, Pools> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How often the number of replicas of a model was changed since the process began; `None` of one that is not scaled.
     pub(super) fn changes(&self, model: &Key) -> Option<u64> {
         self.models().get(model).map(|model| model.changes)
@@ -142,6 +146,7 @@ impl Autoscaler {
             if scaled.is_empty() {
                 listeners.stop();
                 self.models().clear();
+                self.pools().clear();
                 self.numbers.retain(|_| false);
                 continue;
             }
@@ -165,13 +170,13 @@ impl Autoscaler {
             let mut models = self.models();
             let there: HashSet<Key> = scaled.iter().map(|md| Key::of(&**md)).collect();
             models.retain(|key, _| there.contains(key));
-            let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pools = self.pools();
             let mut contenders = Contenders::default();
             let decided = scaled.into_iter().filter_map(|md| {
                 let model = models.entry(Key::of(&*md)).or_default();
                 let cap = pools.cap(&md);
                 let looked = model.look(md, cap, &round, &self.moved)?;
-                contenders.note(&looked);
+                contenders.note(&looked, cx);
                 model.conclude(looked, &round, &self.moved)
             });
             let decided = decided.collect::<Vec<_>>();

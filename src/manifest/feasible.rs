@@ -113,6 +113,11 @@ impl Portfolio {
                 self.findings.push(model.origin.finding(Severity::Error, invalid));
             }
             let scaling = model.object.spec.self_hosted.as_ref().and_then(|own| own.scaling.as_ref());
+            if let Some(own) = &model.object.spec.self_hosted
+                && let Some(invalid) = serving::doubtful(own, installation.settings)
+            {
+                self.findings.push(model.origin.finding(Severity::Warning, invalid));
+            }
             let unreadable = scaling.map(schedule::invalid).unwrap_or_default();
             let no_metrics = scaling.map(metrics::invalid).unwrap_or_default();
             self.findings.extend(

@@ -1246,3 +1246,24 @@ fn what_no_model_can_fulfil_is_doubted_in_the_words_of_the_status() {
     let found = doubts(&evaluated, of_eu);
     assert!(found.len() == 1 && found[0].contains("no EvalJob ns/e"), "{found:?}");
 }
+
+#[test]
+fn what_is_shared_has_a_resource_and_says_where_it_is() {
+    let shares =
+        model("selfHosted: {engine: {kind: VLLM}, accelerator: {profile: l4}, scaling: {max: 2, target: {inFlight: 8}, sharing: {}}}");
+    let found = |profile: &str| {
+        let settings = format!("{{acceleratorProfiles: {{l4: {profile}}}}}");
+        let mut portfolio = Portfolio::from_text("x", &shares);
+        let settings = serde_saphyr::from_str(&settings).unwrap();
+        portfolio.check_feasible(Some(&settings), &Book::default(), Timestamp::UNIX_EPOCH);
+        let findings = portfolio.findings.iter();
+        let told: Vec<String> = findings
+            .map(|f| format!("{} {}: {}", f.is_error(), f.field, f.problem.chars().take(40).collect::<String>()))
+            .collect();
+        told.join("\n")
+    };
+    let sharing = "spec.selfHosted.scaling.sharing: the profile \"l4\" has no";
+    assert_eq!(found("{resource: nvidia.com/gpu, nodeSelector: {gpu: l4}}"), "");
+    assert_eq!(found("{resource: nvidia.com/gpu}"), format!("false {sharing} nodeSelector: no"));
+    assert_eq!(found("{nodeSelector: {gpu: l4}}"), format!("true {sharing} resource that co"));
+}

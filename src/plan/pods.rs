@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use serde::Deserialize;
 
 use crate::plan::names::{ADAPTER_CLAIM, COPIER, FETCHER};
+use crate::plan::scaling::is_within;
 
 mod weights;
 
@@ -127,25 +128,22 @@ pub fn is_unschedulable(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && waits_for_a_node(pod).is_some_and(|(reason, _)| reason == "Unschedulable")
 }
 
-/// How many devices the pod has waited for so long, because no node has as many to spare. What pods ask for beside them, and waits that are none for
-/// devices, do not count.
+/// How many of a resource the pod has waited for so long, because the nodes looked at have not as many to spare. A pod that something held back before
+/// counts by when that was.
 #[must_use]
-pub fn lacks(pod: &Pod, for_so_long: Duration, now: Timestamp) -> u64 {
+pub fn lacks(pod: &Pod, resource: &str, for_so_long: Duration, now: Timestamp) -> u64 {
     if !is_unschedulable(pod) {
         return 0;
     }
     let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let unscheduled = conditions.find(|condition| condition.type_ == "PodScheduled");
     let since = unscheduled.and_then(|condition| condition.last_transition_time.as_ref());
-    if since.is_none_or(|since| Duration::try_from(now.duration_since(since.0)).is_ok_and(|age| age < for_so_long)) {
+    if since.is_none_or(|since| is_within(since.0, now, for_so_long)) {
         return 0;
     }
-    let Some((_, why)) = waits_for_a_node(pod) else { return 0 };
-    // Kinds of devices have a domain in their names; processors and memory have none.
-    let devices = asked(pod, "")
-        .into_iter()
-        .filter(|(name, _)| name.contains('/') && why.contains(&format!("Insufficient {name}")));
-    devices.filter_map(|(_, amount)| amount.parse::<u64>().ok()).max().unwrap_or(0)
+    let is_it = waits_for_a_node(pod).is_some_and(|(_, why)| why.contains(&format!("Insufficient {resource}")));
+    let amount = asked(pod, "").remove(resource).filter(|_| is_it);
+    amount.and_then(|amount| amount.parse().ok()).unwrap_or(0)
 }
 
 /// The claim that the scheduler does not find.

@@ -75,6 +75,8 @@ pub(super) struct Looked {
     live: u32,
     engines: Engines,
     is_grouped: bool,
+    /// Whether what was seen of the demand is all there is of it.
+    pub(super) is_known: bool,
     /// Whether it is the first replica for somebody else's autoscaler, which is all that we bring.
     pub(super) is_for_others: bool,
 }
@@ -124,6 +126,7 @@ impl Model {
             live,
             engines: Engines::default(),
             is_grouped,
+            is_known: false,
             is_for_others: true,
         };
         let is_wanted = demand.is_wanted(&model.to_string()) == Some(true);
@@ -169,6 +172,7 @@ impl Model {
         let current = self.told.map_or(live, |told| told.replicas);
         self.time_start(&md, (current, answering), round, moved);
         let (sample, engines) = self.sample(&md, &bounds, (current, answering), demand, now);
+        let is_known = !sample.is_partial && !sample.is_starting;
         self.history.note(sample, &bounds);
         let decision = desired(&self.history, &bounds, current, now);
         Some(Looked {
@@ -179,6 +183,7 @@ impl Model {
             live,
             engines,
             is_grouped,
+            is_known,
             is_for_others: false,
         })
     }
@@ -299,8 +304,8 @@ impl Model {
         let are_unheard = asks_engines(bounds) && engines.asked < answering as usize;
         let heard = heard.filter(|heard| heard.engines.asked > 0 || current == 0 || !may_wake);
         let name = Key::of(md).to_string();
-        // A call is told once: it counts until there is a replica for it.
-        self.is_called = current == 0 && (self.is_called || demand.is_wanted(&name) == Some(true));
+        // A call is told once: it counts until there is a replica for it, or is to be none for now, and then whoever called has gone elsewhere.
+        self.is_called = current == 0 && bounds.max > 0 && (self.is_called || demand.is_wanted(&name) == Some(true));
         let is_wanted = if self.is_called { Some(true) } else { demand.is_wanted(&name) };
         let sample = Sample {
             at: now,

@@ -11,6 +11,7 @@ use super::Round;
 use super::model::Looked;
 use crate::api::ModelDeployment;
 use crate::api::scaling::Sharing;
+use crate::controller::context::Context;
 use crate::plan::names::{Key, MODEL_LABEL};
 use crate::plan::pods;
 use crate::plan::scaling::share::{Cap, Contender, News, PATIENCE, Pool};
@@ -30,8 +31,8 @@ pub(super) struct Contenders(HashMap<String, BTreeMap<Key, Sharer>>);
 /// A model that shares, before its pods are looked at.
 struct Sharer {
     contender: Contender,
-    /// So many replicas there are to be.
-    wanted: u32,
+    /// What an accelerator is to the scheduler.
+    resource: String,
     /// Pods of one replica.
     nodes: u32,
 }
@@ -49,24 +50,36 @@ struct Places {
 
 impl Contenders {
     /// One takes part, if it shares what there is of a profile.
-    pub(super) fn note(&mut self, looked: &Looked) {
-        let Some((profile, sharing, count)) = shares(&looked.md) else {
+    pub(super) fn note(&mut self, looked: &Looked, cx: &Context) {
+        let Some((profile, sharing, count)) = shares(&looked.md).filter(|_| !looked.is_for_others) else {
+            return;
+        };
+        // What has none is refused elsewhere.
+        let Some(resource) = cx
+            .settings
+            .accelerator_profiles
+            .get(profile)
+            .and_then(|profile| profile.resource.clone())
+        else {
             return;
         };
         let own = looked.md.spec.self_hosted.as_ref();
         let nodes = own.map_or(1, |own| u32::try_from(serving::nodes(own)).unwrap_or(1)).max(1);
+        // What is not known of the demand makes nobody idle.
+        let load = looked.decision.load.filter(|_| looked.is_known);
         let contender = Contender {
             tier: looked.md.spec.tier,
             weight: sharing.weight,
             min: looked.bounds.min,
-            busy: looked.decision.load.map_or(u32::MAX, |(load, _)| load.ceil() as u32),
+            wanted: looked.decision.replicas,
+            busy: load.map_or(u32::MAX, |(load, _)| load.ceil() as u32),
             placed: 0,
             size: u64::from(count) * u64::from(nodes),
             lacks: 0,
         };
         let sharer = Sharer {
             contender,
-            wanted: looked.decision.replicas,
+            resource,
             nodes,
         };
         self.0.entry(profile.to_owned()).or_default().insert(Key::of(&*looked.md), sharer);
@@ -74,9 +87,9 @@ impl Contenders {
 }
 
 impl Sharer {
-    fn with(self, seen: Places) -> Contender {
+    fn with(&self, seen: Places) -> Contender {
         // What pods wait for beyond the number that is wanted, they want for the time of a change only.
-        let missing = (u64::from(self.wanted) * self.contender.size).saturating_sub(u64::from(seen.placed) * self.of_a_pod());
+        let missing = (u64::from(self.contender.wanted) * self.contender.size).saturating_sub(u64::from(seen.placed) * self.of_a_pod());
         Contender {
             placed: seen.placed / self.nodes,
             lacks: seen.lacks.min(missing),
@@ -90,6 +103,11 @@ impl Sharer {
 }
 
 impl Pools {
+    /// Nothing is shared any more.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// How many a model may have because it made room.
     pub(super) fn cap(&self, md: &ModelDeployment) -> Option<Cap> {
         let (profile, ..) = shares(md)?;
@@ -102,29 +120,35 @@ impl Pools {
         if contenders.0.is_empty() {
             return;
         }
-        let places = places(&round.cx.cluster.stores.pods.all(), round.now);
-        for (profile, all) in contenders.0 {
+        let pods = by_model(round.cx.cluster.stores.pods.all());
+        for (profile, sharers) in contenders.0 {
             let mut leaving = 0;
             let seen = |(key, sharer): (Key, Sharer)| {
-                let seen = places.get(&key).copied().unwrap_or_default();
+                let pods = pods.get(&key).map_or(&[][..], Vec::as_slice);
+                let seen = Places::of(pods, &sharer.resource, round.now);
                 leaving += u64::from(seen.leaving) * sharer.of_a_pod();
                 (key, sharer.with(seen))
             };
-            let all: BTreeMap<Key, Contender> = all.into_iter().map(seen).collect();
-            for news in self.0.entry(profile.clone()).or_default().settle(&all, leaving, round.now) {
-                match news {
-                    News::Taken { from, replicas, to } => {
-                        tracing::info!(%from, replicas, %to, profile, "accelerators are too few, and one model makes room for another");
-                    }
-                    News::InVain(model) => tracing::warn!(
-                        %model,
-                        profile,
-                        "others made room for a model, and its pods found no node all the same: accelerators came free where they do not fit, or \
-                         somebody else took them; no more is taken for it until all its pods have a node"
-                    ),
-                }
+            let all: BTreeMap<Key, Contender> = sharers.into_iter().map(seen).collect();
+            let pool = self.0.entry(profile.clone()).or_default();
+            for news in pool.settle(&all, leaving, round.now) {
+                tell(news, &profile);
             }
         }
+    }
+}
+
+fn tell(news: News, profile: &str) {
+    match news {
+        News::Taken { from, replicas, to } => {
+            tracing::info!(%from, replicas, %to, profile, "accelerators are too few, and one model makes room for another");
+        }
+        News::InVain(model) => tracing::warn!(
+            %model,
+            profile,
+            "others made room for a model, and its pods found no node all the same: accelerators came free where they do not fit, or somebody else \
+             took them; no more is taken for it until all its pods have a node"
+        ),
     }
 }
 
@@ -140,20 +164,27 @@ fn shares(md: &ModelDeployment) -> Option<(&str, &Sharing, u32)> {
     ))
 }
 
-/// Which pods have a place, by their models.
-fn places(all: &[Arc<Pod>], now: Timestamp) -> HashMap<Key, Places> {
-    let mut places: HashMap<Key, Places> = HashMap::new();
+fn by_model(all: Vec<Arc<Pod>>) -> HashMap<Key, Vec<Arc<Pod>>> {
+    let mut pods: HashMap<Key, Vec<Arc<Pod>>> = HashMap::new();
     for pod in all {
-        let (Some(namespace), Some(model)) = (pod.namespace(), pod.labels().get(MODEL_LABEL)) else {
-            continue;
-        };
-        let of_model = places.entry(Key::new(namespace, model)).or_default();
-        let ends = pod.metadata.deletion_timestamp.as_ref().map(|ends| ends.0);
-        match (serving::usage::is_held(pod), ends) {
-            (true, None) => of_model.placed += 1,
-            (true, Some(ends)) => of_model.leaving += u32::from(now.duration_since(ends) < OVERDUE),
-            (false, _) => of_model.lacks += pods::lacks(pod, PATIENCE, now),
+        if let (Some(namespace), Some(model)) = (pod.namespace(), pod.labels().get(MODEL_LABEL)) {
+            pods.entry(Key::new(namespace, model)).or_default().push(pod);
         }
     }
-    places
+    pods
+}
+
+impl Places {
+    fn of(pods: &[Arc<Pod>], resource: &str, now: Timestamp) -> Self {
+        let mut places = Self::default();
+        for pod in pods {
+            let ends = pod.metadata.deletion_timestamp.as_ref().map(|ends| ends.0);
+            match (serving::usage::is_held(pod), ends) {
+                (true, None) => places.placed += 1,
+                (true, Some(ends)) => places.leaving += u32::from(now.duration_since(ends) < OVERDUE),
+                (false, _) => places.lacks += pods::lacks(pod, resource, PATIENCE, now),
+            }
+        }
+        places
+    }
 }

@@ -9,13 +9,12 @@ use crate::api::condition::{self, Kind, Status};
 use crate::api::routing_policy::{Fallback, RoutingPolicySpec};
 use crate::api::warmup::WarmupMode;
 use crate::plan::scaling::NO_SHARE;
+use crate::plan::serving::ASLEEP;
 
 /// As many as wait where nothing is said.
 const MAX: usize = 100;
 /// As long as each of them waits where nothing is said.
 const LASTS: Duration = Duration::from_secs(120);
-/// What the status of a model says that nobody has asked to run.
-const ASLEEP: &str = "ScaledToZero";
 
 /// What happens to a request while none of its rule's targets answers yet, and one may.
 #[derive(Clone, Debug)]

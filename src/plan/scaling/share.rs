@@ -36,9 +36,11 @@ pub struct Contender {
     pub weight: u32,
     /// So many replicas nobody takes.
     pub min: u32,
-    /// So many its load needs now, as far as that is known; else as many as there are.
+    /// So many there are to be.
+    pub wanted: u32,
+    /// So many its load needs now, as far as that is known; else as many as can be.
     pub busy: u32,
-    /// So many have a place, and are to stay.
+    /// So many have a place, and do not go; more than are wanted while a change brings new ones before old ones go.
     pub placed: u32,
     /// Accelerators of one replica.
     pub size: u64,
@@ -60,7 +62,7 @@ pub struct Cap {
 }
 
 impl Cap {
-    /// Bounds that allow no more than this.
+    /// Bounds that allow no more than this, and no less than their least.
     #[must_use]
     pub fn bound(self, range: Range) -> Range {
         if self.max >= range.max {
@@ -68,7 +70,11 @@ impl Cap {
         }
         Range {
             max: self.max.max(range.min),
-            source: Source::Sharing(self.tier),
+            source: if self.max < range.min {
+                range.source
+            } else {
+                Source::Sharing(self.tier)
+            },
             ..range
         }
     }
@@ -94,12 +100,21 @@ pub enum News {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
     caps: BTreeMap<Key, Cap>,
-    /// The most accelerators that pods on their way out held of late, and when.
-    leaving: Option<(Timestamp, u64)>,
-    /// For whom room was made, with how many accelerators were left to all then.
-    served: BTreeMap<Key, u64>,
+    /// The most accelerators that were about to come free of late, and when.
+    coming: Option<(Timestamp, u64)>,
+    /// For whom room was made, and what there was then.
+    served: BTreeMap<Key, Before>,
     /// For whom it was made in vain: what came free was not where it was needed. Until they lack nothing, nothing is taken for them.
     vain: BTreeSet<Key>,
+}
+
+/// What there was when room had been made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Before {
+    /// Replicas of the model that it was made for.
+    placed: u32,
+    /// Accelerators that were left to all.
+    held: u64,
 }
 
 impl Pool {
@@ -112,11 +127,18 @@ impl Pool {
     /// Sees how it stands, where pods on their way out hold `leaving` accelerators, and takes what is lacking.
     pub fn settle(&mut self, contenders: &BTreeMap<Key, Contender>, leaving: u64, now: Timestamp) -> Vec<News> {
         self.remember(contenders, leaving, now);
-        let mut coming = self.leaving.map_or(0, |(_, most)| most) + self.undone(contenders, now);
+        let mut coming = self.coming.map_or(0, |(_, most)| most);
+        // Whoever does not go, though it was told to for long enough, gives nothing; and says nothing of where room is.
+        let is_obeyed = contenders.iter().all(|(key, one)| self.excess(key, one) == 0);
+        let may_judge = coming == 0 && is_obeyed;
+        let held = self.held(contenders);
         let mut left = contenders.clone();
-        left.retain(|key, one| self.caps.get(key).is_none_or(|cap| one.placed <= cap.max));
-        let mut news = Vec::new();
-        let (held, mut served) = (self.held(contenders), Vec::new());
+        left.retain(|key, one| self.excess(key, one) == 0);
+        for one in left.values_mut() {
+            // What comes for the time of a change goes by itself.
+            one.placed = one.placed.min(one.wanted);
+        }
+        let (mut news, mut served) = (Vec::new(), Vec::new());
         for (key, one) in in_order(contenders) {
             let comes = coming.min(one.lacks);
             coming -= comes;
@@ -125,45 +147,64 @@ impl Pool {
                 continue;
             }
             // Where another of them was faster, it is tried again.
-            if self.served.get(key).is_some_and(|before| held <= *before) {
+            let is_same = |before: &Before| one.placed <= before.placed && held <= before.held;
+            if may_judge && self.served.get(key).is_some_and(is_same) {
                 self.vain.insert(key.clone());
                 news.push(News::InVain(key.clone()));
                 continue;
             }
-            for (from, replicas) in make_room(&mut left, key, lacks) {
-                served.push(key.clone());
-                let cap = Cap {
-                    max: left.get(&from).map_or(0, |giver| giver.placed),
-                    until: later(now),
-                    tier: one.tier,
-                    at: now,
-                };
-                self.caps.insert(from.clone(), cap);
+            let has = one.has().and(comes);
+            let taken = make_room(&mut left, (key, one), has, lacks);
+            if taken.is_empty() {
+                continue;
+            }
+            served.push((key, one.placed));
+            for (from, replicas) in taken {
+                self.bound(&from, left.get(&from).map_or(0, |giver| giver.placed), one.tier, now);
                 news.push(News::Taken {
                     from,
                     replicas,
                     to: key.clone(),
                 });
             }
+            // Or their pods, which wait as long, would be where room was made.
+            for (lower, other) in contenders
+                .iter()
+                .filter(|(_, other)| other.tier < one.tier && other.placed < other.wanted)
+            {
+                let placed = left.get(lower).map_or(other.placed, |left| left.placed);
+                self.bound(lower, placed, one.tier, now);
+            }
         }
         let held = self.held(contenders);
-        self.served.extend(served.into_iter().map(|key| (key, held)));
+        self.served
+            .extend(served.into_iter().map(|(key, placed)| (key.clone(), Before { placed, held })));
         news
     }
 
-    /// Accelerators of all replicas that are to stay.
-    fn held(&self, contenders: &BTreeMap<Key, Contender>) -> u64 {
-        let stays = |(key, one): (&Key, &Contender)| {
-            let most = self.caps.get(key).map_or(one.placed, |cap| cap.max);
-            one.with(one.placed.min(most)).accelerators
+    fn bound(&mut self, model: &Key, max: u32, tier: Tier, now: Timestamp) {
+        let known = self.caps.get(model).map_or(u32::MAX, |cap| cap.max);
+        let cap = Cap {
+            max: max.min(known),
+            until: later(now),
+            tier,
+            at: now,
         };
-        contenders.iter().map(stays).sum()
+        self.caps.insert(model.clone(), cap);
     }
 
     /// Forgets what is over.
     fn remember(&mut self, contenders: &BTreeMap<Key, Contender>, leaving: u64, now: Timestamp) {
+        let vain = &self.vain;
         for (model, cap) in &mut self.caps {
-            let waits = |(key, one): (&Key, &Contender)| key != model && one.lacks > 0 && one.tier >= cap.tier;
+            let Some(giver) = contenders.get(model) else { continue };
+            let goes_first = |one: &Contender| match one.tier.cmp(&giver.tier) {
+                Ordering::Less => false,
+                // Who has come to have more for its weight keeps nobody down.
+                Ordering::Equal => one.has().cmp_by_weight(&giver.has()).is_le(),
+                Ordering::Greater => true,
+            };
+            let waits = |(key, one): (&Key, &Contender)| key != model && one.lacks > 0 && !vain.contains(key) && goes_first(one);
             if contenders.iter().any(waits) {
                 cap.until = later(now);
             }
@@ -172,20 +213,31 @@ impl Pool {
         let lacks = |key: &Key| contenders.get(key).is_some_and(|one| one.lacks > 0);
         self.served.retain(|key, _| lacks(key));
         self.vain.retain(lacks);
-        self.leaving = match self.leaving {
-            Some((at, most)) if leaving < most && is_within(at, now, SETTLES) => Some((at, most)),
-            _ => Some((now, leaving)),
+        let coming = leaving + self.undone(contenders, now);
+        self.coming = match self.coming {
+            Some((at, most)) if coming < most && is_within(at, now, SETTLES) => Some((at, most)),
+            _ => Some((now, coming)),
         };
+    }
+
+    /// Replicas of a model beyond what it may have.
+    fn excess(&self, model: &Key, one: &Contender) -> u32 {
+        self.caps
+            .get(model)
+            .map_or(0, |cap| one.placed.saturating_sub(cap.max.max(one.min)))
     }
 
     /// Accelerators of replicas that are to go, and have not begun to.
     fn undone(&self, contenders: &BTreeMap<Key, Contender>, now: Timestamp) -> u64 {
-        let told = self.caps.iter().filter(|(_, cap)| is_within(cap.at, now, OBEYS));
-        told.filter_map(|(key, cap)| {
-            let one = contenders.get(key)?;
-            Some(u64::from(one.placed.saturating_sub(cap.max)) * one.size)
-        })
-        .sum()
+        let told = |key: &Key| self.caps.get(key).is_some_and(|cap| is_within(cap.at, now, OBEYS));
+        let those = contenders.iter().filter(|(key, _)| told(key));
+        those.map(|(key, one)| u64::from(self.excess(key, one)) * one.size).sum()
+    }
+
+    /// Accelerators of all replicas that are to stay.
+    fn held(&self, contenders: &BTreeMap<Key, Contender>) -> u64 {
+        let stays = |(key, one): (&Key, &Contender)| u64::from(one.placed - self.excess(key, one)) * one.size;
+        contenders.iter().map(stays).sum()
     }
 }
 
@@ -197,51 +249,55 @@ fn later(now: Timestamp) -> Timestamp {
 /// Those who lack something: the highest tier first, and of one tier who has least for its weight.
 fn in_order(contenders: &BTreeMap<Key, Contender>) -> Vec<(&Key, &Contender)> {
     let mut lacking: Vec<_> = contenders.iter().filter(|(_, one)| one.lacks > 0).collect();
-    lacking.sort_by(|(_, one), (_, other)| other.tier.cmp(&one.tier).then_with(|| one.has().cmp_by_weight(&other.has())));
+    lacking.sort_by(|(_, one), (_, other)| {
+        let by_tier = other.tier.cmp(&one.tier);
+        by_tier.then_with(|| one.has().cmp_by_weight(&other.has()))
+    });
     lacking
 }
 
-/// Takes what `to` lacks, replica by replica of it: all that one needs, or nothing.
-fn make_room(left: &mut BTreeMap<Key, Contender>, to: &Key, mut lacks: u64) -> BTreeMap<Key, u32> {
-    let mut taken = BTreeMap::new();
-    let Some(mut one) = left.get(to).copied() else { return taken };
+/// Takes what one that `has` so much lacks, replica by replica of it: all that one needs, or nothing.
+fn make_room(left: &mut BTreeMap<Key, Contender>, (to, one): (&Key, &Contender), mut has: Has, mut lacks: u64) -> BTreeMap<Key, u32> {
+    let mut taken: BTreeMap<Key, u32> = BTreeMap::new();
     let mut spare = 0;
     while lacks > 0 {
         let needs = lacks.min(one.size.max(1));
-        let before = (left.clone(), taken.clone());
+        let (with_it, mut gives) = (has.and(needs), Vec::new());
         while spare < needs {
-            let Some(from) = giver(left, to, &one, needs) else {
-                (*left, taken) = before;
-                return taken;
-            };
-            let giver = left.get_mut(&from);
-            spare += giver.map_or(0, |giver| {
+            let Some(from) = giver(left, (to, one.tier), &with_it) else { break };
+            if let Some(giver) = left.get_mut(&from) {
                 giver.placed -= 1;
-                giver.size
-            });
+                spare += giver.size;
+            }
+            gives.push(from);
+        }
+        if spare < needs {
+            // It is of no use.
+            for from in gives {
+                left.entry(from).and_modify(|giver| giver.placed += 1);
+            }
+            break;
+        }
+        for from in gives {
             *taken.entry(from).or_default() += 1;
         }
         spare -= needs;
         lacks -= needs;
-        one.placed += 1;
+        has = with_it;
     }
     taken
 }
 
 /// Who gives the next replica.
-fn giver(left: &BTreeMap<Key, Contender>, to: &Key, one: &Contender, needs: u64) -> Option<Key> {
-    let with_it = Has {
-        accelerators: one.has().accelerators + needs,
-        ..one.has()
-    };
+fn giver(left: &BTreeMap<Key, Contender>, (to, tier): (&Key, Tier), with_it: &Has) -> Option<Key> {
     let gives = |(key, other): &(&Key, &Contender)| {
         *key != to
             && other.size > 0
             && other.placed > other.min
-            && match other.tier.cmp(&one.tier) {
+            && match other.tier.cmp(&tier) {
                 Ordering::Less => true,
                 // It stays even with whom it gives to, or whoever gives now would take next.
-                Ordering::Equal => other.with(other.placed - 1).cmp_by_weight(&with_it).is_ge(),
+                Ordering::Equal => other.with(other.placed - 1).cmp_by_weight(with_it).is_ge(),
                 Ordering::Greater => false,
             }
     };
@@ -267,6 +323,14 @@ impl Has {
     fn cmp_by_weight(self, other: &Self) -> Ordering {
         let times = |accelerators: u64, weight: u32| u128::from(accelerators) * u128::from(weight.max(1));
         times(self.accelerators, other.weight).cmp(&times(other.accelerators, self.weight))
+    }
+
+    /// With so many more.
+    fn and(self, more: u64) -> Self {
+        Self {
+            accelerators: self.accelerators.saturating_add(more),
+            ..self
+        }
     }
 }
 

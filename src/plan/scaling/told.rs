@@ -214,6 +214,8 @@ impl Decision {
         let active = |holds: bool, reason, message: String| Claim::new(Kind::ScalingActive, holds, reason, message);
         let (gateways, silent) = demand.gateways();
         match self.why {
+            // Whatever else is so: nobody is to wait for it.
+            _ if let (Source::Sharing(tier), 0) = (bounds.source, bounds.max) => shared(tier, 0),
             _ if gateways == 0 && bounds.targets.waiting.or(bounds.targets.cache).is_none() => active(
                 false,
                 "DemandUnknown",

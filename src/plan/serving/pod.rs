@@ -175,7 +175,7 @@ pub(super) fn profile(own: &SelfHosted, settings: &Settings) -> Result<Accelerat
     let Some(name) = own.accelerator.as_ref().and_then(|accelerator| accelerator.profile.as_ref()) else {
         return Ok(AcceleratorProfile::default());
     };
-    settings.accelerator_profiles.get(name).cloned().ok_or_else(|| {
+    let found = settings.accelerator_profiles.get(name).cloned().ok_or_else(|| {
         let known: Vec<&str> = settings.accelerator_profiles.keys().map(String::as_str).collect();
         let remedy = if known.is_empty() {
             "ask the installer to add it to acceleratorProfiles of the settings, which has none".to_owned()
@@ -190,6 +190,31 @@ pub(super) fn profile(own: &SelfHosted, settings: &Settings) -> Result<Accelerat
             format!("there is no profile {name:?}"),
             remedy,
         )
+    })?;
+    let shares = own.scaling.as_ref().is_some_and(|scaling| scaling.sharing.is_some());
+    if shares && found.resource.is_none() {
+        return Err(Invalid::new(
+            "spec.selfHosted.scaling.sharing",
+            format!("the profile {name:?} has no resource that could be shared"),
+            "name a profile with one in accelerator.profile, or remove sharing",
+        ));
+    }
+    Ok(found)
+}
+
+/// What is odd about how a model shares accelerators, if anything is.
+#[must_use]
+pub fn doubtful(own: &SelfHosted, settings: &Settings) -> Option<Invalid> {
+    own.scaling.as_ref()?.sharing.as_ref()?;
+    let name = own.accelerator.as_ref()?.profile.as_ref()?;
+    let profile = settings.accelerator_profiles.get(name)?;
+    profile.node_selector.is_empty().then(|| {
+        let problem = format!(
+            "the profile {name:?} has no nodeSelector: nodes without any of its accelerators say that they have too few, also where pods wait for \
+             something else, and others make room in vain"
+        );
+        let remedy = format!("ask the installer to set acceleratorProfiles.{name}.nodeSelector of the settings");
+        Invalid::new("spec.selfHosted.scaling.sharing", problem, remedy)
     })
 }
 

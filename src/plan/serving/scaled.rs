@@ -19,7 +19,10 @@ use crate::plan::pods;
 use crate::plan::scaling::driver::Driver;
 use crate::plan::scaling::others::{CONFLICT, Other};
 use crate::plan::scaling::schedule::InForce;
-use crate::plan::scaling::{CHANGES, Standing};
+use crate::plan::scaling::{CHANGES, NO_SHARE, Standing};
+
+/// The reason of `Ready` where there is to be no replica.
+pub const ASLEEP: &str = "ScaledToZero";
 
 /// The reason of numbers that metrics of a person's own decide.
 const METRICS: &str = "Metrics";
@@ -115,7 +118,16 @@ pub fn with_scaling(
     let others = other.and_then(|other| other.claim(own.scaling.is_some()));
     let known = condition::find(previous, Kind::ScalingActive).filter(|known| known.reason != CONFLICT);
     let mut conditions = status.conditions.clone();
-    let told = others.or_else(|| moved.says.clone()).or_else(|| standing.claim.clone());
+    // Nobody is to wait for a model of which none may be: that goes before who brings the number about.
+    let none = standing.claim.clone().filter(|claim| claim.reason == NO_SHARE);
+    if let Some(none) = &none {
+        // What is read first says it too.
+        let asleep = conditions
+            .iter_mut()
+            .find(|known| known.type_ == Kind::Ready.to_string() && known.reason == ASLEEP);
+        asleep.into_iter().for_each(|ready| ready.message.clone_from(&none.message));
+    }
+    let told = others.or(none).or_else(|| moved.says.clone()).or_else(|| standing.claim.clone());
     let is_bad = told.as_ref().is_some_and(|claim| claim.status == Status::False);
     let schedule = moved.bounds.as_ref().filter(|_| !is_bad).and_then(InForce::claim);
     match (schedule.or(told), known) {

@@ -17,6 +17,7 @@ use crate::plan::scaling::others::Other;
 use super::answer::{self, Reply};
 use super::pod::CONTAINER;
 use super::rollout::Rollout;
+use super::scaled::ASLEEP;
 use super::workload::Workload;
 use super::{group, startup};
 
@@ -92,7 +93,7 @@ pub fn status<W: Workload>(md: &ModelDeployment, own: &SelfHosted, observed: &Ob
         Claim::new(
             Kind::Ready,
             false,
-            "ScaledToZero",
+            ASLEEP,
             match (observed.other, &own.scaling) {
                 (Some(other), _) if other.scales_workload => format!("HorizontalPodAutoscaler {} leaves it without any", other.name),
                 (_, Some(_)) => "nobody wants it: the next request wakes it".to_owned(),

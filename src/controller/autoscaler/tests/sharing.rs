@@ -1,13 +1,22 @@
 //! Models that share accelerators of which there are too few.
 
 use super::*;
-/// A model with so many replicas; it shares the accelerators of one profile, and nobody has to want it.
-fn put(server: &Server, name: &str, tier: &str, replicas: u32) {
+use crate::api::model_deployment::Tier;
+use crate::plan::routing::may_wake;
+use crate::plan::scaling::schedule::Source;
+use crate::plan::scaling::{Decision, Engines};
+
+/// A model that shares the accelerators of one profile, and that nobody has to want.
+fn put(server: &Server, name: &str, tier: &str) {
     server.put(&format!(
         "{{apiVersion: llmportfolio.dev/v1alpha1, kind: ModelDeployment, metadata: {{name: {name}, namespace: claims, uid: {name}, generation: 1}},
           spec: {{tier: {tier}, selfHosted: {{replicas: 1, engine: {{kind: VLLM}}, accelerator: {{profile: nvidia-gpu, count: 1}},
           scaling: {{min: 0, max: 4, target: {{inFlight: 16}}, sharing: {{}}}}}}}}}}"
     ));
+}
+
+/// It has so many replicas.
+fn has(server: &Server, name: &str, replicas: u32) {
     server.put(&format!(
         "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}-engine, namespace: claims, uid: d-{name}, annotations: {{llmportfolio.dev/scaled: 'true'}}}},
           spec: {{replicas: {replicas}, selector: {{}}, template: {{}}}}, status: {{availableReplicas: 1, replicas: {replicas}}}}}"
@@ -31,9 +40,12 @@ fn pod(server: &Server, model: &str, at: u32, missing: Option<&str>) {
     ));
 }
 
+fn deployment(name: &str) -> String {
+    format!("/apis/apps/v1/namespaces/claims/deployments/{name}-engine")
+}
+
 fn number(server: &Server, name: &str) -> Option<i32> {
-    let path = format!("/apis/apps/v1/namespaces/claims/deployments/{name}-engine");
-    server.get::<Deployment>(&path).unwrap().spec.unwrap().replicas
+    server.get::<Deployment>(&deployment(name)).unwrap().spec.unwrap().replicas
 }
 
 /// A round in which both are as busy as this.
@@ -54,13 +66,22 @@ async fn hears(critical: u64, draft: u64, cx: &Arc<Context>) {
 /// `critical` has one of the three replicas that it wants, and `draft` has three.
 fn world(missing: &str) -> (Server, Arc<Context>) {
     let server = server();
-    put(&server, "critical", "MissionCritical", 3);
-    put(&server, "draft", "General", 3);
+    put(&server, "critical", "MissionCritical");
+    put(&server, "draft", "General");
+    has(&server, "critical", 3);
+    has(&server, "draft", 3);
     (0..3).for_each(|at| pod(&server, "draft", at, None));
     pod(&server, "critical", 0, None);
     (1..3).for_each(|at| pod(&server, "critical", at, Some(missing)));
-    let cx = started(&server);
+    let cx = shared(&server);
     (server, cx)
+}
+
+/// A process whose settings say what an accelerator is.
+fn shared(server: &Server) -> Arc<Context> {
+    let mut cx = Arc::into_inner(started(server)).unwrap();
+    cx.settings = serde_saphyr::from_str("acceleratorProfiles: {nvidia-gpu: {resource: nvidia.com/gpu}}").unwrap();
+    Arc::new(cx)
 }
 
 #[tokio::test]
@@ -89,4 +110,38 @@ async fn what_is_missing_is_no_accelerator_then_nobody_makes_room() {
         hears(40, 40, &cx).await;
     }
     assert_eq!(number(&server, "draft"), Some(3));
+}
+
+#[tokio::test]
+async fn a_model_of_which_none_is_left_says_so_first_and_nobody_waits_for_it() {
+    let server = server();
+    put(&server, "draft", "General");
+    model(server.clone(), "draft", shared(&server)).await.unwrap();
+    server.change(&deployment("draft"), json!({ "spec": { "replicas": 0 } }));
+    let cx = shared(&server);
+    hears(0, 0, &cx).await;
+    let draft = Key::new("claims", "draft");
+    {
+        let bounds = Bounds {
+            max: 0,
+            source: Source::Sharing(Tier::Regulated),
+            ..Bounds::own(&serde_saphyr::from_str("{min: 0, max: 4, target: {inFlight: 16}}").unwrap())
+        };
+        let claim = Decision::WAKE.claim(&Now::default(), Engines::default(), &bounds);
+        let mut models = cx.autoscaler.models();
+        let bulletin = &mut models.get_mut(&draft).unwrap().bulletin;
+        let told = [0, 60].map(|second| bulletin.note(claim.clone(), at(second)));
+        assert_eq!(told, [false, true], "what stays so is told");
+    }
+    model(server.clone(), "draft", cx.clone()).await.unwrap();
+    let md: ModelDeployment = server.get(&format!("{MODELS}/draft")).unwrap();
+    let status = md.status.as_ref().unwrap();
+    let said = |kind| {
+        let known = condition::find(&status.conditions, kind).unwrap();
+        (known.status.as_str(), known.reason.as_str(), known.message.as_str())
+    };
+    let (status, reason, message) = said(Kind::ScalingActive);
+    assert_eq!((status, reason), ("False", "NoShare"));
+    assert_eq!(said(Kind::Ready), ("False", "ScaledToZero", message), "it is what is read first");
+    assert!(!may_wake(&md));
 }

@@ -13,12 +13,13 @@ fn key(name: &str) -> Key {
     Key::new("claims", name)
 }
 
-/// All its replicas are busy, and each has one accelerator.
+/// All its replicas are busy, each has one accelerator, and it wants what it lacks and no more.
 fn contender(tier: Tier, placed: u32, lacks: u64) -> Contender {
     Contender {
         tier,
         weight: 1,
         min: 0,
+        wanted: placed + u32::try_from(lacks).unwrap(),
         busy: placed,
         placed,
         size: 1,
@@ -185,28 +186,109 @@ fn what_was_taken_in_vain_is_the_last_that_is_taken() {
     assert_eq!(taken(&pool.settle(&lacks(4), 0, at(1100))), [("draft", 4)]);
 }
 
-/// A cluster with a scheduler that gives places in the order of names.
+#[test]
+fn what_is_lacking_beyond_what_others_can_give_is_asked_for_when_they_can() {
+    let mut pool = Pool::default();
+    let world = |placed, lacks, draft| {
+        all([
+            ("critical", contender(MissionCritical, placed, lacks)),
+            ("draft", contender(General, draft, 0)),
+        ])
+    };
+    assert_eq!(taken(&pool.settle(&world(0, 4, 2), 0, at(0))), [("draft", 2)]);
+    assert_eq!(pool.settle(&world(0, 4, 2), 0, at(2)), [], "they have not begun to go");
+    // One more of its pods has waited for long enough by now.
+    assert_eq!(pool.settle(&world(0, 5, 0), 2, at(6)), []);
+    assert_eq!(pool.settle(&world(2, 3, 0), 0, at(40)), []);
+    let later = all([("critical", contender(MissionCritical, 2, 3)), ("other", contender(General, 4, 0))]);
+    assert_eq!(taken(&pool.settle(&later, 0, at(90))), [("other", 3)]);
+}
+
+#[test]
+fn whoever_does_not_go_is_passed_over_and_what_a_change_brings_for_its_time_is_nobodys_to_give() {
+    let mut pool = Pool::default();
+    let world = |paused| {
+        all([
+            ("critical", contender(MissionCritical, 0, 1)),
+            ("other", contender(Regulated, 1, 0)),
+            ("paused", paused),
+        ])
+    };
+    let paused = contender(General, 1, 0);
+    assert_eq!(taken(&pool.settle(&world(paused), 0, at(0))), [("paused", 1)]);
+    assert_eq!(pool.settle(&world(paused), 0, at(60)), []);
+    assert_eq!(taken(&pool.settle(&world(paused), 0, at(81))), [("other", 1)]);
+    let surges = Contender {
+        placed: 3,
+        wanted: 2,
+        ..contender(General, 2, 0)
+    };
+    let world = all([("critical", contender(MissionCritical, 0, 1)), ("draft", surges)]);
+    let mut pool = Pool::default();
+    assert_eq!(taken(&pool.settle(&world, 0, at(0))), [("draft", 1)]);
+    assert_eq!(pool.cap(&key("draft")).unwrap().max, 1);
+}
+
+#[test]
+fn where_room_is_made_no_lower_tier_waits_for_it_too() {
+    let mut pool = Pool::default();
+    let waits = contender(General, 1, 2);
+    let world = all([
+        ("critical", contender(MissionCritical, 0, 1)),
+        ("draft", contender(General, 3, 0)),
+        ("waits", waits),
+    ]);
+    assert_eq!(taken(&pool.settle(&world, 0, at(0))), [("draft", 1)]);
+    assert_eq!(pool.cap(&key("waits")).unwrap().max, 1);
+}
+
+#[test]
+fn a_least_that_grows_counts_more_than_what_was_given() {
+    let cap = Cap {
+        max: 0,
+        until: at(300),
+        tier: Regulated,
+        at: at(0),
+    };
+    let range = Range {
+        min: 2,
+        max: 4,
+        source: Source::Entry(0),
+    };
+    assert_eq!(cap.bound(range), Range { max: 2, ..range });
+}
+
+/// A cluster with a scheduler that gives places in the order of names, on one node.
 struct Cluster {
     pool: Pool,
     accelerators: u64,
     wanted: BTreeMap<Key, (Contender, u32)>,
+    /// Since when each pod that waits does.
+    waiting: BTreeMap<Key, Vec<i64>>,
     placed: BTreeMap<Key, u32>,
-    /// Since when pods wait.
-    waiting: BTreeMap<Key, i64>,
     /// Until when pods on their way out hold how many accelerators.
     going: Vec<(i64, u64)>,
     second: i64,
 }
 
 /// How many there are to be.
-fn told(pool: &Pool, key: &Key, one: &Contender, wants: u32) -> u32 {
+fn told(pool: &Pool, key: &Key, (one, wants): (&Contender, u32)) -> u32 {
     let most = pool.cap(key).map_or(wants, |cap| cap.max.min(wants));
     most.max(one.min.min(wants))
 }
 
 impl Cluster {
-    fn leaving(&self) -> u64 {
-        self.going.iter().map(|(_, held)| held).sum()
+    fn new(contenders: &[(Contender, u32)], accelerators: u64) -> Self {
+        let named = contenders.iter().enumerate();
+        Self {
+            pool: Pool::default(),
+            accelerators,
+            wanted: named.map(|(at, one)| (key(&format!("m{at}")), *one)).collect(),
+            waiting: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            going: Vec::new(),
+            second: 0,
+        }
     }
 
     fn step(&mut self) -> Vec<News> {
@@ -215,32 +297,32 @@ impl Cluster {
         self.going.retain(|(until, _)| *until > second);
         let mut contenders = BTreeMap::new();
         for (key, (one, wants)) in &self.wanted {
-            let told = told(&self.pool, key, one, *wants);
+            let told = told(&self.pool, key, (one, *wants));
             let placed = self.placed.entry(key.clone()).or_default();
             if *placed > told {
                 self.going.push((second + 30, u64::from(*placed - told) * one.size));
                 *placed = told;
             }
-            let pending = u64::from(told - *placed) * one.size;
-            let since = *self.waiting.entry(key.clone()).or_insert(second);
-            if pending == 0 {
-                self.waiting.remove(key);
-            }
-            let is_patient = second - since >= PATIENCE.as_secs() as i64;
+            let waiting = self.waiting.entry(key.clone()).or_default();
+            waiting.resize((told - *placed) as usize, second);
+            let is_patient = |since: &&i64| second - **since >= PATIENCE.as_secs() as i64;
+            let lacks = waiting.iter().filter(is_patient).count() as u64 * one.size;
+            let (placed, busy, wanted) = (*placed, *placed, told);
             contenders.insert(
                 key.clone(),
                 Contender {
-                    placed: *placed,
-                    busy: *placed,
-                    lacks: if is_patient { pending } else { 0 },
+                    placed,
+                    busy,
+                    wanted,
+                    lacks,
                     ..*one
                 },
             );
         }
-        let leaving = self.leaving();
+        let leaving: u64 = self.going.iter().map(|(_, held)| held).sum();
         let news = self.pool.settle(&contenders, leaving, at(second));
         for (key, (one, wants)) in &self.wanted {
-            let told = told(&self.pool, key, one, *wants);
+            let told = told(&self.pool, key, (one, *wants));
             let held: u64 = self
                 .placed
                 .iter()
@@ -248,68 +330,94 @@ impl Cluster {
                 .sum();
             let room = self.accelerators.saturating_sub(held + leaving) / one.size;
             let placed = self.placed.get_mut(key).unwrap();
-            *placed += u32::try_from(room).unwrap().min(told.saturating_sub(*placed));
+            let gets = u32::try_from(room).unwrap().min(told.saturating_sub(*placed));
+            // The oldest pods first.
+            let waiting = self.waiting.get_mut(key).unwrap();
+            waiting.drain(..waiting.len().min(gets as usize));
+            *placed += gets;
         }
         news
     }
 
-    /// All that was taken until nothing is any more.
-    fn settle(&mut self) -> usize {
-        (0..1800 / STEP).map(|_| self.step().len()).sum()
+    /// All that came of the next half hour.
+    fn half_an_hour(&mut self) -> Vec<News> {
+        (0..1800 / STEP).flat_map(|_| self.step()).collect()
+    }
+
+    /// Comes to rest, where no lower tier has what a higher one wants, and those of one tier are even.
+    fn comes_to_rest(&mut self) -> Result<(), TestCaseError> {
+        let before = self.half_an_hour();
+        prop_assert!(
+            !before.iter().any(|news| matches!(news, News::InVain(_))),
+            "on one node all is where it is needed: {before:?}"
+        );
+        let rest = self.half_an_hour();
+        prop_assert!(rest.is_empty(), "it goes on: {:?} {rest:?}", self.placed);
+        for (lacking, (one, wants)) in &self.wanted {
+            let has = self.placed[lacking];
+            // Who made room does not lack what it gave.
+            if has >= told(&self.pool, lacking, (one, *wants)) {
+                continue;
+            }
+            for (key, (other, _)) in &self.wanted {
+                let others = self.placed[key];
+                if other.tier < one.tier {
+                    prop_assert!(others <= other.min, "{lacking} has {has}, and {key} {others}");
+                } else if other.tier == one.tier && others > other.min {
+                    let (fewer, more) = (
+                        u64::from(others - 1) * u64::from(one.weight),
+                        u64::from(has + 1) * u64::from(other.weight),
+                    );
+                    prop_assert!(fewer < more, "{lacking} has {has}, and {key} {others}");
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 fn contenders() -> impl Strategy<Value = Vec<(Contender, u32)>> {
     let one = (0..3_usize, 1..5_u32, 0..3_u32, 0..12_u32).prop_map(|(tier, weight, min, wants)| {
         let tier = [General, Regulated, MissionCritical][tier];
-        (
-            Contender {
-                weight,
-                min,
-                ..contender(tier, 0, 0)
-            },
-            wants,
-        )
+        let one = Contender {
+            weight,
+            min,
+            ..contender(tier, 0, 0)
+        };
+        (one, wants)
     });
     proptest::collection::vec(one, 1..6)
 }
 
 proptest! {
     #[test]
-    fn it_comes_to_rest_where_no_lower_tier_has_what_a_higher_one_wants_and_those_of_one_tier_are_even(
-        contenders in contenders(), accelerators in 0..40_u64
+    fn it_comes_to_rest_where_nobody_has_what_another_should_whatever_changes(
+        contenders in contenders(), accelerators in 0..40_u64, wants in proptest::collection::vec(0..12_u32, 6), more in 0..20_u64
     ) {
-        let wanted: BTreeMap<Key, (Contender, u32)> = contenders.into_iter().enumerate().map(|(at, one)| (key(&format!("m{at}")), one)).collect();
-        let mut cluster = Cluster {
-            pool: Pool::default(), accelerators, wanted, placed: BTreeMap::new(), waiting: BTreeMap::new(), going: Vec::new(), second: 0,
-        };
-        cluster.settle();
-        let rest = cluster.settle();
-        prop_assert_eq!(rest, 0, "it goes on: {:?}", cluster.placed);
-        for (lacking, (one, wants)) in &cluster.wanted {
-            let has = cluster.placed[lacking];
-            // Who made room does not lack what it gave.
-            if has >= told(&cluster.pool, lacking, one, *wants) || cluster.pool.vain.contains(lacking) {
-                continue;
-            }
-            for (key, (other, _)) in &cluster.wanted {
-                let others = cluster.placed[key];
-                if other.tier < one.tier {
-                    prop_assert!(others <= other.min, "{lacking} has {has}, and {key} {others}");
-                } else if other.tier == one.tier && others > other.min {
-                    let (fewer, more) = (u64::from(others - 1) * u64::from(one.weight), u64::from(has + 1) * u64::from(other.weight));
-                    prop_assert!(fewer < more, "{lacking} has {has}, and {key} {others}");
-                }
-            }
+        let mut cluster = Cluster::new(&contenders, accelerators);
+        cluster.comes_to_rest()?;
+        for ((_, wanted), wants) in cluster.wanted.values_mut().zip(&wants) {
+            *wanted = *wants;
         }
+        cluster.comes_to_rest()?;
+        cluster.accelerators += more;
+        cluster.comes_to_rest()?;
+        // Not all at once.
+        let keys: Vec<Key> = cluster.wanted.keys().cloned().collect();
+        for (key, wants) in keys.into_iter().zip(wants.into_iter().rev()) {
+            cluster.wanted.get_mut(&key).unwrap().1 += wants;
+            (0..7).for_each(|_| drop(cluster.step()));
+        }
+        cluster.comes_to_rest()?;
     }
 
     #[test]
     fn no_more_is_taken_than_is_lacking_and_the_rest_of_a_replica(
         contenders in contenders(), sizes in proptest::collection::vec(1..9_u64, 6), lacks in proptest::collection::vec(0..20_u64, 6), leaving in 0..8_u64
     ) {
-        let contenders: BTreeMap<Key, Contender> = contenders.into_iter().zip(sizes.into_iter().zip(lacks)).enumerate().map(|(at, ((one, placed), (size, lacks)))| {
-            (key(&format!("m{at}")), Contender { size, lacks, placed, ..one })
+        let sized = contenders.into_iter().zip(sizes.into_iter().zip(lacks)).enumerate();
+        let contenders: BTreeMap<Key, Contender> = sized.map(|(at, ((one, placed), (size, lacks)))| {
+            (key(&format!("m{at}")), Contender { size, lacks, placed, wanted: placed + 20, ..one })
         }).collect();
         let news = Pool::default().settle(&contenders, leaving, at(0));
         let mut got: BTreeMap<&Key, u64> = BTreeMap::new();
