@@ -154,11 +154,11 @@ async fn one_owner_at_a_time_decides_how_many_there_are() -> Result<()> {
             let said = ns.told("mdep/smol", "ScalingActive", "MetricsMissing", AUTOSCALED).await?;
             println!("MetricsMissing: {said}");
             ensure!(said.contains("is installed"), "{said}");
-            // What no server takes leaves what there is.
+            // What is no metric leaves what there is.
             says(&ns, "scaling", &by_metrics(r#"{"type":"External"}"#)).await?;
-            let said = ns.told("mdep/smol", "ScalingActive", "ScaleRefused", OBEYED).await?;
-            println!("ScaleRefused: {said}");
-            ensure!(said.contains("correct what it names"), "{said}");
+            let said = ns.told("mdep/smol", "ScalingActive", "MetricsInvalid", OBEYED).await?;
+            println!("MetricsInvalid: {said}");
+            ensure!(said.contains("metrics[0].external: is missing"), "{said}");
             rounds().await
         })
         .await?;

@@ -330,6 +330,10 @@ fn what_is_lied_about_moves_nothing() {
     assert_eq!((world.replicas, world.why()), (3, Why::Absurd));
     world.run(0.4, |_| Some(44_000.0));
     assert_eq!(world.replicas, 50);
+    // Whoever has just started knows nothing of before, but what three replicas bear.
+    let mut world = World::new(bounds(0, 50), 3);
+    world.run(0.4, |_| Some(44_000.0));
+    assert_eq!((world.replicas, world.why()), (3, Why::Absurd));
 }
 
 #[test]

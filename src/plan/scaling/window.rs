@@ -44,7 +44,8 @@ impl Window {
         ];
         let aimed: Vec<(Signal, Vec<Option<f64>>, f64)> = signals
             .into_iter()
-            .filter_map(|(signal, target)| Some((signal, believed(samples, signal), target?)))
+            .filter_map(|(signal, target)| Some((signal, target?)))
+            .map(|(signal, target)| (signal, believed(samples, signal, target), target))
             .collect();
         let seen = |(index, sample): (usize, &Sample)| {
             let readings = || {
@@ -142,9 +143,10 @@ impl Window {
     }
 }
 
-/// The readings of one kind that can be. One that is so much more than all of the minute before has to go on for some time: a source that lies mostly
-/// lies shortly, and what wants a hundred times as much does not starve of waiting that long.
-fn believed(samples: &[Sample], signal: Signal) -> Vec<Option<f64>> {
+/// The readings of one kind that can be. One that is so much more than all of the minute before, or where nothing is known of that than what the replicas
+/// are to bear, has to go on for some time: a source that lies mostly lies shortly, and what wants a hundred times as much does not starve of waiting that
+/// long.
+fn believed(samples: &[Sample], signal: Signal, target: f64) -> Vec<Option<f64>> {
     let mut leaps_since = None;
     let mut highest: VecDeque<(Timestamp, f64)> = VecDeque::new();
     let mut judge = |sample: &Sample| {
@@ -152,8 +154,8 @@ fn believed(samples: &[Sample], signal: Signal) -> Vec<Option<f64>> {
         while highest.front().is_some_and(|(at, _)| !is_within(*at, sample.at, STABLE)) {
             highest.pop_front();
         }
-        let before = highest.front().map(|(_, reading)| *reading);
-        if before.is_some_and(|before| reading > LEAP * before.max(LITTLE)) {
+        let before = highest.front().map_or(target * f64::from(sample.replicas), |(_, reading)| *reading);
+        if reading > LEAP * before.max(LITTLE) {
             let since = *leaps_since.get_or_insert(sample.at);
             if is_within(since, sample.at, LEAPS_FOR) {
                 return None;
