@@ -76,7 +76,8 @@ pub struct Scaling {
     pub schedule: Option<Vec<ScheduledBounds>>,
     /// Takes part where accelerators are too few for all models, of whatever namespace, that name the same profile and take part too. What pods of one
     /// of them have found no node for, for 20 seconds, is taken from others: from lower tiers (`spec.tier`), the idle ones first; and from its own tier
-    /// until each has its part by `weight`. Their pods drain as ever. The profile is to say by `nodeSelector` where its accelerators are: nodes
+    /// until each has its part by `weight`. Their pods drain as ever. Accelerators that nobody uses are not counted, so that lower tiers also give less than a
+    /// replica needs; where no pod finds a node all the same, the event `RoomInVain` says so, and for an hour nothing more is taken for that model. The profile is to say by `nodeSelector` where its accelerators are: nodes
     /// without any would say that they have too few. Nobody has fewer than `min` because of it, and who made room does not try for more until five minutes
     /// after the last such pod waited: `ScalingActive` is `Shared`, or `NoShare` where none is left. Where there is room for all it changes nothing.
     /// Default: it takes no part, and keeps what it has. Example: `{weight: 2}`.
@@ -209,7 +210,7 @@ pub struct ScalingStatus {
     /// When the number was changed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_scale_time: Option<Time>,
-    /// Not earlier may there be more of them: it is set where `behavior.up` has them wait.
+    /// Not earlier may there be more of them: it is set where `behavior.up` has them wait, or where the model made room for others (`sharing`); what happens since may make it later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_up_time: Option<Time>,
     /// Not earlier may there be fewer of them, however little demand there is; absent where there may not be fewer.

@@ -41,7 +41,7 @@ use listen::Listeners;
 pub(super) use model::Count;
 use model::Model;
 pub(super) use numbers::Numbers;
-use sharing::{Contenders, Pools};
+use sharing::{Contenders, Pools, tell_in_vain};
 
 /// Between two decisions about a model.
 const EVERY: Duration = Duration::from_secs(2);
@@ -166,7 +166,7 @@ impl Autoscaler {
             cx,
             now,
         };
-        let steps = {
+        let (steps, in_vain) = {
             let mut models = self.models();
             let there: HashSet<Key> = scaled.iter().map(|md| Key::of(&**md)).collect();
             models.retain(|key, _| there.contains(key));
@@ -180,15 +180,16 @@ impl Autoscaler {
                 model.conclude(looked, &round, &self.moved)
             });
             let decided = decided.collect::<Vec<_>>();
-            pools.settle(contenders, &round);
+            let in_vain = pools.settle(contenders, &round);
             for (key, model) in models.iter() {
                 if let Some(told) = &model.told {
                     self.numbers.tell(key, told.replicas);
                 }
             }
             self.numbers.retain(|key| models.get(key).is_some_and(|model| model.told.is_some()));
-            decided
+            (decided, in_vain)
         };
+        writes.extend(in_vain.into_iter().map(|(model, profile)| tell_in_vain(model, profile, cx).boxed()));
         let (changes, took_ms) = (steps.len(), began.elapsed().as_millis() as u64);
         tracing::debug!(models, changes, took_ms, "decided");
         let round = Arc::new(round);

@@ -114,7 +114,7 @@ impl Portfolio {
             }
             let scaling = model.object.spec.self_hosted.as_ref().and_then(|own| own.scaling.as_ref());
             if let Some(own) = &model.object.spec.self_hosted
-                && let Some(invalid) = serving::doubtful(own, installation.settings)
+                && let Some(invalid) = settings.and_then(|settings| serving::doubtful(own, settings))
             {
                 self.findings.push(model.origin.finding(Severity::Warning, invalid));
             }

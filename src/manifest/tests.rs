@@ -1251,11 +1251,10 @@ fn what_no_model_can_fulfil_is_doubted_in_the_words_of_the_status() {
 fn what_is_shared_has_a_resource_and_says_where_it_is() {
     let shares =
         model("selfHosted: {engine: {kind: VLLM}, accelerator: {profile: l4}, scaling: {max: 2, target: {inFlight: 8}, sharing: {}}}");
-    let found = |profile: &str| {
-        let settings = format!("{{acceleratorProfiles: {{l4: {profile}}}}}");
+    let found = |profile: Option<&str>| {
+        let settings = profile.map(|profile| serde_saphyr::from_str(&format!("{{acceleratorProfiles: {{l4: {profile}}}}}")).unwrap());
         let mut portfolio = Portfolio::from_text("x", &shares);
-        let settings = serde_saphyr::from_str(&settings).unwrap();
-        portfolio.check_feasible(Some(&settings), &Book::default(), Timestamp::UNIX_EPOCH);
+        portfolio.check_feasible(settings.as_ref(), &Book::default(), Timestamp::UNIX_EPOCH);
         let findings = portfolio.findings.iter();
         let told: Vec<String> = findings
             .map(|f| format!("{} {}: {}", f.is_error(), f.field, f.problem.chars().take(40).collect::<String>()))
@@ -1263,7 +1262,11 @@ fn what_is_shared_has_a_resource_and_says_where_it_is() {
         told.join("\n")
     };
     let sharing = "spec.selfHosted.scaling.sharing: the profile \"l4\" has no";
-    assert_eq!(found("{resource: nvidia.com/gpu, nodeSelector: {gpu: l4}}"), "");
-    assert_eq!(found("{resource: nvidia.com/gpu}"), format!("false {sharing} nodeSelector: no"));
-    assert_eq!(found("{nodeSelector: {gpu: l4}}"), format!("true {sharing} resource that co"));
+    assert_eq!(found(Some("{resource: nvidia.com/gpu, nodeSelector: {gpu: l4}}")), "");
+    assert_eq!(found(None), "", "nothing is known of the profile");
+    assert_eq!(
+        found(Some("{resource: nvidia.com/gpu}")),
+        format!("false {sharing} nodeSelector: no")
+    );
+    assert_eq!(found(Some("{nodeSelector: {gpu: l4}}")), format!("true {sharing} resource that co"));
 }

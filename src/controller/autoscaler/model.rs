@@ -19,7 +19,7 @@ use crate::plan::scaling::demand::{FRESH, Now};
 use crate::plan::scaling::driver::{self, Driver};
 use crate::plan::scaling::others::{self, Other};
 use crate::plan::scaling::schedule;
-use crate::plan::scaling::share::Cap;
+use crate::plan::scaling::share::{Cap, OBEYS};
 use crate::plan::scaling::{Bounds, Bulletin, Decision, Engines, History, Sample, Why, desired, is_within};
 use crate::plan::serving::{self, Workload};
 
@@ -75,6 +75,8 @@ pub(super) struct Looked {
     live: u32,
     engines: Engines,
     is_grouped: bool,
+    /// Replicas that are about to go.
+    pub(super) going: u32,
     /// Whether what was seen of the demand is all there is of it.
     pub(super) is_known: bool,
     /// Whether it is the first replica for somebody else's autoscaler, which is all that we bring.
@@ -126,6 +128,7 @@ impl Model {
             live,
             engines: Engines::default(),
             is_grouped,
+            going: 0,
             is_known: false,
             is_for_others: true,
         };
@@ -175,6 +178,10 @@ impl Model {
         let is_known = !sample.is_partial && !sample.is_starting;
         self.history.note(sample, &bounds);
         let decision = desired(&self.history, &bounds, current, now);
+        let lags_since = self.told.and_then(|told| told.lags_since);
+        // KEDA takes its time, and whoever does not heed us for so long will not.
+        let is_heeded = lags_since.is_none_or(|since| is_within(since, now, OBEYS)) && !self.is_refused(&decision, live, now);
+        let going = if is_heeded { live.saturating_sub(decision.replicas) } else { 0 };
         Some(Looked {
             md,
             decision,
@@ -183,6 +190,7 @@ impl Model {
             live,
             engines,
             is_grouped,
+            going,
             is_known,
             is_for_others: false,
         })
@@ -251,6 +259,7 @@ impl Model {
     /// Nothing that was seen of the demand counts any more.
     fn forget(&mut self) {
         self.bulletin.wants(None);
+        self.bulletin.retract();
         *self = Self {
             schedule: std::mem::take(&mut self.schedule),
             bulletin: std::mem::take(&mut self.bulletin),

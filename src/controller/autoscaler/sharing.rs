@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use tokio::time::timeout;
 
 use super::Round;
 use super::model::Looked;
@@ -19,6 +21,9 @@ use crate::plan::serving;
 
 /// A pod that is still there so long after it should have ended does not end: nobody waits for what it holds.
 const OVERDUE: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long it may take to tell.
+const PATIENCE_OF_EVENTS: Duration = Duration::from_secs(10);
 
 /// What is known of the accelerators that are shared, by profile.
 #[derive(Default)]
@@ -72,6 +77,7 @@ impl Contenders {
             weight: sharing.weight,
             min: looked.bounds.min,
             wanted: looked.decision.replicas,
+            going: looked.going,
             busy: load.map_or(u32::MAX, |(load, _)| load.ceil() as u32),
             placed: 0,
             size: u64::from(count) * u64::from(nodes),
@@ -90,9 +96,12 @@ impl Sharer {
     fn with(&self, seen: Places) -> Contender {
         // What pods wait for beyond the number that is wanted, they want for the time of a change only.
         let missing = (u64::from(self.contender.wanted) * self.contender.size).saturating_sub(u64::from(seen.placed) * self.of_a_pod());
+        let lacks = seen.lacks.min(missing);
+        // Pods of a group come one after the other: what only some of them need is of no use to it.
+        let of_a_group = self.contender.size - u64::from(seen.placed % self.nodes) * self.of_a_pod();
         Contender {
             placed: seen.placed / self.nodes,
-            lacks: seen.lacks.min(missing),
+            lacks: if lacks < of_a_group { 0 } else { lacks },
             ..self.contender
         }
     }
@@ -114,11 +123,12 @@ impl Pools {
         self.0.get(profile)?.cap(&Key::of(md))
     }
 
-    /// Takes what some lack from others, from the next round on.
-    pub(super) fn settle(&mut self, contenders: Contenders, round: &Round) {
+    /// Takes what some lack from others, from the next round on. Says for whom that was of no use, by profile.
+    pub(super) fn settle(&mut self, contenders: Contenders, round: &Round) -> Vec<(Key, String)> {
         self.0.retain(|profile, _| contenders.0.contains_key(profile));
+        let mut in_vain = Vec::new();
         if contenders.0.is_empty() {
-            return;
+            return in_vain;
         }
         let pods = by_model(round.cx.cluster.stores.pods.all());
         for (profile, sharers) in contenders.0 {
@@ -132,24 +142,28 @@ impl Pools {
             let all: BTreeMap<Key, Contender> = sharers.into_iter().map(seen).collect();
             let pool = self.0.entry(profile.clone()).or_default();
             for news in pool.settle(&all, leaving, round.now) {
-                tell(news, &profile);
+                match news {
+                    News::Taken { from, replicas, to } => {
+                        tracing::info!(%from, replicas, %to, profile, "accelerators are too few, and one model makes room for another");
+                    }
+                    News::InVain(model) => in_vain.push((model, profile.clone())),
+                }
             }
         }
+        in_vain
     }
 }
 
-fn tell(news: News, profile: &str) {
-    match news {
-        News::Taken { from, replicas, to } => {
-            tracing::info!(%from, replicas, %to, profile, "accelerators are too few, and one model makes room for another");
-        }
-        News::InVain(model) => tracing::warn!(
-            %model,
-            profile,
-            "others made room for a model, and its pods found no node all the same: accelerators came free where they do not fit, or somebody else \
-             took them; no more is taken for it until all its pods have a node"
-        ),
-    }
+/// Tells whom it concerns that others made room for a model, which was of no use to it.
+pub(super) async fn tell_in_vain(model: Key, profile: String, cx: &Context) {
+    let Some(md) = cx.cluster.stores.models.get(&model) else { return };
+    let message = format!(
+        "others made room among the accelerators of profile {profile}, and no pod found a node all the same: they came free where they do not fit, or \
+         somebody else took them; no more is taken until one finds a node, or for an hour: see the events of its pods"
+    );
+    timeout(PATIENCE_OF_EVENTS, cx.cluster.note(&*md, false, "RoomInVain", &message))
+        .await
+        .ok();
 }
 
 /// The profile that a model shares, how, and how many accelerators each of its pods has.

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! pods that found no place ─► what their models lack, less what comes free already ─► taken once, from
-//!                               1. lower tiers: who is idle first, then the lowest, never below min
+//!                               1. lower tiers: who is idle first, then the lowest, never below min; also where it alone is too little
+//!                                  for a replica, because idle accelerators, which are not counted, may make up for the rest
 //!                               2. its own tier: who has more for its weight, until they are even
 //! ```
 //! What was taken from a model it may not have again for a while: its most is bounded. Taking in steps towards max-min fairness with weights
 //! (<https://en.wikipedia.org/wiki/Max-min_fairness>) needs no count of what there is, which nobody can tell of a cluster that grows and shrinks.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -25,7 +26,9 @@ pub const HOLDS: Duration = Duration::from_secs(300);
 /// For so long after pods went, what they held may still find its new owner.
 const SETTLES: Duration = Duration::from_secs(20);
 /// For so long whoever is to have fewer replicas may take to begin with it.
-const OBEYS: Duration = Duration::from_secs(60);
+pub const OBEYS: Duration = Duration::from_secs(60);
+/// For so long nothing more is taken for whom room was made in vain: nodes change.
+const VAIN_FOR: Duration = Duration::from_secs(3600);
 
 /// One of those who share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct Contender {
     pub busy: u32,
     /// So many have a place, and do not go; more than are wanted while a change brings new ones before old ones go.
     pub placed: u32,
+    /// So many of them are about to go, whoever lacks what.
+    pub going: u32,
     /// Accelerators of one replica.
     pub size: u64,
     /// Accelerators that its pods wait for, for [`PATIENCE`] at least.
@@ -92,7 +97,7 @@ pub enum News {
         /// For this one.
         to: Key,
     },
-    /// Room was made for this one, and none of its pods found a place: nothing more is taken for it until all of them have one.
+    /// Room was made for this one, and none of its pods found a place: nothing more is taken for it until one does, or for an hour.
     InVain(Key),
 }
 
@@ -104,8 +109,8 @@ pub struct Pool {
     coming: Option<(Timestamp, u64)>,
     /// For whom room was made, and what there was then.
     served: BTreeMap<Key, Before>,
-    /// For whom it was made in vain: what came free was not where it was needed. Until they lack nothing, nothing is taken for them.
-    vain: BTreeSet<Key>,
+    /// For whom it was made in vain, with how many replicas of it, and when: what came free was not where it was needed.
+    vain: BTreeMap<Key, (u32, Timestamp)>,
 }
 
 /// What there was when room had been made.
@@ -115,6 +120,8 @@ struct Before {
     placed: u32,
     /// Accelerators that were left to all.
     held: u64,
+    /// When that was.
+    at: Timestamp,
 }
 
 impl Pool {
@@ -128,9 +135,7 @@ impl Pool {
     pub fn settle(&mut self, contenders: &BTreeMap<Key, Contender>, leaving: u64, now: Timestamp) -> Vec<News> {
         self.remember(contenders, leaving, now);
         let mut coming = self.coming.map_or(0, |(_, most)| most);
-        // Whoever does not go, though it was told to for long enough, gives nothing; and says nothing of where room is.
-        let is_obeyed = contenders.iter().all(|(key, one)| self.excess(key, one) == 0);
-        let may_judge = coming == 0 && is_obeyed;
+        let is_all_there = coming == 0;
         let held = self.held(contenders);
         let mut left = contenders.clone();
         left.retain(|key, one| self.excess(key, one) == 0);
@@ -143,13 +148,13 @@ impl Pool {
             let comes = coming.min(one.lacks);
             coming -= comes;
             let lacks = one.lacks - comes;
-            if lacks == 0 || self.vain.contains(key) {
+            if lacks == 0 || self.vain.contains_key(key) {
                 continue;
             }
-            // Where another of them was faster, it is tried again.
-            let is_same = |before: &Before| one.placed <= before.placed && held <= before.held;
-            if may_judge && self.served.get(key).is_some_and(is_same) {
-                self.vain.insert(key.clone());
+            // Where another of them was faster, or who was to go did not, it is tried again.
+            let is_vain = |before: &Before| one.placed <= before.placed && held <= before.held && !self.is_disobeyed(contenders, before.at);
+            if is_all_there && self.served.get(key).is_some_and(is_vain) {
+                self.vain.insert(key.clone(), (one.placed, now));
                 news.push(News::InVain(key.clone()));
                 continue;
             }
@@ -177,8 +182,11 @@ impl Pool {
             }
         }
         let held = self.held(contenders);
-        self.served
-            .extend(served.into_iter().map(|(key, placed)| (key.clone(), Before { placed, held })));
+        self.served.extend(
+            served
+                .into_iter()
+                .map(|(key, placed)| (key.clone(), Before { placed, held, at: now })),
+        );
         news
     }
 
@@ -204,7 +212,7 @@ impl Pool {
                 Ordering::Equal => one.has().cmp_by_weight(&giver.has()).is_le(),
                 Ordering::Greater => true,
             };
-            let waits = |(key, one): (&Key, &Contender)| key != model && one.lacks > 0 && !vain.contains(key) && goes_first(one);
+            let waits = |(key, one): (&Key, &Contender)| key != model && one.lacks > 0 && !vain.contains_key(key) && goes_first(one);
             if contenders.iter().any(waits) {
                 cap.until = later(now);
             }
@@ -212,7 +220,10 @@ impl Pool {
         self.caps.retain(|key, cap| contenders.contains_key(key) && now <= cap.until);
         let lacks = |key: &Key| contenders.get(key).is_some_and(|one| one.lacks > 0);
         self.served.retain(|key, _| lacks(key));
-        self.vain.retain(lacks);
+        self.vain.retain(|key, (placed, at)| {
+            let has_more = contenders.get(key).is_some_and(|one| one.placed > *placed);
+            lacks(key) && !has_more && is_within(*at, now, VAIN_FOR)
+        });
         let coming = leaving + self.undone(contenders, now);
         self.coming = match self.coming {
             Some((at, most)) if coming < most && is_within(at, now, SETTLES) => Some((at, most)),
@@ -230,8 +241,18 @@ impl Pool {
     /// Accelerators of replicas that are to go, and have not begun to.
     fn undone(&self, contenders: &BTreeMap<Key, Contender>, now: Timestamp) -> u64 {
         let told = |key: &Key| self.caps.get(key).is_some_and(|cap| is_within(cap.at, now, OBEYS));
-        let those = contenders.iter().filter(|(key, _)| told(key));
-        those.map(|(key, one)| u64::from(self.excess(key, one)) * one.size).sum()
+        let going = |(key, one): (&Key, &Contender)| {
+            let taken = if told(key) { self.excess(key, one) } else { 0 };
+            u64::from(taken.max(one.going)) * one.size
+        };
+        contenders.iter().map(going).sum()
+    }
+
+    /// Whether somebody who was told then to have fewer still has as many.
+    fn is_disobeyed(&self, contenders: &BTreeMap<Key, Contender>, told: Timestamp) -> bool {
+        let those = self.caps.iter().filter(|(_, cap)| cap.at == told);
+        let has_more = |key: &Key| contenders.get(key).is_some_and(|one| self.excess(key, one) > 0);
+        those.map(|(key, _)| key).any(has_more)
     }
 
     /// Accelerators of all replicas that are to stay.
@@ -256,7 +277,7 @@ fn in_order(contenders: &BTreeMap<Key, Contender>) -> Vec<(&Key, &Contender)> {
     lacking
 }
 
-/// Takes what one that `has` so much lacks, replica by replica of it: all that one needs, or nothing.
+/// Takes what one that `has` so much lacks, replica by replica of it: all that one needs, or what lower tiers have of that.
 fn make_room(left: &mut BTreeMap<Key, Contender>, (to, one): (&Key, &Contender), mut has: Has, mut lacks: u64) -> BTreeMap<Key, u32> {
     let mut taken: BTreeMap<Key, u32> = BTreeMap::new();
     let mut spare = 0;
@@ -271,15 +292,17 @@ fn make_room(left: &mut BTreeMap<Key, Contender>, (to, one): (&Key, &Contender),
             }
             gives.push(from);
         }
-        if spare < needs {
-            // It is of no use.
-            for from in gives {
-                left.entry(from).and_modify(|giver| giver.placed += 1);
-            }
-            break;
-        }
+        let is_whole = spare >= needs;
         for from in gives {
-            *taken.entry(from).or_default() += 1;
+            let giver = left.get_mut(&from).filter(|giver| !is_whole && giver.tier == one.tier);
+            match giver {
+                // Its own tier would have what is of no use to it.
+                Some(giver) => giver.placed += 1,
+                None => *taken.entry(from).or_default() += 1,
+            }
+        }
+        if !is_whole {
+            break;
         }
         spare -= needs;
         lacks -= needs;
@@ -303,8 +326,8 @@ fn giver(left: &BTreeMap<Key, Contender>, (to, tier): (&Key, Tier), with_it: &Ha
     };
     let first = |(_, one): &(&Key, &Contender), (_, other): &(&Key, &Contender)| {
         // One that is idle gives before one that is busy, in whatever lower tier.
-        let is_busy = |giver: &Contender| giver.placed <= giver.busy;
-        let by_tier = (is_busy(one), one.tier).cmp(&(is_busy(other), other.tier));
+        let last = |giver: &Contender| (giver.tier == tier, giver.placed <= giver.busy, giver.tier);
+        let by_tier = last(one).cmp(&last(other));
         by_tier.then_with(|| other.has().cmp_by_weight(&one.has()))
     };
     let givers = left.iter().filter(gives);

@@ -124,6 +124,11 @@ impl Bulletin {
         self.standing.wanted = replicas;
     }
 
+    /// What was told of whether replicas follow the demand holds no more: somebody else decides.
+    pub fn retract(&mut self) {
+        (self.standing.claim, self.next) = (None, None);
+    }
+
     /// The number of replicas was changed.
     pub fn changed(&mut self, change: Change, next: Next) {
         self.standing.changes.push_front(change);
@@ -200,7 +205,7 @@ fn shared(tier: Tier, max: u32) -> Claim {
         most => format!("there are {most} at most"),
     };
     let message = format!(
-        "{most}: accelerators are too few, and models of tier {tier} that found none go first, until {} minutes after the last of their pods waited; \
+        "{most}: accelerators are too few, and models of tier {tier} that found none go first, or have less for their weight, until {} minutes after the last of their pods waited; \
          add nodes, or set spec.selfHosted.scaling.min to what is to stay",
         HOLDS.as_secs() / 60
     );

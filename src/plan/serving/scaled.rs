@@ -119,7 +119,7 @@ pub fn with_scaling(
     let known = condition::find(previous, Kind::ScalingActive).filter(|known| known.reason != CONFLICT);
     let mut conditions = status.conditions.clone();
     // Nobody is to wait for a model of which none may be: that goes before who brings the number about.
-    let none = standing.claim.clone().filter(|claim| claim.reason == NO_SHARE);
+    let none = standing.claim.clone().filter(|claim| claim.reason == NO_SHARE && others.is_none());
     if let Some(none) = &none {
         // What is read first says it too.
         let asleep = conditions

@@ -144,4 +144,13 @@ async fn a_model_of_which_none_is_left_says_so_first_and_nobody_waits_for_it() {
     assert_eq!((status, reason), ("False", "NoShare"));
     assert_eq!(said(Kind::Ready), ("False", "ScaledToZero", message), "it is what is read first");
     assert!(!may_wake(&md));
+
+    // Whoever else decides from now on, that is over.
+    let own = json!({ "scaling": { "min": 1, "engine": "HPA", "target": null, "sharing": null, "metrics": [{ "type": "Resource", "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 60 } } }] } });
+    server.change(&format!("{MODELS}/draft"), json!({ "spec": { "selfHosted": own } }));
+    let mut again = Arc::into_inner(shared(&server)).unwrap();
+    again.autoscaler = cx.autoscaler.clone();
+    let cx = Arc::new(again);
+    hears(0, 0, &cx).await;
+    assert_eq!(cx.autoscaler.standing(&draft).claim, None);
 }

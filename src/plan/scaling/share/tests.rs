@@ -22,6 +22,7 @@ fn contender(tier: Tier, placed: u32, lacks: u64) -> Contender {
         wanted: placed + u32::try_from(lacks).unwrap(),
         busy: placed,
         placed,
+        going: 0,
         size: 1,
         lacks,
     }
@@ -67,7 +68,7 @@ fn who_is_idle_gives_first_then_the_lowest_tier_and_nobody_below_its_least() {
     assert_eq!(given, [("draft".to_owned(), 1), ("idle".to_owned(), 2)]);
     let given = gives(all([("critical", critical), ("draft", general), ("triage", regulated)]));
     assert_eq!(given, [("draft".to_owned(), 1), ("triage".to_owned(), 2)]);
-    // Nothing is taken from a higher tier, nor where it is too little for one replica.
+    // Nothing is taken from a higher tier, nor from its own where it is too little for one replica.
     assert_eq!(
         gives(all([
             ("critical", contender(MissionCritical, 3, 0)),
@@ -80,7 +81,25 @@ fn who_is_idle_gives_first_then_the_lowest_tier_and_nobody_below_its_least() {
         lacks: 4,
         ..critical
     };
-    assert_eq!(gives(all([("critical", large), ("draft", contender(General, 3, 0))])), []);
+    assert_eq!(
+        gives(all([("critical", large), ("draft", contender(General, 3, 0))])),
+        [("draft".to_owned(), 3)],
+        "a node may have the rest"
+    );
+    let own = contender(MissionCritical, 3, 0);
+    assert_eq!(gives(all([("critical", large), ("own", own)])), []);
+    let two = all([
+        ("critical", contender(Regulated, 1, 1)),
+        ("draft", contender(General, 1, 0)),
+        (
+            "own",
+            Contender {
+                busy: 0,
+                ..contender(Regulated, 3, 0)
+            },
+        ),
+    ]);
+    assert_eq!(gives(two), [("draft".to_owned(), 1)], "its own tier gives last");
     assert_eq!(
         gives(all([("critical", large), ("draft", contender(General, 5, 0))])),
         [("draft".to_owned(), 4)]
@@ -155,7 +174,7 @@ fn what_is_lacking_is_taken_once_and_nobody_tries_for_it_again_until_nobody_lack
 }
 
 #[test]
-fn what_was_taken_in_vain_is_the_last_that_is_taken() {
+fn what_was_taken_in_vain_is_the_last_that_is_taken_for_an_hour() {
     let mut pool = Pool::default();
     // Four accelerators on four nodes serve nobody who needs them on one; or somebody else was faster.
     let lacks = |draft| {
@@ -174,16 +193,21 @@ fn what_was_taken_in_vain_is_the_last_that_is_taken() {
     assert_eq!(pool.settle(&lacks(4), 4, at(10)), []);
     assert_eq!(pool.settle(&lacks(4), 0, at(31)), [News::InVain(key("critical"))]);
     assert_eq!(pool.settle(&lacks(4), 0, at(1000)), []);
-    // Once it has all, room is made for it again.
+    // What was given is given back, and after an hour it is tried again.
+    assert_eq!(pool.cap(&key("draft")), None);
+    assert_eq!(pool.settle(&lacks(8), 0, at(3600)), []);
+    assert_eq!(taken(&pool.settle(&lacks(8), 0, at(3700))), [("draft", 4)]);
+    assert_eq!(pool.settle(&lacks(4), 0, at(3800)), [News::InVain(key("critical"))]);
+    // Or once one of its pods has found a node.
+    let one = Contender {
+        size: 4,
+        wanted: 2,
+        ..contender(MissionCritical, 1, 4)
+    };
     assert_eq!(
-        pool.settle(
-            &all([("critical", contender(MissionCritical, 1, 0)), ("draft", contender(General, 4, 0))]),
-            0,
-            at(1002)
-        ),
-        []
+        taken(&pool.settle(&all([("critical", one), ("draft", contender(General, 4, 0))]), 0, at(3802))),
+        [("draft", 4)]
     );
-    assert_eq!(taken(&pool.settle(&lacks(4), 0, at(1100))), [("draft", 4)]);
 }
 
 #[test]
@@ -387,6 +411,26 @@ fn contenders() -> impl Strategy<Value = Vec<(Contender, u32)>> {
         (one, wants)
     });
     proptest::collection::vec(one, 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn replicas_of_any_size_come_to_rest_but_for_one_try_an_hour(
+        contenders in contenders(), sizes in proptest::collection::vec(0..4_u32, 6), accelerators in 0..60_u64
+    ) {
+        let sized: Vec<_> = contenders.iter().zip(sizes).map(|((one, wants), size)| (Contender { size: 1 << size, ..*one }, *wants)).collect();
+        let mut cluster = Cluster::new(&sized, accelerators);
+        (0..4).for_each(|_| drop(cluster.half_an_hour()));
+        let hour: Vec<News> = (0..2).flat_map(|_| cluster.half_an_hour()).collect();
+        for key in cluster.wanted.keys() {
+            let tries = hour.iter().filter(|news| matches!(news, News::InVain(model) if model == key)).count();
+            prop_assert!(tries <= 2, "{key}: {hour:?}");
+        }
+        let moved = hour.iter().filter(|news| matches!(news, News::Taken { .. })).count();
+        prop_assert!(moved <= 2 * sized.len() * sized.len(), "{hour:?}");
+    }
 }
 
 proptest! {
