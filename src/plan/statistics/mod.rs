@@ -1,0 +1,23 @@
+//! Statistics for verdicts: how sure a number is, whether two differ, and how many questions would make it sure enough. Pure arithmetic;
+//! the special functions are `statrs`'.
+//!
+//! Questions are taken as a sample from all that might have been asked, as in E. Miller, "Adding Error Bars to Evals" (2024, arXiv
+//! 2411.00640). Shares and scores are from 0 to 1; what costs and times are is for the caller to say.
+
+mod confidence;
+mod decide;
+mod estimate;
+mod exact;
+mod interval;
+
+pub use confidence::Confidence;
+pub use decide::questions_to_decide;
+pub use estimate::{Bounds, Estimate};
+pub use interval::{Interval, lower_bound, upper_bound};
+
+/// Panics where `seen` is not within `by` of `expected`.
+#[cfg(test)]
+#[track_caller]
+fn near(seen: f64, expected: f64, by: f64) {
+    assert!((seen - expected).abs() <= by, "{seen} is not {expected}");
+}
