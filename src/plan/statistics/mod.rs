@@ -9,11 +9,19 @@ mod decide;
 mod estimate;
 mod exact;
 mod interval;
+mod mean;
+mod non_inferiority;
+mod paired;
+mod pairs;
 
 pub use confidence::Confidence;
 pub use decide::questions_to_decide;
 pub use estimate::{Bounds, Estimate};
 pub use interval::{Interval, lower_bound, upper_bound};
+pub use mean::{clustered_mean, mean, stratified_mean};
+pub use non_inferiority::{NonInferiority, non_inferiority};
+pub use paired::{clustered_difference, paired_difference};
+pub use pairs::{Pairs, mcnemar, mcnemar_two_sided};
 
 /// Panics where `seen` is not within `by` of `expected`.
 #[cfg(test)]
