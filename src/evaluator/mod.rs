@@ -4,6 +4,7 @@
 pub mod client;
 pub mod dataset;
 pub mod display;
+pub mod extract;
 pub mod progress;
 pub mod prompt;
 pub mod run;
