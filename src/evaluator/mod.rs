@@ -7,6 +7,7 @@ pub mod display;
 pub mod extract;
 pub mod progress;
 pub mod prompt;
+pub mod recorded;
 pub mod run;
 pub mod score;
 mod tally;

@@ -75,12 +75,12 @@ impl Scorer {
 }
 
 /// Reasoning models think aloud first; what they consider on the way is not their answer.
-fn after_thinking(answer: &str) -> &str {
+pub(super) fn after_thinking(answer: &str) -> &str {
     answer.rsplit_once("</think>").map_or(answer, |(_, rest)| rest)
 }
 
 /// How the letter that was found fares.
-fn chosen(letter: Option<char>, is_right: impl Fn(char) -> bool) -> Score {
+pub(super) fn chosen(letter: Option<char>, is_right: impl Fn(char) -> bool) -> Score {
     match letter {
         None => Score::Unparsed,
         Some(letter) if is_right(letter) => Score::Right,
