@@ -16,6 +16,7 @@ mod operator;
 mod out;
 mod prices;
 mod render;
+mod score;
 mod serve;
 mod simulate;
 mod start;
@@ -51,6 +52,9 @@ pub enum Command {
     Render(render::Render),
     /// Decides requests by the policies of some files, and exits with 1 where a case expects something else: tests of policies.
     Test(test::Test),
+    /// Scores what models answered to a public suite of questions, from recorded outputs: accuracy with its interval, and against a baseline. No model
+    /// is asked.
+    Score(score::Scored),
     /// Plays what was through the operator's decisions: what would it have done?
     #[command(subcommand)]
     Simulate(simulate::Simulate),
@@ -76,6 +80,7 @@ impl Command {
             Self::Check(check) => check.run(),
             Self::Render(render) => render.run(),
             Self::Test(test) => test.run(),
+            Self::Score(score) => score.run(),
             Self::Simulate(simulate) => simulate.run(),
             Self::Serve(serve) => serve.run(),
         }

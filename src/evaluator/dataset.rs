@@ -100,7 +100,7 @@ fn exemplar(line: &str, scorer: &Scorer) -> Result<Exemplar, String> {
             .ok_or("expected is not a text or a list of texts; write one")?,
     };
     let expected = match scorer {
-        Scorer::MultipleChoice => vec![letter(&expected, &choices)?],
+        Scorer::MultipleChoice(_) => vec![letter(&expected, &choices)?],
         Scorer::Exact | Scorer::Regex(_) => expected,
     };
     Ok(Exemplar {
@@ -170,6 +170,7 @@ fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluator::extract::Extractor;
     use proptest::prelude::*;
 
     #[test]
@@ -193,7 +194,7 @@ mod tests {
     fn a_choice_may_be_named_by_its_letter_or_its_text() {
         for expected in ["B", "blue"] {
             let line = format!(r#"{{"id": "a", "input": "sky?", "choices": ["red", "blue"], "expected": "{expected}"}}"#);
-            let read = read("cases.jsonl", line.as_bytes(), &Scorer::MultipleChoice).unwrap();
+            let read = read("cases.jsonl", line.as_bytes(), &Scorer::MultipleChoice(Extractor::ThreeStep)).unwrap();
             assert_eq!(read.exemplars[0].expected, ["B"]);
         }
     }
@@ -266,7 +267,7 @@ mod tests {
             ),
         ] {
             let line = format!(r#"{{"id": "a", "input": "?", {members}}}"#);
-            let refused = read("cases.jsonl", line.as_bytes(), &Scorer::MultipleChoice).unwrap_err();
+            let refused = read("cases.jsonl", line.as_bytes(), &Scorer::MultipleChoice(Extractor::ThreeStep)).unwrap_err();
             assert_eq!(refused, format!("cases.jsonl line 1: {flaw}"));
         }
     }
@@ -296,7 +297,7 @@ mod tests {
             text in "(\\{\"(id|input|expected)\": ?(\"\\PC{0,5}\"|[0-9]|\\[\\])(, )?\\}?\n?){0,5}",
         ) {
             let _ = read("c", &file, &Scorer::Exact);
-            let _ = read("c", text.as_bytes(), &Scorer::MultipleChoice);
+            let _ = read("c", text.as_bytes(), &Scorer::MultipleChoice(Extractor::ThreeStep));
         }
     }
 }

@@ -4,8 +4,10 @@
 pub mod client;
 pub mod dataset;
 pub mod display;
+pub mod extract;
 pub mod progress;
 pub mod prompt;
+pub mod recorded;
 pub mod run;
 pub mod score;
 mod tally;

@@ -18,7 +18,7 @@ pub fn messages(exemplar: &Exemplar, scorer: &Scorer) -> Vec<Message> {
         for (choice, letter) in exemplar.choices.iter().zip('A'..='Z') {
             last.content.push_str(&format!("\n{letter}. {}", choice.trim()));
         }
-        if matches!(scorer, Scorer::MultipleChoice) {
+        if matches!(scorer, Scorer::MultipleChoice(_)) {
             last.content.push_str("\n\n");
             last.content.push_str(CHOOSE);
         }
@@ -30,6 +30,7 @@ pub fn messages(exemplar: &Exemplar, scorer: &Scorer) -> Vec<Message> {
 mod tests {
     use super::*;
     use crate::evaluator::dataset;
+    use crate::evaluator::extract::Extractor;
 
     fn last(line: &str, scorer: &Scorer) -> String {
         let read = dataset::read("c", line.as_bytes(), scorer).unwrap();
@@ -40,7 +41,7 @@ mod tests {
     fn choices_are_shown_with_letters_and_the_form_of_the_answer() {
         let line = r#"{"id": 1, "input": "Which is blue?", "choices": ["fire", " sky "], "expected": "B"}"#;
         assert_eq!(
-            last(line, &Scorer::MultipleChoice),
+            last(line, &Scorer::MultipleChoice(Extractor::ThreeStep)),
             "Which is blue?\n\nA. fire\nB. sky\n\nFinish your answer with \"the answer is (X)\", where X is the letter of the right choice."
         );
         assert_eq!(last(line, &Scorer::Exact), "Which is blue?\n\nA. fire\nB. sky");

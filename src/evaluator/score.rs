@@ -1,11 +1,10 @@
 //! Is an answer right? An answer in which none can be found is wrong and counted apart; a random guess in its place would add about a tenth
 //! of its share to the accuracy and not be repeatable.
 
-use std::sync::OnceLock;
-
 use regex::Regex;
 
 use super::dataset::Exemplar;
+use super::extract::Extractor;
 use crate::api::eval_job;
 
 /// How answers are compared.
@@ -15,8 +14,8 @@ pub enum Scorer {
     Exact,
     /// What a pattern finds, compared likewise.
     Regex(Regex),
-    /// The letter that the answer settles on.
-    MultipleChoice,
+    /// The letter that the answer settles on, by what an extractor finds.
+    MultipleChoice(Extractor),
 }
 
 /// How one answer fares.
@@ -43,7 +42,7 @@ impl Scorer {
                 let read = Regex::new(pattern).map_err(|_| format!("scorer.regex.pattern {pattern:?} is not RE2 syntax"))?;
                 Ok(Self::Regex(read))
             }
-            (None, None, Some(_)) => Ok(Self::MultipleChoice),
+            (None, None, Some(_)) => Ok(Self::MultipleChoice(Extractor::ThreeStep)),
             _ => Err("scorer must be exactly one of exact, regex and multipleChoice".to_owned()),
         }
     }
@@ -60,7 +59,10 @@ impl Scorer {
                     .and_then(|found| found.get(1).or_else(|| found.get(0)))
                     .map(|text| text.as_str())
             }
-            Self::MultipleChoice => return chosen(exemplar, answer),
+            Self::MultipleChoice(extractor) => {
+                let found = extractor.letter(answer, exemplar.choices.len());
+                return chosen(found, |letter| exemplar.expected.contains(&letter.to_string()));
+            }
         };
         let Some(found) = found else { return Score::Unparsed };
         let plain = |text: &str| text.trim().to_lowercase();
@@ -73,56 +75,23 @@ impl Scorer {
 }
 
 /// Reasoning models think aloud first; what they consider on the way is not their answer.
-fn after_thinking(answer: &str) -> &str {
+pub(super) fn after_thinking(answer: &str) -> &str {
     answer.rsplit_once("</think>").map_or(answer, |(_, rest)| rest)
 }
 
-fn chosen(exemplar: &Exemplar, answer: &str) -> Score {
-    match letter(answer, exemplar.choices.len()) {
+/// How the letter that was found fares.
+pub(super) fn chosen(letter: Option<char>, is_right: impl Fn(char) -> bool) -> Score {
+    match letter {
         None => Score::Unparsed,
-        Some(letter) if exemplar.expected.contains(&letter.to_string()) => Score::Right,
+        Some(letter) if is_right(letter) => Score::Right,
         Some(_) => Score::Wrong,
     }
-}
-
-/// The letter that a text settles on, of so many choices, in the three steps that the MMLU-Pro authors' own evaluation takes.
-fn letter(text: &str, choices: usize) -> Option<char> {
-    static PATTERNS: [OnceLock<[Regex; 2]>; 27] = [const { OnceLock::new() }; 27];
-    // Emphasis hides a letter, and makes one of the A in **A**nswer.
-    let text = &text.replace("**", "");
-    let choices = choices.clamp(1, 26);
-    let last = ('A'..='Z').nth(choices - 1).unwrap_or('Z');
-    let [phrase, label] = PATTERNS[choices].get_or_init(|| {
-        let pattern = |text: String| Regex::new(&text).expect("a fixed pattern with one of 26 letters");
-        [
-            pattern(format!(r"answer is \(?([A-{last}])\)?")),
-            pattern(format!(r".*[aA]nswer:\s*([A-{last}])")),
-        ]
-    });
-    let first = |pattern: &Regex| pattern.captures(text)?.get(1)?.as_str().chars().next();
-    first(phrase).or_else(|| first(label)).or_else(|| last_alone(text, last))
-}
-
-/// The last letter of the choices that is a word by itself. Digits of every kind belong to words, or else H₂O would mention H.
-fn last_alone(text: &str, last: char) -> Option<char> {
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    let mut after = None;
-    let mut backwards = text.chars().rev().peekable();
-    while let Some(c) = backwards.next() {
-        let before = backwards.peek().copied();
-        if ('A'..=last).contains(&c) && !before.is_some_and(is_word) && !after.is_some_and(is_word) {
-            return Some(c);
-        }
-        after = Some(c);
-    }
-    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::evaluator::dataset;
-    use proptest::prelude::*;
 
     fn score(scorer: &Scorer, expected: &str, answer: &str) -> Score {
         let line = format!(r#"{{"id": 1, "input": "?", "choices": ["w", "x", "y", "z"], "expected": {expected}}}"#);
@@ -177,51 +146,11 @@ mod tests {
             ("it is C, made of B₂O", Score::Right),
             ("no idea", Score::Unparsed),
         ] {
-            assert_eq!(score(&Scorer::MultipleChoice, r#""y""#, answer), expected, "{answer:?}");
-        }
-    }
-
-    /// Real answers of real models to 12,032 questions, with the counts that the benchmark's authors' own extraction gives.
-    #[test]
-    fn recorded_answers_are_read_as_the_benchmarks_authors_read_them() {
-        let folder = std::env::var("LLM_PORTFOLIO_DATA").unwrap_or_else(|_| "../shared/data".to_owned());
-        let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join("mmlu-pro");
-        if !data.is_dir() {
-            println!("skipped: no data");
-            return;
-        }
-        for (model, rows, right, unparsed) in [
-            ("gemini-1.5-pro-002", 12_020, 8444, 8),
-            ("gemini-1.5-flash-002", 12_012, 7699, 71),
-            ("Llama-2-7b-hf", 12_032, 2256, 1593),
-        ] {
-            let file = data.join(format!("recorded-{model}.jsonl.gz"));
-            let unpacked = std::process::Command::new("gzip").arg("-dc").arg(file).output().unwrap();
-            let lines = unpacked.stdout.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-            let answers: Vec<serde_json::Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
-            let letters: Vec<Option<String>> = answers
-                .iter()
-                .map(|row| letter(row["output"].as_str().unwrap(), 10).map(String::from))
-                .collect();
-            let counted = (
-                answers.len(),
-                answers
-                    .iter()
-                    .zip(&letters)
-                    .filter(|(row, letter)| row["answer"].as_str() == letter.as_deref())
-                    .count(),
-                letters.iter().filter(|letter| letter.is_none()).count(),
+            assert_eq!(
+                score(&Scorer::MultipleChoice(Extractor::ThreeStep), r#""y""#, answer),
+                expected,
+                "{answer:?}"
             );
-            assert_eq!(counted, (rows, right, unparsed), "{model}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_letter_is_one_of_the_choices(text in "\\PC{0,60}|([A-J ]|answer is |Answer: |\n){0,20}", choices in 2usize..=26) {
-            if let Some(letter) = letter(&text, choices) {
-                prop_assert!(('A'..='Z').take(choices).any(|l| l == letter));
-            }
         }
     }
 }

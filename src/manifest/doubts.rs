@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::Portfolio;
 use super::finding::Severity;
-use crate::api::routing_policy::{RouteRule, Strategy, Target, When};
+use crate::api::routing_policy::{RouteRule, Strategy, When};
 use crate::api::shadow::Shadow;
 use crate::api::warmup::WarmupMode;
 use crate::api::{ModelDeployment, RoutingPolicy};
@@ -25,6 +25,7 @@ pub(super) fn check(portfolio: &mut Portfolio, book: &Book, now: Timestamp) {
             longer_than_it_holds(&written.object),
             readable_key(&written.object),
             ambiguous(&written.object, now),
+            for_ever(&written.object),
         ];
         let doubts = doubts.into_iter().flatten();
         doubts.map(move |invalid| written.origin.finding(Severity::Warning, invalid))
@@ -43,6 +44,7 @@ pub(super) fn check(portfolio: &mut Portfolio, book: &Book, now: Timestamp) {
             .chain(unpriced(policy, &models, book, now))
             .chain(unbounded(policy, &models))
             .chain(asleep(policy, &models))
+            .chain(uncopied(policy, &models))
             .chain(spilled(policy, &models));
         doubts.map(move |invalid| written.origin.finding(Severity::Warning, invalid))
     });
@@ -145,15 +147,63 @@ fn unreachable(rules: &[RouteRule]) -> Vec<Invalid> {
 /// Rules whose requests are refused whenever nobody has asked for a while: what they are for is to be there, or to be waited for.
 fn asleep(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>) -> Vec<Invalid> {
     let namespace = Key::of(policy).namespace;
-    let may_sleep = |target: &Target| may_sleep(&Named::from(target).key(&namespace), models);
-    let doubt = |(at, _): (usize, &RouteRule)| {
-        let problem = "each of them may have no replica (min: 0 in scaling, or in its schedule), and without spec.warmup requests are refused until one is awake";
-        let remedy = "add spec.warmup, such as {mode: Hold}, or a fallback, or give a model min: 1";
+    let rests = |named: Named<'_>| may_sleep(&named.key(&namespace), models);
+    let doubt = |(at, rule): (usize, &RouteRule)| {
+        let those = if rule.fallback.is_empty() {
+            "each of them"
+        } else {
+            "each of them, and of fallback,"
+        };
+        let problem = format!(
+            "{those} may have no replica (min: 0 in scaling, or in its schedule), and without spec.warmup requests are refused until one is awake"
+        );
+        let remedy = "add spec.warmup, such as {mode: Hold}, or a fallback that always answers, or give a model min: 1";
         Invalid::new(format!("spec.rules[{at}].targets"), problem, remedy)
     };
     let rules = policy.spec.rules.iter().enumerate().filter(|_| policy.spec.warmup.is_none());
-    let sleeps = |rule: &RouteRule| rule.fallback.is_empty() && !rule.targets.is_empty() && rule.targets.iter().all(may_sleep);
+    let sleeps = |rule: &RouteRule| {
+        // One of no weight is never asked.
+        let mut asked = rule.targets.iter().filter(|target| target.weight > 0).peekable();
+        asked.peek().is_some() && asked.all(|target| rests(Named::from(target))) && rule.fallback.iter().all(|one| rests(Named::from(one)))
+    };
     rules.filter(|(_, rule)| sleeps(rule)).map(doubt).collect()
+}
+
+/// Copies for a model that may have no replica: nothing wakes it for them.
+fn uncopied(policy: &RoutingPolicy, models: &BTreeMap<Key, &ModelDeployment>) -> Vec<Invalid> {
+    let namespace = Key::of(policy).namespace;
+    let doubt = |(at, shadow): (usize, &Shadow)| {
+        let problem = format!(
+            "{} may have no replica (min: 0 in scaling, or in its schedule), and copies of requests neither wake it nor keep it awake",
+            Named::from(shadow).called(&namespace)
+        );
+        Invalid::new(
+            format!("spec.shadow[{at}].model"),
+            problem,
+            "give it min: 1 for as long as it is to be measured",
+        )
+    };
+    let shadows = policy.spec.shadow.iter().enumerate();
+    let rests = |shadow: &Shadow| may_sleep(&Named::from(shadow).key(&namespace), models);
+    shadows.filter(|(_, shadow)| rests(shadow)).map(doubt).collect()
+}
+
+/// A schedule whose one entry holds for ever once its time has come.
+fn for_ever(md: &ModelDeployment) -> Option<Invalid> {
+    let scaling = md.spec.self_hosted.as_ref()?.scaling.as_ref()?;
+    let [only] = scaling.schedule.as_deref()? else { return None };
+    let is_other = only.min.is_some_and(|min| min != scaling.min) || only.max.is_some_and(|max| max != scaling.max);
+    (is_other && schedule::invalid(scaling).is_empty()).then(|| {
+        let problem = format!(
+            "its one entry holds from each of its times until the next, and so min: {} and max: {} of scaling never hold again after the first",
+            scaling.min, scaling.max
+        );
+        Invalid::new(
+            "spec.selfHosted.scaling.schedule",
+            problem,
+            "add an entry for when it ends, such as one with a later cron and these numbers, or change scaling itself",
+        )
+    })
 }
 
 /// Models that are to answer while another one wakes, and wake themselves then.

@@ -1003,6 +1003,27 @@ fn what_can_be_applied_and_cannot_do_what_it_looks_like_is_doubted() {
         ),
         (over("model: a\n  rules: [{targets: [{model: sleeps}, {model: own}]}]"), None),
         (
+            over("model: a\n  rules: [{targets: [{model: sleeps, weight: 100}, {model: own, weight: 0}]}]"),
+            Some(("spec.rules[0].targets", "each of them may have no replica")),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: sleeps}], fallback: [{model: nightly}]}]"),
+            Some(("spec.rules[0].targets", "each of them, and of fallback, may have no replica")),
+        ),
+        (
+            over("model: a\n  rules: [{targets: [{model: own}]}]\n  shadow: [{model: sleeps, percent: 5}]"),
+            Some(("spec.shadow[0].model", "sleeps may have no replica")),
+        ),
+        (
+            model(
+                "selfHosted: {engine: {kind: LlamaCpp}, scaling: {min: 2, max: 4, target: {inFlight: 2}, schedule: [{cron: 0 20 * * *, min: 0}]}}",
+            ),
+            Some((
+                "spec.selfHosted.scaling.schedule",
+                "its one entry holds from each of its times until the next, and so min: 2 and max: 4",
+            )),
+        ),
+        (
             over("model: a\n  rules: [{targets: [{model: sleeps}], fallback: [{model: own}]}]"),
             None,
         ),
