@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::out;
 use crate::evaluator::extract::Extractor;
 use crate::evaluator::recorded::{self, Agreement, Compared, Counts, Flaw, Recorded, Suite};
-use crate::plan::statistics::{Confidence, Design, Estimate, Interval, Pairs, paired_variance};
+use crate::plan::statistics::{Bounds, Confidence, Design, Estimate, Interval, Pairs, paired_variance};
 
 /// Which outputs, and how they are scored.
 #[derive(Args)]
@@ -147,8 +147,7 @@ fn comparison(compared: &Compared) -> Value {
         only_baseline,
         neither,
     } = pairs;
-    let difference = pairs.difference().map(|estimate| {
-        let ends = estimate.interval(Confidence::P95);
+    let difference = pairs.difference().zip(ends(pairs)).map(|(estimate, ends)| {
         json!({
             "value": estimate.value, "lower": ends.lower, "upper": ends.upper, "standardError": estimate.standard_error,
             "unpairedStandardError": pairs.unpaired_standard_error(), "smallestEffect": smallest_effect(pairs),
@@ -167,11 +166,21 @@ fn comparison(compared: &Compared) -> Value {
     })
 }
 
-/// The smallest difference that so many questions, which tell the models apart so often, find in 80 of 100 runs.
+/// The ends of the difference: those that also hold where few questions, or none, tell the models apart.
+fn ends(pairs: &Pairs) -> Option<Bounds> {
+    let Bounds { lower, upper } = pairs.adjusted_difference()?.interval(Confidence::P95);
+    Some(Bounds {
+        lower: lower.max(-1.0),
+        upper: upper.min(1.0),
+    })
+}
+
+/// The smallest loss, as a gate of one side looks for it, that so many questions, which tell the models apart so often, find in 80 of 100 runs.
 fn smallest_effect(pairs: &Pairs) -> Option<f64> {
-    let n = f64::from(pairs.asked());
-    let discordance = f64::from(pairs.only_candidate + pairs.only_baseline) / n;
-    let difference = (f64::from(pairs.only_candidate) - f64::from(pairs.only_baseline)) / n;
+    // As for the ends: no models that differ are never told apart.
+    let n = f64::from(pairs.asked()) + 2.0;
+    let [better, worse] = [pairs.only_candidate, pairs.only_baseline].map(|count| (f64::from(count) + 1.0) / n);
+    let (discordance, difference) = (better + worse, better - worse);
     Design::GATE.smallest_effect(paired_variance(discordance, difference), pairs.asked())
 }
 
@@ -247,10 +256,12 @@ fn paired(compared: &Compared) -> String {
         pairs.only_baseline,
         pairs.neither,
     );
-    if let (Some(difference), Some(unpaired), Some(smallest)) =
-        (pairs.difference(), pairs.unpaired_standard_error(), smallest_effect(pairs))
-    {
-        let ends = difference.interval(Confidence::P95);
+    if let (Some(difference), Some(ends), Some(unpaired), Some(smallest)) = (
+        pairs.difference(),
+        ends(pairs),
+        pairs.unpaired_standard_error(),
+        smallest_effect(pairs),
+    ) {
         let points = |share: f64| format!("{:+.2}", share * 100.0);
         text += &format!(
             "  difference           {} points ({} to {})\n  its standard error   {:.3} points; unpaired it would be {:.3}\n",
@@ -261,7 +272,7 @@ fn paired(compared: &Compared) -> String {
             unpaired * 100.0,
         );
         text += &format!(
-            "  smallest loss        {} points: what 80 of 100 such comparisons would find\n",
+            "  smallest loss        {} points: what 80 of 100 such comparisons would find, of one side\n",
             percent(smallest)
         );
     }

@@ -74,9 +74,13 @@ impl Scorer {
     }
 }
 
-/// Reasoning models think aloud first; what they consider on the way is not their answer.
+/// Reasoning models think aloud first; what they consider on the way is not their answer, and where they came to no end there is none.
 pub(super) fn after_thinking(answer: &str) -> &str {
-    answer.rsplit_once("</think>").map_or(answer, |(_, rest)| rest)
+    match answer.rsplit_once("</think>") {
+        Some((_, rest)) => rest,
+        None if answer.trim_start().starts_with("<think>") => "",
+        None => answer,
+    }
 }
 
 /// How the letter that was found fares.
@@ -97,6 +101,17 @@ mod tests {
         let line = format!(r#"{{"id": 1, "input": "?", "choices": ["w", "x", "y", "z"], "expected": {expected}}}"#);
         let dataset = dataset::read("c", line.as_bytes(), scorer).unwrap();
         scorer.score(&dataset.exemplars[0], answer)
+    }
+
+    #[test]
+    fn thoughts_that_come_to_no_end_are_no_answer() {
+        let choice = Scorer::of(&serde_json::from_value(serde_json::json!({ "multipleChoice": {} })).unwrap()).unwrap();
+        for (answer, wanted) in [
+            ("<think>The answer is (B)? No, let me", Score::Unparsed),
+            ("<think>The answer is (A).</think>The answer is (B)", Score::Right),
+        ] {
+            assert_eq!(score(&choice, r#""B""#, answer), wanted, "{answer}");
+        }
     }
 
     #[test]

@@ -166,11 +166,25 @@ fn parsed(text: &[u8]) -> Result<Line, Wrong> {
     })
 }
 
+/// The longest name of anything, in bytes.
+const NAME_LIMIT: usize = 200;
+
+/// What is kept for each row, and printed.
+fn named(field: &'static str, name: &str) -> Result<String, Invalid> {
+    let problem = match name {
+        "" => "it is empty",
+        name if name.len() > NAME_LIMIT => "it is longer than 200 bytes",
+        name if name.chars().any(char::is_control) => "it has control characters",
+        name => return Ok(name.to_owned()),
+    };
+    Err(Invalid::new(field, problem, "write a short name"))
+}
+
 /// The question's id, how the output fares, and the letter that was found in it.
 fn scored(line: &Line, suite: Suite, extractor: Extractor) -> Result<(String, Row, Option<char>), Invalid> {
     let id = match &line.question_id {
         Some(Value::Number(id)) if id.is_u64() || id.is_i64() => id.to_string(),
-        Some(Value::String(id)) if !id.is_empty() => id.clone(),
+        Some(Value::String(id)) => named("question_id", id)?,
         Some(_) => {
             return Err(Invalid::new(
                 "question_id",
@@ -185,7 +199,7 @@ fn scored(line: &Line, suite: Suite, extractor: Extractor) -> Result<(String, Ro
         Some(_) => Err(Invalid::new(field, "it is not a text", remedy)),
         None => Err(Invalid::new(field, "it is missing", remedy)),
     };
-    let category = text("category", &line.category, "write the question's subject")?;
+    let category = named("category", &text("category", &line.category, "write the question's subject")?)?;
     let answer = text("answer", &line.answer, "write the letter of the right choice")?;
     let Some(answer) = suite.letters().find(|letter| answer.chars().eq([*letter])) else {
         let last = suite.letters().last().unwrap_or('A');

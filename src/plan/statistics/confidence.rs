@@ -2,7 +2,7 @@
 
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-/// The share of runs in which an interval holds the true number: more than 0 and less than 1.
+/// The share of runs in which an interval holds the true number: from a half to less than 1.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Confidence(f64);
 
@@ -10,10 +10,10 @@ impl Confidence {
     /// 95 of 100 runs, by which all verdicts go.
     pub const P95: Self = Self(0.95);
 
-    /// `share` as one, such as 0.99; `None` where it is not between 0 and 1, or so near 1 that no quantile is finite.
+    /// `share` as one, such as 0.99; `None` where it is less than a half, which promises nothing, or so near 1 that no quantile is finite.
     #[must_use]
     pub fn new(share: f64) -> Option<Self> {
-        (share > 0.0 && share < 1.0 - 1e-12).then_some(Self(share))
+        (share >= 0.5 && share < 1.0 - 1e-12).then_some(Self(share))
     }
 
     /// The share of runs.
@@ -33,7 +33,7 @@ impl Confidence {
         -Normal::standard().inverse_cdf(self.tail())
     }
 
-    /// The quantile that bounds one side alone: 1.645 for 95 %. Negative below 50 %.
+    /// The quantile that bounds one side alone: 1.645 for 95 %.
     pub(super) fn one_sided_z(self) -> f64 {
         -Normal::standard().inverse_cdf(1.0 - self.0)
     }
@@ -49,8 +49,12 @@ impl Confidence {
     }
 }
 
+/// So many degrees of freedom make Student's distribution the normal one.
+const NORMAL_FROM: f64 = 100_000.0;
+
 fn students(degrees: f64, below: f64) -> f64 {
-    if degrees.is_infinite() {
+    // Beyond these the two differ by less than 2·10⁻⁵, and the series that Student's is from comes to no end.
+    if degrees > NORMAL_FROM {
         return Normal::standard().inverse_cdf(below);
     }
     StudentsT::new(0.0, 1.0, degrees).map_or(f64::NAN, |distribution| distribution.inverse_cdf(below))
@@ -64,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_is_no_share_is_no_confidence() {
-        for share in [0.0, 1.0, -0.1, 1.1, f64::NAN, f64::INFINITY, 1.0 - 1e-15] {
+        for share in [0.0, 0.4, 1.0, -0.1, 1.1, f64::NAN, f64::INFINITY, 1.0 - 1e-15] {
             assert_eq!(Confidence::new(share), None, "{share}");
         }
         assert_eq!(Confidence::new(0.95), Some(Confidence::P95));

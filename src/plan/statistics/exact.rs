@@ -5,14 +5,17 @@
 use statrs::distribution::{Beta, ContinuousCDF};
 
 use super::confidence::Confidence;
-use super::interval::{Interval, share};
+use super::interval::{Interval, share, upper_bound, wilson};
 
 impl Interval {
     /// The two-sided Clopper-Pearson interval of `right` out of `asked`, or `None` when nothing was asked. More right than asked counts as
-    /// all right.
+    /// all right. Of more than 100,000 it is Wilson's.
     #[must_use]
     pub fn exact(right: u32, asked: u32, confidence: Confidence) -> Option<Self> {
         let share = share(right, asked)?;
+        if asked > MOST {
+            return Some(wilson(share, f64::from(asked), confidence.two_sided_z()));
+        }
         let tail = confidence.tail();
         Some(Self {
             share,
@@ -25,6 +28,9 @@ impl Interval {
     /// when nothing was asked.
     #[must_use]
     pub fn exact_upper_bound(right: u32, asked: u32, confidence: Confidence) -> Option<f64> {
+        if asked > MOST {
+            return upper_bound(right, asked, confidence);
+        }
         (asked > 0).then(|| most(right.min(asked), asked, 1.0 - confidence.share()))
     }
 }
@@ -38,6 +44,9 @@ fn least(right: u32, asked: u32, tail: f64) -> f64 {
 fn most(right: u32, asked: u32, tail: f64) -> f64 {
     1.0 - least(asked - right, asked, tail)
 }
+
+/// Beyond so many the series that the exact ends are from comes to no end, and they are Wilson's to four digits.
+const MOST: u32 = 100_000;
 
 fn beta(a: u32, b: u32, below: f64) -> f64 {
     Beta::new(f64::from(a), f64::from(b)).map_or(f64::NAN, |distribution| distribution.inverse_cdf(below))

@@ -9,7 +9,9 @@ use super::estimate::Estimate;
 #[must_use]
 pub fn mean(scores: &[f64]) -> Option<Estimate> {
     let n = scores.len() as f64;
-    let value = scores.iter().sum::<f64>() / n;
+    // From the first one on: scores that are all alike differ by exactly nothing from their mean.
+    let first = scores.first()?;
+    let value = first + scores.iter().map(|score| score - first).sum::<f64>() / n;
     let squares: f64 = scores.iter().map(|score| (score - value).powi(2)).sum();
     (scores.len() > 1).then(|| Estimate {
         value,

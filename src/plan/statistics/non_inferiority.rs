@@ -67,6 +67,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn questions_that_all_differ_alike_say_nothing_of_others() {
+        for by in [0.1, -0.1] {
+            let difference = crate::plan::statistics::paired_difference(&[(0.0, by); 10]).unwrap();
+            assert_eq!(non_inferiority(&difference, 0.03, Confidence::P95), Inconclusive, "{difference:?}");
+        }
+    }
+
     /// The loss is bounded at 1.645 standard errors.
     #[test]
     fn a_loss_is_shown_to_be_small_shown_to_be_one_or_neither() {

@@ -120,6 +120,20 @@ mod tests {
     use crate::plan::statistics::{near, paired_difference};
     use proptest::prelude::*;
 
+    /// By hand, of ten and two among fifty: 8/52, and √((14/52 − (8/52)²)/52).
+    #[test]
+    fn the_adjusted_difference_is_as_bonett_and_price_have_it() {
+        let pairs = Pairs {
+            both: 20,
+            only_candidate: 10,
+            only_baseline: 2,
+            neither: 18,
+        };
+        let adjusted = pairs.adjusted_difference().unwrap();
+        near(adjusted.value, 8.0 / 52.0, 1e-12);
+        near(adjusted.standard_error, 0.068_719_347, 1e-9);
+    }
+
     /// By SciPy 1.17.1, `binomtest(b, b + c, 0.5, alternative="greater")`, and statsmodels 0.15.0, `mcnemar([[0, b], [c, 0]], exact=True)`.
     #[test]
     fn mcnemars_test_is_as_scipy_and_statsmodels_have_it() {

@@ -49,14 +49,14 @@ impl Design {
     /// each model. `None` where no number that can be counted does.
     #[must_use]
     pub fn questions(&self, variance: f64, effect: f64) -> Option<u32> {
-        let n = (self.factor() * variance / (effect * effect)).ceil().max(1.0);
-        (n <= f64::from(u32::MAX)).then_some(n as u32)
+        let n = (self.factor() * variance / (effect * effect)).ceil();
+        (variance >= 0.0 && n <= f64::from(u32::MAX)).then_some(n.max(1.0) as u32)
     }
 
-    /// The smallest difference that so many questions find. `None` of no questions.
+    /// The smallest difference that so many questions find. `None` of no questions, and of what is no variance.
     #[must_use]
     pub fn smallest_effect(&self, variance: f64, questions: u32) -> Option<f64> {
-        (questions > 0).then(|| (self.factor() * variance / f64::from(questions)).sqrt())
+        (questions > 0 && variance >= 0.0).then(|| (self.factor() * variance / f64::from(questions)).sqrt())
     }
 }
 
@@ -78,6 +78,14 @@ mod tests {
     use super::*;
     use crate::plan::statistics::near;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_is_no_variance_and_no_effect_has_no_number_of_questions() {
+        for (variance, effect) in [(f64::NAN, 0.03), (0.0, 0.0), (paired_variance(0.01, 0.2), 0.03), (0.1, f64::NAN)] {
+            assert_eq!(Design::GATE.questions(variance, effect), None, "{variance} {effect}");
+        }
+        assert_eq!(Design::GATE.smallest_effect(-0.1, 10), None);
+    }
 
     /// The published table for gates: by SciPy 1.17.1, the factor is `(norm.ppf(0.95) + norm.ppf(0.8))**2`.
     #[test]

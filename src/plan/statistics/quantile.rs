@@ -63,7 +63,8 @@ pub fn quantile(values: &[f64], quantile: f64, confidence: Confidence) -> Result
 /// Where there are none, as for p99 of 300 values: the largest of them may be below it.
 pub fn ranks(n: u32, quantile: f64, confidence: Confidence) -> Result<Ranks, Unbounded> {
     let below = Binomial::new(quantile, u64::from(n)).map_err(|_| Unbounded::NoQuantile)?;
-    if quantile <= 0.0 || quantile >= 1.0 {
+    // The same of what is so small that 1 less it is 1.
+    if quantile <= 0.0 || quantile >= 1.0 || 1.0 - quantile >= 1.0 {
         return Err(Unbounded::NoQuantile);
     }
     let tail = confidence.tail();
@@ -73,7 +74,8 @@ pub fn ranks(n: u32, quantile: f64, confidence: Confidence) -> Result<Ranks, Unb
     }
     // The lower end is above the quantile when fewer values than its rank are below, the upper one below it when as many as its rank are.
     Ok(Ranks {
-        lower: first(n, |rank| below.cdf(u64::from(rank)) > tail),
+        // Rounding may have even the smallest one above the quantile often enough.
+        lower: first(n, |rank| below.cdf(u64::from(rank)) > tail).max(1),
         upper: first(n, |rank| rank > 0 && below.sf(u64::from(rank) - 1) <= tail),
     })
 }
@@ -102,6 +104,14 @@ fn first(n: u32, is_so: impl Fn(u32) -> bool) -> u32 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn few_values_and_little_confidence_end_at_the_smallest() {
+        let half = Confidence::new(0.5).unwrap();
+        let seen = quantile(&[1.0, 2.0], 0.5, half).unwrap();
+        assert_eq!((seen.lower, seen.upper), (1.0, 2.0));
+        assert_eq!(ranks(9, 1e-17, half), Err(Unbounded::NoQuantile));
+    }
 
     /// By SciPy 1.17.1: `binom.ppf((1 - c) / 2, n, q)` and `binom.ppf((1 + c) / 2, n, q) + 1`. The first three are published.
     #[test]
