@@ -13,7 +13,7 @@ impl Confidence {
     /// `share` as one, such as 0.99; `None` where it is less than a half, which promises nothing, or so near 1 that no quantile is finite.
     #[must_use]
     pub fn new(share: f64) -> Option<Self> {
-        (share >= 0.5 && share < 1.0 - 1e-12).then_some(Self(share))
+        (0.5..1.0 - 1e-12).contains(&share).then_some(Self(share))
     }
 
     /// The share of runs.
