@@ -257,6 +257,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::fetch::tests::Scratch;
 
     #[derive(Parser)]
     struct Arguments {
@@ -272,9 +273,8 @@ mod tests {
 
     #[test]
     fn keda_that_is_asked_for_by_name_and_not_rendered_is_told() {
-        let folder = std::env::temp_dir().join(format!("render-keda-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = folder.join("models.yaml");
+        let scratch = Scratch::new();
+        let file = scratch.path().join("models.yaml");
         let models = ["KEDA", "Auto"].map(|engine| {
             format!(
                 "---\napiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: m-{}}}\nspec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {{max: 2, engine: {engine}, target: {{inFlight: 2}}}}}}}}\n",
@@ -289,7 +289,6 @@ mod tests {
             left_out.iter().map(ToString::to_string).collect()
         };
         let (without, with) = (told(&[]), told(&["--scaler-address", "operator:6000"]));
-        std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(without.len(), 1, "{without:?}");
         assert!(
             without[0].contains("models.yaml:5: warning: ModelDeployment") && without[0].contains("m-keda"),
@@ -305,9 +304,8 @@ mod tests {
 
     #[test]
     fn what_moves_replicas_is_rendered_as_in_a_cluster_with_keda_or_without() {
-        let folder = std::env::temp_dir().join(format!("render-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = folder.join("models.yaml");
+        let scratch = Scratch::new();
+        let file = scratch.path().join("models.yaml");
         let model = |name: &str, scaling: &str| {
             format!(
                 "---\napiVersion: llmportfolio.dev/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: {name}}}\nspec: {{selfHosted: {{engine: {{kind: LlamaCpp}}, scaling: {scaling}}}}}\n"
@@ -327,7 +325,6 @@ mod tests {
             kinds.filter(|kind| moving.contains(&kind.as_str())).collect()
         };
         let (without, with) = (kinds(&[]), kinds(&["--scaler-address", "operator:6000"]));
-        std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(without, ["HorizontalPodAutoscaler"]);
         assert_eq!(with, ["HorizontalPodAutoscaler", "ScaledObject"]);
     }

@@ -294,6 +294,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::fetch::tests::Scratch;
 
     #[derive(Parser)]
     struct Arguments {
@@ -303,9 +304,8 @@ mod tests {
 
     /// Two files in a folder of this test's own, of which the second is the baseline.
     fn told(recorded: &str, baseline: Option<&str>, args: &[&str]) -> Result<String, String> {
-        let name = format!("score-{}-{:?}", std::process::id(), std::thread::current().id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
+        let scratch = Scratch::new();
+        let folder = scratch.path();
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
             std::fs::write(&path, text).unwrap();
@@ -321,7 +321,6 @@ mod tests {
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         let Arguments { score } = Arguments::parse_from(all);
         let read = score.read();
-        std::fs::remove_dir_all(&folder).unwrap();
         let plain = |text: String| text.replace(&format!("{}/", folder.display()), "");
         let (recorded, baseline) = read.map_err(|flaw| plain(flaw.to_string()))?;
         Ok(plain(score.told(&recorded, baseline.as_ref()).unwrap()))

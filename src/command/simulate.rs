@@ -337,6 +337,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::fetch::tests::Scratch;
 
     #[derive(Parser)]
     struct Arguments {
@@ -346,11 +347,9 @@ mod tests {
 
     /// What is written of `demand` played through `spec`, under `settings` if there are any.
     fn told(spec: &str, demand: &str, settings: Option<&str>, args: &[&str]) -> String {
-        let name = format!("simulate-{}-{:?}", std::process::id(), std::thread::current().id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
+        let scratch = Scratch::new();
         let write = |name: &str, text: &str| {
-            let path = folder.join(name);
+            let path = scratch.path().join(name);
             std::fs::write(&path, text).unwrap();
             path.to_str().unwrap().to_owned()
         };
@@ -362,9 +361,7 @@ mod tests {
         let settings = settings.iter().flat_map(|path| ["--settings", path.as_str()]);
         let all = ["simulate", "-f", &model, "--demand", &demand].into_iter().chain(settings);
         let Arguments { scaling } = Arguments::parse_from(all.chain(args.iter().copied()));
-        let read = scaling.read();
-        std::fs::remove_dir_all(&folder).unwrap();
-        let (models, settings, demand) = read.unwrap();
+        let (models, settings, demand) = scaling.read().unwrap();
         scaling.told(&models, &settings, &demand).unwrap()
     }
 
