@@ -2,7 +2,7 @@
 //! "stored_pred"?}`. No model is asked, so that a score of others can be checked, and two models compared, question by question.
 //!
 //! ```text
-//!   file ── read: lines, extractor ──► Recorded ── counts, categories, standard_error
+//!   file ── read: lines, extractor ──► Recorded ── counts, categories, stratified
 //!                                         └─ compare: with a baseline's ──► Compared
 //! ```
 

@@ -1,4 +1,5 @@
-//! Reads recorded outputs line by line, compressed or not, and scores each as it comes: of a file of any size only ids and scores are kept.
+//! Reads recorded outputs line by line, compressed or not, and scores each as it comes: of each only the id, the category, the right letter
+//! and the score are kept, and no more lines than the suite has questions.
 
 use std::collections::btree_map::Entry;
 use std::fs::File;

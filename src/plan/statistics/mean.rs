@@ -9,9 +9,7 @@ use super::estimate::Estimate;
 #[must_use]
 pub fn mean(scores: &[f64]) -> Option<Estimate> {
     let n = scores.len() as f64;
-    // From the first one on: scores that are all alike differ by exactly nothing from their mean.
-    let first = scores.first()?;
-    let value = first + scores.iter().map(|score| score - first).sum::<f64>() / n;
+    let value = average(scores)?;
     let squares: f64 = scores.iter().map(|score| (score - value).powi(2)).sum();
     (scores.len() > 1).then(|| Estimate {
         value,
@@ -29,7 +27,7 @@ pub fn mean(scores: &[f64]) -> Option<Estimate> {
 pub fn clustered_mean<K: Ord>(scores: impl IntoIterator<Item = (K, f64)>) -> Option<Estimate> {
     let clusters = by_group(scores);
     let (n, c) = (count(&clusters), clusters.len() as f64);
-    let value = sum(&clusters) / n;
+    let value = average(clusters.values().flatten())?;
     let squares: f64 = clusters
         .values()
         .map(|scores| scores.iter().map(|score| score - value).sum::<f64>().powi(2))
@@ -54,8 +52,8 @@ pub fn stratified_mean<K: Ord>(scores: impl IntoIterator<Item = (K, f64)>) -> Op
         Some((weight * mean(scores)?.standard_error).powi(2))
     });
     let variance = variances.sum::<Option<f64>>()?;
-    (!strata.is_empty()).then(|| Estimate {
-        value: sum(&strata) / n,
+    Some(Estimate {
+        value: average(strata.values().flatten())?,
         standard_error: variance.sqrt(),
         degrees: n - k,
     })
@@ -74,8 +72,12 @@ fn count<K>(groups: &BTreeMap<K, Vec<f64>>) -> f64 {
     groups.values().map(Vec::len).sum::<usize>() as f64
 }
 
-fn sum<K>(groups: &BTreeMap<K, Vec<f64>>) -> f64 {
-    groups.values().flatten().sum()
+/// From the first one on: scores that are all alike differ by exactly nothing from it. `None` of no scores.
+fn average<'a>(scores: impl IntoIterator<Item = &'a f64>) -> Option<f64> {
+    let mut scores = scores.into_iter();
+    let first = *scores.next()?;
+    let (beyond, count) = scores.fold((0.0, 1.0), |(beyond, count), score| (beyond + score - first, count + 1.0));
+    Some(first + beyond / count)
 }
 
 #[cfg(test)]

@@ -72,6 +72,8 @@ mod tests {
         for by in [0.1, -0.1] {
             let difference = crate::plan::statistics::paired_difference(&[(0.0, by); 10]).unwrap();
             assert_eq!(non_inferiority(&difference, 0.03, Confidence::P95), Inconclusive, "{difference:?}");
+            let clustered = crate::plan::statistics::clustered_difference((0..30).map(|at| (at % 10, 0.0, by))).unwrap();
+            assert_eq!(non_inferiority(&clustered, 0.03, Confidence::P95), Inconclusive, "{clustered:?}");
         }
     }
 
