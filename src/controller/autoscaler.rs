@@ -38,7 +38,6 @@ use crate::plan::scaling::Standing;
 use crate::plan::scaling::demand::{Demand, Now};
 use crate::plan::scaling::others;
 use listen::Listeners;
-pub(super) use model::Count;
 use model::Model;
 pub(super) use numbers::Numbers;
 use sharing::{Contenders, Pools, tell_in_vain};

@@ -29,8 +29,8 @@ use tonic::Status;
 use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 
-use super::autoscaler::Count;
 use super::context::Context;
+use super::model_deployment;
 use crate::plan::names::{self, Key};
 use crate::plan::scaling::driver::{Driver, METRIC};
 use wire::{GetMetricSpecResponse, GetMetricsRequest, GetMetricsResponse, IsActiveResponse, MetricSpec, MetricValue, ScaledObjectRef};
@@ -220,8 +220,11 @@ impl Scaler {
     /// close the connection by which it hears of a first replica, and open it again after a pause that grows to minutes.
     fn replicas(&self, of: &ScaledObjectRef) -> Result<u32, Status> {
         let model = self.model(of)?;
-        let stores = &self.cx.cluster.stores;
-        let there = || Some(Count::of(&*stores.models.get(&model)?, stores)?.told);
+        let there = || {
+            let md = self.cx.cluster.stores.models.get(&model)?;
+            let replicas = model_deployment::replicas(&md, md.spec.self_hosted.as_ref()?, &self.cx)?;
+            u32::try_from(replicas).ok()
+        };
         let wanted = self.cx.autoscaler.numbers().now(&model).or_else(there);
         wanted.ok_or_else(|| Status::unavailable(format!("ModelDeployment {model} has no pods to scale yet")))
     }

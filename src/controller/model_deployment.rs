@@ -335,7 +335,7 @@ async fn back(md: &ModelDeployment, api: &ApiSource, cx: &Context) -> Result<Act
 }
 
 /// How many replicas its workload is told to have.
-fn replicas(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Option<i32> {
+pub(super) fn replicas(md: &ModelDeployment, own: &SelfHosted, cx: &Context) -> Option<i32> {
     let (stores, key) = (&cx.cluster.stores, child(md));
     let groups = || stores.groups.get(&key).map(|live| live.replicas());
     let single = || stores.deployments.get(&key).map(|live| live.replicas());

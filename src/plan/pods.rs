@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, Volume};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodCondition, Volume};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -58,11 +58,11 @@ pub fn trouble<'a>(pods: impl Iterator<Item = &'a Pod>, words: &Words) -> Option
     // The latest pod is of the present spec; by name for a stable message among equals.
     pods.sort_by_key(|p| (Reverse(p.creation_timestamp().map(|t| t.0)), p.name_any()));
     pods.iter()
-        .find_map(|pod| unscheduled(pod, &pods, words).or_else(|| of_pod(pod, words)))
+        .find_map(|pod| without_node(pod, &pods, words).or_else(|| of_pod(pod, words)))
 }
 
 /// A pod that no node can take, with what all the waiting ones ask for.
-fn unscheduled(pod: &Pod, all: &[&Pod], words: &Words) -> Option<Trouble> {
+fn without_node(pod: &Pod, all: &[&Pod], words: &Words) -> Option<Trouble> {
     let (reason, why) = waits_for_a_node(pod)?;
     if reason == "SchedulingGated" {
         return Some(Trouble {
@@ -132,17 +132,18 @@ pub fn is_unschedulable(pod: &Pod) -> bool {
 /// counts by when that was.
 #[must_use]
 pub fn lacks(pod: &Pod, resource: &str, for_so_long: Duration, now: Timestamp) -> u64 {
-    if !is_unschedulable(pod) {
+    let has_waited = |unscheduled: &&PodCondition| {
+        let since = unscheduled.last_transition_time.as_ref();
+        since.is_some_and(|since| !is_within(since.0, now, for_so_long))
+    };
+    let says_so = |unscheduled: &PodCondition| {
+        let why = unscheduled.message.as_deref().unwrap_or_default();
+        why.contains(&format!("Insufficient {resource}"))
+    };
+    if !is_unschedulable(pod) || !unscheduled(pod).filter(has_waited).is_some_and(says_so) {
         return 0;
     }
-    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let unscheduled = conditions.find(|condition| condition.type_ == "PodScheduled");
-    let since = unscheduled.and_then(|condition| condition.last_transition_time.as_ref());
-    if since.is_none_or(|since| is_within(since.0, now, for_so_long)) {
-        return 0;
-    }
-    let is_it = waits_for_a_node(pod).is_some_and(|(_, why)| why.contains(&format!("Insufficient {resource}")));
-    let amount = asked(pod, "").remove(resource).filter(|_| is_it);
+    let amount = asked(pod, "").remove(resource);
     amount.and_then(|amount| amount.parse().ok()).unwrap_or(0)
 }
 
@@ -152,10 +153,15 @@ fn missing_claim(why: &str) -> Option<&str> {
     rest.starts_with(" not found").then_some(name)
 }
 
+/// What says that the pod has no node yet.
+fn unscheduled(pod: &Pod) -> Option<&PodCondition> {
+    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")
+}
+
 /// The scheduler's reason and words, if it has found no node for the pod.
 fn waits_for_a_node(pod: &Pod) -> Option<(&str, &str)> {
-    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
-    let unscheduled = conditions.find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let unscheduled = unscheduled(pod)?;
     let why = unscheduled.message.as_deref().unwrap_or("no reason given");
     Some((unscheduled.reason.as_deref().unwrap_or_default(), why))
 }

@@ -2,28 +2,30 @@
 
 use std::cmp::Ordering;
 
+/// Suffixes, with what a number with each is in units of 1, or below 0 how many make one of 1. The empty one last: it ends every text.
+const SUFFIXES: [(&str, i128); 16] = [
+    ("Ki", 1 << 10),
+    ("Mi", 1 << 20),
+    ("Gi", 1 << 30),
+    ("Ti", 1 << 40),
+    ("Pi", 1 << 50),
+    ("Ei", 1 << 60),
+    ("k", 1_000),
+    ("M", 1_000_000),
+    ("G", 1_000_000_000),
+    ("T", 1_000_000_000_000),
+    ("P", 1_000_000_000_000_000),
+    ("E", 1_000_000_000_000_000_000),
+    ("n", -1_000_000_000),
+    ("u", -1_000_000),
+    ("m", -1_000),
+    ("", 1),
+];
+
 /// A quantity in units of 10⁻⁹; `None` for what is not one. Exponents (`1e3`) are left to textual comparison.
 /// Source: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
 #[must_use]
 pub fn nanos(text: &str) -> Option<i128> {
-    const SUFFIXES: [(&str, i128); 16] = [
-        ("Ki", 1 << 10),
-        ("Mi", 1 << 20),
-        ("Gi", 1 << 30),
-        ("Ti", 1 << 40),
-        ("Pi", 1 << 50),
-        ("Ei", 1 << 60),
-        ("k", 1_000),
-        ("M", 1_000_000),
-        ("G", 1_000_000_000),
-        ("T", 1_000_000_000_000),
-        ("P", 1_000_000_000_000_000),
-        ("E", 1_000_000_000_000_000_000),
-        ("n", -1_000_000_000),
-        ("u", -1_000_000),
-        ("m", -1_000),
-        ("", 1),
-    ];
     let (suffix, scale) = SUFFIXES.iter().find(|(suffix, _)| text.ends_with(suffix))?;
     let (whole, fraction) = text
         .strip_suffix(suffix)?
@@ -39,7 +41,6 @@ pub fn nanos(text: &str) -> Option<i128> {
 /// Whether a quantity is above 0, below it, or neither, whatever its size; `None` for what is none. Exponents are understood.
 #[must_use]
 pub fn sign(text: &str) -> Option<Ordering> {
-    const SUFFIXES: [&str; 16] = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     let is_below = text.starts_with('-');
     let number = text.strip_prefix(['+', '-']).unwrap_or(text);
     let end = number.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(number.len());
@@ -49,7 +50,10 @@ pub fn sign(text: &str) -> Option<Ordering> {
         let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
         !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
     });
-    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || !(is_exponent || SUFFIXES.contains(&suffix)) {
+    if (whole.is_empty() && fraction.is_empty())
+        || fraction.contains('.')
+        || !(is_exponent || SUFFIXES.iter().any(|(known, _)| *known == suffix))
+    {
         return None;
     }
     Some(match digits.bytes().any(|digit| (b'1'..=b'9').contains(&digit)) {

@@ -20,7 +20,7 @@ use crate::plan::scaling::{Bounds, Change, Decision, Next, is_within};
 use crate::plan::serving::Workload;
 
 /// How long one write may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// A decision that waited longer for its turn is not carried out: the next round decides anew.
 const STALE: Duration = Duration::from_secs(5);
 /// How long it may take to say which pods go first, and how many are told so at once: then the cluster chooses among what it knows.

@@ -350,9 +350,9 @@ pub(super) fn asks_engines(bounds: &Bounds) -> bool {
 
 /// The replicas of a workload.
 #[derive(Clone, Copy)]
-pub(in crate::controller) struct Count {
+struct Count {
     /// How many it is told to have.
-    pub(in crate::controller) told: u32,
+    told: u32,
     /// How many answer.
     answering: u32,
     /// Whether it is applied without a number.
@@ -361,7 +361,7 @@ pub(in crate::controller) struct Count {
 
 impl Count {
     /// `None` before it is made.
-    pub(in crate::controller) fn of(md: &ModelDeployment, stores: &Stores) -> Option<Self> {
+    fn of(md: &ModelDeployment, stores: &Stores) -> Option<Self> {
         let key = child(md);
         match serving::nodes(md.spec.self_hosted.as_ref()?) > 1 {
             true => stores.groups.get(&key).map(|live| Self::seen(&*live)),

@@ -2,28 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use tokio::time::timeout;
 
-use super::Round;
 use super::model::Looked;
+use super::{Round, carry};
 use crate::api::ModelDeployment;
 use crate::api::scaling::Sharing;
 use crate::controller::context::Context;
-use crate::plan::names::{Key, MODEL_LABEL};
+use crate::plan::names::{self, Key, MODEL_LABEL};
 use crate::plan::pods;
 use crate::plan::scaling::share::{Cap, Contender, News, PATIENCE, Pool};
 use crate::plan::serving;
 
 /// A pod that is still there so long after it should have ended does not end: nobody waits for what it holds.
 const OVERDUE: SignedDuration = SignedDuration::from_secs(60);
-
-/// How long it may take to tell.
-const PATIENCE_OF_EVENTS: Duration = Duration::from_secs(10);
 
 /// What is known of the accelerators that are shared, by profile.
 #[derive(Default)]
@@ -161,7 +157,7 @@ pub(super) async fn tell_in_vain(model: Key, profile: String, cx: &Context) {
         "others made room among the accelerators of profile {profile}, and no pod found a node all the same: they came free where they do not fit, or \
          somebody else took them; no more is taken until one finds a node, or for an hour: see the events of its pods"
     );
-    timeout(PATIENCE_OF_EVENTS, cx.cluster.note(&*md, false, "RoomInVain", &message))
+    timeout(carry::PATIENCE, cx.cluster.note(&*md, false, "RoomInVain", &message))
         .await
         .ok();
 }
@@ -181,7 +177,8 @@ fn shares(md: &ModelDeployment) -> Option<(&str, &Sharing, u32)> {
 fn by_model(all: Vec<Arc<Pod>>) -> HashMap<Key, Vec<Arc<Pod>>> {
     let mut pods: HashMap<Key, Vec<Arc<Pod>>> = HashMap::new();
     for pod in all {
-        if let (Some(namespace), Some(model)) = (pod.namespace(), pod.labels().get(MODEL_LABEL)) {
+        let model = pod.labels().get(MODEL_LABEL).filter(|model| names::is_pod_of(pod.labels(), model));
+        if let (Some(namespace), Some(model)) = (pod.namespace(), model) {
             pods.entry(Key::new(namespace, model)).or_default().push(pod);
         }
     }

@@ -297,8 +297,12 @@ struct Cluster {
 
 /// How many there are to be.
 fn told(pool: &Pool, key: &Key, (one, wants): (&Contender, u32)) -> u32 {
-    let most = pool.cap(key).map_or(wants, |cap| cap.max.min(wants));
-    most.max(one.min.min(wants))
+    let range = Range {
+        min: one.min.min(wants),
+        max: wants,
+        source: Source::Own,
+    };
+    pool.cap(key).map_or(range, |cap| cap.bound(range)).max
 }
 
 impl Cluster {
@@ -472,6 +476,9 @@ proptest! {
             *gave.entry(from).or_default() += replicas;
             prop_assert!(contenders[from].tier <= contenders[to].tier);
         }
+        let lacking: u64 = contenders.values().map(|one| one.lacks).sum();
+        let rests = got.len() as u64 * 7;
+        prop_assert!(got.values().sum::<u64>() <= lacking.saturating_sub(leaving) + rests, "what leaves already is not taken too");
         for (to, got) in got {
             prop_assert!(got < contenders[to].lacks + 9, "{to} got {got}");
         }
