@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("gateway", &["api", "plan", "protocol", "tls"]),
     ("fetch", &["tls"]),
-    ("evaluator", &["api", "plan", "protocol"]),
+    ("evaluator", &["api", "plan", "protocol", "fetch"]),
     ("testing", &["api", "plan", "protocol", "cluster"]),
 ];
 

@@ -24,6 +24,13 @@ fn policy(rest: &str) -> Result<(), ValidationErrors> {
     serde_saphyr::from_str::<RoutingPolicy>(&yaml).unwrap().validate_cel()
 }
 
+fn suite(suite: &str, rest: &str) -> Result<(), ValidationErrors> {
+    let suite = suite.strip_prefix('{').unwrap();
+    let spec = format!("targets: {{models: [m]}}, schedule: {{cron: \"0 2 * * *\"}}, suites: [{{name: s, {suite}], {rest}");
+    let yaml = format!("{{apiVersion: x, kind: EvalJob, metadata: {{name: e}}, spec: {{{spec}}}}}");
+    serde_saphyr::from_str::<EvalJob>(&yaml).unwrap().validate_cel()
+}
+
 fn evaluation(name: &str, scorer: &str, criteria: &str) -> Result<(), ValidationErrors> {
     let suite = format!("{{name: s, exemplars: {{dataset: {{configMapRef: {{name: c, key: k}}}}}}, scorer: {scorer}}}");
     let rest = format!("targets: {{models: [m]}}, schedule: {{cron: \"0 2 * * *\"}}, suites: [{suite}], criteria: [{criteria}]");
@@ -853,12 +860,71 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
         (
             evaluation("e", "{}", passes),
             "spec.suites[0].scorer",
-            "exactly one of exact, regex and multipleChoice must be set",
+            "exactly one scorer must be set, such as exact: {}",
         ),
         (
             evaluation("e", "{exact: {}, regex: {pattern: x}}", passes),
             "spec.suites[0].scorer",
-            "exactly one of exact, regex and multipleChoice must be set",
+            "exactly one scorer must be set, such as exact: {}",
+        ),
+        (
+            evaluation("e", "{exact: {}}", "{suite: s, metric: accuracy}"),
+            "spec.criteria[0]",
+            "exactly one of lowerBoundAtLeast, upperBoundAtMost, atMost and notWorseThanBaselineBy must be set",
+        ),
+        (
+            evaluation("e", "{exact: {}}", "{suite: s, metric: accuracy, notWorseThanBaselineBy: '0.05'}"),
+            "spec.baseline",
+            "name the baseline that notWorseThanBaselineBy compares with",
+        ),
+        (
+            suite(
+                "{mmluPro: {dataset: {uri: 'pvc://c/f'}}}",
+                "baseline: {model: g}, criteria: [{metric: accuracy, notWorseThanBaselineBy: '0.05'}]",
+            ),
+            "spec.criteria[0].suite",
+            "notWorseThanBaselineBy compares the questions of one suite: name it",
+        ),
+        (
+            suite(
+                "{exemplars: {dataset: {uri: 'https://h/f'}}, mmluPro: {dataset: {uri: 'https://h/f'}}, scorer: {exact: {}}}",
+                "",
+            ),
+            "spec.suites[0]",
+            "exactly one of exemplars and mmluPro must be set",
+        ),
+        (
+            suite("{exemplars: {dataset: {uri: 'https://h/f'}}}", ""),
+            "spec.suites[0].scorer",
+            "exemplars need a scorer, such as exact: {}",
+        ),
+        (
+            suite("{mmluPro: {dataset: {uri: 'https://h/f'}}, scorer: {exact: {}}}", ""),
+            "spec.suites[0].scorer",
+            "only exemplars have a scorer: remove it",
+        ),
+        (
+            suite("{mmluPro: {dataset: {}}}", ""),
+            "spec.suites[0].mmluPro.dataset",
+            "exactly one of configMapRef and uri must be set",
+        ),
+        (
+            suite("{mmluPro: {dataset: {uri: 'pvc://c/f', secretRef: {name: s}}}}", ""),
+            "spec.suites[0].mmluPro.dataset.secretRef",
+            "only a URI that is fetched has credentials: remove secretRef",
+        ),
+        (
+            suite(
+                "{mmluPro: {dataset: {uri: 'pvc://c/f'}}, sample: {size: 500}}",
+                "onInconclusive: {extendSampleTo: 500}",
+            ),
+            "spec.onInconclusive.extendSampleTo",
+            "extendSampleTo must be above the sample.size of a suite",
+        ),
+        (
+            suite("{mmluPro: {dataset: {uri: 'pvc://c/f'}}}", "limits: {maxDuration: 25h}"),
+            "spec.limits.maxDuration",
+            "must be from 1m to 24h, such as 2h",
         ),
         (
             evaluation("e", "{exact: {}}", "{suite: other, metric: accuracy, lowerBoundAtLeast: \"0.5\"}"),

@@ -7,9 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use crate::cluster;
 use crate::evaluator::client::{Client, Pace};
 use crate::evaluator::display::{Display, summary};
-use crate::evaluator::run::{self, Places};
+use crate::evaluator::files::Places;
+use crate::evaluator::run;
 use crate::plan::evaluation::report::Report;
 use crate::plan::evaluation::run::Evaluation;
 
@@ -27,10 +29,16 @@ pub struct Flags {
     /// The file with the token for the gateway, read anew for each request. Default: none is sent.
     #[arg(long, env = "TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// The folder with `<suite>.jsonl` for each suite.
+    /// The folder with the datasets from ConfigMaps, as `<suite>/exemplars.dataset`.
     #[arg(long, env = "DATASETS", default_value = "/datasets")]
     datasets: PathBuf,
-    /// Where answers are noted down; a run that finds it goes on where that one stopped.
+    /// The folder with a folder for each PersistentVolumeClaim.
+    #[arg(long, env = "CLAIMS", default_value = "/claims")]
+    claims: PathBuf,
+    /// The folder with a folder for each Secret.
+    #[arg(long, env = "CREDENTIALS", default_value = "/credentials")]
+    credentials: PathBuf,
+    /// Where answers are noted down, beside what is fetched; a run that finds it goes on where that one stopped.
     #[arg(long, env = "PROGRESS_FILE", default_value = "/progress/progress.jsonl")]
     progress_file: PathBuf,
     /// Where the report is written.
@@ -71,7 +79,11 @@ async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
     };
     let places = Places {
         datasets: flags.datasets.clone(),
+        claims: flags.claims.clone(),
+        credentials: flags.credentials.clone(),
+        fetched: flags.progress_file.with_file_name("fetched"),
         progress: flags.progress_file.clone(),
+        clock: cluster::now,
     };
     let mut display = Display::default();
     let report = run::run(&evaluation, &client, &places, |standing| display.tell(standing)).await;

@@ -6,8 +6,7 @@ use clap::Args;
 
 use crate::api::Settings;
 use crate::cluster;
-use crate::evaluator::dataset;
-use crate::evaluator::score::Scorer;
+use crate::evaluator;
 use crate::manifest::{self, Finding, Portfolio, Prices};
 
 /// Which files.
@@ -65,11 +64,7 @@ impl Files {
                         .to_owned();
             }
         }
-        portfolio.check_datasets(|name, bytes, scorer| {
-            // A scorer that cannot be understood has its own finding.
-            let Ok(scorer) = Scorer::of(scorer) else { return Ok(()) };
-            dataset::read(name, bytes, &scorer).map(drop)
-        });
+        portfolio.check_datasets(evaluator::check);
         portfolio
     }
 }

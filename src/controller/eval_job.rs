@@ -15,6 +15,7 @@ use kube::runtime::controller::Action;
 use crate::api::EvalJob;
 use crate::api::condition::Kind;
 use crate::api::eval_job::{EvalJobStatus, Verdict};
+use crate::api::model_deployment::KeyRef;
 use crate::cluster;
 use crate::plan::Invalid;
 use crate::plan::evaluation::check::{self, Datasets, Problem};
@@ -130,8 +131,13 @@ fn pods(job: &EvalJob, cx: &Context) -> Vec<Arc<Pod>> {
 async fn datasets(job: &EvalJob, cx: &Context) -> Result<Datasets, Error> {
     let namespace = Key::of(job).namespace;
     let mut datasets = Datasets::new();
-    for suite in &job.spec.suites {
-        let name = &suite.exemplars.dataset.config_map_ref.name;
+    let references = job
+        .spec
+        .suites
+        .iter()
+        .flat_map(|suite| suite.datasets())
+        .filter_map(|(_, dataset)| dataset.config_map_ref.as_ref());
+    for KeyRef { name, .. } in references {
         if !datasets.contains_key(name)
             && let Some(found) = cx.cluster.config_map(&Key::new(&namespace, name)).await?
         {

@@ -104,7 +104,8 @@ pub(super) fn models_naming(models: &[Arc<ModelDeployment>], named: &Key, part: 
 
 pub(super) fn evaluations_of(evaluations: &[Arc<EvalJob>], model: &Key) -> Vec<ObjectRef<EvalJob>> {
     let asks_it = |job: &&Arc<EvalJob>| {
-        let mut asked = job.spec.targets.models.iter().map(|target| asked_parts(target).0);
+        let baseline = job.spec.baseline.iter().map(|baseline| &baseline.model);
+        let mut asked = job.spec.targets.models.iter().chain(baseline).map(|target| asked_parts(target).0);
         Key::of(&***job).namespace == model.namespace && asked.any(|asked| asked == model.name)
     };
     evaluations.iter().filter(asks_it).map(|job| reference(&Key::of(&**job))).collect()

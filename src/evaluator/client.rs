@@ -18,14 +18,12 @@ use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::dataset::Message;
+use super::prompt::{Body, Prompt};
 use crate::protocol::openai;
 use crate::protocol::root_cause;
 use crate::protocol::usage::Tokens;
 
-/// The longest answer asked for; the benchmark's own limit.
-const MOST_TOKENS: u32 = 2048;
-/// More than any answer of so many tokens.
+/// More than any answer.
 const MOST_BYTES: usize = 4 << 20;
 const CONNECT: Duration = Duration::from_secs(10);
 /// The most of a gateway's own words that is passed on.
@@ -60,8 +58,21 @@ impl Default for Pace {
 pub struct Answer {
     /// Its text; empty when it said nothing.
     pub text: String,
+    /// Why it ended.
+    pub finish: Finish,
     /// What it used, when the gateway says so.
     pub tokens: Option<Tokens>,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model came to an end.
+    Stop,
+    /// It was as long as it might be.
+    Length,
+    /// The model or its provider withheld it.
+    Withheld,
 }
 
 /// Why there is no answer.
@@ -76,9 +87,12 @@ pub enum Failure {
 /// A client of one gateway.
 pub struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    url: Uri,
+    chat: Uri,
+    completions: Uri,
     token_file: Option<PathBuf>,
     pace: Pace,
+    /// Until when a model asked to be left alone, by all questions together.
+    left_alone: Mutex<HashMap<String, Instant>>,
     /// What each model was found not to take.
     manners: Mutex<HashMap<String, Manners>>,
 }
@@ -90,6 +104,8 @@ struct Manners {
     own_temperature: bool,
     /// It calls the limit `max_completion_tokens`.
     completion_tokens: bool,
+    /// It takes no `stop`.
+    unstopped: bool,
 }
 
 impl Manners {
@@ -104,18 +120,30 @@ impl Manners {
                 completion_tokens: true,
                 ..self
             },
+            "stop" => Self { unstopped: true, ..self },
             _ => self,
         };
         (learned != self).then_some(learned)
     }
 
-    fn body(self, model: &str, messages: &[Message]) -> Bytes {
-        let mut body = json!({ "model": model, "messages": messages, "stream": false });
+    fn body(self, model: &str, prompt: &Prompt) -> Bytes {
+        let mut body = match &prompt.body {
+            Body::Chat(messages) => json!({ "model": model, "messages": messages, "stream": false }),
+            Body::Completion(text) => json!({ "model": model, "prompt": text, "stream": false }),
+        };
         body[if self.completion_tokens {
             "max_completion_tokens"
         } else {
             "max_tokens"
-        }] = MOST_TOKENS.into();
+        }] = prompt.max_tokens.into();
+        if !prompt.stop.is_empty() && !self.unstopped {
+            body["stop"] = prompt.stop.clone().into();
+        }
+        if let Some(top_p) = prompt.top_p
+            && !self.own_temperature
+        {
+            body["top_p"] = top_p.into();
+        }
         if !self.own_temperature {
             body["temperature"] = 0.into();
         }
@@ -148,27 +176,42 @@ impl Client {
             HttpsConnectorBuilder::new().with_tls_config(config)
         };
         let connector = connector.https_or_http().enable_http1().wrap_connector(http);
-        let url = format!("{}/v1/chat/completions", url.trim_end_matches('/'));
+        let base = url.trim_end_matches('/');
+        let at = |path: &str| -> anyhow::Result<Uri> {
+            let url = format!("{base}/v1/{path}");
+            url.parse().with_context(|| format!("{url:?} is not a URL"))
+        };
         Ok(Self {
             pool: Pool::builder(TokioExecutor::new()).build(connector),
-            url: url.parse().with_context(|| format!("{url:?} is not a URL"))?,
+            chat: at("chat/completions")?,
+            completions: at("completions")?,
+            left_alone: Mutex::default(),
             token_file,
             pace,
             manners: Mutex::default(),
         })
     }
 
-    /// What `model` says to `messages`.
+    /// What `model` says to `prompt`.
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn ask(&self, model: &str, messages: &[Message]) -> Result<Answer, Failure> {
+    pub async fn ask(&self, model: &str, prompt: &Prompt) -> Result<Answer, Failure> {
+        let url = match prompt.body {
+            Body::Chat(_) => &self.chat,
+            Body::Completion(_) => &self.completions,
+        };
         let mut manners = self.manners().get(model).copied().unwrap_or_default();
-        let mut body = manners.body(model, messages);
+        let mut body = manners.body(model, prompt);
         let begun = Instant::now();
         let mut wait = self.pace.first;
         loop {
-            let (failure, asked_for) = match tokio::time::timeout(self.pace.answer, self.attempt(body.clone())).await {
+            // What a model asked of one question it asked of all.
+            let until = self.left_alone().get(model).copied();
+            if let Some(until) = until {
+                tokio::time::sleep_until(until.into()).await;
+            }
+            let (failure, asked_for) = match tokio::time::timeout(self.pace.answer, self.attempt(url, body.clone())).await {
                 Err(_) => (Failure::Refused(format!("no answer within {} s", self.pace.answer.as_secs())), None),
                 Ok(Attempt::Answered(answer)) => return Ok(answer),
                 Ok(Attempt::Refused(why, parameter)) => {
@@ -176,7 +219,7 @@ impl Client {
                         return Err(Failure::Refused(why));
                     };
                     manners = learned;
-                    body = manners.body(model, messages);
+                    body = manners.body(model, prompt);
                     self.remember(model, learned);
                     continue;
                 }
@@ -187,9 +230,16 @@ impl Client {
             if begun.elapsed() + pause > self.pace.question {
                 return Err(failure);
             }
+            if asked_for.is_some() {
+                self.left_alone().insert(model.to_owned(), Instant::now() + pause);
+            }
             tokio::time::sleep(pause).await;
             wait = (wait * 2).min(self.pace.longest);
         }
+    }
+
+    fn left_alone(&self) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
+        self.left_alone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn manners(&self) -> std::sync::MutexGuard<'_, HashMap<String, Manners>> {
@@ -202,10 +252,11 @@ impl Client {
         let known = manners.entry(model.to_owned()).or_default();
         known.own_temperature |= learned.own_temperature;
         known.completion_tokens |= learned.completion_tokens;
+        known.unstopped |= learned.unstopped;
     }
 
-    async fn attempt(&self, body: Bytes) -> Attempt {
-        let mut request = Request::post(self.url.clone()).header(CONTENT_TYPE, "application/json");
+    async fn attempt(&self, url: &Uri, body: Bytes) -> Attempt {
+        let mut request = Request::post(url.clone()).header(CONTENT_TYPE, "application/json");
         if let Some(file) = &self.token_file {
             // Read anew each time: the kubelet replaces it while a run goes on.
             match tokio::fs::read_to_string(file).await {
@@ -219,7 +270,7 @@ impl Client {
         };
         let (head, body) = match self.pool.request(request).await {
             Ok(response) => response.into_parts(),
-            Err(error) => return Attempt::Unreachable(format!("{} does not answer: {}", self.url, root_cause(&error))),
+            Err(error) => return Attempt::Unreachable(format!("{url} does not answer: {}", root_cause(&error))),
         };
         match Limited::new(body, MOST_BYTES).collect().await {
             Ok(body) => understand(head.status, &head.headers, &body.to_bytes()),
@@ -240,15 +291,23 @@ enum Attempt {
 fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
     if status.is_success() {
         return match serde_json::from_slice::<Completion>(body) {
-            Ok(Completion { choices }) if !choices.is_empty() => Attempt::Answered(Answer {
-                text: choices
-                    .into_iter()
-                    .next()
-                    .and_then(|choice| choice.message.content)
-                    .unwrap_or_default(),
-                tokens: openai::chat::tokens(body).and_then(Tokens::believed),
-            }),
-            _ => Attempt::Refused("the answer is not a chat completion".to_owned(), None),
+            Ok(Completion { choices }) if !choices.is_empty() => {
+                let Some(Choice {
+                    message,
+                    text,
+                    finish_reason,
+                }) = choices.into_iter().next()
+                else {
+                    return Attempt::Refused("the answer has no choice".to_owned(), None);
+                };
+                let (content, refusal) = message.map_or((text, None), |said| (said.content, said.refusal));
+                Attempt::Answered(Answer {
+                    finish: finish(finish_reason.as_deref(), refusal.as_deref()),
+                    text: content.or(refusal).unwrap_or_default(),
+                    tokens: openai::chat::tokens(body).and_then(Tokens::believed),
+                })
+            }
+            _ => Attempt::Refused("the answer is not a completion".to_owned(), None),
         };
     }
     let why = words(status, body);
@@ -261,6 +320,15 @@ fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
     }
     let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     Attempt::Busy(why, after.map(Duration::from_secs))
+}
+
+/// By what OpenAI's protocol says, into which the gateway translates all others.
+fn finish(reason: Option<&str>, refusal: Option<&str>) -> Finish {
+    match (reason, refusal) {
+        (Some("content_filter"), _) | (_, Some(_)) => Finish::Withheld,
+        (Some("length"), None) => Finish::Length,
+        (_, None) => Finish::Stop,
+    }
 }
 
 /// The status and the code of an error and, where they cannot hold a part of the question, its words.
@@ -282,12 +350,17 @@ struct Completion {
 
 #[derive(Deserialize)]
 struct Choice {
-    message: Said,
+    /// Of a chat.
+    message: Option<Said>,
+    /// Of a text that was gone on with.
+    text: Option<String>,
+    finish_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Said {
     content: Option<String>,
+    refusal: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -1,113 +1,107 @@
-//! Questions with known answers: one JSON object a line, `{"id", "input" or "messages", "expected", "choices"?}`. Other members are left
-//! alone, so that datasets can carry notes. What cannot be used is refused with its line, its field and what to do about it.
+//! Questions with known answers: rows of `{"id", "input" or "messages", "expected", "choices"?}`. Other members are left alone, so that datasets
+//! can carry notes. What cannot be used is refused with its row, its field and what to do about it.
 
 use std::collections::HashSet;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
+use super::prompt::Message;
+use super::rows::Row;
 use super::score::Scorer;
-use crate::plan::fingerprint;
 
-/// More than a ConfigMap can hold.
-const MOST_BYTES: usize = 8 << 20;
 /// Choices are named by the letters A to Z.
 const MOST_CHOICES: usize = 26;
 const ROLES: [&str; 3] = ["system", "user", "assistant"];
 
-/// A readable set of questions.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dataset {
-    /// In the order of the file.
-    pub exemplars: Vec<Exemplar>,
-    /// The first 16 hex digits of the SHA-256 of the file.
-    pub digest: String,
-}
-
 /// One question.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Exemplar {
+pub(super) struct Exemplar {
     /// Unique in its dataset.
-    pub id: String,
+    pub(super) id: String,
     /// What is said to the model before it answers; the last message is the user's.
-    pub messages: Vec<Message>,
-    /// Any of these is right. For a multiple choice: one letter.
-    pub expected: Vec<String>,
+    pub(super) messages: Vec<Message>,
+    /// Any of these is right. For a multiple choice: one letter. For a schema: nothing.
+    pub(super) expected: Vec<String>,
     /// What the model chooses from.
-    pub choices: Vec<String>,
+    pub(super) choices: Vec<String>,
+    /// What it belongs to, with others.
+    pub(super) cluster: Option<String>,
+    /// What it is drawn from.
+    pub(super) stratum: Option<String>,
 }
 
-/// One message of a chat.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Message {
-    /// `system`, `user` or `assistant`.
-    pub role: String,
-    /// What is said.
-    pub content: String,
+/// The members of rows that say what belongs together, and what is drawn from in proportion.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Members<'a> {
+    /// `clusterBy`
+    pub(super) cluster: Option<&'a str>,
+    /// `stratifyBy`
+    pub(super) stratum: Option<&'a str>,
 }
 
-/// Reads a dataset; `name` is what messages call it.
+/// The questions of a dataset; `name` is what messages call it.
 ///
 /// # Errors
-/// One sentence that names the line, the field and the remedy.
-pub fn read(name: &str, bytes: &[u8], scorer: &Scorer) -> Result<Dataset, String> {
-    if bytes.len() > MOST_BYTES {
-        return Err(format!("{name} has more than {MOST_BYTES} bytes; split it into several suites"));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|_| format!("{name} is not UTF-8 text; save it as UTF-8"))?;
+/// One sentence that names the row, the field and the remedy.
+pub(super) fn read(name: &str, rows: &[Row], scorer: &Scorer, members: Members<'_>) -> Result<Vec<Exemplar>, String> {
     let mut seen = HashSet::new();
-    let mut exemplars = Vec::new();
-    for (number, line) in (1..).zip(text.trim_start_matches('\u{feff}').lines()) {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let at = |flaw: String| format!("{name} line {number}: {flaw}");
-        let exemplar = exemplar(line, scorer).map_err(at)?;
-        if !seen.insert(exemplar.id.clone()) {
-            return Err(at(format!("id {:?} is used before; give each line its own", exemplar.id)));
-        }
-        exemplars.push(exemplar);
-    }
-    if exemplars.is_empty() {
-        return Err(format!("{name} has no questions; add at least one line"));
-    }
-    Ok(Dataset {
-        exemplars,
-        digest: fingerprint::hex(&Sha256::digest(bytes)[..8]),
-    })
+    rows.iter()
+        .map(|Row { place, value }| {
+            let at = |flaw: String| format!("{name} {place}: {flaw}");
+            let mut exemplar = exemplar(value, scorer).map_err(at)?;
+            exemplar.cluster = member(value, members.cluster).map_err(at)?;
+            exemplar.stratum = member(value, members.stratum).map_err(at)?;
+            if seen.insert(exemplar.id.clone()) {
+                Ok(exemplar)
+            } else {
+                Err(at(format!("id {:?} is used before; give each row its own", exemplar.id)))
+            }
+        })
+        .collect()
 }
 
-fn exemplar(line: &str, scorer: &Scorer) -> Result<Exemplar, String> {
-    let value: Value = serde_json::from_str(line).map_err(|e| format!("it is not JSON ({e}); write one JSON object on one line"))?;
-    let Value::Object(fields) = &value else {
+fn member(row: &Value, name: Option<&str>) -> Result<Option<String>, String> {
+    let Some(name) = name else { return Ok(None) };
+    match row.get(name) {
+        Some(value @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) => Ok(Some(plain(value))),
+        Some(_) => Err(format!("{name} is neither a text nor a number; write one")),
+        None => Err(format!("{name} is missing, which the suite groups questions by; add it")),
+    }
+}
+
+/// The question in a row.
+///
+/// # Errors
+/// What is wrong with which of its members, and the remedy.
+pub(super) fn exemplar(value: &Value, scorer: &Scorer) -> Result<Exemplar, String> {
+    let Value::Object(fields) = value else {
         return Err("it is not a JSON object; write {\"id\": …, \"input\": …, \"expected\": …}".to_owned());
     };
     let id = match fields.get("id") {
         Some(Value::String(id)) if !id.is_empty() => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
         Some(_) => return Err("id is not a text or a number; write one".to_owned()),
-        None => return Err("id is missing; add one that no other line has".to_owned()),
+        None => return Err("id is missing; add one that no other row has".to_owned()),
     };
     let choices = match fields.get("choices") {
         None | Some(Value::Null) => Vec::new(),
         Some(list) => texts(list).ok_or("choices is not a list of texts; write one, or remove it")?,
     };
     let expected = match fields.get("expected") {
-        None => return Err("expected is missing; add it or remove the line".to_owned()),
+        None | Some(Value::Null) if !scorer.wants_expected() => Vec::new(),
+        None => return Err("expected is missing; add it or remove the row".to_owned()),
         Some(one @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) => vec![plain(one)],
         Some(list) => texts(list)
             .filter(|list| !list.is_empty())
             .ok_or("expected is not a text or a list of texts; write one")?,
     };
-    let expected = match scorer {
-        Scorer::MultipleChoice(_) => vec![letter(&expected, &choices)?],
-        Scorer::Exact | Scorer::Regex(_) => expected,
-    };
     Ok(Exemplar {
         id,
         messages: messages(fields.get("input"), fields.get("messages"))?,
-        expected,
+        expected: scorer.expected(expected, &choices)?,
         choices,
+        cluster: None,
+        stratum: None,
     })
 }
 
@@ -137,7 +131,7 @@ fn messages(input: Option<&Value>, messages: Option<&Value>) -> Result<Vec<Messa
 }
 
 /// The letter of the right choice, which the dataset names by its letter or by its text.
-fn letter(expected: &[String], choices: &[String]) -> Result<String, String> {
+pub(super) fn letter(expected: &[String], choices: &[String]) -> Result<String, String> {
     if !(2..=MOST_CHOICES).contains(&choices.len()) {
         return Err(format!("choices has {} texts; write 2 to {MOST_CHOICES}", choices.len()));
     }
@@ -171,7 +165,17 @@ fn plain(value: &Value) -> String {
 mod tests {
     use super::*;
     use crate::evaluator::extract::Extractor;
+    use crate::evaluator::rows;
     use proptest::prelude::*;
+
+    fn read_all(file: &str, scorer: &Scorer) -> Result<Vec<Exemplar>, String> {
+        read(
+            "cases.jsonl",
+            &rows::read("cases.jsonl", "cases.jsonl", file.as_bytes())?,
+            scorer,
+            Members::default(),
+        )
+    }
 
     #[test]
     fn questions_are_read_with_what_they_may_leave_out() {
@@ -179,8 +183,7 @@ mod tests {
 {"id": "a", "input": "2 + 2?", "expected": 4, "note": "easy"}
 
 {"id": 7, "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}], "expected": ["hello", "hi"]}"#;
-        let Dataset { exemplars, digest } = read("cases.jsonl", file.as_bytes(), &Scorer::Exact).unwrap();
-        assert_eq!(digest.len(), 16);
+        let exemplars = read_all(file, &Scorer::Exact).unwrap();
         assert_eq!(
             (exemplars[0].id.as_str(), exemplars[0].messages[0].content.as_str()),
             ("a", "2 + 2?")
@@ -191,11 +194,31 @@ mod tests {
     }
 
     #[test]
+    fn questions_are_grouped_by_the_members_that_are_named() {
+        let rows = rows::read(
+            "c",
+            "c.jsonl",
+            br#"{"id": 1, "input": "?", "expected": "x", "case": 7, "kind": "easy"}"#,
+        )
+        .unwrap();
+        let of = |cluster, stratum| read("c", &rows, &Scorer::Exact, Members { cluster, stratum });
+        let exemplar = of(Some("case"), Some("kind")).unwrap().remove(0);
+        assert_eq!(
+            (exemplar.cluster.as_deref(), exemplar.stratum.as_deref()),
+            (Some("7"), Some("easy"))
+        );
+        assert_eq!(
+            of(Some("passage"), None).unwrap_err(),
+            "c line 1: passage is missing, which the suite groups questions by; add it"
+        );
+    }
+
+    #[test]
     fn a_choice_may_be_named_by_its_letter_or_its_text() {
         for expected in ["B", "blue"] {
             let line = format!(r#"{{"id": "a", "input": "sky?", "choices": ["red", "blue"], "expected": "{expected}"}}"#);
-            let read = read("cases.jsonl", line.as_bytes(), &Scorer::MultipleChoice(Extractor::ThreeStep)).unwrap();
-            assert_eq!(read.exemplars[0].expected, ["B"]);
+            let read = read_all(&line, &Scorer::MultipleChoice(Extractor::ThreeStep)).unwrap();
+            assert_eq!(read[0].expected, ["B"]);
         }
     }
 
@@ -203,14 +226,11 @@ mod tests {
     fn a_line_that_cannot_be_used_is_named_with_its_field_and_remedy() {
         let good = r#"{"id": "g", "input": "?", "expected": "x"}"#;
         for (line, flaw) in [
-            (r#"{"id": "a", "input": "?"}"#, "expected is missing; add it or remove the line"),
-            (
-                r#"{"input": "?", "expected": "x"}"#,
-                "id is missing; add one that no other line has",
-            ),
+            (r#"{"id": "a", "input": "?"}"#, "expected is missing; add it or remove the row"),
+            (r#"{"input": "?", "expected": "x"}"#, "id is missing; add one that no other row has"),
             (
                 r#"{"id": "g", "input": "?", "expected": "x"}"#,
-                r#"id "g" is used before; give each line its own"#,
+                r#"id "g" is used before; give each row its own"#,
             ),
             (r#"{"id": "a", "expected": "x"}"#, "input is missing; add the question, or messages"),
             (
@@ -234,13 +254,9 @@ mod tests {
                 "expected is not a text or a list of texts; write one",
             ),
             ("[1]", r#"it is not a JSON object; write {"id": …, "input": …, "expected": …}"#),
-            (
-                r#"{"id": "a""#,
-                "it is not JSON (EOF while parsing an object at line 1 column 10); write one JSON object on one line",
-            ),
         ] {
             let file = format!("{good}\n\n{line}\n");
-            let refused = read("cases.jsonl", file.as_bytes(), &Scorer::Exact).unwrap_err();
+            let refused = read_all(&file, &Scorer::Exact).unwrap_err();
             assert_eq!(refused, format!("cases.jsonl line 3: {flaw}"));
         }
     }
@@ -267,37 +283,16 @@ mod tests {
             ),
         ] {
             let line = format!(r#"{{"id": "a", "input": "?", {members}}}"#);
-            let refused = read("cases.jsonl", line.as_bytes(), &Scorer::MultipleChoice(Extractor::ThreeStep)).unwrap_err();
+            let refused = read_all(&line, &Scorer::MultipleChoice(Extractor::ThreeStep)).unwrap_err();
             assert_eq!(refused, format!("cases.jsonl line 1: {flaw}"));
         }
     }
 
-    #[test]
-    fn a_file_that_cannot_be_used_at_all_is_refused() {
-        assert_eq!(
-            read("c", b"\n\n", &Scorer::Exact).unwrap_err(),
-            "c has no questions; add at least one line"
-        );
-        assert_eq!(
-            read("c", b"\xff", &Scorer::Exact).unwrap_err(),
-            "c is not UTF-8 text; save it as UTF-8"
-        );
-        let large = vec![b' '; MOST_BYTES + 1];
-        assert!(
-            read("c", &large, &Scorer::Exact)
-                .unwrap_err()
-                .ends_with("split it into several suites")
-        );
-    }
-
     proptest! {
         #[test]
-        fn no_file_is_too_strange(
-            file in prop::collection::vec(any::<u8>(), 0..300),
-            text in "(\\{\"(id|input|expected)\": ?(\"\\PC{0,5}\"|[0-9]|\\[\\])(, )?\\}?\n?){0,5}",
-        ) {
-            let _ = read("c", &file, &Scorer::Exact);
-            let _ = read("c", text.as_bytes(), &Scorer::MultipleChoice(Extractor::ThreeStep));
+        fn no_row_is_too_strange(text in "(\\{\"(id|input|expected)\": ?(\"\\PC{0,5}\"|[0-9]|\\[\\])(, )?\\}?\n?){0,5}") {
+            let _ = read_all(&text, &Scorer::Exact);
+            let _ = read_all(&text, &Scorer::MultipleChoice(Extractor::ThreeStep));
         }
     }
 }

@@ -4,8 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::run::Standing;
+use crate::api::eval_job::{MetricResult, SuiteResult};
 use crate::plan::evaluation::report::Report;
-use crate::plan::statistics::Interval;
 
 /// Between two lines of a log.
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
@@ -81,11 +81,24 @@ pub fn summary(report: &Report) -> String {
     }
     let mut text = String::new();
     for target in &report.targets {
-        for (suite, counts) in report.suites.iter().zip(&target.counts) {
-            let accuracy = Interval::wilson(counts.correct, counts.questions).map_or_else(|| "-".to_owned(), |i| i.to_string());
+        text += &format!("{}: {} ({})\n", target.model, target.verdict, target.message);
+        for suite in &target.suites {
+            let SuiteResult {
+                name,
+                questions,
+                correct,
+                refused,
+                truncated,
+                unparsed,
+                errors,
+                metrics,
+                protocol,
+                digest: _,
+            } = suite;
+            let measured: Vec<String> = metrics.iter().map(number).collect();
             text += &format!(
-                "{} {}: accuracy {accuracy}, {} of {} questions, {} without a readable answer, {} errors\n",
-                target.model, suite.name, counts.questions, suite.size, counts.unparsed, counts.errors
+                "  {name}, {protocol}: {}; of {questions} answers {correct} right, {refused} refused, {truncated} truncated, {unparsed} unparsed, {errors} errors\n",
+                measured.join(", ")
             );
         }
     }
@@ -93,10 +106,17 @@ pub fn summary(report: &Report) -> String {
     if let Some(limit) = report.stopped {
         text += &format!("stopped at {}\n", limit.field());
     }
-    if let Some(error) = &report.error {
-        text += &format!("the first error: {error}\n");
-    }
     text
+}
+
+fn number(metric: &MetricResult) -> String {
+    let MetricResult {
+        name, value, lower, upper, ..
+    } = metric;
+    match (lower, upper) {
+        (Some(lower), Some(upper)) => format!("{name} {value} ({lower} to {upper})"),
+        _ => format!("{name} {value}"),
+    }
 }
 
 #[cfg(test)]

@@ -2,15 +2,24 @@
 //! report. Every answer is noted down, so that a run that is killed goes on where it stopped.
 
 pub mod client;
-pub mod dataset;
+mod dataset;
 pub mod display;
 pub mod extract;
-pub mod progress;
+pub mod files;
+mod mmlu_pro;
+mod numbers;
+mod progress;
 pub mod prompt;
 pub mod recorded;
+mod rows;
 pub mod run;
+mod sample;
 pub mod score;
+mod scorers;
+mod suite;
 mod tally;
+
+pub use suite::check;
 
 #[cfg(test)]
 mod tests;

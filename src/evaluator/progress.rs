@@ -2,6 +2,7 @@
 //! Each line is handed to the kernel whole before the next question counts as done; the file lives as long as its pod, so nothing is gained
 //! by forcing it to the disk.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -11,56 +12,115 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::usage::Tokens;
 
-/// How one question to one model ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The model's place among the targets.
+/// One question to one model, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct Asked {
+    /// The model's place among those that are asked.
     #[serde(rename = "t")]
-    pub target: usize,
+    pub(super) target: usize,
     /// The suite's place.
     #[serde(rename = "s")]
-    pub suite: usize,
+    pub(super) suite: usize,
     /// The question's place in its dataset.
     #[serde(rename = "q")]
-    pub question: usize,
+    pub(super) question: usize,
+    /// Which time it is asked, from 0.
+    #[serde(rename = "r", default, skip_serializing_if = "is_first")]
+    pub(super) repeat: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_first(repeat: &u32) -> bool {
+    *repeat == 0
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// What was asked.
+    #[serde(flatten)]
+    pub(super) asked: Asked,
     /// How it ended.
     #[serde(rename = "e")]
-    pub end: End,
+    pub(super) end: End,
+    /// From 0 to 1.
+    #[serde(rename = "x")]
+    pub(super) score: f64,
     /// What it used, when known.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<Tokens>,
+    pub(super) tokens: Option<Tokens>,
 }
 
 /// The ends that a question can come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum End {
+pub(super) enum End {
     /// Right.
     Right,
     /// Wrong.
     Wrong,
+    /// As good as its score says.
+    Graded,
+    /// The answer was withheld.
+    Refused,
+    /// The answer was cut off, and none was found in it.
+    Truncated,
     /// No answer was found in what was said.
     Unparsed,
     /// There was no answer.
     Error,
 }
 
+/// The most that a question may use, noted before it is asked: what a run that is killed has spent is then known to be no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reserved {
+    /// What is asked.
+    #[serde(flatten)]
+    pub(super) asked: Asked,
+    /// The most tokens.
+    #[serde(rename = "n")]
+    pub(super) tokens: u64,
+    /// The most nano-dollars.
+    #[serde(rename = "c")]
+    pub(super) cost: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Header {
     run: String,
+    /// When the first question was about to be asked, in seconds since 1970.
+    begun: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Ended(Entry),
+    Reserved(Reserved),
+}
+
+/// What an earlier attempt left.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Noted {
+    /// When the first question was about to be asked, in seconds since 1970.
+    pub(super) begun: i64,
+    /// What ended.
+    pub(super) ended: Vec<Entry>,
+    /// What was asked and has not ended: its answer is lost, and paid for.
+    pub(super) lost: Vec<Reserved>,
 }
 
 /// The file.
-pub struct Progress {
+pub(super) struct Progress {
     file: File,
 }
 
 impl Progress {
-    /// Opens the file of the run with this digest, and reads what it has. A file of another run is begun anew, and a last line that was cut
-    /// off is taken back.
+    /// Opens the file of the run with this digest, and reads what it has. A file of another run is begun anew, at `now` in seconds since 1970, and
+    /// a last line that was cut off is taken back.
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub fn open(path: &Path, run: &str) -> anyhow::Result<(Self, Vec<Entry>)> {
+    pub(super) fn open(path: &Path, run: &str, now: i64) -> anyhow::Result<(Self, Noted)> {
         let context = || format!("the progress file {}", path.display());
         let mut file = OpenOptions::new()
             .read(true)
@@ -71,22 +131,31 @@ impl Progress {
             .with_context(context)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).with_context(context)?;
-        let (entries, kept) = parse(&bytes, run);
+        let (noted, kept) = parse(&bytes, run);
         file.set_len(u64::try_from(kept).unwrap_or(0)).with_context(context)?;
         file.seek(SeekFrom::End(0)).with_context(context)?;
         let mut progress = Self { file };
-        if kept == 0 {
-            progress.line(&Header { run: run.to_owned() }).with_context(context)?;
+        if kept > 0 {
+            return Ok((progress, noted));
         }
-        Ok((progress, entries))
+        let header = Header {
+            run: run.to_owned(),
+            begun: now,
+        };
+        progress.line(&header).with_context(context)?;
+        let noted = Noted {
+            begun: now,
+            ..Noted::default()
+        };
+        Ok((progress, noted))
     }
 
-    /// Notes down one end.
+    /// Notes down one end, or what is about to be asked.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn note(&mut self, entry: &Entry) -> anyhow::Result<()> {
-        self.line(entry).context("writing the progress file")
+    pub(super) fn note<T: Serialize>(&mut self, line: &T) -> anyhow::Result<()> {
+        self.line(line).context("writing the progress file")
     }
 
     fn line<T: Serialize>(&mut self, value: &T) -> std::io::Result<()> {
@@ -96,21 +165,33 @@ impl Progress {
     }
 }
 
-/// The entries of this run, and how many bytes hold them.
-fn parse(bytes: &[u8], run: &str) -> (Vec<Entry>, usize) {
+/// What is noted of this run, and how many bytes hold it.
+fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
-    let header = lines
-        .next()
-        .filter(|line| serde_json::from_slice::<Header>(line).is_ok_and(|header| header.run == run));
-    let Some(header) = header else { return (Vec::new(), 0) };
-    let mut kept = header.len();
-    let mut entries = Vec::new();
+    let header = lines.next().and_then(|line| {
+        let header: Header = serde_json::from_slice(line).ok()?;
+        (header.run == run).then_some((header.begun, line.len()))
+    });
+    let Some((begun, mut kept)) = header else {
+        return (Noted::default(), 0);
+    };
+    let mut ended = Vec::new();
+    let mut open: BTreeMap<Asked, Reserved> = BTreeMap::new();
+    let mut lost = Vec::new();
     for line in lines {
-        let Ok(entry) = serde_json::from_slice(line) else { break };
-        entries.push(entry);
+        match serde_json::from_slice(line) {
+            Ok(Line::Ended(entry)) => {
+                open.remove(&entry.asked);
+                ended.push(entry);
+            }
+            // One that is asked anew was lost before.
+            Ok(Line::Reserved(reserved)) => lost.extend(open.insert(reserved.asked, reserved)),
+            Err(_) => break,
+        }
         kept += line.len();
     }
-    (entries, kept)
+    lost.extend(open.into_values());
+    (Noted { begun, ended, lost }, kept)
 }
 
 #[cfg(test)]
@@ -120,10 +201,9 @@ mod tests {
 
     fn entry(question: usize) -> Entry {
         Entry {
-            target: 0,
-            suite: 1,
-            question,
+            asked: asked(question),
             end: End::Right,
+            score: 1.0,
             tokens: Some(Tokens {
                 input: 12,
                 output: 3,
@@ -132,9 +212,28 @@ mod tests {
         }
     }
 
+    fn asked(question: usize) -> Asked {
+        Asked {
+            target: 0,
+            suite: 1,
+            question,
+            repeat: 0,
+        }
+    }
+
+    fn reserved(question: usize) -> Reserved {
+        Reserved {
+            asked: asked(question),
+            tokens: 100,
+            cost: 7,
+        }
+    }
+
     fn file(run: &str, count: usize) -> Vec<u8> {
-        let mut bytes = format!("{{\"run\":{run:?}}}\n").into_bytes();
+        let mut bytes = format!("{{\"run\":{run:?},\"begun\":17}}\n").into_bytes();
         for question in 0..count {
+            bytes.extend(serde_json::to_vec(&reserved(question)).unwrap());
+            bytes.push(b'\n');
             bytes.extend(serde_json::to_vec(&entry(question)).unwrap());
             bytes.push(b'\n');
         }
@@ -143,18 +242,34 @@ mod tests {
 
     #[test]
     fn what_another_run_noted_is_not_taken_over() {
-        assert_eq!(parse(&file("a", 3), "b"), (vec![], 0));
-        assert_eq!(parse(&file("a", 3), "a").0.len(), 3);
+        assert_eq!(parse(&file("a", 3), "b"), (Noted::default(), 0));
+        let (noted, _) = parse(&file("a", 3), "a");
+        assert_eq!((noted.ended.len(), noted.lost.len(), noted.begun), (3, 0, 17));
+    }
+
+    #[test]
+    fn what_was_asked_and_never_answered_is_lost_each_time() {
+        let mut bytes = file("a", 1);
+        for _ in 0..2 {
+            bytes.extend(serde_json::to_vec(&reserved(5)).unwrap());
+            bytes.push(b'\n');
+        }
+        assert_eq!(parse(&bytes, "a").0.lost, [reserved(5), reserved(5)]);
+        bytes.extend(serde_json::to_vec(&entry(5)).unwrap());
+        bytes.push(b'\n');
+        assert_eq!(parse(&bytes, "a").0.lost, [reserved(5)]);
     }
 
     proptest! {
         #[test]
-        fn a_file_cut_anywhere_keeps_its_whole_lines(count in 0usize..6, cut in 0usize..400) {
+        fn a_file_cut_anywhere_keeps_its_whole_lines(count in 0usize..6, cut in 0usize..800) {
             let bytes = file("a", count);
             let cut = cut.min(bytes.len());
             let whole = bytes[..cut].iter().filter(|byte| **byte == b'\n').count();
-            let (entries, kept) = parse(&bytes[..cut], "a");
-            prop_assert_eq!(entries, (0..whole.saturating_sub(1)).map(entry).collect::<Vec<_>>());
+            let (noted, kept) = parse(&bytes[..cut], "a");
+            let lines = whole.saturating_sub(1);
+            prop_assert_eq!(noted.ended, (0..lines / 2).map(entry).collect::<Vec<_>>());
+            prop_assert_eq!(noted.lost.len(), lines % 2);
             prop_assert!(kept <= cut && (kept == 0 || bytes[kept - 1] == b'\n'));
         }
     }

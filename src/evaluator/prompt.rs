@@ -1,15 +1,62 @@
 //! What a model is sent for one question. Prompts are part of what an evaluation means: a change here makes results before and after it
 //! incomparable.
 
-use super::dataset::{Exemplar, Message};
+use super::dataset::Exemplar;
 use super::score::Scorer;
 
 /// What a multiple choice asks for, so that the answer can be found in the text.
 const CHOOSE: &str = "Finish your answer with \"the answer is (X)\", where X is the letter of the right choice.";
+/// The longest answer asked for where nothing is said, in tokens; the benchmark's own limit.
+pub const MOST_TOKENS: u32 = 2048;
+/// What an engine's template may add to each message, in tokens.
+const AROUND: u64 = 32;
 
-/// The messages of one question, with its choices shown as `A. …`.
+/// A request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prompt {
+    /// What is said.
+    pub body: Body,
+    /// The longest answer, in tokens.
+    pub max_tokens: u32,
+    /// Where the answer ends.
+    pub stop: Vec<String>,
+    /// The share of likely words that are drawn from; where it matters to the protocol.
+    pub top_p: Option<f64>,
+}
+
+/// What is said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// Messages, of which the last is the user's.
+    Chat(Vec<Message>),
+    /// A text that the model goes on from.
+    Completion(String),
+}
+
+/// One message of a chat.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Message {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+impl Prompt {
+    /// More tokens than the prompt has, whatever the tokeniser: none of them writes a byte as two.
+    #[must_use]
+    pub fn most_input(&self) -> u64 {
+        let bytes = |text: &str| u64::try_from(text.len()).unwrap_or(u64::MAX).saturating_add(AROUND);
+        match &self.body {
+            Body::Chat(messages) => messages.iter().map(|message| bytes(&message.content)).sum(),
+            Body::Completion(text) => bytes(text),
+        }
+    }
+}
+
+/// The prompt of an exemplar, with its choices shown as `A. …`.
 #[must_use]
-pub fn messages(exemplar: &Exemplar, scorer: &Scorer) -> Vec<Message> {
+pub(super) fn of_exemplar(exemplar: &Exemplar, scorer: &Scorer) -> Prompt {
     let mut messages = exemplar.messages.clone();
     if let Some(last) = messages.last_mut()
         && !exemplar.choices.is_empty()
@@ -23,7 +70,12 @@ pub fn messages(exemplar: &Exemplar, scorer: &Scorer) -> Vec<Message> {
             last.content.push_str(CHOOSE);
         }
     }
-    messages
+    Prompt {
+        body: Body::Chat(messages),
+        max_tokens: MOST_TOKENS,
+        stop: Vec::new(),
+        top_p: None,
+    }
 }
 
 #[cfg(test)]
@@ -33,8 +85,11 @@ mod tests {
     use crate::evaluator::extract::Extractor;
 
     fn last(line: &str, scorer: &Scorer) -> String {
-        let read = dataset::read("c", line.as_bytes(), scorer).unwrap();
-        messages(&read.exemplars[0], scorer).pop().unwrap().content
+        let read = dataset::exemplar(&serde_json::from_str(line).unwrap(), scorer).unwrap();
+        match of_exemplar(&read, scorer).body {
+            Body::Chat(mut messages) => messages.pop().unwrap().content,
+            Body::Completion(text) => panic!("no chat: {text}"),
+        }
     }
 
     #[test]

@@ -1,47 +1,44 @@
-//! The run: every target, every suite, every question, a few at a time, each to a terminal end.
+//! The run: every model, every suite, every question, a few of each model at a time, each to a terminal end; then the verdicts.
 //!
 //! ```text
-//! not asked ──► under way ──► Right | Wrong | Unparsed | Error      noted down, never asked again
-//!      ▲            │
-//!      └────────────┘ the run is killed, or the gateway cannot be reached: a later attempt asks again
+//! not asked ──► reserved ──► under way ──► Right | Wrong | Graded | Refused | Truncated | Unparsed | Error
+//!      ▲                         │            noted down, never asked again
+//!      └─────────────────────────┘ the run is killed, or the gateway cannot be reached: a later attempt asks again,
+//!                                  and counts what was lost at the most that it may have cost
+//!
+//! the first sample ──► judged ──► decided, or extended as declared ──► judged once more
 //! ```
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use anyhow::bail;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::client::{Client, Failure};
-use super::dataset::{self, Dataset};
-use super::progress::{End, Entry, Progress};
-use super::prompt;
-use super::score::{Score, Scorer};
-use super::tally::{Room, Tally};
-use crate::plan::evaluation::report::{Limit, Report};
-use crate::plan::evaluation::run::{Evaluation, Suite};
+use super::client::{Answer, Client, Failure, Finish};
+use super::files::{Flaw, Places};
+use super::numbers::{Sampled, numbers};
+use super::progress::{Asked, End, Entry, Progress, Reserved};
+use super::score::Score;
+use super::suite::Suite;
+use super::tally::{Room, Tally, most};
+use crate::api::eval_job::Verdict;
+use crate::plan::evaluation::judge::judge;
+use crate::plan::evaluation::report::{self, Limit, Report};
+use crate::plan::evaluation::run::{Evaluation, Target};
 use crate::plan::fingerprint;
 use crate::plan::price::Rates;
+use crate::protocol::usage::Tokens;
 
-/// Questions under way at once: enough to keep a server busy, too few to crowd out its users.
+/// Questions to one model that are under way at once: enough to keep a server busy, too few to crowd out its users.
 pub const AT_ONCE: usize = 4;
-
-/// Where things are.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// The folder with `<suite>.jsonl` for each suite.
-    pub datasets: PathBuf,
-    /// The progress file.
-    pub progress: PathBuf,
-}
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Questions that have ended.
     pub ended: usize,
-    /// All questions to all targets.
+    /// All questions to all models, as far as it is known that they will be asked.
     pub total: usize,
     /// Those that ended in an error.
     pub errors: u32,
@@ -52,140 +49,280 @@ pub struct Standing {
 /// Carries out `run`, telling `watch` of every end.
 ///
 /// # Errors
-/// What a later attempt may heal: the gateway cannot be reached, or the progress file not be written. What it cannot is in the report.
-pub async fn run(run: &Evaluation, client: &Client, places: &Places, mut watch: impl FnMut(Standing)) -> anyhow::Result<Report> {
-    let suites = match read(run, &places.datasets) {
-        Ok(suites) => suites,
-        Err(why) => return Ok(Report::invalid(why)),
-    };
-    let (scorers, datasets): (Vec<Scorer>, Vec<Dataset>) = suites.into_iter().unzip();
-    let digests: Vec<&str> = datasets.iter().map(|dataset| dataset.digest.as_str()).collect();
-    let (mut progress, noted) = Progress::open(&places.progress, &fingerprint::digest(&(run, digests)))?;
-
-    let mut tally = Tally::new(run);
-    noted.iter().for_each(|entry| tally.add(run, entry));
-    let done: HashSet<(usize, usize, usize)> = noted.iter().map(|e| (e.target, e.suite, e.question)).collect();
-    let all = questions(run.targets.len(), &datasets);
-    let total = all.clone().count();
-    let mut missing = all.filter(|question| !done.contains(question)).peekable();
-
-    let mut under_way = FuturesUnordered::new();
-    let mut stopped: Option<Limit> = None;
-    loop {
-        watch(tally.standing(total));
-        while under_way.len() < AT_ONCE && stopped.is_none() {
-            let Some((target, suite, question)) = missing.peek().copied() else {
-                break;
-            };
-            let given_up = tally.is_given_up(target);
-            if !given_up {
-                match tally.room(run, under_way.len()) {
-                    Room::Yes => {}
-                    Room::Wait => break,
-                    Room::No(limit) => {
-                        stopped = Some(limit);
-                        break;
-                    }
-                }
-            }
-            missing.next();
-            if given_up {
-                let entry = Entry {
-                    target,
-                    suite,
-                    question,
-                    end: End::Error,
-                    tokens: None,
-                };
-                progress.note(&entry)?;
-                tally.add(run, &entry);
-                continue;
-            }
-            let (scorer, exemplar) = (&scorers[suite], &datasets[suite].exemplars[question]);
-            let model = format!("{}/{}", run.namespace, run.targets[target].model);
-            under_way.push(async move {
-                let asked = client.ask(&model, &prompt::messages(exemplar, scorer)).await;
-                (target, suite, question, asked)
-            });
+/// What a later attempt may heal: the gateway or a dataset cannot be reached, or the progress file not be written. What it cannot is in the report.
+pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl FnMut(Standing)) -> anyhow::Result<Report> {
+    if let Some(why) = unpriced(run) {
+        return Ok(Report::invalid(why));
+    }
+    let mut suites = Vec::new();
+    for spec in &run.suites {
+        match Suite::read(spec, run.extend_to, places).await {
+            Ok(suite) => suites.push(suite),
+            Err(Flaw::Lasting(why)) => return Ok(Report::invalid(why)),
+            Err(Flaw::Passing(why)) => bail!("{why}"),
         }
-        let Some((target, suite, question, asked)) = under_way.next().await else {
-            break;
-        };
-        let (end, tokens) = match asked {
-            Ok(answer) => {
-                let tokens = answer.tokens;
-                if tokens.is_none() && (run.limits.tokens.is_some() || run.limits.cost.is_some()) {
-                    tally.failed(
-                        &run.targets[target].model,
-                        "the answer does not say what it used, so spec.limits cannot be kept",
-                    );
-                    (End::Error, None)
-                } else {
-                    (
-                        end_of(scorers[suite].score(&datasets[suite].exemplars[question], &answer.text)),
-                        tokens,
-                    )
+    }
+    let digests: Vec<&str> = suites.iter().map(|suite| suite.digest.as_str()).collect();
+    let now = (places.clock)().as_second();
+    let (progress, noted) = Progress::open(&places.progress, &fingerprint::digest(&(run, digests)), now)?;
+    let asked: Vec<&Target> = run.asked().collect();
+    let mut tally = Tally::default();
+    for entry in &noted.ended {
+        if let Some(target) = asked.get(entry.asked.target) {
+            tally.add(target, entry);
+        }
+    }
+    noted.lost.iter().for_each(|lost| tally.lose(lost));
+    let deadline = noted.begun.saturating_add(i64::try_from(run.limits.seconds).unwrap_or(i64::MAX));
+    let mut asker = Asker {
+        run,
+        client,
+        places,
+        asked,
+        suites: &suites,
+        progress,
+        tally,
+        deadline,
+        stopped: None,
+        total: 0,
+        watch,
+    };
+    let sampled = asker.ask_all().await?;
+    Ok(asker.report(&sampled))
+}
+
+/// A cost without a price cannot be capped.
+fn unpriced(run: &Evaluation) -> Option<String> {
+    let is_priced = |target: &&Target| target.price.as_ref().is_some_and(Rates::price_text);
+    let unpriced = run.asked().find(|target| run.limits.cost.is_some() && !is_priced(target))?;
+    Some(format!(
+        "the price of {} is unknown, so spec.limits.maxCostUSD cannot be kept; set its price",
+        unpriced.model
+    ))
+}
+
+/// A run while it asks.
+struct Asker<'a, W> {
+    run: &'a Evaluation,
+    client: &'a Client,
+    places: &'a Places,
+    /// Everybody who is asked; the targets first, in their order.
+    asked: Vec<&'a Target>,
+    suites: &'a [Suite],
+    progress: Progress,
+    tally: Tally,
+    /// In seconds since 1970.
+    deadline: i64,
+    stopped: Option<Limit>,
+    total: usize,
+    watch: W,
+}
+
+impl<W: FnMut(Standing)> Asker<'_, W> {
+    /// Asks the first sample of every suite, and the rest of those that decide nothing.
+    async fn ask_all(&mut self) -> anyhow::Result<Sampled> {
+        let mut sampled = Sampled::default();
+        let everywhere = (0..self.asked.len()).flat_map(|target| (0..self.suites.len()).map(move |suite| (target, suite)));
+        self.ask(
+            everywhere
+                .flat_map(|(target, suite)| questions(self.suites, target, suite, false))
+                .collect(),
+        )
+        .await?;
+        if self.run.extend_to.is_none() || self.stopped.is_some() {
+            return Ok(sampled);
+        }
+        let undecided: BTreeMap<usize, BTreeSet<usize>> = (0..self.run.targets.len())
+            .map(|target| (target, self.undecided(target, &sampled)))
+            .filter(|(_, suites)| !suites.is_empty())
+            .collect();
+        sampled.extended = undecided;
+        // The baseline is asked whatever any target is compared with it on.
+        if let Some(baseline) = self.baseline() {
+            let all: BTreeSet<usize> = sampled.extended.values().flatten().copied().collect();
+            if !all.is_empty() {
+                sampled.extended.entry(baseline).or_default().extend(all);
+            }
+        }
+        let beyond = sampled
+            .extended
+            .iter()
+            .flat_map(|(target, suites)| suites.iter().map(|suite| (*target, *suite)));
+        self.ask(
+            beyond
+                .flat_map(|(target, suite)| questions(self.suites, target, suite, true))
+                .collect(),
+        )
+        .await?;
+        Ok(sampled)
+    }
+
+    /// The suites of which more questions may decide about a target.
+    fn undecided(&self, target: usize, sampled: &Sampled) -> BTreeSet<usize> {
+        let judged = self.judged(target, sampled);
+        let is_open = |suite: &Suite| judged.undecided.contains(&suite.name) && !suite.asked(true).is_empty();
+        let suites = self.suites.iter().enumerate();
+        suites.filter(|(_, suite)| is_open(suite)).map(|(place, _)| place).collect()
+    }
+
+    fn judged(&self, target: usize, sampled: &Sampled) -> crate::plan::evaluation::judge::Judgement {
+        let numbers = numbers(self.suites, &self.tally, target, self.baseline(), sampled);
+        judge(&self.run.rules(self.asked[target]), &numbers, self.stopped, self.tally.error())
+    }
+
+    /// The place of the baseline among those that are asked.
+    fn baseline(&self) -> Option<usize> {
+        let baseline = self.run.baseline.as_ref()?;
+        self.asked.iter().position(|target| target.model == baseline.model)
+    }
+
+    /// Asks what has not ended yet, until there is no room.
+    async fn ask(&mut self, questions: Vec<Asked>) -> anyhow::Result<()> {
+        let mut lanes: Vec<VecDeque<Asked>> = vec![VecDeque::new(); self.asked.len()];
+        for asked in questions {
+            self.total += 1;
+            if self.tally.ended(&asked).is_none() {
+                lanes[asked.target].push_back(asked);
+            }
+        }
+        let mut busy = vec![0; lanes.len()];
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            self.tell();
+            for target in 0..lanes.len() {
+                while busy[target] < AT_ONCE && self.stopped.is_none() {
+                    let Some(asked) = lanes[target].front().copied() else { break };
+                    if self.tally.is_given_up(target) {
+                        lanes[target].pop_front();
+                        self.end(asked, End::Error, 0.0, None)?;
+                        continue;
+                    }
+                    let prompt = self.suites[asked.suite].prompt(asked.question);
+                    let most = most(asked, self.asked[target], &prompt);
+                    match self.room(&most, !under_way.is_empty()) {
+                        Room::Yes => {}
+                        Room::Wait => break,
+                        Room::No(limit) => {
+                            self.stopped = Some(limit);
+                            break;
+                        }
+                    }
+                    lanes[target].pop_front();
+                    self.progress.note(&most)?;
+                    self.tally.reserve(&most);
+                    busy[target] += 1;
+                    let model = format!("{}/{}", self.run.namespace, self.asked[target].model);
+                    let client = self.client;
+                    under_way.push(async move { (most, client.ask(&model, &prompt).await) });
                 }
+            }
+            let Some((most, answered)) = under_way.next().await else { break };
+            busy[most.asked.target] -= 1;
+            self.tally.release(&most);
+            self.take(&most, answered)?;
+        }
+        self.tell();
+        Ok(())
+    }
+
+    fn room(&self, most: &Reserved, is_busy: bool) -> Room {
+        if (self.places.clock)().as_second() >= self.deadline {
+            return Room::No(Limit::Duration);
+        }
+        self.tally.room(&self.run.limits, most, is_busy)
+    }
+
+    /// What came of a question.
+    fn take(&mut self, most: &Reserved, answered: Result<Answer, Failure>) -> anyhow::Result<()> {
+        let asked = most.asked;
+        let suite = &self.suites[asked.suite];
+        let model = self.asked[asked.target].model.as_str();
+        match answered {
+            Ok(answer) if answer.tokens.is_none() && (self.run.limits.tokens.is_some() || self.run.limits.cost.is_some()) => {
+                let why = "the answer does not say what it used, so spec.limits cannot be kept";
+                self.tally.failed(model, why);
+                // It was paid for all the same.
+                self.tally.lose(most);
+                self.end(asked, End::Error, 0.0, None)
+            }
+            Ok(answer) => {
+                let (end, score) = end(suite.score(asked.question, &answer.text), answer.finish);
+                self.end(asked, end, score, answer.tokens)
             }
             Err(Failure::Refused(why)) => {
-                let (suite, id) = (&run.suites[suite].name, &datasets[suite].exemplars[question].id);
-                tracing::warn!(model = run.targets[target].model, suite, id, "no answer: {why}");
-                tally.failed(&run.targets[target].model, &why);
-                (End::Error, None)
+                let (suite, id) = (&suite.name, suite.id(asked.question));
+                tracing::warn!(model, suite, id, "no answer: {why}");
+                self.tally.failed(model, &why);
+                self.end(asked, End::Error, 0.0, None)
             }
             Err(Failure::Unreachable(why)) => bail!("{why}"),
+        }
+    }
+
+    fn end(&mut self, asked: Asked, end: End, score: f64, tokens: Option<Tokens>) -> anyhow::Result<()> {
+        let entry = Entry { asked, end, score, tokens };
+        self.progress.note(&entry)?;
+        self.tally.add(self.asked[asked.target], &entry);
+        Ok(())
+    }
+
+    fn tell(&mut self) {
+        let (ended, errors) = self.tally.counts();
+        (self.watch)(Standing {
+            ended,
+            total: self.total,
+            errors,
+            tokens: self.tally.tokens().iter().sum(),
+        });
+    }
+
+    fn report(&self, sampled: &Sampled) -> Report {
+        let confidence = |target: &Target| self.run.rules(target).confidence;
+        let target = |(place, target): (usize, &Target)| {
+            let judged = self.judged(place, sampled);
+            let numbers = numbers(self.suites, &self.tally, place, self.baseline(), sampled);
+            report::Target {
+                model: target.model.clone(),
+                verdict: judged.verdict,
+                message: judged.message,
+                suites: numbers.suites.iter().map(|suite| suite.result(confidence(target))).collect(),
+            }
         };
-        let entry = Entry {
+        let targets: Vec<report::Target> = self.run.targets.iter().enumerate().map(target).collect();
+        let is_cut = targets.iter().any(|target| target.verdict == Verdict::Invalid);
+        Report {
+            invalid: None,
+            // Where every model was decided before a limit was met, it cut nothing off.
+            stopped: self.stopped.filter(|_| is_cut),
+            targets,
+            tokens: self.tally.tokens(),
+            cost: self.tally.cost().filter(|_| self.run.asked().all(|target| target.price.is_some())),
+        }
+    }
+}
+
+/// The questions of a suite to a model, in the order of the sample, each as often as it is repeated.
+fn questions(suites: &[Suite], target: usize, suite: usize, beyond: bool) -> impl Iterator<Item = Asked> {
+    let of = &suites[suite];
+    let questions = of.asked(beyond).iter();
+    questions.flat_map(move |question| {
+        (0..of.repeats).map(move |repeat| Asked {
             target,
             suite,
-            question,
-            end,
-            tokens,
-        };
-        progress.note(&entry)?;
-        tally.add(run, &entry);
-    }
-    watch(tally.standing(total));
-    Ok(tally.report(run, &datasets, stopped))
-}
-
-fn end_of(score: Score) -> End {
-    match score {
-        Score::Right => End::Right,
-        Score::Wrong => End::Wrong,
-        Score::Unparsed => End::Unparsed,
-    }
-}
-
-/// Every question to every target, by target, suite and line.
-fn questions(targets: usize, datasets: &[Dataset]) -> impl Iterator<Item = (usize, usize, usize)> + Clone {
-    (0..targets).flat_map(move |target| {
-        let suites = datasets.iter().enumerate();
-        suites.flat_map(move |(suite, dataset)| (0..dataset.exemplars.len()).map(move |question| (target, suite, question)))
+            question: *question,
+            repeat,
+        })
     })
 }
 
-/// The scorers and questions of all suites, or why one cannot be used.
-fn read(run: &Evaluation, folder: &Path) -> Result<Vec<(Scorer, Dataset)>, String> {
-    if run.limits.cost.is_some()
-        && let Some(unpriced) = run
-            .targets
-            .iter()
-            .find(|target| !target.price.as_ref().is_some_and(Rates::price_text))
-    {
-        return Err(format!(
-            "the price of {} is unknown, so spec.limits.maxCostUSD cannot be kept; set its price",
-            unpriced.model
-        ));
+/// How an answer ends, and its score. One that was cut off or withheld and still has a right or wrong answer in it has that.
+fn end(score: Score, finish: Finish) -> (End, f64) {
+    match (score, finish) {
+        (Score::Right, _) => (End::Right, 1.0),
+        (_, Finish::Withheld) => (End::Refused, 0.0),
+        (Score::Wrong, _) => (End::Wrong, 0.0),
+        (Score::Graded(score), _) => (End::Graded, score),
+        (Score::Unparsed, Finish::Length) => (End::Truncated, 0.0),
+        (Score::Unparsed, Finish::Stop) => (End::Unparsed, 0.0),
     }
-    let of = |suite: &Suite| {
-        let scorer = Scorer::of(&suite.scorer).map_err(|flaw| format!("suite {}: {flaw}", suite.name))?;
-        let (map, key) = (&suite.dataset.name, &suite.dataset.key);
-        let path = folder.join(format!("{}.jsonl", suite.name));
-        let bytes =
-            std::fs::read(&path).map_err(|_| format!("ConfigMap {map} has no key {key}; add it, or change the suite {}", suite.name))?;
-        let dataset = dataset::read(&format!("ConfigMap {map}, {key}"), &bytes, &scorer)?;
-        Ok((scorer, dataset))
-    };
-    run.suites.iter().map(of).collect()
 }

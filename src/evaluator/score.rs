@@ -3,23 +3,36 @@
 
 use regex::Regex;
 
-use super::dataset::Exemplar;
+use super::dataset::{self, Exemplar};
 use super::extract::Extractor;
-use crate::api::eval_job;
+use super::scorers::{Schema, bleu, contains, f1, number, rouge_l, within};
+use crate::api::eval_job as api;
 
 /// How answers are compared.
 #[derive(Clone, Debug)]
-pub enum Scorer {
+pub(super) enum Scorer {
     /// Equality, white space at both ends and case aside.
     Exact,
     /// What a pattern finds, compared likewise.
     Regex(Regex),
     /// The letter that the answer settles on, by what an extractor finds.
     MultipleChoice(Extractor),
+    /// The last number, within a tolerance.
+    Numeric(f64),
+    /// Occurrence.
+    Contains,
+    /// The F1 of words.
+    F1,
+    /// ROUGE-L.
+    RougeL,
+    /// BLEU.
+    Bleu,
+    /// JSON of a schema.
+    JsonSchema(Schema),
 }
 
 /// How one answer fares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Score {
     /// It is right.
     Right,
@@ -27,6 +40,8 @@ pub enum Score {
     Wrong,
     /// No answer was found in it; wrong.
     Unparsed,
+    /// It is as good as this, from 0 to 1.
+    Graded(f64),
 }
 
 impl Scorer {
@@ -34,44 +49,116 @@ impl Scorer {
     ///
     /// # Errors
     /// Why the specification cannot be used.
-    pub fn of(spec: &eval_job::Scorer) -> Result<Self, String> {
-        match (&spec.exact, &spec.regex, &spec.multiple_choice) {
-            (Some(_), None, None) => Ok(Self::Exact),
-            (None, Some(regex), None) => {
-                let pattern = &regex.pattern;
-                let read = Regex::new(pattern).map_err(|_| format!("scorer.regex.pattern {pattern:?} is not RE2 syntax"))?;
-                Ok(Self::Regex(read))
-            }
-            (None, None, Some(_)) => Ok(Self::MultipleChoice(Extractor::ThreeStep)),
-            _ => Err("scorer must be exactly one of exact, regex and multipleChoice".to_owned()),
+    pub(super) fn of(spec: &api::Scorer) -> Result<Self, String> {
+        let api::Scorer {
+            exact,
+            regex,
+            multiple_choice,
+            numeric,
+            contains,
+            f1,
+            rouge_l,
+            bleu,
+            json_schema,
+        } = spec;
+        let mut all = [
+            exact.as_ref().map(|_| Ok(Self::Exact)),
+            regex.as_ref().map(|regex| pattern(&regex.pattern)),
+            multiple_choice.as_ref().map(|_| Ok(Self::MultipleChoice(Extractor::ThreeStep))),
+            numeric.as_ref().map(|numeric| tolerance(numeric.tolerance.as_deref())),
+            contains.as_ref().map(|_| Ok(Self::Contains)),
+            f1.as_ref().map(|_| Ok(Self::F1)),
+            rouge_l.as_ref().map(|_| Ok(Self::RougeL)),
+            bleu.as_ref().map(|_| Ok(Self::Bleu)),
+            json_schema.as_ref().map(|json| schema(&json.schema)),
+        ]
+        .into_iter()
+        .flatten();
+        match (all.next(), all.next()) {
+            (Some(one), None) => one,
+            _ => Err("exactly one scorer must be set, such as exact: {}".to_owned()),
+        }
+    }
+
+    /// Whether an answer is compared with an expected one.
+    #[must_use]
+    pub(super) fn wants_expected(&self) -> bool {
+        !matches!(self, Self::JsonSchema(_))
+    }
+
+    /// Whether it says how good an answer is, and not only right or wrong.
+    #[must_use]
+    pub(super) fn is_graded(&self) -> bool {
+        matches!(self, Self::F1 | Self::RougeL | Self::Bleu)
+    }
+
+    /// What is expected, as it is compared.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub(super) fn expected(&self, expected: Vec<String>, choices: &[String]) -> Result<Vec<String>, String> {
+        match self {
+            Self::MultipleChoice(_) => Ok(vec![dataset::letter(&expected, choices)?]),
+            Self::Numeric(_) => match expected.iter().find(|text| number(text).is_none()) {
+                Some(text) => Err(format!("expected {text:?} is no number; write one")),
+                None => Ok(expected),
+            },
+            _ => Ok(expected),
         }
     }
 
     /// How `answer` fares.
     #[must_use]
-    pub fn score(&self, exemplar: &Exemplar, answer: &str) -> Score {
-        let answer = after_thinking(answer);
-        let found = match self {
-            Self::Exact => Some(answer.trim()).filter(|text| !text.is_empty()),
+    pub(super) fn score(&self, exemplar: &Exemplar, answer: &str) -> Score {
+        let answer = after_thinking(answer).trim();
+        let expected = &exemplar.expected;
+        let plain = |text: &str| text.trim().to_lowercase();
+        let is_expected = |found: &str| expected.iter().any(|expected| plain(expected) == plain(found));
+        let found = |is_right: Option<bool>| match is_right {
+            None => Score::Unparsed,
+            Some(true) => Score::Right,
+            Some(false) => Score::Wrong,
+        };
+        match self {
+            _ if answer.is_empty() => Score::Unparsed,
+            Self::Exact => found(Some(is_expected(answer))),
             Self::Regex(pattern) => {
-                let found = pattern.captures(answer);
-                found
-                    .and_then(|found| found.get(1).or_else(|| found.get(0)))
-                    .map(|text| text.as_str())
+                let captures = pattern.captures(answer);
+                let text = captures.and_then(|captures| captures.get(1).or_else(|| captures.get(0)));
+                found(text.map(|text| is_expected(text.as_str())))
             }
             Self::MultipleChoice(extractor) => {
-                let found = extractor.letter(answer, exemplar.choices.len());
-                return chosen(found, |letter| exemplar.expected.contains(&letter.to_string()));
+                let letter = extractor.letter(answer, exemplar.choices.len());
+                chosen(letter, |letter| expected.contains(&letter.to_string()))
             }
-        };
-        let Some(found) = found else { return Score::Unparsed };
-        let plain = |text: &str| text.trim().to_lowercase();
-        if exemplar.expected.iter().any(|expected| plain(expected) == plain(found)) {
-            Score::Right
-        } else {
-            Score::Wrong
+            Self::Numeric(tolerance) => {
+                let wanted: Vec<f64> = expected.iter().filter_map(|text| number(text)).collect();
+                found(number(answer).map(|seen| wanted.iter().any(|wanted| within(seen, *wanted, *tolerance))))
+            }
+            Self::Contains => found(Some(contains(answer, expected))),
+            Self::F1 => Score::Graded(f1(answer, expected)),
+            Self::RougeL => Score::Graded(rouge_l(answer, expected)),
+            Self::Bleu => Score::Graded(bleu(answer, expected)),
+            Self::JsonSchema(schema) => found(schema.holds(answer)),
         }
     }
+}
+
+fn pattern(pattern: &str) -> Result<Scorer, String> {
+    let read = Regex::new(pattern).map_err(|_| format!("scorer.regex.pattern {pattern:?} is not RE2 syntax"))?;
+    Ok(Scorer::Regex(read))
+}
+
+fn tolerance(text: Option<&str>) -> Result<Scorer, String> {
+    let tolerance = text.map_or(Ok(0.0), str::parse);
+    let flaw = || format!("scorer.numeric.tolerance {:?} is not a decimal", text.unwrap_or_default());
+    Ok(Scorer::Numeric(tolerance.map_err(|_| flaw())?))
+}
+
+fn schema(text: &str) -> Result<Scorer, String> {
+    let flaw = |why: String| format!("scorer.jsonSchema.schema is no JSON Schema: {why}");
+    let value = serde_json::from_str(text).map_err(|error| flaw(error.to_string()))?;
+    Ok(Scorer::JsonSchema(Schema::new(&value).map_err(flaw)?))
 }
 
 /// Reasoning models think aloud first; what they consider on the way is not their answer, and where they came to no end there is none.
@@ -95,12 +182,75 @@ pub(super) fn chosen(letter: Option<char>, is_right: impl Fn(char) -> bool) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluator::dataset;
+    use serde_json::json;
 
     fn score(scorer: &Scorer, expected: &str, answer: &str) -> Score {
         let line = format!(r#"{{"id": 1, "input": "?", "choices": ["w", "x", "y", "z"], "expected": {expected}}}"#);
-        let dataset = dataset::read("c", line.as_bytes(), scorer).unwrap();
-        scorer.score(&dataset.exemplars[0], answer)
+        let exemplar = dataset::exemplar(&serde_json::from_str(&line).unwrap(), scorer).unwrap();
+        scorer.score(&exemplar, answer)
+    }
+
+    fn read(spec: serde_json::Value) -> Result<Scorer, String> {
+        Scorer::of(&serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn numbers_words_and_json_are_compared_as_what_they_are() {
+        for (spec, expected, answer, wanted) in [
+            (json!({"numeric": {"tolerance": "0.01"}}), "3.14", "So it is 3.1416.", Score::Right),
+            (json!({"numeric": {}}), "[1, 2]", "It is 1,002 or 2", Score::Right),
+            (json!({"numeric": {}}), "1200", "1,200", Score::Right),
+            (json!({"numeric": {}}), "3", "none", Score::Unparsed),
+            (json!({"contains": {}}), r#""New  York""#, "He moved to new york.", Score::Right),
+            (json!({"contains": {}}), r#""Rome""#, "He moved.", Score::Wrong),
+            (json!({"f1": {}}), r#""the cat sat""#, "A cat sat", Score::Graded(1.0)),
+            (json!({"rougeL": {}}), r#""a b c d""#, "a b", Score::Graded(2.0 / 3.0)),
+            (
+                json!({"bleu": {}}),
+                r#""one two three four five""#,
+                "one two three four five",
+                Score::Graded(1.0),
+            ),
+            (
+                json!({"jsonSchema": {"schema": "{\"required\": [\"total\"]}"}}),
+                "null",
+                "```json\n{\"total\": 1}\n```",
+                Score::Right,
+            ),
+            (
+                json!({"jsonSchema": {"schema": "{\"required\": [\"total\"]}"}}),
+                "null",
+                "{}",
+                Score::Wrong,
+            ),
+            (json!({"jsonSchema": {"schema": "{}"}}), "null", "no JSON", Score::Unparsed),
+        ] {
+            let scorer = read(spec.clone()).unwrap();
+            match (score(&scorer, expected, answer), wanted) {
+                (Score::Graded(seen), Score::Graded(wanted)) => assert!((seen - wanted).abs() < 1e-9, "{spec}: {seen}"),
+                (seen, wanted) => assert_eq!(seen, wanted, "{spec}: {answer}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_scorer_that_cannot_be_used_says_why() {
+        for (spec, flaw) in [
+            (json!({}), "exactly one scorer must be set"),
+            (json!({"exact": {}, "f1": {}}), "exactly one scorer must be set"),
+            (json!({"regex": {"pattern": "("}}), "scorer.regex.pattern \"(\" is not RE2 syntax"),
+            (
+                json!({"jsonSchema": {"schema": "{"}}),
+                "scorer.jsonSchema.schema is no JSON Schema: ",
+            ),
+            (
+                json!({"jsonSchema": {"schema": "{\"type\": 7}"}}),
+                "scorer.jsonSchema.schema is no JSON Schema: ",
+            ),
+        ] {
+            let seen = read(spec).unwrap_err();
+            assert!(seen.starts_with(flaw), "{seen}");
+        }
     }
 
     #[test]

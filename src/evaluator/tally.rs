@@ -1,10 +1,11 @@
-//! Counting what has ended, and deciding whether the limits leave room for one more question.
+//! What has ended and what it used, and whether the limits leave room for one more question.
 
-use super::dataset::Dataset;
-use super::progress::{End, Entry};
-use super::run::Standing;
-use crate::plan::evaluation::report::{Counts, Limit, Report, Suite, Target};
-use crate::plan::evaluation::run::{self, Evaluation};
+use std::collections::BTreeMap;
+
+use super::progress::{Asked, End, Entry, Reserved};
+use super::prompt::Prompt;
+use crate::plan::evaluation::report::Limit;
+use crate::plan::evaluation::run::{Limits, Target};
 use crate::plan::price::Exact;
 use crate::protocol::usage::Tokens;
 
@@ -12,18 +13,30 @@ use crate::protocol::usage::Tokens;
 const GIVE_UP: u32 = 3;
 
 /// The counts of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
-    targets: Vec<Counted>,
-    /// The most that one question used so far.
-    largest: Use,
+    ended: BTreeMap<Asked, Ended>,
+    /// What each model used.
+    used: BTreeMap<usize, Used>,
+    /// The most that may have been spent on answers that were lost.
+    lost: Use,
+    /// The most that what is under way may use.
+    reserved: Use,
     error: Option<String>,
-    ended: usize,
+    errors: u32,
+}
+
+/// How one question ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) end: End,
+    pub(super) score: f64,
+    /// Dollars and tokens, where both are known.
+    pub(super) spent: Option<(f64, f64)>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Counted {
-    counts: Vec<Counts>,
+struct Used {
     tokens: [u64; 2],
     /// What they cost, as far as it is known: by question, as the price may depend on how long a prompt is.
     cost: Exact,
@@ -33,11 +46,23 @@ struct Counted {
     unknown: bool,
 }
 
-/// What was used.
+/// What is or may be used.
 #[derive(Clone, Copy, Debug, Default)]
 struct Use {
     tokens: u64,
     cost: Exact,
+}
+
+impl Use {
+    fn add(&mut self, reserved: &Reserved) {
+        self.tokens = self.tokens.saturating_add(reserved.tokens);
+        self.cost = self.cost.plus(Exact::of_nanos(reserved.cost));
+    }
+
+    fn take(&mut self, reserved: &Reserved) {
+        self.tokens = self.tokens.saturating_sub(reserved.tokens);
+        self.cost = self.cost.less(Exact::of_nanos(reserved.cost));
+    }
 }
 
 /// Whether one more question may be asked.
@@ -45,54 +70,63 @@ struct Use {
 pub(super) enum Room {
     /// Yes.
     Yes,
-    /// Not before a question under way has ended.
+    /// Not before a question under way has ended: it may use less than it might.
     Wait,
     /// No: this limit is reached.
     No(Limit),
 }
 
 impl Tally {
-    pub(super) fn new(run: &Evaluation) -> Self {
-        let counted = Counted {
-            counts: vec![Counts::default(); run.suites.len()],
-            ..Counted::default()
-        };
-        Self {
-            targets: vec![counted; run.targets.len()],
-            largest: Use::default(),
-            error: None,
-            ended: 0,
-        }
+    /// Counts an answer that was lost.
+    pub(super) fn lose(&mut self, reserved: &Reserved) {
+        self.lost.add(reserved);
     }
 
-    /// Counts one end.
-    pub(super) fn add(&mut self, run: &Evaluation, entry: &Entry) {
-        let (Some(target), Some(asked)) = (self.targets.get_mut(entry.target), run.targets.get(entry.target)) else {
-            return;
-        };
-        let Some(counts) = target.counts.get_mut(entry.suite) else { return };
-        counts.questions += 1;
-        match entry.end {
-            End::Right => counts.correct += 1,
-            End::Wrong => {}
-            End::Unparsed => counts.unparsed += 1,
-            End::Error => counts.errors += 1,
-        }
-        target.failures = if entry.end == End::Error { target.failures + 1 } else { 0 };
+    /// Keeps room for what is about to be asked.
+    pub(super) fn reserve(&mut self, reserved: &Reserved) {
+        self.reserved.add(reserved);
+    }
+
+    /// Gives back the room that was kept.
+    pub(super) fn release(&mut self, reserved: &Reserved) {
+        self.reserved.take(reserved);
+    }
+
+    /// Counts one end of a question to `target`.
+    pub(super) fn add(&mut self, target: &Target, entry: &Entry) {
+        let used = self.used.entry(entry.asked.target).or_default();
+        let is_error = entry.end == End::Error;
+        used.failures = if is_error { used.failures + 1 } else { 0 };
+        self.errors += u32::from(is_error);
+        let mut spent = None;
         match entry.tokens {
             Some(tokens) => {
                 let (prompt, answer) = (tokens.prompt(), tokens.answer());
-                target.tokens[0] = target.tokens[0].saturating_add(prompt);
-                target.tokens[1] = target.tokens[1].saturating_add(answer);
-                self.largest.tokens = self.largest.tokens.max(prompt.saturating_add(answer));
-                let (cost, is_known) = cost(asked, &tokens);
-                target.cost = target.cost.plus(cost);
-                target.unknown |= !is_known;
-                self.largest.cost = self.largest.cost.max(cost);
+                used.tokens[0] = used.tokens[0].saturating_add(prompt);
+                used.tokens[1] = used.tokens[1].saturating_add(answer);
+                let (cost, is_known) = cost(target, &tokens);
+                used.cost = used.cost.plus(cost);
+                used.unknown |= !is_known;
+                spent = is_known.then(|| (cost.nanos() as f64 / 1e9, (prompt + answer) as f64));
             }
-            None => target.unknown |= entry.end != End::Error,
+            None => used.unknown |= !is_error,
         }
-        self.ended += 1;
+        let ended = Ended {
+            end: entry.end,
+            score: entry.score,
+            spent,
+        };
+        self.ended.insert(entry.asked, ended);
+    }
+
+    /// How a question ended, if it has.
+    pub(super) fn ended(&self, asked: &Asked) -> Option<&Ended> {
+        self.ended.get(asked)
+    }
+
+    /// Everything that ended for one model.
+    pub(super) fn of(&self, target: usize) -> impl Iterator<Item = (&Asked, &Ended)> {
+        self.ended.iter().filter(move |(asked, _)| asked.target == target)
     }
 
     /// Remembers the first failure's words.
@@ -100,48 +134,35 @@ impl Tally {
         self.error.get_or_insert_with(|| format!("{model}: {why}"));
     }
 
-    /// How far the run of so many questions is.
-    pub(super) fn standing(&self, total: usize) -> Standing {
-        Standing {
-            ended: self.ended,
-            total,
-            errors: self.errors(),
-            tokens: self.tokens(),
-        }
+    /// The first failure's words.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
-    fn errors(&self) -> u32 {
-        self.targets
-            .iter()
-            .flat_map(|target| &target.counts)
-            .map(|counts| counts.errors)
-            .sum()
+    /// How many have ended, and how many of them in an error.
+    pub(super) fn counts(&self) -> (usize, u32) {
+        (self.ended.len(), self.errors)
     }
 
-    fn tokens(&self) -> u64 {
-        self.targets.iter().flat_map(|target| target.tokens).sum()
+    /// Tokens of prompts and answers.
+    pub(super) fn tokens(&self) -> [u64; 2] {
+        let sum = |which: usize| self.used.values().map(|used| used.tokens[which]).sum();
+        [sum(0), sum(1)]
     }
 
     /// Whether the model failed too often in a row to be asked again.
     pub(super) fn is_given_up(&self, target: usize) -> bool {
-        self.targets.get(target).is_some_and(|target| target.failures >= GIVE_UP)
+        self.used.get(&target).is_some_and(|used| used.failures >= GIVE_UP)
     }
 
-    /// Whether the limits leave room for one more question beside those under way, each taken to use as much as the largest so far. Until
-    /// one has ended nothing is known, so then they are asked one by one. A run can pass a limit only by what one question uses more than
-    /// all before it.
-    pub(super) fn room(&self, run: &Evaluation, under_way: usize) -> Room {
-        let limits = run.limits;
-        let is_known = self.largest.tokens > 0;
-        if limits.tokens.is_none() && limits.cost.is_none() {
-            return Room::Yes;
-        }
-        if !is_known && under_way > 0 {
-            return Room::Wait;
-        }
-        let more = u64::try_from(under_way + 1).unwrap_or(u64::MAX);
-        let tokens = self.tokens().saturating_add(self.largest.tokens.saturating_mul(more));
-        let cost = self.cost().plus(self.largest.cost.times(more));
+    /// Whether the limits leave room for one more question that may use so much, beside those under way. No limit is ever passed: what a question
+    /// may use is more than it does, whatever its answer.
+    pub(super) fn room(&self, limits: &Limits, more: &Reserved, is_busy: bool) -> Room {
+        let [prompts, answers] = self.tokens();
+        let sum = |uses: [u64; 5]| uses.into_iter().fold(0, u64::saturating_add);
+        let tokens = sum([prompts, answers, self.lost.tokens, self.reserved.tokens, more.tokens]);
+        let known = self.used.values().fold(Exact::default(), |sum, used| sum.plus(used.cost));
+        let cost = known.plus(self.lost.cost).plus(self.reserved.cost).plus(Exact::of_nanos(more.cost));
         let full = if limits.cost.is_some_and(|limit| cost > Exact::of_nanos(limit)) {
             Limit::Cost
         } else if limits.tokens.is_some_and(|limit| tokens > limit) {
@@ -149,47 +170,35 @@ impl Tally {
         } else {
             return Room::Yes;
         };
-        if under_way > 0 { Room::Wait } else { Room::No(full) }
+        if is_busy { Room::Wait } else { Room::No(full) }
     }
 
-    fn cost(&self) -> Exact {
-        self.targets.iter().fold(Exact::default(), |sum, target| sum.plus(target.cost))
+    /// Nano-dollars spent; none where that is not known of all answers. Rounded up: a cost is never understated.
+    pub(super) fn cost(&self) -> Option<u64> {
+        let known = self.used.values().all(|used| !used.unknown);
+        let sum = self.used.values().fold(self.lost.cost, |sum, used| sum.plus(used.cost));
+        known.then(|| sum.nanos_up())
     }
+}
 
-    /// The report of what was counted.
-    pub(super) fn report(&self, run: &Evaluation, datasets: &[Dataset], stopped: Option<Limit>) -> Report {
-        let is_priced = run.targets.iter().all(|target| target.price.is_some()) && !self.targets.iter().any(|target| target.unknown);
-        let target = |(target, counted): (&run::Target, &Counted)| Target {
-            model: target.model.clone(),
-            tokens: counted.tokens,
-            counts: counted.counts.clone(),
-        };
-        Report {
-            invalid: None,
-            stopped,
-            error: self
-                .error
-                .clone()
-                .or_else(|| (self.errors() > 0).then(|| "the pod's log has the reasons".to_owned())),
-            suites: run
-                .suites
-                .iter()
-                .zip(datasets)
-                .map(|(suite, dataset)| Suite {
-                    name: suite.name.clone(),
-                    size: u32::try_from(dataset.exemplars.len()).unwrap_or(u32::MAX),
-                    digest: dataset.digest.clone(),
-                })
-                .collect(),
-            targets: run.targets.iter().zip(&self.targets).map(target).collect(),
-            // Rounded up: a cost is never understated.
-            cost: is_priced.then(|| self.cost().nanos_up()),
-        }
+/// The most that a question with this prompt may use.
+pub(super) fn most(asked: Asked, target: &Target, prompt: &Prompt) -> Reserved {
+    let tokens = Tokens {
+        input: prompt.most_input(),
+        output: u64::from(prompt.max_tokens),
+        ..Tokens::default()
+    };
+    // A price by the length of the prompt may be lower for longer ones; nobody prices so, and then the shorter one's counts.
+    let (cost, _) = cost(target, &tokens);
+    Reserved {
+        asked,
+        tokens: tokens.input.saturating_add(tokens.output),
+        cost: cost.nanos_up(),
     }
 }
 
 /// What one question cost, and whether that is known. Where it is not, all of it counts as plain text, for the sake of the limits.
-fn cost(target: &run::Target, tokens: &Tokens) -> (Exact, bool) {
+fn cost(target: &Target, tokens: &Tokens) -> (Exact, bool) {
     let Some(price) = &target.price else {
         return (Exact::default(), false);
     };

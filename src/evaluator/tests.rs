@@ -15,8 +15,11 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::client::{Client, Pace};
-use super::run::{Places, run};
-use crate::plan::evaluation::report::{Counts, Limit, Report};
+use super::files::Places;
+use super::run::run;
+use crate::api::eval_job::{SuiteResult, Verdict};
+use crate::cluster;
+use crate::plan::evaluation::report::{Limit, Report};
 use crate::plan::evaluation::run::Evaluation;
 
 const QUESTIONS: usize = 12;
@@ -135,8 +138,19 @@ impl World {
             folder: Folder::new(),
             run: serde_json::from_value(json!({
                 "namespace": "claims",
-                "targets": [{"model": "llama", "price": {"input": 1_000_000_000, "output": 10_000_000_000_u64}}],
-                "suites": [{"name": "claims", "dataset": {"name": "exemplars", "key": "cases.jsonl"}, "scorer": {"exact": {}}}],
+                "targets": [{
+                    "model": "llama",
+                    "price": {"input": 1_000_000_000, "output": 10_000_000_000_u64},
+                    "criteria": [{"suite": "claims", "metric": "accuracy", "lowerBoundAtLeast": "0.01"}],
+                }],
+                "suites": [{
+                    "name": "claims",
+                    "exemplars": {"dataset": {"configMapRef": {"name": "exemplars", "key": "cases.jsonl"}}},
+                    "scorer": {"exact": {}},
+                    "maxOutputTokens": 100,
+                }],
+                "confidence": 0.95,
+                "limits": {"seconds": 3600, "errors": 0.01, "unparsed": 0.05},
             }))
             .unwrap(),
             pace: Pace {
@@ -152,11 +166,33 @@ impl World {
     }
 
     fn dataset(&self, text: &str) {
-        std::fs::write(self.folder.0.join("claims.jsonl"), text).unwrap();
+        std::fs::create_dir_all(self.file().parent().unwrap()).unwrap();
+        std::fs::write(self.file(), text).unwrap();
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.0.join("claims/exemplars.dataset")
+    }
+
+    fn limit(&mut self, name: &str, value: u64) {
+        let mut limits = serde_json::to_value(self.run.limits).unwrap();
+        limits[name] = value.into();
+        self.run.limits = serde_json::from_value(limits).unwrap();
     }
 
     fn progress(&self) -> PathBuf {
         self.folder.0.join("progress.jsonl")
+    }
+
+    /// The questions whose end is noted.
+    fn ended(&self) -> Vec<u64> {
+        let text = std::fs::read_to_string(self.progress()).unwrap_or_default();
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let lines = whole.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| line.get("e").is_some())
+            .filter_map(|line| line["q"].as_u64())
+            .collect()
     }
 
     fn lines(&self) -> usize {
@@ -167,7 +203,11 @@ impl World {
         let client = Client::new(&self.url, Some(self.folder.0.join("token")).filter(|file| file.exists()), self.pace)?;
         let places = Places {
             datasets: self.folder.0.clone(),
+            claims: self.folder.0.join("claims"),
+            credentials: self.folder.0.join("credentials"),
+            fetched: self.folder.0.join("fetched"),
             progress: self.progress(),
+            clock: cluster::now,
         };
         run(&self.run, &client, &places, |_| {}).await
     }
@@ -185,8 +225,21 @@ impl World {
     }
 }
 
-fn counts(report: &Report) -> Counts {
-    report.counts("llama", "claims").unwrap()
+fn suite<'a>(report: &'a Report, model: &str) -> &'a SuiteResult {
+    let target = report.targets.iter().find(|target| target.model == model).unwrap();
+    &target.suites[0]
+}
+
+/// Questions, right answers, unparsed ones and errors.
+fn counts(report: &Report) -> [u32; 4] {
+    let SuiteResult {
+        questions,
+        correct,
+        unparsed,
+        errors,
+        ..
+    } = suite(report, "llama");
+    [*questions, *correct, *unparsed, *errors]
 }
 
 #[tokio::test]
@@ -197,9 +250,12 @@ async fn every_question_is_asked_once_and_counted() {
         .targets
         .push(serde_json::from_value(json!({"model": "gpt", "price": {"input": 0, "output": 0}})).unwrap());
     let report = world.report().await;
-    assert_eq!(counts(&report), Counts::from([12, 4, 0, 0]));
+    assert_eq!(counts(&report), [12, 4, 0, 0]);
     assert_eq!((world.requests(), world.most_asked()), (24, 1));
-    assert_eq!((report.tokens(), report.stopped, report.suites[0].size), (2400, None, 12));
+    assert_eq!(
+        (report.tokens(), report.stopped, report.targets[0].verdict),
+        (2400, None, Verdict::Pass)
+    );
     // Twelve times 90 tokens at $1 and 10 tokens at $10 a million.
     assert_eq!(report.cost, Some(12 * (90_000 + 100_000)));
     let models: Vec<String> = world.gateway.asked.lock().unwrap().keys().map(|(model, _)| model.clone()).collect();
@@ -221,10 +277,11 @@ async fn a_run_killed_after_any_answer_goes_on_without_asking_it_again() {
             }
         })
         .await;
+        let answered = || world.ended().len();
         let noted = async {
             let deadline = Instant::now() + Duration::from_secs(20);
-            while world.lines() < survived + 1 {
-                assert!(Instant::now() < deadline, "{} lines", world.lines());
+            while answered() < survived {
+                assert!(Instant::now() < deadline, "{} answers", answered());
                 tokio::task::yield_now().await;
             }
         };
@@ -233,18 +290,15 @@ async fn a_run_killed_after_any_answer_goes_on_without_asking_it_again() {
             () = noted => {}
             report = world.attempt() => assert_eq!((survived, report.unwrap()), (QUESTIONS, whole.clone())),
         }
-        let answered: Vec<_> = {
-            let text = std::fs::read_to_string(world.progress()).unwrap();
-            text.lines()
-                .skip(1)
-                .map(|line| serde_json::from_str::<Value>(line).unwrap()["q"].as_u64().unwrap())
-                .collect()
-        };
+        let answered = world.ended();
         assert_eq!(answered.len(), survived);
         silent.store(false, Ordering::SeqCst);
         world.gateway.asked.lock().unwrap().clear();
 
-        assert_eq!(world.report().await, whole, "killed after {survived}");
+        let mut report = world.report().await;
+        assert!(report.cost >= whole.cost, "what was lost was paid for");
+        report.cost = whole.cost;
+        assert_eq!(report, whole, "killed after {survived}");
         let again = world.gateway.asked.lock().unwrap();
         assert_eq!(again.len(), QUESTIONS - survived);
         for question in answered {
@@ -258,25 +312,135 @@ async fn a_changed_dataset_begins_the_run_anew() {
     let world = World::new(|_, _, question| thirds(question)).await;
     world.report().await;
     world.dataset(r#"{"id": 1, "input": "question 3", "expected": "right"}"#);
-    assert_eq!(counts(&world.report().await), Counts::from([1, 1, 0, 0]));
-    assert_eq!(world.lines(), 2);
+    assert_eq!(counts(&world.report().await), [1, 1, 0, 0]);
+    assert_eq!(world.lines(), 1 + 2);
 }
 
 #[tokio::test]
 async fn a_run_stops_before_it_passes_a_limit() {
-    for (limits, limit, asked) in [
-        (json!({"tokens": 500}), Some(Limit::Tokens), 5),
-        (json!({"tokens": 599}), Some(Limit::Tokens), 5),
-        (json!({"tokens": 1200}), None, 12),
-        (json!({"cost": 190_000 * 7}), Some(Limit::Cost), 7),
-        (json!({"cost": 1}), Some(Limit::Cost), 1),
+    // A question uses 100 tokens for $0.00019. By its length, "question 1" and an answer of 100 tokens may use 42 + 100, and cost $0.001042.
+    for (name, most, limit, asked) in [
+        ("tokens", 641, Some(Limit::Tokens), 5),
+        ("tokens", 642, Some(Limit::Tokens), 6),
+        ("tokens", 1300, None, 12),
+        ("cost", 190_000 * 6 + 1_042_000, Some(Limit::Cost), 7),
+        ("cost", 190_000 * 7 + 1_041_000, Some(Limit::Cost), 7),
+        ("cost", 1, Some(Limit::Cost), 0),
     ] {
         let mut world = World::new(|_, _, question| thirds(question)).await;
-        world.run.limits = serde_json::from_value(limits.clone()).unwrap();
+        world.limit(name, most);
         let report = world.report().await;
-        assert_eq!((report.stopped, world.requests()), (limit, asked), "{limits}");
-        assert_eq!(counts(&report).questions as usize, asked);
+        assert_eq!((report.stopped, world.requests()), (limit, asked), "{name} {most}");
+        assert_eq!(counts(&report)[0] as usize, asked);
+        let used = if name == "cost" { report.cost.unwrap() } else { report.tokens() };
+        assert!(used <= most, "{used} of {most}");
     }
+}
+
+#[tokio::test]
+async fn what_was_lost_when_a_run_was_killed_counts_towards_its_limits() {
+    let silent = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let falls_silent = Arc::clone(&silent);
+    let mut world = World::new(move |_, _, question| {
+        if falls_silent.load(Ordering::SeqCst) {
+            Reply::Silence
+        } else {
+            thirds(question)
+        }
+    })
+    .await;
+    // Room for what four questions may cost.
+    world.limit("cost", 4 * 1_042_000);
+    let asked = async {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while world.requests() < super::run::AT_ONCE {
+            assert!(Instant::now() < deadline, "{} requests", world.requests());
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = asked => {}
+        report = world.attempt() => panic!("{report:?}"),
+    }
+    silent.store(false, Ordering::SeqCst);
+    let report = world.report().await;
+    assert_eq!(
+        (report.stopped, world.requests(), report.cost),
+        (Some(Limit::Cost), super::run::AT_ONCE, Some(4 * 1_042_000))
+    );
+}
+
+#[tokio::test]
+async fn a_run_stops_when_its_time_is_over() {
+    let mut world = World::new(|_, _, question| thirds(question)).await;
+    world.limit("seconds", 0);
+    let report = world.report().await;
+    assert_eq!((report.stopped, world.requests()), (Some(Limit::Duration), 0));
+    let why = "the run stopped at spec.limits.maxDuration after 0 of 12 questions of suite claims; raise it, or ask fewer questions";
+    assert_eq!(report.targets[0].message, why);
+}
+
+#[tokio::test]
+async fn a_sample_that_decides_nothing_is_extended_as_declared_and_no_further() {
+    // Two of three answers are right: of 30 questions that proves nothing about a half, of 300 it does.
+    let line = |n: usize| json!({"id": n, "input": format!("question {n}"), "expected": "right"}).to_string();
+    let answers = |question: &str| {
+        let number: usize = question.trim_start_matches("question ").parse().unwrap();
+        Reply::Text(if number % 3 == 2 { "wrong" } else { "right" }.to_owned())
+    };
+    for (least, asked, verdict) in [
+        ("0.6", 300, Verdict::Pass),
+        ("0.2", 30, Verdict::Pass),
+        ("0.66", 300, Verdict::Inconclusive),
+    ] {
+        let mut world = World::new(move |_, _, question| answers(question)).await;
+        world.dataset(&(0..400).map(line).collect::<Vec<_>>().join("\n"));
+        world.run.suites[0].sample = Some(serde_json::from_value(json!({"size": 30, "seed": 1})).unwrap());
+        world.run.extend_to = Some(300);
+        world.run.targets[0].criteria[0].lower_bound_at_least = Some(least.to_owned());
+        let report = world.report().await;
+        assert_eq!((world.requests(), report.targets[0].verdict), (asked, verdict), "{report:?}");
+        assert_eq!(counts(&report)[0] as usize, asked);
+    }
+}
+
+#[tokio::test]
+async fn each_model_is_compared_with_the_baseline_on_the_same_questions() {
+    let mut world = World::new(|_, model, question| {
+        let number: usize = question.trim_start_matches("question ").parse().unwrap();
+        let is_right = model != "claims/llama" || !number.is_multiple_of(10);
+        Reply::Text(if is_right { "right" } else { "wrong" }.to_owned())
+    })
+    .await;
+    let line = |n: usize| json!({"id": n, "input": format!("question {n}"), "expected": "right"}).to_string();
+    world.dataset(&(0..200).map(line).collect::<Vec<_>>().join("\n"));
+    let no_worse = json!([{"suite": "claims", "metric": "accuracy", "notWorseThanBaselineBy": "0.05"}]);
+    world.run.targets[0].criteria = serde_json::from_value(no_worse.clone()).unwrap();
+    world
+        .run
+        .targets
+        .push(serde_json::from_value(json!({"model": "same", "criteria": no_worse})).unwrap());
+    world.run.baseline = Some(serde_json::from_value(json!({"model": "gpt"})).unwrap());
+    let report = world.report().await;
+    assert_eq!(world.requests(), 600);
+    let [llama, same] = [0, 1].map(|place| (report.targets[place].verdict, report.targets[place].message.as_str()));
+    assert_eq!(llama.0, Verdict::Fail, "{}", llama.1);
+    assert!(llama.1.contains("0 better and 20 worse of 200 questions"), "{}", llama.1);
+    assert_eq!(same.0, Verdict::Pass, "{}", same.1);
+}
+
+#[tokio::test]
+async fn questions_are_asked_as_often_as_they_are_repeated_and_count_once() {
+    let mut world = World::new(|nth, _, _| Reply::Text(if nth % 2 == 0 { "right" } else { "wrong" }.to_owned())).await;
+    world.run.suites[0].repeats = Some(4);
+    let report = world.report().await;
+    let result = suite(&report, "llama");
+    assert_eq!(
+        (world.requests(), result.questions, result.correct, result.metrics[0].n),
+        (48, 48, 24, 12)
+    );
+    assert_eq!(result.metrics[0].value, "0.500");
 }
 
 #[tokio::test]
@@ -312,7 +476,7 @@ async fn a_question_costs_what_the_gateway_would_charge_for_it() {
     }
     let mut world = World::new(move |_, _, _| using()).await;
     world.run.targets[0].price = serde_json::from_value(text).unwrap();
-    world.run.limits = serde_json::from_value(json!({"cost": 190_000 * 7})).unwrap();
+    world.limit("cost", 190_000 * 7);
     assert_eq!(
         world.report().await.stopped,
         Some(Limit::Cost),
@@ -324,16 +488,14 @@ async fn a_question_costs_what_the_gateway_would_charge_for_it() {
 async fn a_limit_without_what_it_needs_to_be_kept_is_not_guessed() {
     let mut world = World::new(|_, _, _| Reply::WithoutUsage).await;
     assert_eq!(world.report().await.cost, None, "unknown, not zero");
-    world.run.limits = serde_json::from_value(json!({"tokens": 500})).unwrap();
+    world.limit("tokens", 100_000);
     let report = world.report().await;
-    assert_eq!(counts(&report).errors, 12);
-    assert_eq!(
-        report.error.as_deref(),
-        Some("llama: the answer does not say what it used, so spec.limits cannot be kept")
-    );
+    assert_eq!(counts(&report)[3], 12);
+    let why = "the answer does not say what it used, so spec.limits cannot be kept";
+    assert!(report.targets[0].message.ends_with(why), "{report:?}");
 
     world.run.targets[0].price = None;
-    world.run.limits = serde_json::from_value(json!({"cost": 500})).unwrap();
+    world.limit("cost", 500);
     let why = "the price of llama is unknown, so spec.limits.maxCostUSD cannot be kept; set its price";
     assert_eq!(world.report().await, Report::invalid(why));
 }
@@ -342,7 +504,7 @@ async fn a_limit_without_what_it_needs_to_be_kept_is_not_guessed() {
 async fn a_busy_gateway_is_asked_again_when_it_says() {
     let world = World::new(|nth, _, question| if nth == 1 { Reply::Busy("1") } else { thirds(question) }).await;
     let begun = Instant::now();
-    assert_eq!(counts(&world.report().await), Counts::from([12, 4, 0, 0]));
+    assert_eq!(counts(&world.report().await), [12, 4, 0, 0]);
     assert!(begun.elapsed() >= Duration::from_secs(1));
     assert_eq!((world.requests(), world.most_asked()), (13, 2));
 }
@@ -362,9 +524,12 @@ async fn a_model_that_is_refused_is_given_up_and_the_others_go_on() {
         .targets
         .insert(0, serde_json::from_value(json!({"model": "gone"})).unwrap());
     let report = world.report().await;
-    assert_eq!(report.counts("gone", "claims"), Some(Counts::from([12, 0, 0, 12])));
-    assert_eq!(counts(&report), Counts::from([12, 4, 0, 0]));
-    assert_eq!(report.error.as_deref(), Some("gone: 404 there is no such model"));
+    assert_eq!((suite(&report, "gone").questions, suite(&report, "gone").errors), (12, 12));
+    assert_eq!(counts(&report), [12, 4, 0, 0]);
+    let [gone, llama] = [0, 1].map(|place| (report.targets[place].verdict, report.targets[place].message.as_str()));
+    let why = "suite claims: 12 of 12 requests failed, 1 % of them may (spec.limits.maxErrorRate): gone: 404 there is no such model";
+    assert_eq!(gone, (Verdict::Invalid, why));
+    assert_eq!(llama.0, Verdict::Pass);
     assert!(world.requests() <= 12 + 3 + super::run::AT_ONCE, "{}", world.requests());
 }
 
@@ -373,7 +538,8 @@ async fn a_gateway_that_stays_busy_ends_the_question_and_not_the_run() {
     let mut world = World::new(|_, _, _| Reply::Busy("0")).await;
     world.pace.question = Duration::from_millis(20);
     let report = world.report().await;
-    assert_eq!((counts(&report).errors, report.error.as_deref()), (12, Some("llama: 429")));
+    assert_eq!(counts(&report)[3], 12);
+    assert!(report.targets[0].message.ends_with(": llama: 429"), "{report:?}");
 }
 
 #[tokio::test]
@@ -388,16 +554,16 @@ async fn a_gateway_that_cannot_be_reached_leaves_the_run_to_be_tried_again() {
     );
     world.url = url;
     world.pace.question = Duration::from_secs(20);
-    assert_eq!(counts(&world.report().await), Counts::from([12, 4, 0, 0]));
+    assert_eq!(counts(&world.report().await), [12, 4, 0, 0]);
 }
 
 #[tokio::test]
 async fn a_broken_line_is_named_before_anything_is_asked() {
     let world = World::new(|_, _, question| thirds(question)).await;
     world.dataset("{\"id\": 1, \"input\": \"a\", \"expected\": \"b\"}\n{\"id\": 2, \"input\": \"a\"}\n");
-    let why = "ConfigMap exemplars, cases.jsonl line 2: expected is missing; add it or remove the line";
+    let why = "ConfigMap exemplars, cases.jsonl line 2: expected is missing; add it or remove the row";
     assert_eq!(world.report().await, Report::invalid(why));
-    std::fs::remove_file(world.folder.0.join("claims.jsonl")).unwrap();
+    std::fs::remove_file(world.file()).unwrap();
     let why = "ConfigMap exemplars has no key cases.jsonl; add it, or change the suite claims";
     assert_eq!(world.report().await, Report::invalid(why));
     assert_eq!(world.requests(), 0);
@@ -420,7 +586,7 @@ async fn the_token_is_sent_and_followed_when_it_changes() {
 #[tokio::test]
 async fn a_model_that_refuses_a_parameter_is_asked_as_it_wants() {
     let world = World::new(|_, _, _| Reply::Without(&["temperature", "max_tokens"])).await;
-    assert_eq!(counts(&world.report().await), Counts::from([12, 12, 0, 0]));
+    assert_eq!(counts(&world.report().await), [12, 12, 0, 0]);
     assert!(
         world.requests() <= QUESTIONS + 2 * super::run::AT_ONCE,
         "learned once: {}",
@@ -428,5 +594,5 @@ async fn a_model_that_refuses_a_parameter_is_asked_as_it_wants() {
     );
 
     let world = World::new(|_, _, _| Reply::Without(&["messages"])).await;
-    assert_eq!(counts(&world.report().await).errors, 12);
+    assert_eq!(counts(&world.report().await)[3], 12);
 }

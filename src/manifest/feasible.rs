@@ -16,7 +16,7 @@ use super::finding::{Finding, Severity};
 use super::possible;
 use crate::api::condition::Kind;
 use crate::api::data_class::DataClass;
-use crate::api::eval_job::Scorer;
+use crate::api::eval_job::Suite;
 use crate::api::settings::AcceleratorProfile;
 use crate::api::{ModelDeployment, Settings};
 use crate::plan::Invalid;
@@ -191,18 +191,20 @@ impl Portfolio {
     }
 
     /// Adds what `read` says against the questions of each suite, as far as they are in these files.
-    pub fn check_datasets(&mut self, read: impl Fn(&str, &[u8], &Scorer) -> Result<(), String>) {
+    pub fn check_datasets(&mut self, read: impl Fn(&Suite, &str, &str, &str, &[u8]) -> Result<(), String>) {
         for written in &self.evaluations {
             let namespace = Key::of(&written.object).namespace;
             for (index, suite) in written.object.spec.suites.iter().enumerate() {
-                let reference = &suite.exemplars.dataset.config_map_ref;
-                let Some(bytes) = self.config(&Key::new(&namespace, &reference.name), &reference.key) else {
-                    continue;
-                };
-                let name = format!("ConfigMap {namespace}/{}, key {},", reference.name, reference.key);
-                if let Err(problem) = read(&name, &bytes, &suite.scorer) {
-                    let invalid = Invalid::new(format!("spec.suites[{index}].exemplars.dataset"), problem, "");
-                    self.findings.push(written.origin.finding(Severity::Error, invalid));
+                for (field, dataset) in suite.datasets() {
+                    let Some(reference) = &dataset.config_map_ref else { continue };
+                    let Some(bytes) = self.config(&Key::new(&namespace, &reference.name), &reference.key) else {
+                        continue;
+                    };
+                    let name = format!("ConfigMap {namespace}/{}, key {},", reference.name, reference.key);
+                    if let Err(problem) = read(suite, field, &name, &reference.key, &bytes) {
+                        let invalid = Invalid::new(format!("spec.suites[{index}].{field}"), problem, "");
+                        self.findings.push(written.origin.finding(Severity::Error, invalid));
+                    }
                 }
             }
         }

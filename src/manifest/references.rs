@@ -160,9 +160,11 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
         });
         found.extend(of_models.map(|invalid| evaluation.origin.finding(Severity::Warning, invalid)));
         for (i, suite) in spec.suites.iter().enumerate() {
-            let field = format!("spec.suites[{i}].exemplars.dataset.configMapRef");
-            let reference = &suite.exemplars.dataset.config_map_ref;
-            found.extend(data(portfolio, "ConfigMap", &field, &namespace, reference).map(|(s, i)| evaluation.origin.finding(s, i)));
+            for (field, dataset) in suite.datasets() {
+                let Some(reference) = &dataset.config_map_ref else { continue };
+                let field = format!("spec.suites[{i}].{field}.configMapRef");
+                found.extend(data(portfolio, "ConfigMap", &field, &namespace, reference).map(|(s, i)| evaluation.origin.finding(s, i)));
+            }
         }
     }
     for model in &portfolio.models {

@@ -692,7 +692,7 @@ fn a_schedule_of_replicas_that_cannot_do_what_it_says_is_found() {
 #[test]
 fn a_broken_line_of_a_dataset_is_found_where_it_is_named() {
     let mut portfolio = Portfolio::from_text("x", &together(&[&model(MODEL), CONFIG, &evaluation(GOOD)]));
-    portfolio.check_datasets(|name, bytes, _| Err(format!("{name} line 1: {:?} is no object", String::from_utf8_lossy(bytes))));
+    portfolio.check_datasets(|_, _, name, _, bytes| Err(format!("{name} line 1: {:?} is no object", String::from_utf8_lossy(bytes))));
     assert_eq!(
         portfolio.findings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["x:18: EvalJob ns/e: spec.suites[0].exemplars.dataset: ConfigMap ns/c, key k, line 1: \"x\" is no object"]

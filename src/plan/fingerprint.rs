@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::model_deployment::{Custom, SelfHosted};
 use crate::api::{EvalJob, ModelDeployment};
+use crate::plan::evaluation::criteria;
 
 /// The digest of what `model` answers with and what `evaluation` asks and demands, as the two objects state it. Replicas, resources,
 /// prices, tiers, credentials, schedules, limits and where and when pods run are left out: they do not change answers. So is what other
@@ -18,7 +19,25 @@ pub fn of(model: &ModelDeployment, evaluation: &EvalJob) -> String {
         "api": model.spec.api.as_ref().map(|a| json!([a.provider, a.model, a.endpoint, a.region])),
         "selfHosted": model.spec.self_hosted.as_ref().map(own),
     });
-    digest(&json!([served, evaluation.spec.suites, evaluation.spec.criteria]))
+    let spec = &evaluation.spec;
+    // The price is no part of what a model is, so whether it is known is taken as given.
+    let criteria = criteria::of(spec, model.spec.tier, true);
+    let mut parts = json!([served, spec.suites, criteria]);
+    // What was not there when a verdict was given is absent here too.
+    let allowed = spec.limits.as_ref().and_then(|limits| {
+        let rates = [&limits.max_error_rate, &limits.max_unparsed_rate];
+        rates.iter().any(|rate| rate.is_some()).then(|| json!(rates))
+    });
+    let others = [
+        spec.confidence.as_ref().map(|confidence| json!({ "confidence": confidence })),
+        spec.on_inconclusive.as_ref().map(|extend| json!({ "onInconclusive": extend })),
+        spec.baseline.as_ref().map(|baseline| json!({ "baseline": baseline })),
+        allowed.map(|rates| json!({ "rates": rates })),
+    ];
+    if let Value::Array(parts) = &mut parts {
+        parts.extend(others.into_iter().flatten());
+    }
+    digest(&parts)
 }
 
 /// What decides the answers of a model that we serve. What was not there when a verdict was given is absent, not null: a field that is new to

@@ -79,7 +79,8 @@ impl Counts {
     fn add(&mut self, score: Score) {
         *match score {
             Score::Right => &mut self.right,
-            Score::Wrong => &mut self.wrong,
+            // Letters are never graded.
+            Score::Wrong | Score::Graded(_) => &mut self.wrong,
             Score::Unparsed => &mut self.unparsed,
         } += 1;
     }

@@ -7,7 +7,10 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::api::condition::Kind;
+use crate::api::eval_job::{Dataset, Scorer};
 use crate::api::{EvalJob, ModelDeployment, eval_job};
+use crate::fetch::Location;
+use crate::plan::evaluation::criteria;
 use crate::plan::names::{self, Key};
 use crate::plan::price::{Book, Pricing};
 use crate::plan::schedule::Schedule;
@@ -46,22 +49,53 @@ pub fn accept(job: &EvalJob) -> Result<Schedule, Problem> {
     let eval_job::Schedule { cron, time_zone } = &job.spec.schedule;
     let schedule = Schedule::parse(cron, time_zone.as_deref(), "spec.schedule").map_err(|invalid| refused("InvalidSchedule", invalid))?;
     for suite in &job.spec.suites {
-        let Some(scorer) = &suite.scorer.regex else { continue };
-        if let Err(error) = regex::Regex::new(&scorer.pattern) {
-            let field = format!("spec.suites[{}].scorer.regex.pattern", suite.name);
-            // The library draws the pattern over several lines; its last line says what is wrong.
-            let why = error
-                .to_string()
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
-            let remedy = "write a regular expression in RE2 syntax, which has no look-around and no back-references";
-            return Err(refused("InvalidScorer", Invalid::new(field, why, remedy)));
+        if let Some(scorer) = &suite.scorer {
+            pattern(scorer, &format!("spec.suites[{}].scorer", suite.name)).map_err(|invalid| refused("InvalidScorer", invalid))?;
+        }
+        for (field, dataset) in suite.datasets() {
+            let field = format!("spec.suites[{}].{field}.uri", suite.name);
+            location(dataset, &field).map_err(|invalid| refused("InvalidDataset", invalid))?;
         }
     }
+    criteria::accept(&job.spec).map_err(|invalid| refused("InvalidCriterion", invalid))?;
     Ok(schedule)
+}
+
+fn pattern(scorer: &Scorer, field: &str) -> Result<(), Invalid> {
+    let Some(regex) = &scorer.regex else { return Ok(()) };
+    let Err(error) = regex::Regex::new(&regex.pattern) else {
+        return Ok(());
+    };
+    // The library draws the pattern over several lines; its last line says what is wrong.
+    let why = error
+        .to_string()
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .to_owned();
+    let remedy = "write a regular expression in RE2 syntax, which has no look-around and no back-references";
+    Err(Invalid::new(format!("{field}.regex.pattern"), why, remedy))
+}
+
+fn location(dataset: &Dataset, field: &str) -> Result<(), Invalid> {
+    let Some(uri) = &dataset.uri else { return Ok(()) };
+    if let Some(path) = uri.strip_prefix("pvc://") {
+        let is_inside = path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+        let has_file = path.split_once('/').is_some();
+        return if is_inside && has_file {
+            Ok(())
+        } else {
+            Err(Invalid::new(
+                field,
+                format!("{uri:?} is no file of a claim"),
+                "write it as pvc://claim/path/to/file.jsonl",
+            ))
+        };
+    }
+    Location::parse(uri)
+        .map(drop)
+        .map_err(|failure| Invalid::new(field, failure.message, ""))
 }
 
 /// The model, or adapter, that `name` means as a target, as what answers to that name.
@@ -77,7 +111,23 @@ pub(super) fn find(models: &[Arc<ModelDeployment>], namespace: &str, name: &str)
     model::asked(found, adapter).ok_or_else(|| format!("ModelDeployment {key} has no adapter {:?}", adapter.unwrap_or_default()))
 }
 
-/// The targets of `job`, when they, its datasets and, where it caps the cost, their prices at `now` exist. `datasets` of none: they were found
+/// Who is asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Models {
+    /// The targets.
+    pub targets: Vec<Arc<ModelDeployment>>,
+    /// What they are compared with.
+    pub baseline: Option<Arc<ModelDeployment>>,
+}
+
+impl Models {
+    /// The baseline is one more.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ModelDeployment>> {
+        self.targets.iter().chain(&self.baseline)
+    }
+}
+
+/// The models of `job`, when they, its datasets and, where it caps the cost, their prices at `now` exist. `datasets` of none: they were found
 /// before and are not looked at now.
 ///
 /// # Errors
@@ -88,28 +138,30 @@ pub fn resolve(
     datasets: Option<&Datasets>,
     book: &Book,
     now: Timestamp,
-) -> Result<Vec<Arc<ModelDeployment>>, Problem> {
+) -> Result<Models, Problem> {
     let missing = |reason, field: &str, problem, remedy| Problem {
         claim: Kind::ResolvedRefs,
         reason,
         invalid: Invalid::new(field, problem, remedy),
     };
     let namespace = Key::of(job).namespace;
-    let target = |name: &String| {
-        find(models, &namespace, name).map(Arc::new).map_err(|problem| {
-            missing(
-                "TargetNotFound",
-                "spec.targets.models",
-                problem,
-                "create it, or remove the name".to_owned(),
-            )
-        })
+    let found = |name: &String, reason, field: &str| {
+        let found = find(models, &namespace, name).map(Arc::new);
+        found.map_err(|problem| missing(reason, field, problem, "create it, or remove the name".to_owned()))
     };
-    let targets = job.spec.targets.models.iter().map(target).collect::<Result<Vec<_>, _>>()?;
+    let targets = job.spec.targets.models.iter();
+    let targets = targets.map(|name| found(name, "TargetNotFound", "spec.targets.models"));
+    let baseline = job.spec.baseline.as_ref();
+    let models = Models {
+        targets: targets.collect::<Result<Vec<_>, _>>()?,
+        baseline: baseline
+            .map(|b| found(&b.model, "BaselineNotFound", "spec.baseline.model"))
+            .transpose()?,
+    };
 
     let capped = job.spec.limits.as_ref().is_some_and(|limits| limits.max_cost_usd.is_some());
     let is_priced = |model: &ModelDeployment| Pricing::of(model, book).at(now).is_some_and(|rates| rates.price_text());
-    if let Some(unpriced) = targets.iter().find(|model| capped && !is_priced(model)) {
+    if let Some(unpriced) = models.iter().find(|model| capped && !is_priced(model)) {
         let problem = format!(
             "the price of ModelDeployment {} is unknown, so its cost cannot be capped",
             Key::of(&**unpriced)
@@ -122,10 +174,15 @@ pub fn resolve(
         });
     }
 
-    let Some(datasets) = datasets else { return Ok(targets) };
-    for suite in &job.spec.suites {
-        let wanted = &suite.exemplars.dataset.config_map_ref;
-        let field = format!("spec.suites[{}].exemplars.dataset.configMapRef", suite.name);
+    let Some(datasets) = datasets else { return Ok(models) };
+    let named = job
+        .spec
+        .suites
+        .iter()
+        .flat_map(|suite| suite.datasets().map(move |(field, dataset)| (suite, field, dataset)));
+    for (suite, field, dataset) in named {
+        let Some(wanted) = &dataset.config_map_ref else { continue };
+        let field = format!("spec.suites[{}].{field}.configMapRef", suite.name);
         let (name, key) = (Key::new(&namespace, &wanted.name), &wanted.key);
         let Some(found) = datasets.get(&wanted.name) else {
             let remedy = format!("create it with the key {key}, or change the name");
@@ -148,7 +205,7 @@ pub fn resolve(
             ));
         }
     }
-    Ok(targets)
+    Ok(models)
 }
 
 #[cfg(test)]
@@ -171,8 +228,8 @@ mod tests {
         assert!(accept(&fixtures::job()).is_ok());
         let resolve = |datasets| resolve(&fixtures::job(), &models, datasets, &Book::default(), Timestamp::UNIX_EPOCH);
         let datasets = fixtures::datasets();
-        assert_eq!(resolve(Some(&datasets)).unwrap(), models);
-        assert_eq!(resolve(None).unwrap(), models);
+        assert_eq!(resolve(Some(&datasets)).unwrap().targets, models);
+        assert_eq!(resolve(None).unwrap().targets, models);
     }
 
     #[test]
@@ -184,7 +241,9 @@ mod tests {
         )))];
         let mut job = fixtures::job();
         job.spec.targets.models = vec!["ft".to_owned(), "ft:a".to_owned()];
-        let targets = resolve(&job, &models, None, &Book::default(), Timestamp::UNIX_EPOCH).unwrap();
+        let targets = resolve(&job, &models, None, &Book::default(), Timestamp::UNIX_EPOCH)
+            .unwrap()
+            .targets;
         let adapters = |model: &ModelDeployment| model.spec.self_hosted.clone().unwrap().custom.unwrap().adapters;
         assert_eq!((Key::of(&*targets[0]).name.as_str(), adapters(&targets[0]).len()), ("ft", 0));
         assert_eq!(
@@ -210,7 +269,7 @@ mod tests {
             {provider: OpenAI, model: llama, from: 2026-09-01, inputPer1M: '1'}]";
         let book = Book::of(&fixtures::read(text)).unwrap();
         let resolve = |now: &str| resolve(&job, &models, None, &book, now.parse().unwrap());
-        assert_eq!(resolve("2026-08-01T00:00:00Z").unwrap(), models);
+        assert_eq!(resolve("2026-08-01T00:00:00Z").unwrap().targets, models);
         for now in ["2026-07-31T00:00:00Z", "2026-09-01T00:00:00Z"] {
             assert_eq!(resolve(now).unwrap_err().reason, "PriceUnknown", "{now}");
         }
@@ -220,7 +279,7 @@ mod tests {
     fn each_problem_has_its_reason_field_and_remedy() {
         let found = [
             problem(|job, _, _| job.spec.schedule.cron = "0 25 * * *".to_owned()),
-            problem(|job, _, _| job.spec.suites[0].scorer = fixtures::read("regex: {pattern: '(?<=a)b'}")),
+            problem(|job, _, _| job.spec.suites[0].scorer = Some(fixtures::read("regex: {pattern: '(?<=a)b'}"))),
             problem(|_, models, _| models.clear()),
             problem(|_, models, _| models[0].metadata.namespace = Some("other".to_owned())),
             problem(|job, models, _| {
@@ -228,7 +287,9 @@ mod tests {
                 models[0].spec.price = None;
             }),
             problem(|_, _, datasets| datasets.clear()),
-            problem(|job, _, _| job.spec.suites[0].exemplars.dataset.config_map_ref.key = "other.jsonl".to_owned()),
+            problem(|job, _, _| {
+                job.spec.suites[0].exemplars = Some(fixtures::read("dataset: {configMapRef: {name: exemplars, key: other.jsonl}}"));
+            }),
         ];
         let lines: Vec<String> = found
             .iter()

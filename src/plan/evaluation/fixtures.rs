@@ -74,7 +74,7 @@ pub(super) fn runner_under(settings: &Settings) -> Runner {
 pub(super) fn ran(slot: &str, status: &str) -> Job {
     let (owner, model) = (job(), model("llama"));
     let fingerprints = [("llama".to_owned(), fingerprint::of(&model, &owner))].into();
-    let run = Evaluation::of(&owner, &[&model], &Book::default(), Timestamp::UNIX_EPOCH);
+    let run = Evaluation::of(&owner, &[&model], None, &Book::default(), Timestamp::UNIX_EPOCH);
     Job {
         status: Some(read(status)),
         ..super::job::job(&owner, &run, &fingerprints, &runner(), slot.parse().unwrap())

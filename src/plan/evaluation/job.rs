@@ -1,23 +1,25 @@
 //! The Job of one run: a pod that asks the gateway, has no rights in the cluster, and leaves its report in the termination message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMapProjection, Container, EmptyDirVolumeSource, EnvVar, KeyToPath, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
-    ResourceRequirements, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    ConfigMapProjection, Container, EmptyDirVolumeSource, EnvVar, KeyToPath, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec,
+    ProjectedVolumeSource, ResourceRequirements, SecretVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-use super::run::Evaluation;
+use super::run::{Evaluation, Place, place};
 use crate::api::{EvalJob, Settings};
 use crate::plan::names::{self, Key};
-use crate::plan::restricted;
+use crate::plan::{fingerprint, restricted};
 
-/// A run that is not done by then is stuck; with the retries below it is Kubernetes that ends it.
-const DEADLINE_SECONDS: i64 = 6 * 60 * 60;
+/// Beyond what the run may take: for its pod to start, its files to come, and its last answers. What is not done by then is stuck; with the retries
+/// below it is Kubernetes that ends it.
+const BEYOND: Duration = Duration::from_secs(30 * 60);
 /// Restarts of the container, each of which goes on where the last one stopped. Kubernetes would also replace a lost pod so often, and the
 /// new one would start from nothing: `observe` ends such a run, because a policy for failed pods cannot be had with `OnFailure`.
 const RETRIES: i32 = 3;
@@ -30,6 +32,8 @@ pub(super) const CONTAINER: &str = "evaluate";
 const DATASETS: &str = "/datasets";
 const TOKEN_FOLDER: &str = "/var/run/secrets/llmportfolio.dev";
 const PROGRESS_FOLDER: &str = "/progress";
+const CLAIMS: &str = "/claims";
+const CREDENTIALS: &str = "/credentials";
 
 /// What the installer decides about the pods of evaluations.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +72,7 @@ pub fn job(owner: &EvalJob, run: &Evaluation, fingerprints: &BTreeMap<String, St
         },
         spec: Some(JobSpec {
             backoff_limit: Some(RETRIES),
-            active_deadline_seconds: Some(DEADLINE_SECONDS),
+            active_deadline_seconds: i64::try_from((Duration::from_secs(run.limits.seconds) + BEYOND).as_secs()).ok(),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(labels),
@@ -83,6 +87,13 @@ pub fn job(owner: &EvalJob, run: &Evaluation, fingerprints: &BTreeMap<String, St
 }
 
 fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
+    let Files { datasets, claims, secrets } = Files::of(run);
+    let claimed = claims
+        .iter()
+        .map(|claim| mount(&volume_name("claim", claim), &format!("{CLAIMS}/{claim}"), true));
+    let credentials = secrets
+        .iter()
+        .map(|name| mount(&volume_name("secret", name), &format!("{CREDENTIALS}/{name}"), true));
     PodSpec {
         restart_policy: Some("OnFailure".to_owned()),
         service_account_name: runner.service_account.clone(),
@@ -98,6 +109,8 @@ fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
                 variable("GATEWAY_URL", runner.gateway_url.clone()),
                 variable("TOKEN_FILE", format!("{TOKEN_FOLDER}/token")),
                 variable("DATASETS", DATASETS),
+                variable("CLAIMS", CLAIMS),
+                variable("CREDENTIALS", CREDENTIALS),
                 variable("PROGRESS_FILE", format!("{PROGRESS_FOLDER}/progress.jsonl")),
                 variable("REPORT_FILE", "/dev/termination-log"),
             ]),
@@ -108,65 +121,139 @@ fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
             }),
             security_context: Some(restricted::container()),
             termination_message_policy: Some("File".to_owned()),
-            volume_mounts: Some(vec![
-                mount("datasets", DATASETS, true),
-                mount("token", TOKEN_FOLDER, true),
-                mount("progress", PROGRESS_FOLDER, false),
-            ]),
+            volume_mounts: Some(
+                [
+                    mount("datasets", DATASETS, true),
+                    mount("token", TOKEN_FOLDER, true),
+                    mount("progress", PROGRESS_FOLDER, false),
+                ]
+                .into_iter()
+                .chain(claimed)
+                .chain(credentials)
+                .collect(),
+            ),
             ..Container::default()
         }],
-        volumes: Some(vec![
-            Volume {
-                name: "datasets".to_owned(),
-                projected: Some(ProjectedVolumeSource {
-                    sources: Some(run.suites.iter().map(dataset).collect()),
-                    ..ProjectedVolumeSource::default()
-                }),
-                ..Volume::default()
-            },
-            Volume {
-                name: "token".to_owned(),
-                projected: Some(ProjectedVolumeSource {
-                    sources: Some(vec![VolumeProjection {
-                        service_account_token: Some(ServiceAccountTokenProjection {
-                            audience: Some(names::TOKEN_AUDIENCE.to_owned()),
-                            expiration_seconds: Some(TOKEN_SECONDS),
-                            path: "token".to_owned(),
-                        }),
-                        ..VolumeProjection::default()
-                    }]),
-                    ..ProjectedVolumeSource::default()
-                }),
-                ..Volume::default()
-            },
-            Volume {
-                name: "progress".to_owned(),
-                empty_dir: Some(EmptyDirVolumeSource {
-                    size_limit: Some(Quantity("128Mi".to_owned())),
-                    ..EmptyDirVolumeSource::default()
-                }),
-                ..Volume::default()
-            },
-        ]),
+        volumes: Some(
+            [
+                projected("datasets", datasets),
+                projected("token", vec![token()]),
+                Volume {
+                    name: "progress".to_owned(),
+                    empty_dir: Some(EmptyDirVolumeSource {
+                        size_limit: Some(Quantity("1Gi".to_owned())),
+                        ..EmptyDirVolumeSource::default()
+                    }),
+                    ..Volume::default()
+                },
+            ]
+            .into_iter()
+            .chain(claims.iter().map(|claim| claimed_volume(claim)))
+            .chain(secrets.iter().map(|name| secret(name)))
+            .collect(),
+        ),
         ..PodSpec::default()
+    }
+}
+
+/// What a run reads.
+struct Files {
+    datasets: Vec<VolumeProjection>,
+    claims: BTreeSet<String>,
+    secrets: BTreeSet<String>,
+}
+
+impl Files {
+    fn of(run: &Evaluation) -> Self {
+        let mut files = Self {
+            datasets: Vec::new(),
+            claims: BTreeSet::new(),
+            secrets: BTreeSet::new(),
+        };
+        let named = run
+            .suites
+            .iter()
+            .flat_map(|suite| suite.datasets().map(move |(field, dataset)| (suite, field, dataset)));
+        for (suite, field, dataset) in named {
+            match place(suite, field, dataset) {
+                Some(Place::Mounted { path, from: (map, key) }) => files.datasets.push(of_config_map(map, key, path)),
+                Some(Place::Claimed { claim, .. }) => {
+                    files.claims.insert(claim.to_owned());
+                }
+                Some(Place::Fetched { secret, .. }) => files.secrets.extend(secret.map(str::to_owned)),
+                None => {}
+            }
+        }
+        files
     }
 }
 
 /// Optional, because a missing key would keep the pod from starting with nothing but an event to say so; the evaluator names what is
 /// missing in its report.
-fn dataset(suite: &super::run::Suite) -> VolumeProjection {
+fn of_config_map(name: &str, key: &str, path: String) -> VolumeProjection {
     VolumeProjection {
         config_map: Some(ConfigMapProjection {
-            name: suite.dataset.name.clone(),
+            name: name.to_owned(),
             items: Some(vec![KeyToPath {
-                key: suite.dataset.key.clone(),
-                path: format!("{}.jsonl", suite.name),
+                key: key.to_owned(),
+                path,
                 ..KeyToPath::default()
             }]),
             optional: Some(true),
         }),
         ..VolumeProjection::default()
     }
+}
+
+fn token() -> VolumeProjection {
+    VolumeProjection {
+        service_account_token: Some(ServiceAccountTokenProjection {
+            audience: Some(names::TOKEN_AUDIENCE.to_owned()),
+            expiration_seconds: Some(TOKEN_SECONDS),
+            path: "token".to_owned(),
+        }),
+        ..VolumeProjection::default()
+    }
+}
+
+fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(sources),
+            ..ProjectedVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+fn claimed_volume(claim: &str) -> Volume {
+    Volume {
+        name: volume_name("claim", claim),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim.to_owned(),
+            read_only: Some(true),
+        }),
+        ..Volume::default()
+    }
+}
+
+/// Optional like a ConfigMap.
+fn secret(name: &str) -> Volume {
+    Volume {
+        name: volume_name("secret", name),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(name.to_owned()),
+            optional: Some(true),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+/// Names of volumes are shorter than those of objects.
+fn volume_name(kind: &str, object: &str) -> String {
+    format!("{kind}-{}", fingerprint::digest(&object))
 }
 
 /// Kubernetes replaces `$(NAME)` in values and `$$` by `$`; a pattern of a scorer must arrive as it was written.
@@ -207,9 +294,9 @@ mod tests {
     #[test]
     fn the_job_of_a_run() {
         let mut owner = fixtures::job();
-        owner.spec.suites[0].scorer = fixtures::read(r#"regex: {pattern: '(\d+)$'}"#);
+        owner.spec.suites[0].scorer = Some(fixtures::read(r#"regex: {pattern: '(\d+)$'}"#));
         owner.spec.limits = Some(fixtures::read(r#"{maxCostUSD: "25", maxTokens: 20000}"#));
-        let run = Evaluation::of(&owner, &[&fixtures::model("llama")], &Book::default(), Timestamp::UNIX_EPOCH);
+        let run = Evaluation::of(&owner, &[&fixtures::model("llama")], None, &Book::default(), Timestamp::UNIX_EPOCH);
         let fingerprints = [("llama".to_owned(), "0123456789abcdef".to_owned())].into();
         let slot = "2026-05-02T02:00:00Z".parse().unwrap();
         insta::assert_yaml_snapshot!(job(&owner, &run, &fingerprints, &fixtures::runner(), slot));
@@ -218,7 +305,7 @@ mod tests {
     #[test]
     fn pods_run_as_whom_the_installer_lets_call_models_directly() {
         let (owner, slot) = (fixtures::job(), Timestamp::UNIX_EPOCH);
-        let run = Evaluation::of(&owner, &[&fixtures::model("llama")], &Book::default(), slot);
+        let run = Evaluation::of(&owner, &[&fixtures::model("llama")], None, &Book::default(), slot);
         let account = |settings: &Settings| {
             let job = job(&owner, &run, &BTreeMap::new(), &fixtures::runner_under(settings), slot);
             job.spec.unwrap().template.spec.unwrap().service_account_name
@@ -233,6 +320,7 @@ mod tests {
         let run = Evaluation::of(
             &fixtures::job(),
             &[&fixtures::model("llama")],
+            None,
             &Book::default(),
             Timestamp::UNIX_EPOCH,
         );

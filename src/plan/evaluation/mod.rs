@@ -5,8 +5,11 @@
 //! ```
 
 pub mod check;
+pub mod criteria;
 pub mod job;
 pub mod judge;
+pub mod measure;
+pub mod metric;
 pub mod observe;
 pub mod record;
 pub mod report;
@@ -19,14 +22,14 @@ mod fixtures;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use self::check::{Datasets, Problem};
+use self::check::{Datasets, Models, Problem};
 use self::job::Runner;
 use self::observe::Run;
 use self::record::Record;
@@ -82,13 +85,13 @@ pub struct Plan {
 #[must_use]
 pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
     let checked = check::accept(job).and_then(|schedule| Ok((schedule, check::resolve(job, seen.models, None, seen.prices, now)?)));
-    let Ok((schedule, targets)) = checked else { return false };
+    let Ok((schedule, models)) = checked else { return false };
     let is_known = job.status.as_ref().is_some_and(|status| {
         status.observed_generation == job.metadata.generation && condition::is_true(&status.conditions, Kind::ResolvedRefs)
     });
     let is_about_to_start = || {
         let is_due = matches!(decide(job, &schedule, seen.runs, now), Decision::Start { .. });
-        is_due && (unsettled(&targets).is_empty() || patience(job, now) <= now)
+        is_due && (unsettled(&models).is_empty() || patience(job, now) <= now)
     };
     !is_known || is_about_to_start()
 }
@@ -98,7 +101,7 @@ pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
 pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> Plan {
     let resolve = || check::resolve(job, seen.models, seen.datasets, seen.prices, now);
     let checked = check::accept(job).and_then(|schedule| Ok((schedule, resolve()?)));
-    let (schedule, targets) = match checked {
+    let (schedule, models) = match checked {
         Ok(checked) => checked,
         Err(problem) => return refused(job, seen, &problem, now),
     };
@@ -109,7 +112,7 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     let look = look(seen.runs);
     let next = schedule.next(now).filter(|_| !job.spec.suspend);
     facts.next = next;
-    let unsettled = unsettled(&targets);
+    let unsettled = unsettled(&models);
     let (start, wake) = match decide(job, &schedule, seen.runs, now) {
         Decision::Suspended => (None, look),
         Decision::Wait { until } => (None, look.or(until)),
@@ -118,9 +121,9 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
             (None, Some(patience(job, now)))
         }
         Decision::Start { slot } => {
-            let fingerprints = fingerprints(job, &targets, &unsettled);
-            let models: Vec<&ModelDeployment> = targets.iter().map(AsRef::as_ref).collect();
-            let run = Evaluation::of(job, &models, seen.prices, now);
+            let fingerprints = fingerprints(job, &models.targets, &unsettled);
+            let targets: Vec<&ModelDeployment> = models.targets.iter().map(AsRef::as_ref).collect();
+            let run = Evaluation::of(job, &targets, models.baseline.as_deref(), seen.prices, now);
             let start = job::job(job, &run, &fingerprints, runner, slot);
             facts.active = Some((start.name_any(), slot));
             (Some(start), None)
@@ -191,12 +194,13 @@ fn patience(job: &EvalJob, now: Timestamp) -> Timestamp {
     status::waiting_since(job, now) + PATIENCE
 }
 
-fn unsettled(targets: &[Arc<ModelDeployment>]) -> Vec<String> {
-    targets
+fn unsettled(models: &Models) -> Vec<String> {
+    let unsettled: BTreeSet<String> = models
         .iter()
         .filter(|model| !is_settled(model))
         .map(|model| model.name_any())
-        .collect()
+        .collect();
+    unsettled.into_iter().collect()
 }
 
 /// Whether what answers for the model is what its spec says: ready, and nothing of it still changing; an adapter is on every pod.

@@ -5,10 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::judge::{judge, worst};
+use super::judge::worst;
 use super::observe::{Run, State};
 use super::report::Report;
-use crate::api::eval_job::{PastRun, TargetResult, Verdict};
+use crate::api::eval_job::{PastRun, SuiteResult, TargetResult, Verdict};
 use crate::api::{EvalJob, Usd};
 use crate::plan::names;
 
@@ -74,14 +74,14 @@ impl Record {
             .filter_map(|model| Some((model, run.fingerprints.get(model)?)));
         let results: Vec<TargetResult> = asked
             .map(|(model, fingerprint)| {
-                let judgement = judge(job, model, result);
+                let (verdict, message, suites) = found(model, result);
                 TargetResult {
                     model: model.clone(),
-                    verdict: judgement.verdict,
-                    message: judgement.message,
+                    verdict,
+                    message,
                     fingerprint: fingerprint.clone(),
                     slot: Some(Time(run.slot)),
-                    suites: judgement.suites,
+                    suites,
                 }
             })
             .collect();
@@ -104,6 +104,19 @@ impl Record {
             cost_usd: result.ok().and_then(|report| report.cost).map(usd),
         };
         self.history.insert(0, past);
+    }
+}
+
+/// What a run's report, or the reason why there is none, says about `model`.
+fn found(model: &str, report: Result<&Report, &str>) -> (Verdict, String, Vec<SuiteResult>) {
+    let invalid = |why: &str| (Verdict::Invalid, why.to_owned(), Vec::new());
+    match report {
+        Ok(report) => match (&report.invalid, report.targets.iter().find(|target| target.model == model)) {
+            (Some(why), _) => invalid(why),
+            (None, Some(target)) => (target.verdict, target.message.clone(), target.suites.clone()),
+            (None, None) => invalid("the run has no numbers for it; wait for the next run"),
+        },
+        Err(why) => invalid(why),
     }
 }
 

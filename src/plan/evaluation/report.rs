@@ -1,12 +1,27 @@
-//! What a run found out, in the few bytes that outlive its pod: the termination message. Counts only; answers stay in the pod.
+//! What a run found out, in the few bytes that outlive its pod: the termination message. Numbers only; answers stay in the pod.
 
+use std::io::{Read, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
 use serde::{Deserialize, Serialize};
+
+use crate::api::eval_job::{SuiteResult, Verdict};
 
 /// Kubernetes keeps this much of a container's termination message.
 pub const MESSAGE_LIMIT: usize = 4096;
 
-/// The most of a sentence that goes into a report.
-const SENTENCE_LIMIT: usize = 600;
+/// The most of a sentence that goes into a report, where it would not fit as it is.
+const SENTENCE_LIMITS: [usize; 4] = [1000, 600, 200, 60];
+
+/// What is no longer plain JSON begins with this.
+const PACKED: &str = "deflate:";
+
+/// More than any report is when it is unpacked.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// The result of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,15 +33,12 @@ pub struct Report {
     /// The limit at which the run stopped before its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Limit>,
-    /// The first request that failed, without its content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// What the questions were.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub suites: Vec<Suite>,
-    /// What was counted.
+    /// What is said about each model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<Target>,
+    /// Tokens of prompts and answers, the baseline's included.
+    #[serde(default)]
+    pub tokens: [u64; 2],
     /// Nano-dollars spent, or none when a price or a count of tokens is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<u64>,
@@ -41,6 +53,9 @@ pub enum Limit {
     /// `spec.limits.maxTokens`.
     #[serde(rename = "maxTokens")]
     Tokens,
+    /// `spec.limits.maxDuration`.
+    #[serde(rename = "maxDuration")]
+    Duration,
 }
 
 impl Limit {
@@ -50,61 +65,49 @@ impl Limit {
         match self {
             Self::Cost => "spec.limits.maxCostUSD",
             Self::Tokens => "spec.limits.maxTokens",
+            Self::Duration => "spec.limits.maxDuration",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Cost | Self::Tokens => "raise it, or ask fewer questions or for shorter answers",
+            Self::Duration => "raise it, or ask fewer questions",
         }
     }
 }
 
-/// One set of questions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Suite {
-    /// Its name.
-    pub name: String,
-    /// How many questions it has.
-    pub size: u32,
-    /// The first 16 hex digits of the SHA-256 of the file.
-    pub digest: String,
-}
-
-/// What was counted for one model.
+/// What is said about one model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Target {
     /// The ModelDeployment's name.
     pub model: String,
-    /// Tokens of prompts and answers.
-    pub tokens: [u64; 2],
-    /// For each of `Report::suites`, in its order.
-    pub counts: Vec<Counts>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, with the numbers.
+    pub message: String,
+    /// The numbers of each suite.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<SuiteResult>,
 }
 
-/// How the questions of one suite ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "[u32; 4]", into = "[u32; 4]")]
+/// How the answers of one suite ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// All that ended, whichever way.
     pub questions: u32,
     /// Right answers.
     pub correct: u32,
-    /// Answers in which no answer could be found.
+    /// Answers that were withheld.
+    pub refused: u32,
+    /// Answers that were cut off before an answer could be found.
+    pub truncated: u32,
+    /// Other answers in which no answer could be found.
     pub unparsed: u32,
     /// Requests that failed.
     pub errors: u32,
-}
-
-impl From<[u32; 4]> for Counts {
-    fn from([questions, correct, unparsed, errors]: [u32; 4]) -> Self {
-        Self {
-            questions,
-            correct,
-            unparsed,
-            errors,
-        }
-    }
-}
-
-impl From<Counts> for [u32; 4] {
-    fn from(counts: Counts) -> Self {
-        [counts.questions, counts.correct, counts.unparsed, counts.errors]
-    }
 }
 
 impl Report {
@@ -117,53 +120,76 @@ impl Report {
         }
     }
 
-    /// The termination message: JSON of at most [`MESSAGE_LIMIT`] bytes. Sentences are shortened to fit; counts never are.
+    /// The termination message, of at most [`MESSAGE_LIMIT`] bytes: JSON, packed where it would be too long. Sentences are shortened where that is
+    /// not enough; numbers never are.
     #[must_use]
     pub fn encode(&self) -> String {
-        let shortened = |limit: usize| {
-            let report = Self {
-                invalid: self.invalid.as_deref().map(|text| shorten(text, limit)),
-                error: self.error.as_deref().map(|text| shorten(text, limit)),
-                ..self.clone()
-            };
-            serde_json::to_string(&report).expect("plain data with string keys is always JSON")
-        };
         let fits = |text: &String| text.len() <= MESSAGE_LIMIT;
-        [SENTENCE_LIMIT, 100, 0]
+        let whole = json(&self.shortened(SENTENCE_LIMITS[0]));
+        if fits(&whole) {
+            return whole;
+        }
+        let packed = |limit: usize| format!("{PACKED}{}", packed(&json(&self.shortened(limit))));
+        SENTENCE_LIMITS
             .into_iter()
-            .map(shortened)
+            .map(packed)
             .find(fits)
             .unwrap_or_else(|| Self::invalid("the report does not fit into the termination message; use fewer targets or suites").encode())
+    }
+
+    fn shortened(&self, limit: usize) -> Self {
+        let mut report = self.clone();
+        report.invalid = report.invalid.map(|text| shorten(&text, limit));
+        for target in &mut report.targets {
+            target.message = shorten(&target.message, limit);
+        }
+        report
     }
 
     /// Reads a termination message.
     ///
     /// # Errors
     /// Why it is not a report.
-    pub fn decode(message: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(message)
+    pub fn decode(message: &str) -> Result<Self, String> {
+        let text = match message.strip_prefix(PACKED) {
+            Some(packed) => unpacked(packed).ok_or("it was cut off")?,
+            None => message.to_owned(),
+        };
+        serde_json::from_str(&text).map_err(|error| error.to_string())
     }
 
-    /// Tokens used by all targets, prompts and answers together.
+    /// Tokens used, prompts and answers together.
     #[must_use]
     pub fn tokens(&self) -> u64 {
-        self.targets.iter().flat_map(|target| target.tokens).sum()
+        self.tokens.iter().sum()
     }
+}
 
-    /// The counts of one model in one suite; `None` when the report has none.
-    #[must_use]
-    pub fn counts(&self, model: &str, suite: &str) -> Option<Counts> {
-        let at = self.suites.iter().position(|s| s.name == suite)?;
-        let target = self.targets.iter().find(|t| t.model == model)?;
-        target.counts.get(at).copied()
-    }
+fn json(report: &Report) -> String {
+    serde_json::to_string(report).expect("plain data with string keys is always JSON")
+}
+
+fn packed(text: &str) -> String {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    let written = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
+    STANDARD_NO_PAD.encode(written.expect("writing to memory does not fail"))
+}
+
+fn unpacked(packed: &str) -> Option<String> {
+    let bytes = STANDARD_NO_PAD.decode(packed).ok()?;
+    let mut text = String::new();
+    DeflateDecoder::new(bytes.as_slice())
+        .take(MOST_BYTES)
+        .read_to_string(&mut text)
+        .ok()?;
+    Some(text)
 }
 
 /// At most `limit` characters, none of which JSON writes in more bytes than it has.
 fn shorten(text: &str, limit: usize) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     let mut short: String = text.chars().take(limit).map(plain).collect();
-    if short.len() < text.len() && limit > 0 {
+    if short.len() < text.len() {
         short.push('…');
     }
     short
@@ -172,27 +198,38 @@ fn shorten(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::eval_job::MetricResult;
     use proptest::prelude::*;
 
-    fn largest(sentence: &str) -> Report {
+    fn largest(sentence: &str, targets: usize) -> Report {
         let name = |prefix: char, i: usize, length: usize| format!("{}{i}", prefix.to_string().repeat(length - 1));
+        let suite = |i: usize| SuiteResult {
+            name: name('s', i, 63),
+            protocol: "mmlu_pro LmEval, 5-shot".to_owned(),
+            digest: format!("sha256:{}", format!("{:08x}", i * 77_377_731 % 4_294_967_291).repeat(8)),
+            questions: 100_000 - i as u32,
+            correct: 77_777 + i as u32,
+            metrics: vec![MetricResult {
+                name: "accuracy".to_owned(),
+                value: format!("0.{:03}", i * 131 % 1000),
+                lower: Some(format!("0.{:03}", i * 137 % 1000)),
+                upper: Some(format!("0.{:03}", i * 139 % 1000)),
+                n: 100_000 - i as u32,
+                method: Some("stratified".to_owned()),
+            }],
+            ..SuiteResult::default()
+        };
         Report {
-            error: Some(sentence.to_owned()),
             stopped: Some(Limit::Cost),
-            suites: (0..8)
-                .map(|i| Suite {
-                    name: name('s', i, 63),
-                    size: 100_000,
-                    digest: "0123456789abcdef".to_owned(),
+            targets: (0..targets)
+                .map(|t| Target {
+                    model: name('m', t, 52),
+                    verdict: Verdict::Inconclusive,
+                    message: sentence.to_owned(),
+                    suites: (0..8).map(|i| suite(t * 8 + i)).collect(),
                 })
                 .collect(),
-            targets: (0..8)
-                .map(|i| Target {
-                    model: name('m', i, 52),
-                    tokens: [999_999_999_999; 2],
-                    counts: vec![Counts::from([100_000; 4]); 8],
-                })
-                .collect(),
+            tokens: [999_999_999_999; 2],
             cost: Some(999_999_999_999_999_999),
             ..Report::default()
         }
@@ -200,7 +237,7 @@ mod tests {
 
     #[test]
     fn eight_targets_by_eight_suites_fit_into_a_termination_message() {
-        let report = largest("");
+        let report = largest("claims: accuracy 0.812 (0.776 to 0.843), at least 0.784", 8);
         let message = report.encode();
         assert!(message.len() <= MESSAGE_LIMIT, "{}", message.len());
         assert_eq!(Report::decode(&message).unwrap(), report);
@@ -208,31 +245,27 @@ mod tests {
 
     #[test]
     fn a_report_that_cannot_fit_says_so() {
-        let mut report = largest("");
-        report.targets.extend(largest("").targets);
-        let decoded = Report::decode(&report.encode()).unwrap();
+        let decoded = Report::decode(&largest("", 32).encode()).unwrap();
         assert!(decoded.invalid.unwrap().starts_with("the report does not fit"));
     }
 
     #[test]
-    fn an_absent_suite_or_target_has_no_counts() {
-        let report = largest("");
-        let (suite, model) = (&report.suites[7].name, &report.targets[7].model);
-        assert_eq!(report.counts(model, suite), Some(Counts::from([100_000; 4])));
-        assert_eq!(report.counts(model, "other"), None);
-        assert_eq!(report.counts("other", suite), None);
+    fn a_message_that_was_cut_off_is_no_report() {
+        let message = largest("x", 8).encode();
+        assert!(Report::decode(&message[..message.len() - 9]).is_err());
     }
 
     proptest! {
         #[test]
-        fn any_sentence_fits_and_leaves_the_counts_whole(sentence in "\\PC{0,2000}|[\\x00-\\x7f\"]{0,2000}|[𝒳€]{0,2000}") {
-            let message = largest(&sentence).encode();
+        fn any_sentence_fits_and_leaves_the_numbers_whole(sentence in "\\PC{0,2000}|[\\x00-\\x7f\"]{0,2000}|[𝒳€]{0,2000}") {
+            let message = largest(&sentence, 4).encode();
             prop_assert!(message.len() <= MESSAGE_LIMIT);
-            prop_assert_eq!(Report::decode(&message).unwrap().targets, largest("").targets);
+            let suites = |report: Report| report.targets.into_iter().map(|t| t.suites).collect::<Vec<_>>();
+            prop_assert_eq!(suites(Report::decode(&message).unwrap()), suites(largest("", 4)));
         }
 
         #[test]
-        fn a_message_that_is_no_report_is_an_error_and_never_a_panic(message in ".{0,200}") {
+        fn a_message_that_is_no_report_is_an_error_and_never_a_panic(message in "(deflate:)?.{0,200}") {
             let _ = Report::decode(&message);
         }
     }

@@ -1,14 +1,25 @@
-//! What one run is to do, as the operator tells the evaluator: one JSON value in an environment variable. It holds no names of things the
-//! evaluator could not reach: files are mounted, models are asked through the gateway.
+//! What one run is to do, as the operator tells the evaluator: one JSON value in an environment variable. Files of ConfigMaps and claims are
+//! mounted, others the evaluator fetches with the credentials that are mounted; models are asked through the gateway.
+
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::api::eval_job::Scorer;
-use crate::api::model_deployment::KeyRef;
+use super::criteria;
+use super::judge::Rules;
+use crate::api::eval_job::{Criterion, Dataset, Suite};
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::names::Key;
 use crate::plan::price::{Book, Pricing, Rates};
+use crate::plan::statistics::Confidence;
+
+/// How long a run may take where nothing is said.
+pub const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
+/// The share of requests that may fail where nothing is said.
+const MOST_ERRORS: f64 = 0.01;
+/// The share of answers in which none may be found where nothing is said.
+const MOST_UNPARSED: f64 = 0.05;
 
 /// One run: every target is asked every question of every suite.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,12 +27,19 @@ use crate::plan::price::{Book, Pricing, Rates};
 pub struct Evaluation {
     /// The namespace of the EvalJob; targets are asked as `namespace/name`.
     pub namespace: String,
-    /// Who is asked.
+    /// Who is asked and judged.
     pub targets: Vec<Target>,
+    /// Who is asked so that others can be compared with it; it may be one of the targets too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Target>,
     /// What they are asked.
     pub suites: Vec<Suite>,
+    /// How sure verdicts are to be.
+    pub confidence: f64,
+    /// To how many questions samples are extended where they decide nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extend_to: Option<u32>,
     /// What the run may use.
-    #[serde(default)]
     pub limits: Limits,
 }
 
@@ -34,22 +52,13 @@ pub struct Target {
     /// What its tokens cost, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Rates>,
+    /// What must hold for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub criteria: Vec<Criterion>,
 }
 
-/// One set of questions, in the file `<name>.jsonl` of the datasets' folder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Suite {
-    /// Its name.
-    pub name: String,
-    /// The ConfigMap and key that the file comes from, for messages.
-    pub dataset: KeyRef,
-    /// How answers are scored.
-    pub scorer: Scorer,
-}
-
-/// What a run may use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What a run may use, and how much of it may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
     /// Nano-dollars.
@@ -58,36 +67,136 @@ pub struct Limits {
     /// Tokens, prompts and answers together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
+    /// Seconds.
+    pub seconds: u64,
+    /// The share of requests that may fail.
+    pub errors: f64,
+    /// The share of answers in which no answer may be found.
+    pub unparsed: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cost: None,
+            tokens: None,
+            seconds: LONGEST.as_secs(),
+            errors: MOST_ERRORS,
+            unparsed: MOST_UNPARSED,
+        }
+    }
 }
 
 impl Evaluation {
-    /// The run that `job` asks for, with the prices of its targets at `now`: a run that goes on over midnight keeps them.
+    /// The run that `job` asks for, with the prices of its targets at `now`: a run that goes on over midnight keeps them. `baseline` is the model
+    /// that the job names as such.
     #[must_use]
-    pub fn of(job: &EvalJob, models: &[&ModelDeployment], book: &Book, now: Timestamp) -> Self {
-        let limits = job.spec.limits.as_ref();
+    pub fn of(job: &EvalJob, models: &[&ModelDeployment], baseline: Option<&ModelDeployment>, book: &Book, now: Timestamp) -> Self {
+        let target = |model: &ModelDeployment| {
+            let price = Pricing::of(model, book).at(now).map(|rates| Rates::clone(rates));
+            Target {
+                model: Key::of(model).name,
+                criteria: criteria::of(&job.spec, model.spec.tier, price.is_some()),
+                price,
+            }
+        };
         Self {
             namespace: Key::of(job).namespace,
-            targets: models
-                .iter()
-                .map(|model| Target {
-                    model: Key::of(*model).name,
-                    price: Pricing::of(model, book).at(now).map(|rates| Rates::clone(rates)),
-                })
-                .collect(),
-            suites: job
-                .spec
-                .suites
-                .iter()
-                .map(|suite| Suite {
-                    name: suite.name.clone(),
-                    dataset: suite.exemplars.dataset.config_map_ref.clone(),
-                    scorer: suite.scorer.clone(),
-                })
-                .collect(),
-            limits: Limits {
-                cost: limits.and_then(|l| l.max_cost_usd.as_ref()).and_then(|usd| usd.nanos()),
-                tokens: limits.and_then(|l| l.max_tokens).and_then(|n| u64::try_from(n).ok()),
-            },
+            targets: models.iter().map(|model| target(model)).collect(),
+            baseline: baseline.map(|model| Target {
+                criteria: Vec::new(),
+                ..target(model)
+            }),
+            suites: job.spec.suites.clone(),
+            confidence: criteria::confidence(&job.spec).share(),
+            extend_to: job.spec.on_inconclusive.as_ref().map(|extend| extend.extend_sample_to),
+            limits: limits(job),
         }
     }
+
+    /// Everybody who is asked: the targets, and the baseline where it is none of them.
+    pub fn asked(&self) -> impl Iterator<Item = &Target> + Clone {
+        let is_other = |baseline: &&Target| self.targets.iter().all(|target| target.model != baseline.model);
+        self.targets.iter().chain(self.baseline.iter().filter(is_other))
+    }
+
+    /// By what a target is judged.
+    #[must_use]
+    pub fn rules<'a>(&self, target: &'a Target) -> Rules<'a> {
+        Rules {
+            criteria: &target.criteria,
+            confidence: Confidence::new(self.confidence).unwrap_or(Confidence::P95),
+            looks: if self.extend_to.is_some() { 2 } else { 1 },
+            errors: self.limits.errors,
+            unparsed: self.limits.unparsed,
+        }
+    }
+}
+
+fn limits(job: &EvalJob) -> Limits {
+    let Some(limits) = &job.spec.limits else { return Limits::default() };
+    let usual = Limits::default();
+    let share = |text: &Option<String>, usual: f64| text.as_ref().and_then(|text| text.parse().ok()).unwrap_or(usual);
+    Limits {
+        cost: limits.max_cost_usd.as_ref().and_then(|usd| usd.nanos()),
+        tokens: limits.max_tokens.and_then(|n| u64::try_from(n).ok()),
+        seconds: longest(job).as_secs(),
+        errors: share(&limits.max_error_rate, usual.errors),
+        unparsed: share(&limits.max_unparsed_rate, usual.unparsed),
+    }
+}
+
+/// How long a run of `job` may take.
+#[must_use]
+pub fn longest(job: &EvalJob) -> Duration {
+    let longest = job.spec.limits.as_ref().and_then(|limits| limits.max_duration);
+    longest.map_or(LONGEST, Duration::from)
+}
+
+/// Where the evaluator finds a dataset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// In the folder of datasets, at this path; from a key of a ConfigMap.
+    Mounted {
+        /// The path.
+        path: String,
+        /// The ConfigMap's name and the key.
+        from: (&'a str, &'a str),
+    },
+    /// In the folder of claims, at this path.
+    Claimed {
+        /// The claim.
+        claim: &'a str,
+        /// The path in it.
+        path: &'a str,
+    },
+    /// At this URI, with the variables in the folder of credentials named so.
+    Fetched {
+        /// The URI.
+        uri: &'a str,
+        /// The Secret.
+        secret: Option<&'a str>,
+    },
+}
+
+/// Where the dataset in that `field` of `suite` is.
+#[must_use]
+pub fn place<'a>(suite: &Suite, field: &str, dataset: &'a Dataset) -> Option<Place<'a>> {
+    if let Some(map) = &dataset.config_map_ref {
+        return Some(Place::Mounted {
+            path: format!("{}/{field}", suite.name),
+            from: (&map.name, &map.key),
+        });
+    }
+    let uri = dataset.uri.as_deref()?;
+    Some(match uri.strip_prefix("pvc://") {
+        Some(rest) => {
+            let (claim, path) = rest.split_once('/').unwrap_or((rest, ""));
+            Place::Claimed { claim, path }
+        }
+        None => Place::Fetched {
+            uri,
+            secret: dataset.secret_ref.as_ref().map(|secret| secret.name.as_str()),
+        },
+    })
 }

@@ -9,7 +9,11 @@ use kube::ResourceExt;
 use proptest::prelude::*;
 
 use super::check::Datasets;
-use super::report::{Counts, Report, Suite, Target};
+use super::judge::{Judgement, judge};
+use super::measure::{Numbers, Scored, SuiteNumbers, quality};
+use super::metric::Metric;
+use super::report::{Counts, Report, Target};
+use super::run::Evaluation;
 use super::{Plan, Seen, fixtures, observe, plan, wants_datasets};
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::{EvalJobStatus, Verdict};
@@ -125,17 +129,46 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn report(correct: u32) -> Report {
+    let job = fixtures::job();
+    let run = Evaluation::of(&job, &[&fixtures::model("llama")], None, &Book::default(), Timestamp::UNIX_EPOCH);
+    let rules = run.rules(&run.targets[0]);
+    let scored = |question: usize| Scored {
+        question,
+        cluster: None,
+        stratum: None,
+        score: f64::from(question < correct as usize),
+    };
+    let scores: Vec<Scored> = (0..500).map(scored).collect();
+    let suite = SuiteNumbers {
+        name: "claims".to_owned(),
+        protocol: "exemplars".to_owned(),
+        digest: "sha256:d".to_owned(),
+        wanted: 500,
+        counts: Counts {
+            questions: 500,
+            correct,
+            ..Counts::default()
+        },
+        metrics: quality(&scores, false)
+            .map(|measured| (Metric::Accuracy, measured))
+            .into_iter()
+            .collect(),
+        comparison: None,
+    };
+    let suites = vec![suite.result(rules.confidence)];
+    let numbers = Numbers {
+        suites: vec![suite],
+        ..Numbers::default()
+    };
+    let Judgement { verdict, message, .. } = judge(&rules, &numbers, None, None);
     Report {
-        suites: vec![Suite {
-            name: "claims".to_owned(),
-            size: 500,
-            digest: "d".to_owned(),
-        }],
         targets: vec![Target {
             model: "llama".to_owned(),
-            tokens: [50_000, 1_000],
-            counts: vec![Counts::from([500, correct, 0, 0])],
+            verdict,
+            message,
+            suites,
         }],
+        tokens: [50_000, 1_000],
         cost: Some(72_500_000),
         ..Report::default()
     }

@@ -135,6 +135,12 @@ impl Exact {
         Self(self.0.saturating_add(other.0))
     }
 
+    /// What is left of it without the other, at least nothing.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
     /// So many of it.
     #[must_use]
     pub fn times(self, n: u64) -> Self {

@@ -1,5 +1,7 @@
 //! A number that was measured, with its standard error.
 
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
 use super::confidence::Confidence;
 
 /// A mean, a difference or a ratio, and how far it may be from the true one.
@@ -45,6 +47,32 @@ impl Estimate {
         self.value + confidence.one_sided_t(self.degrees) * self.standard_error
     }
 
+    /// How likely so small a number, or a smaller one, would be were the true one `bound` or more. 1 of a number without a standard error, which
+    /// proves nothing of what was not asked.
+    #[must_use]
+    pub fn p_if_at_least(&self, bound: f64) -> f64 {
+        if self.standard_error > 0.0 {
+            cumulative(self.degrees, (self.value - bound) / self.standard_error)
+        } else {
+            1.0
+        }
+    }
+
+    /// How likely so large a number, or a larger one, would be were the true one `bound` or less.
+    #[must_use]
+    pub fn p_if_at_most(&self, bound: f64) -> f64 {
+        self.times(-1.0).p_if_at_least(-bound)
+    }
+
+    /// How many times as many questions it would take, at what was seen so far, for the bound of one side to leave `bound`. `None` where no number
+    /// would.
+    #[must_use]
+    pub fn times_to_decide(&self, bound: f64, confidence: Confidence) -> Option<f64> {
+        let half = confidence.one_sided_t(self.degrees) * self.standard_error;
+        let times = (half / (self.value - bound)).powi(2);
+        (times.is_finite() && times > 0.0).then_some(times)
+    }
+
     /// The same in a unit of which so many make one.
     #[must_use]
     pub fn times(&self, many: f64) -> Self {
@@ -54,6 +82,14 @@ impl Estimate {
             degrees: self.degrees,
         }
     }
+}
+
+/// The share of Student's distribution of so many degrees of freedom that is below `t`.
+fn cumulative(degrees: f64, t: f64) -> f64 {
+    if degrees.is_infinite() {
+        return Normal::standard().cdf(t);
+    }
+    StudentsT::new(0.0, 1.0, degrees).map_or(1.0, |distribution| distribution.cdf(t))
 }
 
 #[cfg(test)]

@@ -59,6 +59,29 @@ pub fn stratified_mean<K: Ord>(scores: impl IntoIterator<Item = (K, f64)>) -> Op
     })
 }
 
+/// The mean of scores of questions that were drawn from strata and lie in clusters, each with the names of both, in this order. What clusters
+/// deviate by from the means of their strata is summed: SE = √(C/(C − K)·Σ over clusters of (Σ within it of (s − m_k))²)/n, with C − K degrees of
+/// freedom, which is [`clustered_mean`] of a single stratum. `None` where there are not more clusters than strata.
+#[must_use]
+pub fn stratified_clustered_mean<S: Ord + Clone, K: Ord>(scores: impl IntoIterator<Item = (S, K, f64)>) -> Option<Estimate> {
+    let scores: Vec<(S, K, f64)> = scores.into_iter().collect();
+    let value = average(scores.iter().map(|(.., score)| score))?;
+    let strata = by_group(scores.iter().map(|(stratum, _, score)| (stratum.clone(), *score)));
+    let means: BTreeMap<&S, f64> = strata.iter().filter_map(|(name, scores)| Some((name, average(scores)?))).collect();
+    let n = count(&strata);
+    let mut clusters: BTreeMap<&K, f64> = BTreeMap::new();
+    for (stratum, cluster, score) in &scores {
+        *clusters.entry(cluster).or_default() += score - means.get(stratum)?;
+    }
+    let (c, k) = (clusters.len() as f64, strata.len() as f64);
+    let squares: f64 = clusters.values().map(|sum| sum.powi(2)).sum();
+    (clusters.len() > strata.len()).then(|| Estimate {
+        value,
+        standard_error: (c / (c - k) * squares).sqrt() / n,
+        degrees: c - k,
+    })
+}
+
 /// In the order of names, so that sums are the same on every run.
 fn by_group<K: Ord>(scores: impl IntoIterator<Item = (K, f64)>) -> BTreeMap<K, Vec<f64>> {
     let mut groups: BTreeMap<K, Vec<f64>> = BTreeMap::new();

@@ -5,7 +5,6 @@
 //! 2411.00640). Shares and scores are from 0 to 1; what costs and times are is for the caller to say.
 
 mod confidence;
-mod decide;
 mod estimate;
 mod exact;
 mod holm;
@@ -17,26 +16,27 @@ mod pairs;
 mod power;
 mod quantile;
 mod ratio;
+mod share;
 
 #[cfg(test)]
 mod simulations;
 
 pub use confidence::Confidence;
-pub use decide::questions_to_decide;
 pub use estimate::{Bounds, Estimate};
 pub use holm::holm;
 pub use interval::{Interval, lower_bound, upper_bound};
-pub use mean::{clustered_mean, mean, stratified_mean};
+pub use mean::{clustered_mean, mean, stratified_clustered_mean, stratified_mean};
 pub use non_inferiority::{NonInferiority, non_inferiority};
 pub use paired::{clustered_difference, paired_difference};
 pub use pairs::{Pairs, mcnemar, mcnemar_two_sided};
 pub use power::{Design, Sides, paired_variance, unpaired_variance};
 pub use quantile::{Quantile, Ranks, Unbounded, quantile, ranks};
 pub use ratio::{cost_per_thousand_tokens, ratio};
+pub use share::Share;
 
 /// Panics where `seen` is not within `by` of `expected`.
 #[cfg(test)]
 #[track_caller]
-fn near(seen: f64, expected: f64, by: f64) {
+pub(super) fn near(seen: f64, expected: f64, by: f64) {
     assert!((seen - expected).abs() <= by, "{seen} is not {expected}");
 }

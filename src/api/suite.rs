@@ -1,0 +1,175 @@
+//! What models are asked.
+
+use std::fmt;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::model_deployment::KeyRef;
+use super::placement;
+use super::scorer::Scorer;
+
+/// What a dataset's URI may be.
+const URI: &str = r"^(hf|s3|gs|az|https?|pvc)://[^\s\x00-\x1f]+$";
+/// A member of the rows of a dataset.
+const MEMBER: &str = "^[A-Za-z_][A-Za-z0-9_.-]{0,62}$";
+
+/// One set of questions and how its answers are scored.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("(has(self.exemplars) ? 1 : 0) + (has(self.mmluPro) ? 1 : 0) == 1", "exactly one of exemplars and mmluPro must be set"))]
+#[x_kube(validation = Rule::new("!has(self.exemplars) || has(self.scorer)").message("exemplars need a scorer, such as exact: {}").field_path(".scorer"))]
+#[x_kube(validation = Rule::new("has(self.exemplars) || !has(self.scorer)").message("only exemplars have a scorer: remove it").field_path(".scorer"))]
+pub struct Suite {
+    /// Its name, which criteria use.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Questions of one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exemplars: Option<Exemplars>,
+    /// The benchmark MMLU-Pro.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mmlu_pro: Option<MmluPro>,
+    /// How an answer of `exemplars` is compared with the expected one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scorer: Option<Scorer>,
+    /// How often each question is asked; its scores are averaged, which takes out what varies from answer to answer. Default: 1. Limit: 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub repeats: Option<u32>,
+    /// The longest answer asked for, in tokens. Default: 2048, or what the variant of the benchmark says. Limit: 131072.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 131_072))]
+    pub max_output_tokens: Option<u32>,
+    /// Which of the questions are asked. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
+}
+
+/// Questions with known answers.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exemplars {
+    /// Where they are: rows of `{"id", "input" or "messages", "expected", "choices"?}`, and whatever else.
+    pub dataset: Dataset,
+    /// The member of the rows that says which questions belong together, because they share a passage, a case or a template. They vary
+    /// together, which widens the interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = MEMBER))]
+    pub cluster_by: Option<String>,
+}
+
+/// The benchmark MMLU-Pro.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MmluPro {
+    /// Whose prompts and extraction. Default: `LmEval`.
+    #[serde(default)]
+    pub variant: Variant,
+    /// Where the questions are: rows of `{"question_id", "question", "options", "answer", "answer_index", "category"}`.
+    pub dataset: Dataset,
+    /// Where the worked examples are that are shown before each question, rows of the same and `cot_content`: all of the question's category,
+    /// of which `LmEval` and `AuthorsLocal` show the first five. Without it none are shown, which is not the benchmark as published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few_shot: Option<Dataset>,
+}
+
+/// Programs that ask MMLU-Pro. Their scores are not comparable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Variant {
+    /// The task `mmlu_pro` of lm-evaluation-harness, version 3.1, as a chat.
+    #[default]
+    LmEval,
+    /// The authors' `evaluate_from_local.py`: one text that the model goes on from.
+    AuthorsLocal,
+    /// The authors' `evaluate_from_api.py`: one message.
+    AuthorsApi,
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Where rows are kept.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("(has(self.configMapRef) ? 1 : 0) + (has(self.uri) ? 1 : 0) == 1", "exactly one of configMapRef and uri must be set"))]
+#[x_kube(validation = Rule::new("!has(self.secretRef) || (has(self.uri) && !self.uri.startsWith('pvc://'))")
+    .message("only a URI that is fetched has credentials: remove secretRef").field_path(".secretRef"))]
+pub struct Dataset {
+    /// A key of a ConfigMap in this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<KeyRef>,
+    /// One file: `hf://datasets/org/name@revision/path`, `s3://bucket/key`, `gs://…`, `az://container/key`, `https://…`, or `pvc://claim/path` for a
+    /// PersistentVolumeClaim in this namespace. What it holds is told by the end of its name: `.jsonl`, `.csv` or `.parquet`, the first two
+    /// also with `.gz`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), regex(pattern = URI))]
+    pub uri: Option<String>,
+    /// What the file's SHA-256 must be, as `sha256:` and 64 hex digits. Another file makes the run `Invalid` before anything is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
+    pub digest: Option<String>,
+    /// A Secret in this namespace whose keys are the variables that the source's credentials come from, such as `HF_TOKEN`,
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretName>,
+}
+
+/// A Secret by its name.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecretName {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = placement::NAME))]
+    pub name: String,
+}
+
+/// Some of the questions, the same in each run.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sample {
+    /// How many. All, where there are not so many.
+    #[schemars(range(min = 2, max = 100_000))]
+    pub size: u32,
+    /// The member of the rows whose values are each drawn from in proportion, such as `category`; that they differ is then no error.
+    /// Default: none; of `mmluPro` `category`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = MEMBER))]
+    pub stratify_by: Option<String>,
+    /// What the draw starts from: the same seed draws the same questions, and a larger sample holds the smaller one. Default: 0.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 4_294_967_295_i64))]
+    pub seed: u32,
+}
+
+/// What a suite is.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind<'a> {
+    /// `exemplars`, and their scorer.
+    Exemplars(&'a Exemplars, &'a Scorer),
+    /// `mmluPro`.
+    MmluPro(&'a MmluPro),
+}
+
+impl Suite {
+    /// What it is; `None` where not exactly one is set, which no API server lets through.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind<'_>> {
+        match (&self.exemplars, &self.mmlu_pro, &self.scorer) {
+            (Some(exemplars), None, Some(scorer)) => Some(Kind::Exemplars(exemplars, scorer)),
+            (None, Some(mmlu_pro), None) => Some(Kind::MmluPro(mmlu_pro)),
+            _ => None,
+        }
+    }
+
+    /// Each dataset that it names, and the field that does.
+    pub fn datasets(&self) -> impl Iterator<Item = (&'static str, &Dataset)> {
+        let exemplars = self.exemplars.iter().map(|e| ("exemplars.dataset", &e.dataset));
+        let questions = self.mmlu_pro.iter().map(|m| ("mmluPro.dataset", &m.dataset));
+        let shots = self.mmlu_pro.iter().filter_map(|m| Some(("mmluPro.fewShot", m.few_shot.as_ref()?)));
+        exemplars.chain(questions).chain(shots)
+    }
+}

@@ -1,0 +1,260 @@
+//! A suite with its questions read: what is asked, in which order, and how answers fare.
+
+use std::collections::BTreeMap;
+
+use super::dataset::{self, Exemplar, Members};
+use super::files::{self, File, Flaw, Places};
+use super::mmlu_pro::{self, Question};
+use super::prompt::{self, Prompt};
+use super::rows;
+use super::sample;
+use super::score::{Score, Scorer, after_thinking, chosen};
+use crate::api::eval_job::{self as api, Kind, MmluPro, Variant};
+
+/// A suite that can be asked.
+pub(super) struct Suite {
+    pub(super) name: String,
+    /// How it is asked and read.
+    pub(super) protocol: String,
+    /// The SHA-256 of the questions' file.
+    pub(super) digest: String,
+    pub(super) repeats: u32,
+    questions: Questions,
+    max_tokens: Option<u32>,
+    /// What is asked at first, in this order.
+    first: Vec<usize>,
+    /// What is asked beyond, where that decides nothing.
+    beyond: Vec<usize>,
+    /// Whether questions were drawn from strata.
+    is_stratified: bool,
+}
+
+enum Questions {
+    Exemplars(Vec<Exemplar>, Scorer),
+    MmluPro {
+        variant: Variant,
+        questions: Vec<Question>,
+        /// By category.
+        shots: BTreeMap<String, Vec<Question>>,
+        /// Questions with the same text have the same number.
+        clusters: Vec<usize>,
+        /// What is drawn from.
+        strata: Member,
+    },
+}
+
+/// A member of a benchmark's questions that has groups.
+#[derive(Clone, Copy)]
+enum Member {
+    Category,
+    Source,
+}
+
+impl Suite {
+    /// Reads what `spec` names. `extend_to` is the size that samples may be extended to.
+    pub(super) async fn read(spec: &api::Suite, extend_to: Option<u32>, places: &Places) -> Result<Self, Flaw> {
+        let mut files = BTreeMap::new();
+        for (field, dataset) in spec.datasets() {
+            files.insert(field, files::read(spec, field, dataset, places).await?);
+        }
+        Self::of(spec, &files, extend_to).map_err(Flaw::Lasting)
+    }
+
+    fn of(spec: &api::Suite, files: &BTreeMap<&str, File>, extend_to: Option<u32>) -> Result<Self, String> {
+        let file = |field: &str| files.get(field).ok_or_else(|| format!("suite {}: {field} was not read", spec.name));
+        let stratify = spec.sample.as_ref().and_then(|sample| sample.stratify_by.as_deref());
+        let (questions, protocol, digest) = match spec.kind() {
+            Some(Kind::Exemplars(exemplars, scorer)) => {
+                let scorer = Scorer::of(scorer).map_err(|flaw| format!("suite {}: {flaw}", spec.name))?;
+                let file = file("exemplars.dataset")?;
+                let members = Members {
+                    cluster: exemplars.cluster_by.as_deref(),
+                    stratum: stratify,
+                };
+                let read = dataset::read(&file.name, &rows::read(&file.name, &file.file, &file.bytes)?, &scorer, members)?;
+                (Questions::Exemplars(read, scorer), "exemplars".to_owned(), file.digest.clone())
+            }
+            Some(Kind::MmluPro(spec)) => mmlu_pro(spec, stratify, &file)?,
+            None => return Err(format!("suite {} is of no kind; set one", spec.name)),
+        };
+        let mut suite = Self {
+            name: spec.name.clone(),
+            protocol,
+            digest,
+            repeats: spec.repeats.unwrap_or(1).max(1),
+            questions,
+            max_tokens: spec.max_output_tokens,
+            first: Vec::new(),
+            beyond: Vec::new(),
+            // What a benchmark's subjects differ by is no error, whether all or some of each are asked.
+            is_stratified: stratify.is_some() || spec.mmlu_pro.is_some(),
+        };
+        suite.draw(spec.sample.as_ref(), extend_to);
+        Ok(suite)
+    }
+
+    fn draw(&mut self, wanted: Option<&api::Sample>, extend_to: Option<u32>) {
+        let count = self.count();
+        let Some(wanted) = wanted else {
+            self.first = (0..count).collect();
+            return;
+        };
+        let strata: Vec<String> = (0..count).map(|question| self.stratum(question).unwrap_or_default()).collect();
+        let strata: Vec<&str> = strata.iter().map(String::as_str).collect();
+        let most = extend_to.map_or(wanted.size, |size| size.max(wanted.size));
+        // A sample is the beginning of every larger one.
+        let mut drawn = sample::draw(&strata, most as usize, u64::from(wanted.seed));
+        self.beyond = drawn.split_off(drawn.len().min(wanted.size as usize));
+        self.first = drawn;
+    }
+
+    fn count(&self) -> usize {
+        match &self.questions {
+            Questions::Exemplars(exemplars, _) => exemplars.len(),
+            Questions::MmluPro { questions, .. } => questions.len(),
+        }
+    }
+
+    /// What is asked, at first or beyond that.
+    pub(super) fn asked(&self, beyond: bool) -> &[usize] {
+        if beyond { &self.beyond } else { &self.first }
+    }
+
+    /// Whether answers are graded, and not right or wrong.
+    pub(super) fn is_graded(&self) -> bool {
+        matches!(&self.questions, Questions::Exemplars(_, scorer) if scorer.is_graded())
+    }
+
+    pub(super) fn id(&self, question: usize) -> &str {
+        match &self.questions {
+            Questions::Exemplars(exemplars, _) => exemplars.get(question).map_or("", |exemplar| &exemplar.id),
+            Questions::MmluPro { questions, .. } => questions.get(question).map_or("", |question| &question.id),
+        }
+    }
+
+    /// What it belongs to, with others.
+    pub(super) fn cluster(&self, question: usize) -> Option<String> {
+        match &self.questions {
+            Questions::Exemplars(exemplars, _) => exemplars.get(question)?.cluster.clone(),
+            Questions::MmluPro { clusters, .. } => clusters.get(question).map(usize::to_string),
+        }
+    }
+
+    /// What it was drawn from, where questions were drawn from something.
+    pub(super) fn drawn_from(&self, question: usize) -> Option<String> {
+        self.stratum(question).filter(|_| self.is_stratified)
+    }
+
+    fn stratum(&self, question: usize) -> Option<String> {
+        match &self.questions {
+            Questions::Exemplars(exemplars, _) => exemplars.get(question)?.stratum.clone(),
+            Questions::MmluPro { questions, strata, .. } => {
+                let question = questions.get(question)?;
+                Some(match strata {
+                    Member::Category => question.category.clone(),
+                    Member::Source => question.src.clone(),
+                })
+            }
+        }
+    }
+
+    /// What a model is sent.
+    pub(super) fn prompt(&self, question: usize) -> Prompt {
+        let mut prompt = match &self.questions {
+            Questions::Exemplars(exemplars, scorer) => prompt::of_exemplar(&exemplars[question], scorer),
+            Questions::MmluPro {
+                variant, questions, shots, ..
+            } => {
+                let question = &questions[question];
+                let shots: Vec<&Question> = shots.get(&question.category).into_iter().flatten().collect();
+                mmlu_pro::prompt(*variant, &shots, question)
+            }
+        };
+        if let Some(most) = self.max_tokens {
+            prompt.max_tokens = most;
+        }
+        prompt
+    }
+
+    /// How an answer fares.
+    pub(super) fn score(&self, question: usize, answer: &str) -> Score {
+        match &self.questions {
+            Questions::Exemplars(exemplars, scorer) => scorer.score(&exemplars[question], answer),
+            Questions::MmluPro { variant, questions, .. } => {
+                let letter = mmlu_pro::extractor(*variant).letter(after_thinking(answer), mmlu_pro::MOST_OPTIONS);
+                chosen(letter, |letter| letter == questions[question].answer)
+            }
+        }
+    }
+}
+
+/// Whether the dataset in that `field` of `suite` can be used; `name` is what messages call it, `file` the name that says what it holds.
+///
+/// # Errors
+/// One sentence that names the place, the field and the remedy.
+pub fn check(suite: &api::Suite, field: &str, name: &str, file: &str, bytes: &[u8]) -> Result<(), String> {
+    let rows = rows::read(name, file, bytes)?;
+    match suite.kind() {
+        Some(Kind::Exemplars(exemplars, scorer)) if field == "exemplars.dataset" => {
+            // A scorer that cannot be understood has its own finding.
+            let Ok(scorer) = Scorer::of(scorer) else { return Ok(()) };
+            let members = Members {
+                cluster: exemplars.cluster_by.as_deref(),
+                stratum: suite.sample.as_ref().and_then(|sample| sample.stratify_by.as_deref()),
+            };
+            dataset::read(name, &rows, &scorer, members).map(drop)
+        }
+        Some(Kind::MmluPro(_)) => mmlu_pro::read(name, &rows).map(drop),
+        Some(Kind::Exemplars(..)) | None => Ok(()),
+    }
+}
+
+fn mmlu_pro<'a>(
+    spec: &MmluPro,
+    stratify: Option<&str>,
+    file: &impl Fn(&str) -> Result<&'a File, String>,
+) -> Result<(Questions, String, String), String> {
+    let read = |file: &File| mmlu_pro::read(&file.name, &rows::read(&file.name, &file.file, &file.bytes)?);
+    let of_questions = file("mmluPro.dataset")?;
+    let questions = read(of_questions)?;
+    let mut shots: BTreeMap<String, Vec<Question>> = BTreeMap::new();
+    let mut digest = of_questions.digest.clone();
+    if spec.few_shot.is_some() {
+        let of_shots = file("mmluPro.fewShot")?;
+        for shot in read(of_shots)? {
+            shots.entry(shot.category.clone()).or_default().push(shot);
+        }
+        if let Some(lacking) = questions.iter().find(|question| !shots.contains_key(&question.category)) {
+            let name = &of_shots.name;
+            return Err(format!(
+                "{name} has no examples of the category {:?}; add some, or remove fewShot",
+                lacking.category
+            ));
+        }
+        digest = format!("{digest} with {}", of_shots.digest);
+    }
+    let strata = match stratify {
+        None | Some("category") => Member::Category,
+        Some("src") => Member::Source,
+        Some(other) => return Err(format!("mmluPro cannot be stratified by {other:?}; write category or src")),
+    };
+    let most = shots.values().map(Vec::len).max().unwrap_or(0);
+    let shown = match spec.variant {
+        Variant::LmEval | Variant::AuthorsLocal => most.min(mmlu_pro::SHOTS),
+        Variant::AuthorsApi => most,
+    };
+    let protocol = format!(
+        "mmlu_pro {}, {shown}-shot, {} extraction",
+        spec.variant,
+        mmlu_pro::extractor(spec.variant)
+    );
+    let clusters = mmlu_pro::clusters(&questions);
+    let questions = Questions::MmluPro {
+        variant: spec.variant,
+        questions,
+        shots,
+        clusters,
+        strata,
+    };
+    Ok((questions, protocol, digest))
+}

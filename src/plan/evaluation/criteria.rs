@@ -1,0 +1,235 @@
+//! What must hold: the criteria of an EvalJob for one model, and whether they can be judged at all.
+
+use super::metric::{self, Metric};
+use crate::api::eval_job::{Bound, Criterion, EvalJobSpec};
+use crate::api::model_deployment::Tier;
+use crate::plan::Invalid;
+use crate::plan::statistics::Confidence;
+
+/// The accuracy that is asked for where nothing is said.
+const LEAST_ACCURACY: &str = "0.784";
+/// What a thousand tokens of a model of the tier General may cost where nothing is said, in US dollars.
+const MOST_COST: &str = "0.0085";
+
+/// The criteria for a model of that tier, by their places in the specification where they are written there.
+#[must_use]
+pub fn of(spec: &EvalJobSpec, tier: Tier, is_priced: bool) -> Vec<Criterion> {
+    if !spec.criteria.is_empty() {
+        return spec.criteria.clone();
+    }
+    let accurate = spec
+        .suites
+        .iter()
+        .filter(|suite| metric::of_suite(suite).contains(&Metric::Accuracy));
+    let mut criteria: Vec<Criterion> = accurate
+        .map(|suite| Criterion {
+            suite: Some(suite.name.clone()),
+            lower_bound_at_least: Some(LEAST_ACCURACY.to_owned()),
+            ..blank(Metric::Accuracy)
+        })
+        .collect();
+    if tier == Tier::General && is_priced {
+        criteria.push(Criterion {
+            at_most: Some(MOST_COST.to_owned()),
+            ..blank(Metric::CostPerThousandTokens)
+        });
+    }
+    criteria
+}
+
+fn blank(metric: Metric) -> Criterion {
+    Criterion {
+        suite: None,
+        metric: metric.name().to_owned(),
+        lower_bound_at_least: None,
+        upper_bound_at_most: None,
+        at_most: None,
+        not_worse_than_baseline_by: None,
+    }
+}
+
+/// How sure verdicts of `spec` are.
+#[must_use]
+pub fn confidence(spec: &EvalJobSpec) -> Confidence {
+    let share = spec.confidence.as_ref().and_then(|text| text.parse().ok());
+    share.and_then(Confidence::new).unwrap_or(Confidence::P95)
+}
+
+/// Whether each criterion is on something that is measured.
+///
+/// # Errors
+/// The first that is not.
+pub fn accept(spec: &EvalJobSpec) -> Result<(), Invalid> {
+    if spec.criteria.is_empty() {
+        let accurate = spec.suites.iter().any(|suite| metric::of_suite(suite).contains(&Metric::Accuracy));
+        let problem = "there are none, and no suite measures the accuracy that would be asked for then";
+        return if accurate {
+            Ok(())
+        } else {
+            Err(Invalid::new(
+                "spec.criteria",
+                problem,
+                "add one, such as {suite: …, metric: score, lowerBoundAtLeast: \"0.5\"}",
+            ))
+        };
+    }
+    spec.criteria
+        .iter()
+        .enumerate()
+        .try_for_each(|(i, criterion)| one(spec, criterion, &format!("spec.criteria[{i}]")))
+}
+
+fn one(spec: &EvalJobSpec, criterion: &Criterion, field: &str) -> Result<(), Invalid> {
+    let name = &criterion.metric;
+    let Some(metric) = Metric::named(name) else {
+        let known: Vec<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+        let remedy = format!("use one of {}", known.join(", "));
+        return Err(Invalid::new(
+            format!("{field}.metric"),
+            format!("there is no metric {name:?}"),
+            remedy,
+        ));
+    };
+    match (&criterion.suite, metric.is_of_a_suite()) {
+        (None, true) => {
+            return Err(Invalid::new(
+                format!("{field}.suite"),
+                format!("{metric} is measured by suite, and none is named"),
+                "name one of spec.suites",
+            ));
+        }
+        (Some(_), false) => {
+            return Err(Invalid::new(
+                format!("{field}.suite"),
+                format!("{metric} is measured over the whole run"),
+                "remove suite",
+            ));
+        }
+        (Some(wanted), true) => {
+            let measured = spec
+                .suites
+                .iter()
+                .find(|suite| suite.name == *wanted)
+                .map(metric::of_suite)
+                .unwrap_or_default();
+            if !measured.contains(&metric) {
+                let names: Vec<&str> = measured.iter().map(|metric| metric.name()).collect();
+                let problem = format!("suite {wanted} does not measure {metric}");
+                return Err(Invalid::new(
+                    format!("{field}.metric"),
+                    problem,
+                    format!("use one of {}", names.join(", ")),
+                ));
+            }
+        }
+        (None, false) => {}
+    }
+    let Some((bound, text)) = criterion.written() else {
+        let remedy = "set one of lowerBoundAtLeast, upperBoundAtMost, atMost and notWorseThanBaselineBy";
+        return Err(Invalid::new(field, "it has not exactly one bound", remedy));
+    };
+    match criterion.bound() {
+        Some(Bound::LowerAtLeast(bound) | Bound::UpperAtMost(bound) | Bound::AtMost(bound)) if metric.is_share() && bound > 1.0 => {}
+        Some(Bound::NotWorseBy(_)) if !metric.is_of_quality() => {
+            let problem = format!("{metric} is not compared with a baseline");
+            return Err(Invalid::new(
+                format!("{field}.{bound}"),
+                problem,
+                "compare accuracy or score, or set another bound",
+            ));
+        }
+        Some(Bound::NotWorseBy(margin)) if margin <= 0.0 => {
+            let problem = "no number of questions proves that a model is worse by less than nothing";
+            return Err(Invalid::new(
+                format!("{field}.{bound}"),
+                problem,
+                "allow for something, such as \"0.03\"",
+            ));
+        }
+        Some(_) => return Ok(()),
+        None => {}
+    }
+    let remedy = if metric.is_share() {
+        "write a decimal from 0 to 1"
+    } else {
+        "write a decimal"
+    };
+    Err(Invalid::new(
+        format!("{field}.{bound}"),
+        format!("{text:?} is no bound of {metric}"),
+        remedy,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::evaluation::fixtures;
+
+    fn refused(criterion: &str) -> String {
+        let mut job = fixtures::job();
+        job.spec.criteria = vec![fixtures::read(criterion)];
+        accept(&job.spec).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_criterion_on_what_nothing_measures_is_refused_with_what_is() {
+        for (criterion, message) in [
+            (
+                "{suite: claims, metric: acuracy, lowerBoundAtLeast: '0.5'}",
+                "spec.criteria[0].metric: there is no metric \"acuracy\"; use one of accuracy, score",
+            ),
+            (
+                "{suite: claims, metric: score, lowerBoundAtLeast: '0.5'}",
+                "spec.criteria[0].metric: suite claims does not measure score; use one of accuracy, error_rate",
+            ),
+            (
+                "{metric: accuracy, lowerBoundAtLeast: '0.5'}",
+                "spec.criteria[0].suite: accuracy is measured by suite, and none is named; name one of spec.suites",
+            ),
+            (
+                "{suite: claims, metric: cost_usd_per_1k_tokens, atMost: '0.5'}",
+                "spec.criteria[0].suite: cost_usd_per_1k_tokens is measured over the whole run; remove suite",
+            ),
+            (
+                "{suite: claims, metric: accuracy, lowerBoundAtLeast: '78.4'}",
+                "spec.criteria[0].lowerBoundAtLeast: \"78.4\" is no bound of accuracy; write a decimal from 0 to 1",
+            ),
+            (
+                "{suite: claims, metric: error_rate, notWorseThanBaselineBy: '0.1'}",
+                "spec.criteria[0].notWorseThanBaselineBy: error_rate is not compared with a baseline; ",
+            ),
+            (
+                "{suite: claims, metric: accuracy, notWorseThanBaselineBy: '0'}",
+                "spec.criteria[0].notWorseThanBaselineBy: no number of questions proves that a model is worse by less than nothing; ",
+            ),
+        ] {
+            assert!(refused(criterion).starts_with(message), "{}", refused(criterion));
+        }
+    }
+
+    #[test]
+    fn without_criteria_a_model_is_held_to_those_of_its_tier() {
+        let mut job = fixtures::job();
+        job.spec.criteria.clear();
+        let of = |tier, is_priced| {
+            let each = of(&job.spec, tier, is_priced).into_iter();
+            each.map(|c| format!("{} {:?}", c.metric, c.written().unwrap())).collect::<Vec<_>>()
+        };
+        let accuracy = r#"accuracy ("lowerBoundAtLeast", "0.784")"#;
+        assert_eq!(of(Tier::Regulated, true), [accuracy]);
+        assert_eq!(
+            of(Tier::General, true),
+            [accuracy, r#"cost_usd_per_1k_tokens ("atMost", "0.0085")"#]
+        );
+        assert_eq!(of(Tier::General, false), [accuracy]);
+        assert!(accept(&job.spec).is_ok());
+        job.spec.suites[0].scorer = Some(fixtures::read("f1: {}"));
+        assert!(
+            accept(&job.spec)
+                .unwrap_err()
+                .to_string()
+                .starts_with("spec.criteria: there are none")
+        );
+    }
+}

@@ -1,0 +1,402 @@
+//! From the scores of single questions to numbers with their errors.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::metric::Metric;
+use super::report::Counts;
+use crate::api::eval_job::{MetricResult, SuiteResult};
+use crate::plan::statistics::{
+    Bounds, Confidence, Estimate, Pairs, Share, clustered_mean, mean, ratio, stratified_clustered_mean, stratified_mean,
+};
+
+/// How one question fared, its repetitions averaged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// The question's place in its suite.
+    pub question: usize,
+    /// Questions with the same name belong together.
+    pub cluster: Option<String>,
+    /// What it was drawn from.
+    pub stratum: Option<String>,
+    /// From 0 to 1.
+    pub score: f64,
+}
+
+/// A number that was measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Measured {
+    /// A share, and how its error was found.
+    Share(Share, &'static str),
+    /// A mean or a ratio, from so many questions, and how its error was found.
+    Mean(Estimate, u32, &'static str),
+    /// A number that has no error, from so many questions.
+    Plain(f64, u32),
+}
+
+impl Measured {
+    /// The number.
+    #[must_use]
+    pub fn value(&self) -> f64 {
+        match self {
+            Self::Share(share, _) => share.share,
+            Self::Mean(estimate, ..) => estimate.value,
+            Self::Plain(value, _) => *value,
+        }
+    }
+
+    /// How many questions it is from.
+    #[must_use]
+    pub fn n(&self) -> u32 {
+        match self {
+            Self::Share(share, _) => share.asked,
+            Self::Mean(_, n, _) | Self::Plain(_, n) => *n,
+        }
+    }
+
+    /// The two-sided interval. None of what has no error, or of scores that are all alike.
+    #[must_use]
+    pub fn interval(&self, confidence: Confidence) -> Option<Bounds> {
+        match self {
+            Self::Share(share, _) => Some(share.interval(confidence)),
+            Self::Mean(estimate, ..) => (estimate.standard_error > 0.0).then(|| estimate.interval(confidence)),
+            Self::Plain(..) => None,
+        }
+    }
+
+    /// How likely it would be were the true number `bound` or more.
+    #[must_use]
+    pub fn p_if_at_least(&self, bound: f64) -> f64 {
+        match self {
+            Self::Share(share, _) => share.p_if_at_least(bound),
+            Self::Mean(estimate, ..) => estimate.p_if_at_least(bound),
+            Self::Plain(..) => 1.0,
+        }
+    }
+
+    /// How likely it would be were the true number `bound` or less.
+    #[must_use]
+    pub fn p_if_at_most(&self, bound: f64) -> f64 {
+        match self {
+            Self::Share(share, _) => share.p_if_at_most(bound),
+            Self::Mean(estimate, ..) => estimate.p_if_at_most(bound),
+            Self::Plain(..) => 1.0,
+        }
+    }
+
+    /// How many questions would decide at what was seen so far.
+    #[must_use]
+    pub fn questions_to_decide(&self, bound: f64, confidence: Confidence) -> Option<u32> {
+        match self {
+            Self::Share(share, _) => share.questions_to_decide(bound, confidence),
+            Self::Mean(estimate, n, _) => times(*n, estimate.times_to_decide(bound, confidence)),
+            Self::Plain(..) => None,
+        }
+    }
+
+    fn method(&self) -> Option<&'static str> {
+        match self {
+            Self::Share(_, method) | Self::Mean(_, _, method) => Some(method),
+            Self::Plain(..) => None,
+        }
+    }
+
+    fn result(&self, metric: Metric, confidence: Confidence) -> MetricResult {
+        let interval = self.interval(confidence);
+        MetricResult {
+            name: metric.name().to_owned(),
+            value: written(self.value(), metric),
+            lower: interval.map(|interval| written(interval.lower, metric)),
+            upper: interval.map(|interval| written(interval.upper, metric)),
+            n: self.n(),
+            method: self.method().map(str::to_owned),
+        }
+    }
+
+    /// As people read it, such as `0.812 (0.776 to 0.843)`.
+    #[must_use]
+    pub fn text(&self, metric: Metric, confidence: Confidence) -> String {
+        let value = written(self.value(), metric);
+        match self.interval(confidence) {
+            Some(Bounds { lower, upper }) => format!("{value} ({} to {})", written(lower, metric), written(upper, metric)),
+            None => value,
+        }
+    }
+}
+
+/// More questions than this are no advice.
+const MOST_QUESTIONS: f64 = 10_000_000.0;
+
+/// So many times `n`.
+#[must_use]
+pub fn times(n: u32, times: Option<f64>) -> Option<u32> {
+    let many = (times? * f64::from(n)).ceil().max(1.0);
+    (many <= MOST_QUESTIONS).then_some(many as u32)
+}
+
+/// Shares to a thousandth, money to what a price list shows.
+#[must_use]
+pub fn written(value: f64, metric: Metric) -> String {
+    if metric.is_share() {
+        format!("{value:.3}")
+    } else {
+        format!("{value:.6}")
+    }
+}
+
+/// What a model's scores come to: a share where they are right or wrong, a mean where they are graded. None where there are too few.
+#[must_use]
+pub fn quality(scores: &[Scored], is_graded: bool) -> Option<Measured> {
+    let n = u32::try_from(scores.len()).unwrap_or(u32::MAX);
+    let (estimate, method) = estimate(scores);
+    if is_graded {
+        return Some(Measured::Mean(estimate?, n, method));
+    }
+    let is_plain = method == T && scores.iter().all(|s| s.score <= 0.0 || s.score >= 1.0);
+    if is_plain {
+        let right = scores.iter().filter(|scored| scored.score >= 1.0).count();
+        return Some(Measured::Share(Share::of(u32::try_from(right).ok()?, n)?, "wilson"));
+    }
+    let alike = clusters(scores).map_or(scores.len(), |names| names.len());
+    let method = if method == T { "wilson" } else { method };
+    Some(Measured::Share(Share::of_estimate(&estimate?, alike, n)?, method))
+}
+
+const T: &str = "t";
+
+fn clusters(scores: &[Scored]) -> Option<BTreeSet<&String>> {
+    scores.iter().map(|scored| scored.cluster.as_ref()).collect()
+}
+
+/// The mean of scores, by what is known of how the questions belong together.
+fn estimate(scores: &[Scored]) -> (Option<Estimate>, &'static str) {
+    // Clusters of one question each are none.
+    let clusters = clusters(scores).filter(|names| names.len() < scores.len());
+    let is_stratified = scores.iter().all(|scored| scored.stratum.is_some());
+    match (clusters, is_stratified) {
+        (None, false) => (mean(&scores.iter().map(|scored| scored.score).collect::<Vec<_>>()), T),
+        (Some(_), false) => (clustered_mean(scores.iter().map(|s| (&s.cluster, s.score))), "clustered"),
+        (None, true) => {
+            let each = scores.iter().map(|s| (&s.stratum, s.score));
+            // A stratum of a single question, whose spread nobody knows, is lumped with the others.
+            let stratified = stratified_mean(each).or_else(|| mean(&scores.iter().map(|s| s.score).collect::<Vec<_>>()));
+            (stratified, "stratified")
+        }
+        (Some(_), true) => {
+            let each = scores.iter().map(|s| (&s.stratum, &s.cluster, s.score));
+            (stratified_clustered_mean(each), "stratified")
+        }
+    }
+}
+
+/// A model and the baseline on the same questions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Comparison {
+    /// The model is the baseline.
+    Itself,
+    /// Of right and wrong answers to questions that do not belong together.
+    Pairs(Pairs),
+    /// Of other scores: the mean difference, and over how many questions.
+    Difference(Estimate, u32),
+}
+
+/// The scores of `candidate` less those of `baseline`, of the questions that both have. None where there are too few.
+#[must_use]
+pub fn compare(candidate: &[Scored], baseline: &[Scored], is_graded: bool) -> Option<Comparison> {
+    let known: BTreeMap<usize, f64> = baseline.iter().map(|scored| (scored.question, scored.score)).collect();
+    let both: Vec<(&Scored, f64)> = candidate
+        .iter()
+        .filter_map(|scored| Some((scored, *known.get(&scored.question)?)))
+        .collect();
+    let differences: Vec<Scored> = both
+        .iter()
+        .map(|(scored, baseline)| Scored {
+            score: scored.score - baseline,
+            // The difference is what is left when what makes a subject hard is taken out.
+            stratum: None,
+            ..Scored::clone(scored)
+        })
+        .collect();
+    let (estimate, method) = estimate(&differences);
+    let is_whole = |score: f64| score <= 0.0 || score >= 1.0;
+    if !is_graded && method == T && both.iter().all(|(scored, baseline)| is_whole(scored.score) && is_whole(*baseline)) {
+        let pairs = Pairs::count(both.iter().map(|(scored, baseline)| (scored.score >= 1.0, *baseline >= 1.0)));
+        return (pairs.asked() > 0).then_some(Comparison::Pairs(pairs));
+    }
+    let n = u32::try_from(differences.len()).unwrap_or(u32::MAX);
+    estimate.map(|estimate| Comparison::Difference(estimate, n))
+}
+
+/// What one model cost: dollars and tokens of each request.
+#[must_use]
+pub fn cost(requests: &[(f64, f64)]) -> Option<Measured> {
+    let n = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+    let estimate = ratio(requests)?.times(1_000.0);
+    Some(Measured::Mean(estimate, n, "t"))
+}
+
+/// The numbers of one suite.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SuiteNumbers {
+    /// The suite's name.
+    pub name: String,
+    /// How it was asked and read.
+    pub protocol: String,
+    /// The SHA-256 of its dataset.
+    pub digest: String,
+    /// How many answers there were to be.
+    pub wanted: u32,
+    /// How they ended.
+    pub counts: Counts,
+    /// What was measured.
+    pub metrics: BTreeMap<Metric, Measured>,
+    /// How the model compares with the baseline, if there is one.
+    pub comparison: Option<Comparison>,
+}
+
+impl SuiteNumbers {
+    /// Adds the shares of how answers ended.
+    pub fn add_rates(&mut self) {
+        let Counts {
+            questions,
+            correct: _,
+            refused,
+            truncated,
+            unparsed,
+            errors,
+        } = self.counts;
+        let rates = [
+            (Metric::ErrorRate, errors),
+            (Metric::UnparsedRate, unparsed),
+            (Metric::RefusalRate, refused),
+            (Metric::TruncationRate, truncated),
+        ];
+        self.metrics.extend(
+            rates
+                .into_iter()
+                .filter_map(|(metric, count)| Some((metric, Measured::Share(Share::of(count, questions)?, "wilson")))),
+        );
+    }
+
+    /// As the status shows them.
+    #[must_use]
+    pub fn result(&self, confidence: Confidence) -> SuiteResult {
+        let Counts {
+            questions,
+            correct,
+            refused,
+            truncated,
+            unparsed,
+            errors,
+        } = self.counts;
+        // How answers ended is in the counts.
+        let of_quality = self.metrics.iter().filter(|(metric, _)| metric.is_of_quality());
+        SuiteResult {
+            name: self.name.clone(),
+            protocol: self.protocol.clone(),
+            digest: self.digest.clone(),
+            questions,
+            correct,
+            refused,
+            truncated,
+            unparsed,
+            errors,
+            metrics: of_quality.map(|(metric, measured)| measured.result(*metric, confidence)).collect(),
+        }
+    }
+}
+
+/// All numbers of one model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Numbers {
+    /// Of each suite.
+    pub suites: Vec<SuiteNumbers>,
+    /// Of the run as a whole.
+    pub metrics: BTreeMap<Metric, Measured>,
+}
+
+impl Numbers {
+    /// The numbers of a suite.
+    #[must_use]
+    pub fn suite(&self, name: &str) -> Option<&SuiteNumbers> {
+        self.suites.iter().find(|suite| suite.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::statistics::near;
+
+    fn scored(scores: &[f64]) -> Vec<Scored> {
+        let one = |(question, score): (usize, &f64)| Scored {
+            question,
+            cluster: None,
+            stratum: None,
+            score: *score,
+        };
+        scores.iter().enumerate().map(one).collect()
+    }
+
+    fn half() -> Vec<Scored> {
+        scored(&[1.0, 0.0].repeat(50))
+    }
+
+    #[test]
+    fn right_and_wrong_are_a_share_and_grades_a_mean() {
+        let Some(Measured::Share(share, "wilson")) = quality(&half(), false) else {
+            panic!("no share")
+        };
+        assert_eq!((share.share, share.questions), (0.5, 100.0));
+        let Some(Measured::Mean(mean, 100, "t")) = quality(&half(), true) else {
+            panic!("no mean")
+        };
+        near(mean.standard_error, 0.0503, 1e-4);
+    }
+
+    #[test]
+    fn what_belongs_together_counts_as_less_and_what_was_drawn_in_proportion_as_more() {
+        let mut clustered = half();
+        let mut stratified = half();
+        for scored in &mut clustered {
+            // Pairs of which both are right or both are wrong.
+            scored.score = f64::from(scored.question / 2 % 2 == 0);
+            scored.cluster = Some(format!("c{}", scored.question / 2));
+        }
+        for scored in &mut stratified {
+            scored.stratum = Some(
+                if scored.score > 0.5 || scored.question % 10 == 1 {
+                    "easy"
+                } else {
+                    "hard"
+                }
+                .to_owned(),
+            );
+        }
+        let questions = |scores: &[Scored]| match quality(scores, false) {
+            Some(Measured::Share(share, _)) => share.questions,
+            other => panic!("{other:?}"),
+        };
+        assert!(questions(&clustered) < 55.0, "{}", questions(&clustered));
+        assert!(questions(&stratified) > 200.0, "{}", questions(&stratified));
+    }
+
+    #[test]
+    fn models_are_compared_on_the_questions_that_both_have() {
+        let mut fewer = half();
+        fewer.truncate(40);
+        fewer[0].score = 0.0;
+        assert_eq!(
+            compare(&fewer, &half(), false),
+            Some(Comparison::Pairs(Pairs {
+                both: 19,
+                only_candidate: 0,
+                only_baseline: 1,
+                neither: 20
+            }))
+        );
+        let Some(Comparison::Difference(difference, 40)) = compare(&fewer, &half(), true) else {
+            panic!("no difference")
+        };
+        near(difference.value, -1.0 / 40.0, 1e-12);
+    }
+}

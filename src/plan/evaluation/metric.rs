@@ -1,0 +1,124 @@
+//! What can be measured, by the names that criteria use.
+
+use std::fmt;
+
+use crate::api::eval_job::{Kind, Scorer, Suite};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    /// The share of right answers among all questions; an answer that cannot be read counts as wrong.
+    Accuracy,
+    /// The mean of scores from 0 to 1.
+    Score,
+    /// The share of requests that failed.
+    ErrorRate,
+    /// The share of answers in which no answer was found.
+    UnparsedRate,
+    /// The share of answers that were withheld.
+    RefusalRate,
+    /// The share of answers that were cut off before an answer could be found.
+    TruncationRate,
+    /// US dollars for a thousand tokens, prompts and answers together, over the whole run.
+    CostPerThousandTokens,
+}
+
+impl Metric {
+    /// Every one.
+    pub const ALL: [Self; 7] = [
+        Self::Accuracy,
+        Self::Score,
+        Self::ErrorRate,
+        Self::UnparsedRate,
+        Self::RefusalRate,
+        Self::TruncationRate,
+        Self::CostPerThousandTokens,
+    ];
+
+    /// The metric of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.name() == name)
+    }
+
+    /// As criteria write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::Score => "score",
+            Self::ErrorRate => "error_rate",
+            Self::UnparsedRate => "unparsed_rate",
+            Self::RefusalRate => "refusal_rate",
+            Self::TruncationRate => "truncation_rate",
+            Self::CostPerThousandTokens => "cost_usd_per_1k_tokens",
+        }
+    }
+
+    /// Whether it is from 0 to 1.
+    #[must_use]
+    pub fn is_share(self) -> bool {
+        self != Self::CostPerThousandTokens
+    }
+
+    /// Whether a suite measures it, and not the run as a whole.
+    #[must_use]
+    pub fn is_of_a_suite(self) -> bool {
+        self != Self::CostPerThousandTokens
+    }
+
+    /// How good answers are: `accuracy` or `score`.
+    #[must_use]
+    pub fn is_of_quality(self) -> bool {
+        matches!(self, Self::Accuracy | Self::Score)
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Whether the scorer says how good an answer is, and not only right or wrong.
+#[must_use]
+pub fn is_graded(scorer: &Scorer) -> bool {
+    scorer.f1.is_some() || scorer.rouge_l.is_some() || scorer.bleu.is_some()
+}
+
+/// What `suite` measures.
+#[must_use]
+pub fn of_suite(suite: &Suite) -> Vec<Metric> {
+    let quality = match suite.kind() {
+        Some(Kind::Exemplars(_, scorer)) if is_graded(scorer) => Metric::Score,
+        Some(Kind::Exemplars(..) | Kind::MmluPro(_)) => Metric::Accuracy,
+        None => return Vec::new(),
+    };
+    let others = [Metric::ErrorRate, Metric::UnparsedRate, Metric::RefusalRate, Metric::TruncationRate];
+    [quality].into_iter().chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_metric_is_found_by_its_name_alone() {
+        for metric in Metric::ALL {
+            assert_eq!(Metric::named(&metric.to_string()), Some(metric));
+        }
+        assert_eq!(Metric::named("Accuracy"), None);
+    }
+
+    #[test]
+    fn a_scorer_that_grades_measures_scores_and_others_shares() {
+        let of = |scorer: &str| {
+            let suite = format!("{{name: s, exemplars: {{dataset: {{uri: 'https://h/f.jsonl'}}}}, scorer: {{{scorer}}}}}");
+            of_suite(&serde_saphyr::from_str(&suite).unwrap())[0]
+        };
+        assert_eq!(of("f1: {}"), Metric::Score);
+        assert_eq!(of("exact: {}"), Metric::Accuracy);
+        let benchmark = "{name: s, mmluPro: {dataset: {uri: 'https://h/f.parquet'}}}";
+        assert_eq!(of_suite(&serde_saphyr::from_str(benchmark).unwrap())[0], Metric::Accuracy);
+    }
+}
