@@ -2,6 +2,7 @@
 
 use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::criterion::{Bound, Criterion};
@@ -40,6 +41,8 @@ pub(crate) const CONFIDENCE: &str = r"^0\.[5-9][0-9]{0,5}$";
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Last Run", type_ = "date", json_path = ".status.lastScheduleTime"),
     printcolumn(name = "Verdict", type_ = "string", json_path = ".status.verdict"),
+    printcolumn(name = "Value", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "Cost USD", type_ = "string", json_path = ".status.history[0].costUSD"),
     printcolumn(name = "Next", type_ = "string", json_path = ".status.nextScheduleTime"),
     printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].message"#),
     validation = ("self.metadata.name.size() <= 52", "metadata.name must be at most 52 characters, so that the names of its Jobs fit")
@@ -57,7 +60,12 @@ pub struct EvalJobSpec {
     pub targets: Targets,
     /// When to run.
     pub schedule: Schedule,
-    /// No new runs while true. Default: false.
+    /// What else starts a run. A person may always: `kubectl annotate evj NAME llmportfolio.dev/run-now="$(date)" --overwrite`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub triggers: Vec<Trigger>,
+    /// No new runs while true, but those that a person asks for. Default: false.
     #[serde(default)]
     pub suspend: bool,
     /// What the models are asked, and how answers are scored.
@@ -106,13 +114,45 @@ pub struct Targets {
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
     /// Five fields: minute, hour, day of month, month, day of week. Example: `0 2 * * 1-5`. A slot missed while the operator was down
-    /// runs once, late; one that falls into a running evaluation is left out.
+    /// runs once, late, unless `startingDeadline` is over; one that falls into a running evaluation is as `concurrencyPolicy` says.
     #[schemars(length(max = 128), regex(pattern = CRON))]
     pub cron: String,
     /// An IANA time zone, such as `Europe/Berlin`. Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
+    /// What becomes of a slot that falls into a running evaluation. Default: `Forbid`.
+    #[serde(default)]
+    pub concurrency_policy: ConcurrencyPolicy,
+    /// How late a run may start; later its slot is left out. Default: no limit. Limit: from 1m to 168h. Example: `1h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    #[x_kube(validation = ("duration(self) >= duration('1m') && duration(self) <= duration('168h')", "must be from 1m to 168h, such as 1h"))]
+    pub starting_deadline: Option<Duration>,
+    /// Up to how long after its slot a run starts: for each EvalJob another part of it, always the same, so that those of one slot do not all
+    /// ask at once. Default: none. Limit: 1h. Example: `10m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = DURATION))]
+    #[x_kube(validation = ("duration(self) >= duration('0s') && duration(self) <= duration('1h')", "must be from 0s to 1h, such as 10m"))]
+    pub jitter: Option<Duration>,
+}
+
+/// What becomes of a slot that falls into a running evaluation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConcurrencyPolicy {
+    /// It is left out.
+    #[default]
+    Forbid,
+    /// The running evaluation is ended, its verdict is `Invalid`, and the slot's run takes its place.
+    Replace,
+}
+
+/// What starts a run beside the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Trigger {
+    /// A target or the evaluation was changed in a way that makes the latest result one about something else, and every target is settled; at
+    /// first when there is no result yet. Once for each such change, however its run ends.
+    SpecChange,
 }
 
 /// What one run may use.

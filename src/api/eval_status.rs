@@ -42,6 +42,15 @@ pub struct EvalJobStatus {
     /// says about models that have not changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// What the latest results come to for a person: of each target the first number, as `llama 0.812 ±0.034`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// The value of the annotation `llmportfolio.dev/run-now` that a run was last started for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_request: Option<String>,
+    /// A digest over what every target was when a run was last started: `SpecChange` starts none for it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempted: Option<String>,
     /// The slot of the latest run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,

@@ -31,6 +31,13 @@ fn suite(suite: &str, rest: &str) -> Result<(), ValidationErrors> {
     serde_saphyr::from_str::<EvalJob>(&yaml).unwrap().validate_cel()
 }
 
+fn scheduled(more: &str) -> Result<(), ValidationErrors> {
+    let suites = "[{name: s, mmluPro: {dataset: {uri: 'pvc://c/f'}}}]";
+    let spec = format!("targets: {{models: [m]}}, schedule: {{cron: \"0 2 * * *\", {more}}}, suites: {suites}");
+    let yaml = format!("{{apiVersion: x, kind: EvalJob, metadata: {{name: e}}, spec: {{{spec}}}}}");
+    serde_saphyr::from_str::<EvalJob>(&yaml).unwrap().validate_cel()
+}
+
 fn evaluation(name: &str, scorer: &str, criteria: &str) -> Result<(), ValidationErrors> {
     let suite = format!("{{name: s, exemplars: {{dataset: {{configMapRef: {{name: c, key: k}}}}}}, scorer: {scorer}}}");
     let rest = format!("targets: {{models: [m]}}, schedule: {{cron: \"0 2 * * *\"}}, suites: [{suite}], criteria: [{criteria}]");
@@ -920,6 +927,16 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
             ),
             "spec.onInconclusive.extendSampleTo",
             "extendSampleTo must be above the sample.size of a suite",
+        ),
+        (
+            scheduled("startingDeadline: 1s"),
+            "spec.schedule.startingDeadline",
+            "must be from 1m to 168h, such as 1h",
+        ),
+        (
+            scheduled("jitter: 61m"),
+            "spec.schedule.jitter",
+            "must be from 0s to 1h, such as 10m",
         ),
         (
             suite("{mmluPro: {dataset: {uri: 'pvc://c/f'}}}", "limits: {maxDuration: 25h}"),

@@ -9,7 +9,7 @@ use super::finding::{Finding, Origin, Severity};
 use super::words::{closest, one_of};
 use crate::api::GROUP;
 use crate::plan::Invalid;
-use crate::plan::names::{ANNOTATIONS, ENDPOINT_ANNOTATION, LABELS};
+use crate::plan::names::{ANNOTATIONS, ENDPOINT_ANNOTATION, LABELS, RUN_NOW_ANNOTATION};
 
 /// Adds the findings about annotations and labels to `portfolio`.
 pub(super) fn check(portfolio: &mut Portfolio) {
@@ -35,9 +35,13 @@ pub(super) fn check(portfolio: &mut Portfolio) {
         }
     }
     let policies = portfolio.policies.iter().map(|p| (&p.origin, p.object.annotations()));
-    let evaluations = portfolio.evaluations.iter().map(|e| (&e.origin, e.object.annotations()));
-    for (origin, annotations) in policies.chain(evaluations) {
+    for (origin, annotations) in policies {
         found.extend(annotations.keys().filter_map(|name| unread(origin, "annotations", name, &[], "")));
+    }
+    for written in &portfolio.evaluations {
+        let names = written.object.annotations().keys();
+        let unread = |name: &String| unread(&written.origin, "annotations", name, &[RUN_NOW_ANNOTATION], "an EvalJob may have");
+        found.extend(names.filter_map(unread));
     }
     for other in &portfolio.others {
         for (what, known) in [("annotations", &ANNOTATIONS[..]), ("labels", &LABELS[..])] {

@@ -150,7 +150,7 @@ fn a_bad_field_is_named_with_its_line_its_problem_and_its_remedy() {
         ),
         (
             evaluation("schedule: {cron: \"0 2 * *\"}"),
-            "5: EvalJob ns/e: spec.schedule.cron: \"0 2 * *\" does not have the right form; Five fields: minute, hour, day of month, month, day of week. Example: `0 2 * * 1-5`. A slot missed while the operator was down runs once, late; one that falls into a running evaluation is left out.".to_owned(),
+            "5: EvalJob ns/e: spec.schedule.cron: \"0 2 * *\" does not have the right form; Five fields: minute, hour, day of month, month, day of week. Example: `0 2 * * 1-5`. A slot missed while the operator was down runs once, late, unless `startingDeadline` is over; one that falls into a running evaluation is as `concurrencyPolicy` says.".to_owned(),
         ),
     ] {
         assert!(findings(&text).contains(&wanted), "wanted: {wanted}\nfound: {:#?}\nin:\n{text}", findings(&text));

@@ -18,6 +18,10 @@ pub const MODEL_LABEL: &str = "llmportfolio.dev/model";
 pub const EVAL_JOB_LABEL: &str = "llmportfolio.dev/eval-job";
 /// Annotation of an evaluation's Job: a JSON object of the fingerprint of each target when the run started.
 pub const EVALUATED_ANNOTATION: &str = "llmportfolio.dev/evaluated";
+/// Annotation of an EvalJob: a run is wanted now. Each other value asks for one more.
+pub const RUN_NOW_ANNOTATION: &str = "llmportfolio.dev/run-now";
+/// Annotation of an evaluation's Job: the value of the EvalJob's [`RUN_NOW_ANNOTATION`] when the run started.
+pub const REQUESTED_ANNOTATION: &str = "llmportfolio.dev/requested";
 /// Label of everything that keeps weights; its value is the name of the cache. ModelDeployments of one namespace may share one.
 pub const CACHE_LABEL: &str = "llmportfolio.dev/cache";
 /// Annotation of a Deployment: the cache that its pods read.
@@ -58,7 +62,9 @@ pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
 pub const SCALED_ANNOTATION: &str = "llmportfolio.dev/scaled";
 
 /// Every annotation of ours.
-pub const ANNOTATIONS: [&str; 16] = [
+pub const ANNOTATIONS: [&str; 18] = [
+    RUN_NOW_ANNOTATION,
+    REQUESTED_ANNOTATION,
     ENDPOINT_ANNOTATION,
     EXPIRES_ANNOTATION,
     EVALUATED_ANNOTATION,

@@ -417,7 +417,7 @@ async fn what_only_the_cluster_can_tell_is_a_condition_and_the_rest_goes_on() ->
     })
     .await?;
     println!("evj/broken-line: {words}");
-    let broken = "ConfigMap cases, broken line 2: expected is missing; add it or remove the line";
+    let broken = "ConfigMap cases, broken line 2: expected is missing; add it or remove the row";
     assert!(words.contains(broken), "{words}");
 
     // The remedy works: a corrected Secret is noticed by itself.

@@ -46,7 +46,7 @@ pub fn accept(job: &EvalJob) -> Result<Schedule, Problem> {
         reason,
         invalid,
     };
-    let eval_job::Schedule { cron, time_zone } = &job.spec.schedule;
+    let eval_job::Schedule { cron, time_zone, .. } = &job.spec.schedule;
     let schedule = Schedule::parse(cron, time_zone.as_deref(), "spec.schedule").map_err(|invalid| refused("InvalidSchedule", invalid))?;
     for suite in &job.spec.suites {
         if let Some(scorer) = &suite.scorer {

@@ -34,7 +34,7 @@ use self::job::Runner;
 use self::observe::Run;
 use self::record::Record;
 use self::run::Evaluation;
-use self::schedule::Decision;
+use self::schedule::{Decision, Due};
 use self::status::Facts;
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::EvalJobStatus;
@@ -43,7 +43,6 @@ use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::fingerprint;
 use crate::plan::names::{self, Key};
 use crate::plan::price::Book;
-use crate::plan::schedule::Schedule;
 
 /// How long a due run waits for targets that are still changing. Then it starts without them being settled, and says nothing about what
 /// they become.
@@ -90,8 +89,17 @@ pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
         status.observed_generation == job.metadata.generation && condition::is_true(&status.conditions, Kind::ResolvedRefs)
     });
     let is_about_to_start = || {
-        let is_due = matches!(decide(job, &schedule, seen.runs, now), Decision::Start { .. });
-        is_due && (unsettled(&models).is_empty() || patience(job, now) <= now)
+        let unsettled = unsettled(&models);
+        let settled = settled(job, &models, &unsettled);
+        let runs = schedule::overtaken(job, &schedule, seen.runs, now);
+        let due = Due {
+            job,
+            schedule: &schedule,
+            runs: &runs,
+            settled: settled.as_deref(),
+            now,
+        };
+        matches!(due.decide(), Decision::Start { .. }) && (unsettled.is_empty() || patience(job, now) <= now)
     };
     !is_known || is_about_to_start()
 }
@@ -105,17 +113,29 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
         Ok(checked) => checked,
         Err(problem) => return refused(job, seen, &problem, now),
     };
-    let record = Record::of(job, seen.runs);
+    let runs = schedule::overtaken(job, &schedule, seen.runs, now);
+    let record = Record::of(job, &runs);
     let outdated = outdated(job, &record, seen.models);
-    let mut facts = facts(record, &outdated, seen.runs);
-    let prune = needless(seen.runs, &facts.record);
-    let look = look(seen.runs);
-    let next = schedule.next(now).filter(|_| !job.spec.suspend);
-    facts.next = next;
+    let mut facts = facts(job, record, &outdated, &runs);
+    let prune = needless(&runs, &facts.record);
+    let look = look(&runs);
+    let offset = schedule::offset(job);
+    facts.next = schedule.next(now - offset).map(|slot| slot + offset).filter(|_| !job.spec.suspend);
     let unsettled = unsettled(&models);
-    let (start, wake) = match decide(job, &schedule, seen.runs, now) {
+    let settled = settled(job, &models, &unsettled);
+    let due = Due {
+        job,
+        schedule: &schedule,
+        runs: &runs,
+        settled: settled.as_deref(),
+        now,
+    };
+    let (start, wake) = match due.decide() {
         Decision::Suspended => (None, look),
-        Decision::Wait { until } => (None, look.or(until)),
+        Decision::Wait { until, missed } => {
+            facts.missed = missed;
+            (None, look.or(until))
+        }
         Decision::Start { .. } if !unsettled.is_empty() && now < patience(job, now) => {
             facts.waiting_for = &unsettled;
             (None, Some(patience(job, now)))
@@ -124,7 +144,14 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
             let fingerprints = fingerprints(job, &models.targets, &unsettled);
             let targets: Vec<&ModelDeployment> = models.targets.iter().map(AsRef::as_ref).collect();
             let run = Evaluation::of(job, &targets, models.baseline.as_deref(), seen.prices, now);
-            let start = job::job(job, &run, &fingerprints, runner, slot);
+            let mut start = job::job(job, &run, &fingerprints, runner, slot);
+            facts.attempted = Some(fingerprint::digest(&fingerprints));
+            if let Some(request) = schedule::pending(job, &runs) {
+                start
+                    .annotations_mut()
+                    .insert(names::REQUESTED_ANNOTATION.to_owned(), request.clone());
+                facts.answered = Some(request);
+            }
             facts.active = Some((start.name_any(), slot));
             (Some(start), None)
         }
@@ -145,7 +172,7 @@ pub fn refused(job: &EvalJob, seen: Seen<'_>, problem: &Problem, now: Timestamp)
     let outdated = outdated(job, &record, seen.models);
     let facts = Facts {
         problem: Some(problem),
-        ..facts(record, &outdated, seen.runs)
+        ..facts(job, record, &outdated, seen.runs)
     };
     Plan {
         start: None,
@@ -157,7 +184,7 @@ pub fn refused(job: &EvalJob, seen: Seen<'_>, problem: &Problem, now: Timestamp)
 }
 
 /// What the runs so far come to.
-fn facts<'a>(record: Record, outdated: &'a [String], runs: &'a [Run]) -> Facts<'a> {
+fn facts<'a>(job: &EvalJob, record: Record, outdated: &'a [String], runs: &'a [Run]) -> Facts<'a> {
     let active = going_on(runs).filter(|run| record.latest().is_none_or(|latest| run.slot > latest));
     Facts {
         problem: None,
@@ -166,6 +193,9 @@ fn facts<'a>(record: Record, outdated: &'a [String], runs: &'a [Run]) -> Facts<'
         active: active.map(|run| (run.name.clone(), run.slot)),
         trouble: active.and_then(Run::trouble),
         next: None,
+        missed: None,
+        answered: schedule::answered(job, runs),
+        attempted: schedule::attempted(job, runs),
         record,
     }
 }
@@ -173,16 +203,6 @@ fn facts<'a>(record: Record, outdated: &'a [String], runs: &'a [Run]) -> Facts<'
 /// When time alone will change what a run is.
 fn look(runs: &[Run]) -> Option<Timestamp> {
     runs.iter().filter_map(Run::look).min()
-}
-
-/// What the schedule asks for now. Missed slots count from the latest run's end, or the object's creation.
-fn decide(job: &EvalJob, schedule: &Schedule, runs: &[Run], now: Timestamp) -> Decision {
-    let created = job.creation_timestamp().map_or(now, |time| time.0);
-    let status = job.status.as_ref();
-    let scheduled = status.and_then(|s| s.last_schedule_time.as_ref()).map(|time| time.0);
-    let ran = runs.iter().flat_map(|run| [Some(run.slot), run.end()]);
-    let since = ran.chain([scheduled, Some(created)]).flatten().max().unwrap_or(created);
-    schedule::due(schedule, job.spec.suspend, going_on(runs).is_some(), since, now)
 }
 
 fn going_on(runs: &[Run]) -> Option<&Run> {
@@ -220,6 +240,13 @@ fn is_settled(model: &ModelDeployment) -> bool {
             && condition::find(&status.conditions, Kind::Reconciling).is_none()
             && condition::find(&status.conditions, Kind::Stalled).is_none()
     })
+}
+
+/// A digest over what all targets are, once all are settled.
+fn settled(job: &EvalJob, models: &Models, unsettled: &[String]) -> Option<String> {
+    unsettled
+        .is_empty()
+        .then(|| fingerprint::digest(&fingerprints(job, &models.targets, unsettled)))
 }
 
 fn fingerprints(job: &EvalJob, targets: &[Arc<ModelDeployment>], unsettled: &[String]) -> BTreeMap<String, String> {

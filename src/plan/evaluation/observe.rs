@@ -52,6 +52,8 @@ pub struct Run {
     pub slot: Timestamp,
     /// What each target was when the run started; empty for one that was changing then.
     pub fingerprints: BTreeMap<String, String>,
+    /// The request that it was started for.
+    pub requested: Option<String>,
     /// How far it is.
     pub state: State,
 }
@@ -125,6 +127,7 @@ pub fn runs(owner: &EvalJob, jobs: &[Arc<Job>], pods: &[Arc<Pod>], now: Timestam
                 name: job.name_any(),
                 slot,
                 fingerprints: fingerprints(job),
+                requested: job.annotations().get(names::REQUESTED_ANNOTATION).cloned(),
                 state: state(job, pods, now),
             })
         })

@@ -149,6 +149,7 @@ fn vanished(job: &EvalJob, runs: &[Run]) -> Option<(Run, String)> {
         name: name.clone(),
         slot: names::evaluation_slot(&job.name_any(), name)?,
         fingerprints: job.spec.targets.models.iter().map(|model| (model.clone(), String::new())).collect(),
+        requested: None,
         state: State::Running,
     };
     Some((

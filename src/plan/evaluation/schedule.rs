@@ -1,8 +1,20 @@
-//! When an evaluation runs: which slot of its schedule is due.
+//! When an evaluation runs: at a slot of its schedule, when a person asks for it, or because something changed.
 
-use k8s_openapi::jiff::Timestamp;
+use std::borrow::Cow;
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+
+use super::observe::{Run, State};
+use crate::api::EvalJob;
+use crate::api::eval_job::{ConcurrencyPolicy, Trigger};
+use crate::plan::fingerprint;
+use crate::plan::names::{Key, RUN_NOW_ANNOTATION};
 use crate::plan::schedule::Schedule;
+
+/// The most of a request's words that is kept.
+const MOST_WORDS: usize = 64;
 
 /// What to do about the schedule now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,32 +26,163 @@ pub enum Decision {
     },
     /// Nothing to do before this time. `None`: nothing before something else happens.
     Wait {
-        /// The next slot.
+        /// When to look again.
         until: Option<Timestamp>,
+        /// The slot that was left out last because it could not start in time.
+        missed: Option<Timestamp>,
     },
     /// No run starts until a person says so.
     Suspended,
 }
 
-/// What the schedule asks for now. Of the slots missed since `since` (the latest run's end or slot, or the object's creation) only the
-/// latest runs; none starts while a run is going on, and those that fall into it are left out because `since` then is its end.
+impl Decision {
+    fn wait(until: Option<Timestamp>) -> Self {
+        Self::Wait { until, missed: None }
+    }
+}
+
+/// What decides.
+#[derive(Clone, Copy)]
+pub struct Due<'a> {
+    /// Whose runs.
+    pub job: &'a EvalJob,
+    /// Its schedule.
+    pub schedule: &'a Schedule,
+    /// Those that exist.
+    pub runs: &'a [Run],
+    /// A digest over what all targets are, once all are settled.
+    pub settled: Option<&'a str>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl Due<'_> {
+    /// What is to be done. Of the slots missed since the latest run or the object's creation only the latest runs; none starts while a run is
+    /// going on, and those that fall into it are left out.
+    #[must_use]
+    pub fn decide(&self) -> Decision {
+        let is_running = self.runs.iter().any(Run::is_going_on);
+        let is_requested = pending(self.job, self.runs).is_some();
+        if self.job.spec.suspend && !is_requested {
+            return Decision::Suspended;
+        }
+        if is_running {
+            return Decision::wait(None);
+        }
+        let slot = if self.job.spec.suspend { None } else { self.slot() };
+        let offset = offset(self.job);
+        let next = self.schedule.next(self.now - offset).map(|slot| slot + offset);
+        match slot {
+            Some(slot) if self.is_in_time(slot) => Decision::Start { slot },
+            _ if is_requested || self.is_changed() => self.at_once(),
+            missed => Decision::Wait { until: next, missed },
+        }
+    }
+
+    /// The slot that is due.
+    fn slot(&self) -> Option<Timestamp> {
+        let created = self.job.creation_timestamp().map_or(self.now, |time| time.0);
+        let scheduled = self
+            .job
+            .status
+            .as_ref()
+            .and_then(|status| status.last_schedule_time.as_ref())
+            .map(|time| time.0);
+        let offset = offset(self.job);
+        // A run that ended before a slot's run would have started did not fall into it.
+        let ran = self.runs.iter().flat_map(|run| [Some(run.slot), run.end().map(|end| end - offset)]);
+        let since = ran.chain([scheduled]).flatten().fold(created, Timestamp::max);
+        self.schedule.latest_due(since, self.now - offset)
+    }
+
+    fn is_in_time(&self, slot: Timestamp) -> bool {
+        let deadline = self.job.spec.schedule.starting_deadline.and_then(signed);
+        deadline.is_none_or(|deadline| self.now <= slot + offset(self.job) + deadline)
+    }
+
+    fn is_changed(&self) -> bool {
+        let attempted = attempted(self.job, self.runs);
+        self.job.spec.triggers.contains(&Trigger::SpecChange) && self.settled.is_some_and(|settled| attempted.as_deref() != Some(settled))
+    }
+
+    /// A run is named by its minute, so one of each is all there can be.
+    fn at_once(&self) -> Decision {
+        let minute = |seconds: i64| Timestamp::from_second(seconds.div_euclid(60) * 60).unwrap_or(self.now);
+        let slot = minute(self.now.as_second());
+        let known = self
+            .job
+            .status
+            .as_ref()
+            .and_then(|status| status.last_schedule_time.as_ref())
+            .map(|time| time.0);
+        let latest = self.runs.iter().map(|run| run.slot).chain(known).max();
+        match latest {
+            Some(latest) if latest >= slot => Decision::wait(Some(latest + SignedDuration::from_mins(1))),
+            _ => Decision::Start { slot },
+        }
+    }
+}
+
+/// How long after each slot the runs of `job` start: some part of its jitter, by its name.
 #[must_use]
-pub fn due(schedule: &Schedule, suspended: bool, running: bool, since: Timestamp, now: Timestamp) -> Decision {
-    if suspended {
-        return Decision::Suspended;
+pub fn offset(job: &EvalJob) -> SignedDuration {
+    let jitter = job.spec.schedule.jitter.and_then(signed).unwrap_or_default();
+    let digest = Sha256::digest(Key::of(job).to_string());
+    let part = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+    let seconds = i128::from(jitter.as_secs()) * i128::from(part) / (i128::from(u32::MAX) + 1);
+    SignedDuration::from_secs(i64::try_from(seconds).unwrap_or_default())
+}
+
+fn signed(duration: kube::core::Duration) -> Option<SignedDuration> {
+    SignedDuration::try_from(std::time::Duration::from(duration)).ok()
+}
+
+/// The request for a run that none was started for.
+#[must_use]
+pub fn pending(job: &EvalJob, runs: &[Run]) -> Option<String> {
+    let wanted = job.annotations().get(RUN_NOW_ANNOTATION)?;
+    let wanted: String = wanted.chars().take(MOST_WORDS).collect();
+    let is_known = answered(job, runs).as_ref() == Some(&wanted) || runs.iter().any(|run| run.requested.as_ref() == Some(&wanted));
+    (!is_known).then_some(wanted)
+}
+
+/// The request that a run was last started for.
+#[must_use]
+pub fn answered(job: &EvalJob, runs: &[Run]) -> Option<String> {
+    let latest = runs.iter().rev().find_map(|run| run.requested.clone());
+    latest.or_else(|| job.status.as_ref()?.last_request.clone())
+}
+
+/// A digest over what all targets were when a run was last started.
+#[must_use]
+pub fn attempted(job: &EvalJob, runs: &[Run]) -> Option<String> {
+    let latest = runs.last().map(|run| fingerprint::digest(&run.fingerprints));
+    latest.or_else(|| job.status.as_ref()?.attempted.clone())
+}
+
+/// The runs, with those given up that the slot of another one takes the place of.
+#[must_use]
+pub fn overtaken<'a>(job: &EvalJob, schedule: &Schedule, runs: &'a [Run], now: Timestamp) -> Cow<'a, [Run]> {
+    let is_overtaken = |run: &Run| run.is_going_on() && schedule.latest_due(run.slot, now - offset(job)).is_some();
+    let replaces = job.spec.schedule.concurrency_policy == ConcurrencyPolicy::Replace && !job.spec.suspend;
+    if !replaces || !runs.iter().any(is_overtaken) {
+        return Cow::Borrowed(runs);
     }
-    if running {
-        return Decision::Wait { until: None };
-    }
-    match schedule.latest_due(since, now) {
-        Some(slot) => Decision::Start { slot },
-        None => Decision::Wait { until: schedule.next(now) },
-    }
+    let why = "the next run took its place before it had ended (spec.schedule.concurrencyPolicy is Replace); run less often, or ask less";
+    let given_up = |run: &Run| {
+        let mut run = run.clone();
+        if is_overtaken(&run) {
+            run.state = State::Stuck(run.slot, why.to_owned());
+        }
+        run
+    };
+    Cow::Owned(runs.iter().map(given_up).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::evaluation::fixtures;
 
     fn daily() -> Schedule {
         Schedule::parse("0 2 * * *", None, "spec.schedule").unwrap()
@@ -49,43 +192,148 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn start(slot: &str) -> Decision {
+        Decision::Start { slot: at(slot) }
+    }
+
+    fn run(slot: &str, state: State) -> Run {
+        Run {
+            name: "quality-1".to_owned(),
+            slot: at(slot),
+            fingerprints: [].into(),
+            requested: None,
+            state,
+        }
+    }
+
+    fn decided(job: &EvalJob, runs: &[Run], settled: Option<&str>, now: &str) -> Decision {
+        Due {
+            job,
+            schedule: &daily(),
+            runs,
+            settled,
+            now: at(now),
+        }
+        .decide()
+    }
+
     #[test]
     fn of_the_slots_missed_only_the_latest_runs() {
-        let daily = daily();
-        let decision = due(&daily, false, false, at("2026-05-01T02:00:00Z"), at("2026-05-04T09:00:00Z"));
+        let ended = [run("2026-05-01T02:00:00Z", State::Stuck(at("2026-05-01T02:05:00Z"), String::new()))];
         assert_eq!(
-            decision,
-            Decision::Start {
-                slot: at("2026-05-04T02:00:00Z")
-            }
+            decided(&fixtures::job(), &ended, None, "2026-05-04T09:00:00Z"),
+            start("2026-05-04T02:00:00Z")
         );
     }
 
     #[test]
     fn a_slot_is_due_from_its_first_moment() {
-        let daily = daily();
-        let since = at("2026-05-01T02:00:00Z");
-        let before = due(&daily, false, false, since, at("2026-05-02T01:59:59.999Z"));
+        let wait = Decision::wait(Some(at("2026-05-02T02:00:00Z")));
+        assert_eq!(decided(&fixtures::job(), &[], None, "2026-05-02T01:59:59.999Z"), wait);
         assert_eq!(
-            before,
-            Decision::Wait {
-                until: Some(at("2026-05-02T02:00:00Z"))
-            }
-        );
-        let then = due(&daily, false, false, since, at("2026-05-02T02:00:00Z"));
-        assert_eq!(
-            then,
-            Decision::Start {
-                slot: at("2026-05-02T02:00:00Z")
-            }
+            decided(&fixtures::job(), &[], None, "2026-05-02T02:00:00Z"),
+            start("2026-05-02T02:00:00Z")
         );
     }
 
     #[test]
     fn nothing_starts_while_a_run_is_going_on_or_while_suspended() {
-        let daily = daily();
-        let (since, now) = (at("2026-05-01T02:00:00Z"), at("2026-05-04T09:00:00Z"));
-        assert_eq!(due(&daily, false, true, since, now), Decision::Wait { until: None });
-        assert_eq!(due(&daily, true, false, since, now), Decision::Suspended);
+        let going_on = [run("2026-05-02T02:00:00Z", State::Running)];
+        assert_eq!(
+            decided(&fixtures::job(), &going_on, None, "2026-05-04T09:00:00Z"),
+            Decision::wait(None)
+        );
+        let mut job = fixtures::job();
+        job.spec.suspend = true;
+        assert_eq!(decided(&job, &[], None, "2026-05-04T09:00:00Z"), Decision::Suspended);
+    }
+
+    #[test]
+    fn a_slot_whose_deadline_is_over_is_left_out_and_told() {
+        let mut job = fixtures::job();
+        job.spec.schedule.starting_deadline = Some(fixtures::read("1h"));
+        assert_eq!(decided(&job, &[], None, "2026-05-02T03:00:00Z"), start("2026-05-02T02:00:00Z"));
+        let missed = Decision::Wait {
+            until: Some(at("2026-05-03T02:00:00Z")),
+            missed: Some(at("2026-05-02T02:00:00Z")),
+        };
+        assert_eq!(decided(&job, &[], None, "2026-05-02T03:00:01Z"), missed);
+    }
+
+    #[test]
+    fn jitter_moves_the_start_of_each_slot_and_leaves_its_name() {
+        let mut job = fixtures::job();
+        job.spec.schedule.jitter = Some(fixtures::read("10m"));
+        let offset = offset(&job);
+        assert!((0..600).contains(&offset.as_secs()) && offset.as_secs() > 0, "{offset}");
+        let slot = at("2026-05-02T02:00:00Z");
+        let before = (slot + offset - SignedDuration::from_secs(1)).to_string();
+        assert_eq!(decided(&job, &[], None, &before), Decision::wait(Some(slot + offset)));
+        assert_eq!(decided(&job, &[], None, &(slot + offset).to_string()), Decision::Start { slot });
+        // Once it has run, it is over.
+        let ended = [run(
+            "2026-05-02T02:00:00Z",
+            State::Stuck(slot + offset + SignedDuration::from_secs(9), String::new()),
+        )];
+        let next = Decision::wait(Some(at("2026-05-03T02:00:00Z") + offset));
+        assert_eq!(decided(&job, &ended, None, "2026-05-02T03:00:00Z"), next);
+    }
+
+    #[test]
+    fn a_person_may_ask_for_a_run_once_with_each_word_even_while_suspended() {
+        let mut job = fixtures::job();
+        job.spec.suspend = true;
+        job.annotations_mut().insert(RUN_NOW_ANNOTATION.to_owned(), "please".to_owned());
+        assert_eq!(decided(&job, &[], None, "2026-05-01T12:34:56Z"), start("2026-05-01T12:34:00Z"));
+        let mut answering = run("2026-05-01T12:34:00Z", State::Running);
+        answering.requested = Some("please".to_owned());
+        assert_eq!(
+            decided(&job, std::slice::from_ref(&answering), None, "2026-05-01T12:35:56Z"),
+            Decision::Suspended
+        );
+        job.annotations_mut().insert(RUN_NOW_ANNOTATION.to_owned(), "again".to_owned());
+        answering.state = State::Stuck(at("2026-05-01T12:34:40Z"), String::new());
+        let wait = Decision::wait(Some(at("2026-05-01T12:35:00Z")));
+        assert_eq!(
+            decided(&job, std::slice::from_ref(&answering), None, "2026-05-01T12:34:57Z"),
+            wait,
+            "its name is taken for a minute"
+        );
+        assert_eq!(
+            decided(&job, &[answering], None, "2026-05-01T12:35:00Z"),
+            start("2026-05-01T12:35:00Z")
+        );
+    }
+
+    #[test]
+    fn a_change_starts_a_run_once_when_all_targets_are_settled() {
+        let mut job = fixtures::job();
+        assert_eq!(
+            decided(&job, &[], Some("a"), "2026-05-01T12:34:56Z"),
+            Decision::wait(Some(at("2026-05-02T02:00:00Z")))
+        );
+        job.spec.triggers = vec![Trigger::SpecChange];
+        assert_eq!(decided(&job, &[], Some("a"), "2026-05-01T12:34:56Z"), start("2026-05-01T12:34:00Z"));
+        let wait = Decision::wait(Some(at("2026-05-02T02:00:00Z")));
+        assert_eq!(decided(&job, &[], None, "2026-05-01T12:34:56Z"), wait);
+        job.status = Some(fixtures::read("{attempted: a}"));
+        assert_eq!(decided(&job, &[], Some("a"), "2026-05-01T12:34:56Z"), wait);
+        assert_eq!(decided(&job, &[], Some("b"), "2026-05-01T12:34:56Z"), start("2026-05-01T12:34:00Z"));
+    }
+
+    #[test]
+    fn a_run_gives_way_to_the_next_slot_where_that_is_wanted() {
+        let mut job = fixtures::job();
+        let going_on = [run("2026-05-02T02:00:00Z", State::Running)];
+        let next = at("2026-05-03T02:00:00Z");
+        assert!(matches!(overtaken(&job, &daily(), &going_on, next), Cow::Borrowed(_)));
+        job.spec.schedule.concurrency_policy = ConcurrencyPolicy::Replace;
+        assert!(matches!(
+            overtaken(&job, &daily(), &going_on, next - SignedDuration::from_secs(1)),
+            Cow::Borrowed(_)
+        ));
+        let runs = overtaken(&job, &daily(), &going_on, next);
+        assert!(!runs[0].is_going_on());
+        assert_eq!(decided(&job, &runs, None, "2026-05-03T02:00:00Z"), start("2026-05-03T02:00:00Z"));
     }
 }

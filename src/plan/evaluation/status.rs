@@ -7,7 +7,7 @@ use super::check::Problem;
 use super::record::{self, Record};
 use crate::api::EvalJob;
 use crate::api::condition::{self, Claim, Kind, Status, seconds};
-use crate::api::eval_job::{EvalJobStatus, Verdict};
+use crate::api::eval_job::{EvalJobStatus, TargetResult, Verdict};
 use crate::plan::pods::Trouble;
 
 /// Why a due run has not started: the reason of `Reconciling`, whose transition time then tells since when.
@@ -41,8 +41,14 @@ pub struct Facts<'a> {
     pub active: Option<(String, Timestamp)>,
     /// What keeps that Job from starting.
     pub trouble: Option<&'a Trouble>,
-    /// The next slot.
+    /// When the next slot's run starts.
     pub next: Option<Timestamp>,
+    /// The slot that was left out last, because its run could not start in time.
+    pub missed: Option<Timestamp>,
+    /// The request that a run was last started for.
+    pub answered: Option<String>,
+    /// A digest over what all targets were when a run was last started.
+    pub attempted: Option<String>,
 }
 
 /// The status of `job` by `facts`.
@@ -51,7 +57,14 @@ pub fn status(job: &EvalJob, facts: Facts<'_>, now: Timestamp) -> EvalJobStatus 
     let previous = job.status.clone().unwrap_or_default();
     let generation = job.metadata.generation;
     let claims = claims(job, &facts);
-    let Facts { record, active, next, .. } = facts;
+    let Facts {
+        record,
+        active,
+        next,
+        answered,
+        attempted,
+        ..
+    } = facts;
     let recorded = record.latest();
     let started = active.as_ref().map(|(_, slot)| *slot);
     let known = previous.last_schedule_time.map(|time| time.0);
@@ -59,6 +72,9 @@ pub fn status(job: &EvalJob, facts: Facts<'_>, now: Timestamp) -> EvalJobStatus 
         observed_generation: generation,
         conditions: condition::merge(&previous.conditions, &claims, generation, now),
         verdict: record.verdict,
+        summary: summary(&record),
+        last_request: answered,
+        attempted,
         last_schedule_time: [recorded, started, known].into_iter().flatten().max().map(Time),
         next_schedule_time: next.map(|slot| Time(seconds(slot))),
         active: active.map(|(name, _)| name),
@@ -101,13 +117,31 @@ fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
         )
     } else {
         let zone = job.spec.schedule.time_zone.as_deref().unwrap_or("UTC");
-        ("Scheduled", format!("runs at {:?} {zone}", job.spec.schedule.cron))
+        let missed = facts.missed.map_or_else(String::new, |slot| {
+            format!("; the slot of {slot} was left out, because its run could not start within spec.schedule.startingDeadline")
+        });
+        ("Scheduled", format!("runs at {:?} {zone}{missed}", job.spec.schedule.cron))
     };
     if ready.0 == WAITING {
         claims.push(Claim::new(Kind::Reconciling, true, WAITING, ready.1.clone()));
     }
     claims.extend([accepted(), resolved, Claim::new(Kind::Ready, true, ready.0, ready.1)]);
     claims
+}
+
+/// Of each target the first number: what one would ask for first.
+fn summary(record: &Record) -> Option<String> {
+    let number = |target: &TargetResult| {
+        let metric = target.suites.first()?.metrics.first()?;
+        let ends = [&metric.upper, &metric.lower].map(|end| end.as_ref().and_then(|end| end.parse::<f64>().ok()));
+        let half = match ends {
+            [Some(upper), Some(lower)] => format!(" ±{:.3}", (upper - lower) / 2.0),
+            _ => String::new(),
+        };
+        Some(format!("{} {}{half}", target.model, metric.value))
+    };
+    let numbers: Vec<String> = record.targets.iter().filter_map(number).collect();
+    (!numbers.is_empty()).then(|| numbers.join(", "))
 }
 
 fn accepted() -> Claim {
