@@ -22,4 +22,6 @@ mod tally;
 pub use suite::check;
 
 #[cfg(test)]
+mod coverage;
+#[cfg(test)]
 mod tests;
