@@ -89,14 +89,30 @@ pub struct EvalJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
     /// What one run may use, and how much of it may go wrong. A run that reaches a limit stops and its verdict is `Invalid`. Restarts of the
-    /// evaluator in its pod count together. A run whose pod is lost, by eviction or with its node, ends `Invalid`; what Kubernetes'
-    /// replacement of it spends comes on top, until the operator removes it: seconds, or while no operator runs at most the limits again for
+    /// evaluator in its pod count together. Without `reports`, a run whose pod is lost, by eviction or with its node, ends
+    /// `Invalid`; what Kubernetes' replacement of it spends comes on top, until the operator removes it: seconds, or while no operator runs at most the limits again for
     /// each of three replacements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
     /// How much of the past is kept.
     #[serde(default)]
     pub history: History,
+    /// Where the report of each run is kept, answers included, and what it has asked so far: then a run whose pod is lost goes on in the next
+    /// one where it stopped, instead of ending `Invalid`. Default: nowhere; answers are gone with the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reports: Option<Reports>,
+}
+
+/// Where reports are kept.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reports {
+    /// `pvc://claim/folder`: a PersistentVolumeClaim in this namespace, which pods of group 65532 may write. Each run has a folder of the name of
+    /// its Job in it, with `report.json`, the answers in `lm-eval/` as lm-evaluation-harness writes them, and `progress.jsonl`.
+    #[schemars(
+        length(max = 512),
+        regex(pattern = "^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$")
+    )]
+    pub uri: String,
 }
 
 /// The models to evaluate.

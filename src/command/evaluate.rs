@@ -38,7 +38,13 @@ pub struct Flags {
     /// The folder with a folder for each Secret.
     #[arg(long, env = "CREDENTIALS", default_value = "/credentials")]
     credentials: PathBuf,
-    /// Where answers are noted down, beside what is fetched; a run that finds it goes on where that one stopped.
+    /// The folder that datasets are fetched into.
+    #[arg(long, env = "FETCHED", default_value = "/progress/fetched")]
+    fetched: PathBuf,
+    /// The folder that keeps the report and the answers. Default: they are not kept.
+    #[arg(long, env = "REPORT_FOLDER")]
+    report_folder: Option<PathBuf>,
+    /// Where answers are noted down; a run that finds it goes on where that one stopped.
     #[arg(long, env = "PROGRESS_FILE", default_value = "/progress/progress.jsonl")]
     progress_file: PathBuf,
     /// Where the report is written.
@@ -81,10 +87,14 @@ async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
         datasets: flags.datasets.clone(),
         claims: flags.claims.clone(),
         credentials: flags.credentials.clone(),
-        fetched: flags.progress_file.with_file_name("fetched"),
+        fetched: flags.fetched.clone(),
+        report: flags.report_folder.clone(),
         progress: flags.progress_file.clone(),
         clock: cluster::now,
     };
+    if let Some(folder) = flags.progress_file.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
+    }
     let mut display = Display::default();
     let report = run::run(&evaluation, &client, &places, |standing| display.tell(standing)).await;
     display.end();

@@ -192,6 +192,12 @@ impl Client {
         })
     }
 
+    /// Where chats are asked.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.chat.to_string()
+    }
+
     /// What `model` says to `prompt`.
     ///
     /// # Errors

@@ -68,7 +68,12 @@ fn intervals_of_samples_hold_the_truth_of_all_questions_as_often_as_they_promise
     for model in ["gemini-1.5-pro-002", "gemini-1.5-flash-002"] {
         let Some(world) = world(model) else { return };
         let truth = world.truth();
-        let holds = |seed: &u64| held(quality(&world.sample(*seed), false).unwrap().interval(Confidence::P95).unwrap(), truth);
+        let holds = |seed: &u64| {
+            held(
+                quality(&world.sample(*seed), false).unwrap().interval(Confidence::P95).unwrap(),
+                truth,
+            )
+        };
         let held = (0..SEEDS).filter(holds).count();
         println!("{model}: {truth:.4} in {held} of {SEEDS} intervals");
         assert!((186..=194).contains(&held), "{model}: {held} of {SEEDS}");
@@ -80,8 +85,15 @@ fn differences_of_samples_hold_the_truth_too_and_are_surer_than_two_samples_of_t
     let (Some(pro), Some(flash)) = (world("gemini-1.5-pro-002"), world("gemini-1.5-flash-002")) else {
         return;
     };
-    let other: BTreeMap<&str, bool> = flash.questions.iter().map(|q| q.id.as_str()).zip(flash.right.iter().copied()).collect();
-    let both: Vec<usize> = (0..pro.questions.len()).filter(|i| other.contains_key(pro.questions[*i].id.as_str())).collect();
+    let other: BTreeMap<&str, bool> = flash
+        .questions
+        .iter()
+        .map(|q| q.id.as_str())
+        .zip(flash.right.iter().copied())
+        .collect();
+    let both: Vec<usize> = (0..pro.questions.len())
+        .filter(|i| other.contains_key(pro.questions[*i].id.as_str()))
+        .collect();
     let flash_right = |i: usize| other.get(pro.questions[i].id.as_str()).copied();
     let count = |is_right: &dyn Fn(usize) -> bool| both.iter().filter(|i| is_right(**i)).count() as f64 / both.len() as f64;
     let truth = count(&|i| pro.right[i]) - count(&|i| flash_right(i) == Some(true));

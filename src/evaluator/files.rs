@@ -24,6 +24,8 @@ pub struct Places {
     pub fetched: PathBuf,
     /// The progress file.
     pub progress: PathBuf,
+    /// The folder that keeps the report, if any does.
+    pub report: Option<PathBuf>,
     /// The clock.
     pub clock: fn() -> Timestamp,
 }

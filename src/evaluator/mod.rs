@@ -4,13 +4,16 @@
 pub mod client;
 mod dataset;
 pub mod display;
+mod export;
 pub mod extract;
 pub mod files;
+pub mod lm_eval;
 mod mmlu_pro;
 mod numbers;
 mod progress;
 pub mod prompt;
 pub mod recorded;
+mod reports;
 mod rows;
 pub mod run;
 mod sample;

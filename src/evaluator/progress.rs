@@ -49,6 +49,9 @@ pub(super) struct Entry {
     /// What it used, when known.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub(super) tokens: Option<Tokens>,
+    /// What was said, thoughts aside, where the run keeps it.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub(super) text: Option<String>,
 }
 
 /// The ends that a question can come to.
@@ -129,6 +132,13 @@ impl Progress {
             .truncate(false)
             .open(path)
             .with_context(context)?;
+        // A pod on a node that is only thought to be lost may still be writing.
+        let is_free = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok();
+        anyhow::ensure!(
+            is_free,
+            "another pod of this run still writes {}; it is tried again",
+            path.display()
+        );
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).with_context(context)?;
         let (noted, kept) = parse(&bytes, run);
@@ -148,6 +158,15 @@ impl Progress {
             ..Noted::default()
         };
         Ok((progress, noted))
+    }
+
+    /// What is noted in the file of the run with this digest.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn read(path: &Path, run: &str) -> anyhow::Result<Noted> {
+        let bytes = std::fs::read(path).with_context(|| format!("the progress file {}", path.display()))?;
+        Ok(parse(&bytes, run).0)
     }
 
     /// Notes down one end, or what is about to be asked.
@@ -209,6 +228,7 @@ mod tests {
                 output: 3,
                 ..Tokens::default()
             }),
+            text: None,
         }
     }
 

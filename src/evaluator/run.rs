@@ -10,16 +10,19 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 
 use anyhow::bail;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::client::{Answer, Client, Failure, Finish};
+use super::export::{Frame, export};
 use super::files::{Flaw, Places};
 use super::numbers::{Sampled, numbers};
 use super::progress::{Asked, End, Entry, Progress, Reserved};
-use super::score::Score;
+use super::reports::{self, Outcome};
+use super::score::{Score, after_thinking};
 use super::suite::Suite;
 use super::tally::{Room, Tally, most};
 use crate::api::eval_job::Verdict;
@@ -64,7 +67,8 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     }
     let digests: Vec<&str> = suites.iter().map(|suite| suite.digest.as_str()).collect();
     let now = (places.clock)().as_second();
-    let (progress, noted) = Progress::open(&places.progress, &fingerprint::digest(&(run, digests)), now)?;
+    let digest = fingerprint::digest(&(run, digests));
+    let (progress, noted) = Progress::open(&places.progress, &digest, now)?;
     let asked: Vec<&Target> = run.asked().collect();
     let mut tally = Tally::default();
     for entry in &noted.ended {
@@ -88,7 +92,36 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         watch,
     };
     let sampled = asker.ask_all().await?;
-    Ok(asker.report(&sampled))
+    let report = asker.report(&sampled);
+    if let Some(folder) = &places.report {
+        let noted = Progress::read(&places.progress, &digest)?;
+        let outcome = Outcome {
+            run,
+            asked: &asker.asked,
+            suites: &suites,
+            entries: &noted.ended,
+            report: &report,
+            begun: noted.begun,
+            ended: (places.clock)().as_second(),
+        };
+        keep(folder, client, &outcome)?;
+    }
+    Ok(report)
+}
+
+/// Keeps the report. An export that cannot be written is told, and takes nothing away from the verdict.
+fn keep(folder: &Path, client: &Client, outcome: &Outcome<'_>) -> anyhow::Result<()> {
+    let frame = Frame {
+        namespace: &outcome.run.namespace,
+        url: client.url(),
+        begun: outcome.begun,
+        ended: outcome.ended,
+    };
+    let export = export(&frame, outcome.asked, outcome.suites, outcome.entries).unwrap_or_else(|why| {
+        tracing::warn!("the answers cannot be exported: {why}");
+        Vec::new()
+    });
+    reports::write(folder, outcome, export)
 }
 
 /// A cost without a price cannot be capped.
@@ -194,7 +227,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                     let Some(asked) = lanes[target].front().copied() else { break };
                     if self.tally.is_given_up(target) {
                         lanes[target].pop_front();
-                        self.end(asked, End::Error, 0.0, None)?;
+                        self.fail(asked)?;
                         continue;
                     }
                     let prompt = self.suites[asked.suite].prompt(asked.question);
@@ -243,24 +276,36 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                 self.tally.failed(model, why);
                 // It was paid for all the same.
                 self.tally.lose(most);
-                self.end(asked, End::Error, 0.0, None)
+                self.fail(asked)
             }
             Ok(answer) => {
-                let (end, score) = end(suite.score(asked.question, &answer.text), answer.finish);
-                self.end(asked, end, score, answer.tokens)
+                let ended = end(suite.score(asked.question, &answer.text), answer.finish);
+                let text = self.places.report.is_some().then(|| after_thinking(&answer.text).to_owned());
+                self.end(asked, ended, answer.tokens, text)
             }
             Err(Failure::Refused(why)) => {
                 let (suite, id) = (&suite.name, suite.id(asked.question));
                 tracing::warn!(model, suite, id, "no answer: {why}");
                 self.tally.failed(model, &why);
-                self.end(asked, End::Error, 0.0, None)
+                self.fail(asked)
             }
             Err(Failure::Unreachable(why)) => bail!("{why}"),
         }
     }
 
-    fn end(&mut self, asked: Asked, end: End, score: f64, tokens: Option<Tokens>) -> anyhow::Result<()> {
-        let entry = Entry { asked, end, score, tokens };
+    /// Notes down how a question ended that nobody answered.
+    fn fail(&mut self, asked: Asked) -> anyhow::Result<()> {
+        self.end(asked, (End::Error, 0.0), None, None)
+    }
+
+    fn end(&mut self, asked: Asked, (end, score): (End, f64), tokens: Option<Tokens>, text: Option<String>) -> anyhow::Result<()> {
+        let entry = Entry {
+            asked,
+            end,
+            score,
+            tokens,
+            text,
+        };
         self.progress.note(&entry)?;
         self.tally.add(self.asked[asked.target], &entry);
         Ok(())

@@ -80,6 +80,19 @@ impl Scorer {
         }
     }
 
+    /// What its numbers are called.
+    #[must_use]
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Exact | Self::Regex(_) | Self::MultipleChoice(_) | Self::Numeric(_) => "exact_match",
+            Self::Contains => "contains",
+            Self::F1 => "f1",
+            Self::RougeL => "rougeL",
+            Self::Bleu => "bleu",
+            Self::JsonSchema(_) => "json_schema",
+        }
+    }
+
     /// Whether an answer is compared with an expected one.
     #[must_use]
     pub(super) fn wants_expected(&self) -> bool {

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::dataset::{self, Exemplar, Members};
 use super::files::{self, File, Flaw, Places};
+use super::lm_eval::{self, Filter, Group, Json, Metric, Task};
 use super::mmlu_pro::{self, Question};
 use super::prompt::{self, Prompt};
 use super::rows;
@@ -21,12 +24,20 @@ pub(super) struct Suite {
     pub(super) repeats: u32,
     questions: Questions,
     max_tokens: Option<u32>,
+    /// Worked examples that are shown before a question.
+    shots: u32,
     /// What is asked at first, in this order.
     first: Vec<usize>,
     /// What is asked beyond, where that decides nothing.
     beyond: Vec<usize>,
     /// Whether questions were drawn from strata.
     is_stratified: bool,
+}
+
+/// A task, and the places of its questions.
+pub(super) struct Part {
+    pub(super) task: Task,
+    pub(super) questions: Vec<usize>,
 }
 
 enum Questions {
@@ -63,7 +74,7 @@ impl Suite {
     fn of(spec: &api::Suite, files: &BTreeMap<&str, File>, extend_to: Option<u32>) -> Result<Self, String> {
         let file = |field: &str| files.get(field).ok_or_else(|| format!("suite {}: {field} was not read", spec.name));
         let stratify = spec.sample.as_ref().and_then(|sample| sample.stratify_by.as_deref());
-        let (questions, protocol, digest) = match spec.kind() {
+        let (questions, shots, protocol, digest) = match spec.kind() {
             Some(Kind::Exemplars(exemplars, scorer)) => {
                 let scorer = Scorer::of(scorer).map_err(|flaw| format!("suite {}: {flaw}", spec.name))?;
                 let file = file("exemplars.dataset")?;
@@ -72,7 +83,7 @@ impl Suite {
                     stratum: stratify,
                 };
                 let read = dataset::read(&file.name, &rows::read(&file.name, &file.file, &file.bytes)?, &scorer, members)?;
-                (Questions::Exemplars(read, scorer), "exemplars".to_owned(), file.digest.clone())
+                (Questions::Exemplars(read, scorer), 0, "exemplars".to_owned(), file.digest.clone())
             }
             Some(Kind::MmluPro(spec)) => mmlu_pro(spec, stratify, &file)?,
             None => return Err(format!("suite {} is of no kind; set one", spec.name)),
@@ -84,6 +95,7 @@ impl Suite {
             repeats: spec.repeats.unwrap_or(1).max(1),
             questions,
             max_tokens: spec.max_output_tokens,
+            shots,
             first: Vec::new(),
             beyond: Vec::new(),
             // What a benchmark's subjects differ by is no error, whether all or some of each are asked.
@@ -158,6 +170,106 @@ impl Suite {
         }
     }
 
+    /// The questions as lm-evaluation-harness would have them: of the whole dataset, in its order.
+    pub(super) fn parts(&self) -> (Option<Group>, Vec<Part>) {
+        match &self.questions {
+            Questions::MmluPro {
+                variant: Variant::LmEval,
+                questions,
+                ..
+            } => {
+                let mut categories: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+                for (place, question) in questions.iter().enumerate() {
+                    categories.entry(&question.category).or_default().push(place);
+                }
+                let most = self.prompt(0).max_tokens;
+                let part = |(category, questions): (&str, Vec<usize>)| Part {
+                    task: Task {
+                        repeats: self.repeats,
+                        ..lm_eval::mmlu_pro::task(category, self.shots, most, questions.len() as u64)
+                    },
+                    questions,
+                };
+                (Some(lm_eval::mmlu_pro::group()), categories.into_iter().map(part).collect())
+            }
+            Questions::MmluPro { .. } | Questions::Exemplars(..) => (None, vec![self.part()]),
+        }
+    }
+
+    /// All questions as one task, of the suite's name.
+    fn part(&self) -> Part {
+        let prompt = self.prompt(0);
+        let metric = match &self.questions {
+            Questions::Exemplars(_, scorer) => scorer.name(),
+            Questions::MmluPro { .. } => lm_eval::mmlu_pro::METRIC,
+        };
+        let until = prompt.stop.iter().map(|stop| stop.as_str().into()).collect();
+        Part {
+            questions: (0..self.count()).collect(),
+            task: Task {
+                name: self.name.clone(),
+                alias: self.name.clone(),
+                version: Json::float(1.0),
+                shots: self.shots,
+                repeats: self.repeats,
+                filter: Filter {
+                    name: "none".to_owned(),
+                    steps: Vec::new(),
+                },
+                metrics: vec![Metric {
+                    name: metric.to_owned(),
+                    higher_is_better: true,
+                    settings: Vec::new(),
+                }],
+                gen_kwargs: Json::object([
+                    ("until", Json::List(until)),
+                    ("max_gen_toks", prompt.max_tokens.into()),
+                    ("do_sample", false.into()),
+                    ("temperature", Json::float(0.0)),
+                ]),
+                docs: self.count() as u64,
+                config: Vec::new(),
+                samples: Vec::new(),
+            },
+        }
+    }
+
+    /// The question's row.
+    pub(super) fn doc(&self, question: usize) -> Json {
+        match &self.questions {
+            Questions::Exemplars(exemplars, _) => {
+                let Exemplar {
+                    id,
+                    messages,
+                    expected,
+                    choices,
+                    ..
+                } = &exemplars[question];
+                Json::from(json!({ "id": id, "messages": messages, "expected": expected, "choices": choices }))
+            }
+            Questions::MmluPro { questions, .. } => lm_eval::mmlu_pro::doc(&questions[question]),
+        }
+    }
+
+    /// What would be right.
+    pub(super) fn target(&self, question: usize) -> String {
+        match &self.questions {
+            Questions::Exemplars(exemplars, _) => exemplars[question].expected.join("\n"),
+            Questions::MmluPro { questions, .. } => questions[question].answer.to_string(),
+        }
+    }
+
+    /// What was found in an answer.
+    pub(super) fn found(&self, answer: &str) -> String {
+        match &self.questions {
+            Questions::Exemplars(..) => answer.to_owned(),
+            Questions::MmluPro { variant, .. } => {
+                let letter = mmlu_pro::extractor(*variant).letter(answer, mmlu_pro::MOST_OPTIONS);
+                letter.map_or_else(|| lm_eval::INVALID.to_owned(), String::from)
+            }
+        }
+    }
+
     /// What a model is sent.
     pub(super) fn prompt(&self, question: usize) -> Prompt {
         let mut prompt = match &self.questions {
@@ -213,7 +325,7 @@ fn mmlu_pro<'a>(
     spec: &MmluPro,
     stratify: Option<&str>,
     file: &impl Fn(&str) -> Result<&'a File, String>,
-) -> Result<(Questions, String, String), String> {
+) -> Result<(Questions, u32, String, String), String> {
     let read = |file: &File| mmlu_pro::read(&file.name, &rows::read(&file.name, &file.file, &file.bytes)?);
     let of_questions = file("mmluPro.dataset")?;
     let questions = read(of_questions)?;
@@ -256,5 +368,5 @@ fn mmlu_pro<'a>(
         clusters,
         strata,
     };
-    Ok((questions, protocol, digest))
+    Ok((questions, u32::try_from(shown).unwrap_or(u32::MAX), protocol, digest))
 }

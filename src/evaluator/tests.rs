@@ -97,6 +97,8 @@ struct World {
     folder: Folder,
     run: Evaluation,
     pace: Pace,
+    /// Whether the report is kept.
+    keeps: bool,
 }
 
 /// A folder that is gone with its owner.
@@ -159,6 +161,7 @@ impl World {
                 first: Duration::from_millis(1),
                 longest: Duration::from_secs(5),
             },
+            keeps: false,
         };
         let line = |n: usize| json!({"id": n, "input": format!("question {n}"), "expected": "right"}).to_string();
         world.dataset(&(0..QUESTIONS).map(line).collect::<Vec<_>>().join("\n"));
@@ -207,6 +210,7 @@ impl World {
             credentials: self.folder.0.join("credentials"),
             fetched: self.folder.0.join("fetched"),
             progress: self.progress(),
+            report: self.keeps.then(|| self.folder.0.join("report")),
             clock: cluster::now,
         };
         run(&self.run, &client, &places, |_| {}).await
@@ -304,6 +308,55 @@ async fn a_run_killed_after_any_answer_goes_on_without_asking_it_again() {
         for question in answered {
             assert!(!again.contains_key(&("claims/llama".to_owned(), format!("question {question}"))));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_report_holds_every_answer_and_is_never_changed() {
+    let mut world = World::new(|_, _, question| thirds(question)).await;
+    world.keeps = true;
+    world.report().await;
+    let folder = world.folder.0.join("report");
+    let read = |path: &str| std::fs::read_to_string(folder.join(path)).unwrap();
+    let whole: Value = serde_json::from_str(&read("report.json")).unwrap();
+    assert_eq!(whole["report"]["targets"][0]["verdict"], "Pass");
+    let samples = whole["samples"].as_array().unwrap();
+    assert_eq!(samples.len(), QUESTIONS);
+    assert!(samples.iter().all(|one| one["model"] == "llama" && one["suite"] == "claims"));
+    assert_eq!(samples.iter().filter(|one| one["end"] == "Right" && one["score"] == 1.0).count(), 4);
+    assert!(!read("report.json").contains("wrong\""), "answers are in the export alone");
+    let export = folder.join("lm-eval/claims/claims__llama");
+    let named = |start: &str| {
+        let files = std::fs::read_dir(&export).unwrap().map(|file| file.unwrap().path());
+        files
+            .into_iter()
+            .find(|file| file.file_name().unwrap().to_str().unwrap().starts_with(start))
+            .unwrap()
+    };
+    let lines = std::fs::read_to_string(named("samples_claims_")).unwrap();
+    let answers: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), QUESTIONS);
+    assert_eq!(
+        (&answers[3]["resps"][0][0], &answers[3]["exact_match"]),
+        (&json!("right"), &json!(1.0))
+    );
+    let results: Value = serde_json::from_slice(&std::fs::read(named("results_")).unwrap()).unwrap();
+    assert_eq!(results["results"]["claims"]["exact_match,none"], json!(1.0 / 3.0));
+
+    let before = read("report.json");
+    world.report().await;
+    assert_eq!(read("report.json"), before);
+}
+
+#[tokio::test]
+async fn two_pods_of_one_run_do_not_write_at_once() {
+    let world = World::new(|_, _, _| Reply::Silence).await;
+    tokio::select! {
+        biased;
+        error = async { while world.requests() == 0 { tokio::task::yield_now().await; } world.attempt().await } => {
+            assert!(error.unwrap_err().to_string().starts_with("another pod of this run still writes"));
+        }
+        report = world.attempt() => panic!("{report:?}"),
     }
 }
 

@@ -33,6 +33,9 @@ const DATASETS: &str = "/datasets";
 const TOKEN_FOLDER: &str = "/var/run/secrets/llmportfolio.dev";
 const PROGRESS_FOLDER: &str = "/progress";
 const CLAIMS: &str = "/claims";
+const REPORTS: &str = "/reports";
+/// The volume of reports, by which a Job is known to go on in another pod.
+pub(super) const REPORTS_VOLUME: &str = "reports";
 const CREDENTIALS: &str = "/credentials";
 
 /// What the installer decides about the pods of evaluations.
@@ -78,12 +81,46 @@ pub fn job(owner: &EvalJob, run: &Evaluation, fingerprints: &BTreeMap<String, St
                     labels: Some(labels),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(run, runner)),
+                spec: Some(kept(pod(run, runner), owner, &names::evaluation(&name, slot))),
             },
             ..JobSpec::default()
         }),
         ..Job::default()
     }
+}
+
+/// The pod, keeping what it has in the claim that reports go to, if there is one.
+fn kept(mut pod: PodSpec, owner: &EvalJob, run: &str) -> PodSpec {
+    let Some(path) = owner.spec.reports.as_ref().and_then(|reports| reports.uri.strip_prefix("pvc://")) else {
+        return pod;
+    };
+    let (claim, folder) = path
+        .trim_end_matches('/')
+        .split_once('/')
+        .unwrap_or((path.trim_end_matches('/'), ""));
+    let folder = [REPORTS, folder, run]
+        .map(|part| part.trim_end_matches('/'))
+        .join("/")
+        .replace("//", "/");
+    pod.volumes.get_or_insert_default().push(Volume {
+        name: REPORTS_VOLUME.to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim.to_owned(),
+            read_only: None,
+        }),
+        ..Volume::default()
+    });
+    for container in &mut pod.containers {
+        container
+            .volume_mounts
+            .get_or_insert_default()
+            .push(mount(REPORTS_VOLUME, REPORTS, false));
+        let env = container.env.get_or_insert_default();
+        env.retain(|variable| variable.name != "PROGRESS_FILE");
+        env.push(variable("PROGRESS_FILE", format!("{folder}/progress.jsonl")));
+        env.push(variable("REPORT_FOLDER", folder.clone()));
+    }
+    pod
 }
 
 fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
@@ -111,6 +148,7 @@ fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
                 variable("DATASETS", DATASETS),
                 variable("CLAIMS", CLAIMS),
                 variable("CREDENTIALS", CREDENTIALS),
+                variable("FETCHED", format!("{PROGRESS_FOLDER}/fetched")),
                 variable("PROGRESS_FILE", format!("{PROGRESS_FOLDER}/progress.jsonl")),
                 variable("REPORT_FILE", "/dev/termination-log"),
             ]),
@@ -300,6 +338,36 @@ mod tests {
         let fingerprints = [("llama".to_owned(), "0123456789abcdef".to_owned())].into();
         let slot = "2026-05-02T02:00:00Z".parse().unwrap();
         insta::assert_yaml_snapshot!(job(&owner, &run, &fingerprints, &fixtures::runner(), slot));
+    }
+
+    #[test]
+    fn a_run_that_keeps_its_report_keeps_its_progress_beside_it() {
+        let slot = "2026-05-02T02:00:00Z".parse().unwrap();
+        for (uri, folder) in [
+            ("pvc://reports/claims/nightly/", "/reports/claims/nightly/quality-29628120"),
+            ("pvc://reports", "/reports/quality-29628120"),
+        ] {
+            let mut owner = fixtures::job();
+            owner.spec.reports = Some(fixtures::read(&format!("{{uri: '{uri}'}}")));
+            let run = Evaluation::of(&owner, &[&fixtures::model("llama")], None, &Book::default(), slot);
+            let pod = job(&owner, &run, &BTreeMap::new(), &fixtures::runner(), slot)
+                .spec
+                .unwrap()
+                .template
+                .spec
+                .unwrap();
+            let env = pod.containers[0].env.clone().unwrap();
+            let of = |name: &str| {
+                env.iter()
+                    .filter(|v| v.name == name)
+                    .map(|v| v.value.clone().unwrap())
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(of("REPORT_FOLDER"), [folder]);
+            assert_eq!(of("PROGRESS_FILE"), [format!("{folder}/progress.jsonl")]);
+            let claim = pod.volumes.unwrap().pop().unwrap().persistent_volume_claim.unwrap();
+            assert_eq!((claim.claim_name.as_str(), claim.read_only), ("reports", None));
+        }
     }
 
     #[test]

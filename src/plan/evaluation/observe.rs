@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::job::CONTAINER;
+use super::job::{CONTAINER, REPORTS_VOLUME};
 use super::report::Report;
 use crate::api::EvalJob;
 use crate::plan::names::{self, Key};
@@ -161,6 +161,13 @@ fn state(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
     }
 }
 
+/// Whether another pod of the Job goes on where one stopped.
+fn is_kept(job: &Job) -> bool {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    pod.and_then(|pod| pod.volumes.as_ref())
+        .is_some_and(|volumes| volumes.iter().any(|volume| volume.name == REPORTS_VOLUME))
+}
+
 /// How far a Job is that Kubernetes has not ended.
 fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
     let status = job.status.clone().unwrap_or_default();
@@ -169,8 +176,9 @@ fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
         .iter()
         .flatten()
         .any(|c| c.type_ == "FailureTarget" && c.status == "True");
-    // A container that fails is started again in its pod; a pod that fails was evicted or its node is gone, and with it what was spent.
-    if status.failed.unwrap_or(0) > 0 && !is_failing {
+    // A container that fails is started again in its pod; a pod that fails was evicted or its node is gone, and with it what was spent, unless
+    // that is kept elsewhere.
+    if status.failed.unwrap_or(0) > 0 && !is_failing && !is_kept(job) {
         let why = "the run's pod was lost, and with it what it had found and spent; wait for the next run";
         return State::Stuck(now, why.to_owned());
     }
@@ -367,6 +375,15 @@ mod tests {
         let failing = "{failed: 1, startTime: '2026-05-02T02:00:00Z', conditions: [{type: FailureTarget, status: 'True'}]}";
         let ended = fixtures::pod("2026-05-02T02:00:00Z", Some("Killed"));
         assert_eq!(observed(failing, &[ended], END), State::Running);
+    }
+
+    #[test]
+    fn a_job_that_keeps_its_progress_goes_on_in_another_pod() {
+        let mut job = fixtures::ran("2026-05-02T02:00:00Z", "{active: 1, failed: 1, startTime: '2026-05-02T02:00:00Z'}");
+        let pod = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()).unwrap();
+        pod.volumes = Some(vec![fixtures::read("{name: reports, persistentVolumeClaim: {claimName: reports}}")]);
+        let pods = [fixtures::pod("2026-05-02T02:00:00Z", None)];
+        assert_eq!(runs(&fixtures::job(), &[Arc::new(job)], &pods, at(END))[0].state, State::Running);
     }
 
     #[test]
