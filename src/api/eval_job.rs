@@ -77,8 +77,8 @@ pub struct EvalJobSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub criteria: Vec<Criterion>,
-    /// How sure a verdict is: the chance that a model which meets no criterion passes, or one which meets all fails, is at most what this
-    /// leaves. A decimal from 0.5 to less than 1. Default: `"0.95"`.
+    /// How sure a verdict is: the chance that a model which misses a criterion passes, or one which meets all of them, and is no worse than the
+    /// baseline at all where it is compared, fails, is at most what this leaves. A decimal from 0.5 to less than 1. Default: `"0.95"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8), regex(pattern = CONFIDENCE))]
     pub confidence: Option<String>,

@@ -80,7 +80,8 @@ pub struct TargetResult {
     /// Why, with the numbers; and, after an `Invalid` run, why that one decided nothing.
     pub message: String,
     /// What was evaluated: a digest over these fields and nothing else. Of the ModelDeployment: `api.provider`, `model`, `endpoint` and
-    /// `region`; `selfHosted.source`, `engine`, `accelerator` and `custom`. Of the EvalJob: `suites` and `criteria`. When one of them
+    /// `region`; `selfHosted.source`, `engine`, `accelerator`, `custom`, `podTemplate` and `parallelism`. Of the EvalJob: `suites`, `criteria`,
+    /// `confidence`, `onInconclusive`, `baseline` by its name, and the rates of `limits`. When one of them
     /// changes, this verdict no longer counts. Not in it, so that a change goes unnoticed until the next run: what is behind a name (the
     /// lines of a dataset's ConfigMap, the weights at a URI without revision, the image of a tag, the model of a provider's alias) and the
     /// images and arguments that the installer sets for each kind of engine. Empty: the model was changing when the run started, or what
@@ -141,7 +142,7 @@ pub struct MetricResult {
     pub upper: Option<String>,
     /// How many questions or requests it is from.
     pub n: u32,
-    /// How the interval was made: `wilson`, `stratified`, `clustered`, `t` or `orderStatistics`.
+    /// How the interval was made: `wilson`, `stratified`, `clustered` or `t`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
 }

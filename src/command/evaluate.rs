@@ -88,6 +88,7 @@ async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
         claims: flags.claims.clone(),
         credentials: flags.credentials.clone(),
         fetched: flags.fetched.clone(),
+        message: Some(flags.report_file.clone()),
         report: flags.report_folder.clone(),
         progress: flags.progress_file.clone(),
         clock: cluster::now,

@@ -64,6 +64,15 @@ pub struct Answer {
     pub tokens: Option<Tokens>,
 }
 
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asking {
+    /// The answer, or why there is none.
+    pub answered: Result<Answer, Failure>,
+    /// How many answers may have been given, and paid for, that never came.
+    pub lost: u32,
+}
+
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
@@ -199,10 +208,13 @@ impl Client {
     }
 
     /// What `model` says to `prompt`.
-    ///
-    /// # Errors
-    /// Why there is no answer.
-    pub async fn ask(&self, model: &str, prompt: &Prompt) -> Result<Answer, Failure> {
+    pub async fn ask(&self, model: &str, prompt: &Prompt) -> Asking {
+        let mut lost = 0;
+        let answered = self.attempts(model, prompt, &mut lost).await;
+        Asking { answered, lost }
+    }
+
+    async fn attempts(&self, model: &str, prompt: &Prompt, lost: &mut u32) -> Result<Answer, Failure> {
         let url = match prompt.body {
             Body::Chat(_) => &self.chat,
             Body::Completion(_) => &self.completions,
@@ -218,7 +230,10 @@ impl Client {
                 tokio::time::sleep_until(until.into()).await;
             }
             let (failure, asked_for) = match tokio::time::timeout(self.pace.answer, self.attempt(url, body.clone())).await {
-                Err(_) => (Failure::Refused(format!("no answer within {} s", self.pace.answer.as_secs())), None),
+                Err(_) => {
+                    *lost += 1;
+                    (Failure::Refused(format!("no answer within {} s", self.pace.answer.as_secs())), None)
+                }
                 Ok(Attempt::Answered(answer)) => return Ok(answer),
                 Ok(Attempt::Refused(why, parameter)) => {
                     let Some(learned) = parameter.and_then(|parameter| manners.without(&parameter)) else {
@@ -230,6 +245,10 @@ impl Client {
                     continue;
                 }
                 Ok(Attempt::Busy(why, after)) => (Failure::Refused(why), after),
+                Ok(Attempt::Broken(why)) => {
+                    *lost += 1;
+                    (Failure::Refused(why), None)
+                }
                 Ok(Attempt::Unreachable(why)) => (Failure::Unreachable(why), None),
             };
             let pause = asked_for.unwrap_or(wait).min(self.pace.longest);
@@ -280,7 +299,7 @@ impl Client {
         };
         match Limited::new(body, MOST_BYTES).collect().await {
             Ok(body) => understand(head.status, &head.headers, &body.to_bytes()),
-            Err(error) => Attempt::Busy(format!("the answer broke off: {}", root_cause(&*error)), None),
+            Err(error) => Attempt::Broken(format!("the answer broke off: {}", root_cause(&*error))),
         }
     }
 }
@@ -291,6 +310,8 @@ enum Attempt {
     /// And the parameter that it is about.
     Refused(String, Option<String>),
     Busy(String, Option<Duration>),
+    /// An answer may have been given that never came.
+    Broken(String),
     Unreachable(String),
 }
 
@@ -323,6 +344,9 @@ fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
             .ok()
             .and_then(|envelope| envelope.error.param);
         return Attempt::Refused(why, parameter);
+    }
+    if matches!(status.as_u16(), 500 | 502 | 504) {
+        return Attempt::Broken(why);
     }
     let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     Attempt::Busy(why, after.map(Duration::from_secs))
@@ -401,12 +425,12 @@ mod tests {
     #[test]
     fn only_what_time_can_heal_is_tried_again() {
         let after = HeaderMap::from_iter([(RETRY_AFTER, "7".parse().unwrap())]);
-        for (status, is_passing) in [(429, true), (503, true), (502, true), (400, false), (401, false), (404, false)] {
+        for (status, is_passing) in [(429, true), (503, true), (400, false), (401, false), (404, false)] {
             let attempt = understand(StatusCode::from_u16(status).unwrap(), &after, b"");
             let expected = is_passing.then_some(Some(Duration::from_secs(7)));
             let seen = match attempt {
                 Attempt::Busy(_, after) => Some(after),
-                Attempt::Answered(_) | Attempt::Refused(..) | Attempt::Unreachable(_) => None,
+                Attempt::Answered(_) | Attempt::Refused(..) | Attempt::Broken(_) | Attempt::Unreachable(_) => None,
             };
             assert_eq!(seen, expected, "{status}");
         }

@@ -68,12 +68,7 @@ fn intervals_of_samples_hold_the_truth_of_all_questions_as_often_as_they_promise
     for model in ["gemini-1.5-pro-002", "gemini-1.5-flash-002"] {
         let Some(world) = world(model) else { return };
         let truth = world.truth();
-        let holds = |seed: &u64| {
-            held(
-                quality(&world.sample(*seed), false).unwrap().interval(Confidence::P95).unwrap(),
-                truth,
-            )
-        };
+        let holds = |seed: &u64| held(quality(&world.sample(*seed)).unwrap().interval(Confidence::P95).unwrap(), truth);
         let held = (0..SEEDS).filter(holds).count();
         println!("{model}: {truth:.4} in {held} of {SEEDS} intervals");
         assert!((186..=194).contains(&held), "{model}: {held} of {SEEDS}");
@@ -107,15 +102,15 @@ fn differences_of_samples_hold_the_truth_too_and_are_surer_than_two_samples_of_t
                 ..s.clone()
             })
             .collect();
-        let difference = match compare(&candidate, &baseline, false).unwrap() {
+        let difference = match compare(&candidate, &baseline).unwrap() {
             Comparison::Pairs(pairs) => pairs.adjusted_difference().unwrap(),
             Comparison::Difference(difference, _) => difference,
             Comparison::Itself => panic!("they are two"),
         };
         held_by += usize::from(held(difference.interval(Confidence::P95), truth));
-        let alone = |scores: &[Scored]| match quality(scores, false).unwrap() {
+        let alone = |scores: &[Scored]| match quality(scores).unwrap() {
             Measured::Share(share, _) => share.share * (1.0 - share.share) / share.questions,
-            other => panic!("{other:?}"),
+            other @ Measured::Mean(..) => panic!("{other:?}"),
         };
         assert!(difference.standard_error < (alone(&candidate) + alone(&baseline)).sqrt());
     }

@@ -22,12 +22,17 @@ pub(super) struct Frame<'a> {
     pub(super) ended: i64,
 }
 
-/// The files of all models and suites, each below the suite's name.
+/// Hands over the files of each model and suite, one after the other, because all of them at once may be more than a pod holds.
 ///
 /// # Errors
-/// One sentence: what cannot be written so that it is read as it was meant.
-pub(super) fn export(frame: &Frame<'_>, asked: &[&Target], suites: &[Suite], entries: &[Entry]) -> Result<Vec<File>, String> {
-    let mut all = Vec::new();
+/// What cannot be written so that it is read as it was meant, or what `put` says.
+pub(super) fn export(
+    frame: &Frame<'_>,
+    asked: &[&Target],
+    suites: &[Suite],
+    entries: &[Entry],
+    put: impl Fn(Vec<File>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     for (place, target) in asked.iter().enumerate() {
         for (number, suite) in suites.iter().enumerate() {
             let mut answers: BTreeMap<usize, Vec<&Entry>> = BTreeMap::new();
@@ -40,13 +45,15 @@ pub(super) fn export(frame: &Frame<'_>, asked: &[&Target], suites: &[Suite], ent
             let Some(export) = of_suite(frame, target, suite, &answers) else {
                 continue;
             };
-            all.extend(files(&export)?.into_iter().map(|file| File {
+            let files = files(&export).map_err(|why| anyhow::anyhow!("the answers of {} cannot be exported: {why}", target.model))?;
+            let below = |file: File| File {
                 path: format!("{}/{}", suite.name, file.path),
                 ..file
-            }));
+            };
+            put(files.into_iter().map(below).collect())?;
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 /// None where nothing was answered.

@@ -24,6 +24,8 @@ pub struct Places {
     pub fetched: PathBuf,
     /// The progress file.
     pub progress: PathBuf,
+    /// The file that the verdict is read from, which is written before anything is kept.
+    pub message: Option<PathBuf>,
     /// The folder that keeps the report, if any does.
     pub report: Option<PathBuf>,
     /// The clock.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::progress::{Asked, End};
 use super::suite::Suite;
 use super::tally::{Ended, Tally};
-use crate::plan::evaluation::measure::{Comparison, Numbers, Scored, SuiteNumbers, compare, cost, quality};
+use crate::plan::evaluation::measure::{self, Comparison, Numbers, Scored, SuiteNumbers, compare, cost};
 use crate::plan::evaluation::metric::Metric;
 use crate::plan::evaluation::report::Counts;
 
@@ -25,35 +25,39 @@ impl Sampled {
 pub(super) fn numbers(suites: &[Suite], tally: &Tally, target: usize, baseline: Option<usize>, sampled: &Sampled) -> Numbers {
     let of_suite = |(place, suite): (usize, &Suite)| {
         let is_extended = sampled.is_extended(target, place);
-        let (scores, counts, wanted) = scores(suite, tally, target, place, is_extended);
-        let metric = if suite.is_graded() { Metric::Score } else { Metric::Accuracy };
-        let comparison = baseline.and_then(|baseline| {
-            if baseline == target {
-                return Some(Comparison::Itself);
-            }
-            let (theirs, ..) = self::scores(suite, tally, baseline, place, is_extended);
-            compare(&scores, &theirs, suite.is_graded())
-        });
-        let mut numbers = SuiteNumbers {
+        let own = scores(suite, tally, target, place, is_extended);
+        let theirs = baseline.filter(|baseline| *baseline != target);
+        let theirs = theirs.map(|baseline| scores(suite, tally, baseline, place, is_extended));
+        let comparison = match &theirs {
+            Some(theirs) => compare(&own.quality, &theirs.quality),
+            None => baseline.map(|_| Comparison::Itself),
+        };
+        let quality = (if suite.is_graded() { Metric::Score } else { Metric::Accuracy }, &own.quality);
+        let measured = [quality]
+            .into_iter()
+            .chain(own.rates.iter().map(|(metric, scores)| (*metric, scores)));
+        SuiteNumbers {
             name: suite.name.clone(),
             protocol: suite.protocol.clone(),
             digest: suite.digest.clone(),
-            wanted,
-            counts,
-            metrics: quality(&scores, suite.is_graded())
-                .map(|measured| (metric, measured))
-                .into_iter()
+            wanted: own.wanted,
+            counts: own.counts,
+            metrics: measured
+                .filter_map(|(metric, scores)| Some((metric, measure::quality(scores)?)))
                 .collect(),
             comparison,
-        };
-        numbers.add_rates();
-        numbers
+            baseline: theirs.map(|theirs| (theirs.wanted, theirs.counts)),
+        }
     };
-    let spent: Option<Vec<(f64, f64)>> = tally
+    // What was asked beyond a sample that stands is not part of it: a run that is killed in between comes to the same.
+    let is_sampled = |asked: &Asked| {
+        let suite = suites.get(asked.suite);
+        suite.is_some_and(|suite| sampled.is_extended(target, asked.suite) || !suite.asked(true).contains(&asked.question))
+    };
+    let answered = tally
         .of(target)
-        .filter(|(_, ended)| ended.end != End::Error)
-        .map(|(_, ended)| ended.spent)
-        .collect();
+        .filter(|(asked, ended)| ended.end != End::Error && is_sampled(asked));
+    let spent: Option<Vec<(f64, u64)>> = answered.map(|(_, ended)| ended.spent).collect();
     let cost = spent.and_then(|spent| cost(&spent));
     Numbers {
         suites: suites.iter().enumerate().map(of_suite).collect(),
@@ -61,14 +65,34 @@ pub(super) fn numbers(suites: &[Suite], tally: &Tally, target: usize, baseline: 
     }
 }
 
-/// The scores of the questions of a sample of which every repetition has ended, how their answers ended, and how many answers there were to be.
-fn scores(suite: &Suite, tally: &Tally, target: usize, place: usize, is_extended: bool) -> (Vec<Scored>, Counts, u32) {
+/// Each question counts once, however often it was asked.
+struct Scores {
+    quality: Vec<Scored>,
+    /// The part of a question's answers that ended so.
+    rates: Vec<(Metric, Vec<Scored>)>,
+    counts: Counts,
+    /// How many answers there were to be.
+    wanted: u32,
+}
+
+const RATES: [(Metric, End); 4] = [
+    (Metric::ErrorRate, End::Error),
+    (Metric::UnparsedRate, End::Unparsed),
+    (Metric::RefusalRate, End::Refused),
+    (Metric::TruncationRate, End::Truncated),
+];
+
+/// The scores of the questions of a sample of which every repetition has ended, and how their answers ended.
+fn scores(suite: &Suite, tally: &Tally, target: usize, place: usize, is_extended: bool) -> Scores {
     let beyond: &[usize] = if is_extended { suite.asked(true) } else { &[] };
-    let mut counts = Counts::default();
-    let mut scores = Vec::new();
-    let mut wanted = 0;
+    let mut scores = Scores {
+        quality: Vec::new(),
+        rates: RATES.map(|(metric, _)| (metric, Vec::new())).into(),
+        counts: Counts::default(),
+        wanted: 0,
+    };
     for question in suite.asked(false).iter().chain(beyond) {
-        wanted += suite.repeats;
+        scores.wanted += suite.repeats;
         let each = (0..suite.repeats).map(|repeat| {
             tally.ended(&Asked {
                 target,
@@ -78,17 +102,22 @@ fn scores(suite: &Suite, tally: &Tally, target: usize, place: usize, is_extended
             })
         });
         let ended: Vec<&Ended> = each.flatten().collect();
-        ended.iter().for_each(|ended| count(&mut counts, ended.end));
-        if ended.len() == suite.repeats as usize {
-            scores.push(Scored {
-                question: *question,
-                cluster: suite.cluster(*question),
-                stratum: suite.drawn_from(*question),
-                score: ended.iter().map(|ended| ended.score).sum::<f64>() / f64::from(suite.repeats),
-            });
+        ended.iter().for_each(|ended| count(&mut scores.counts, ended.end));
+        if ended.len() < suite.repeats as usize {
+            continue;
+        }
+        let scored = |sum: f64| Scored {
+            question: *question,
+            cluster: suite.cluster(*question),
+            stratum: suite.drawn_from(*question),
+            score: sum / f64::from(suite.repeats),
+        };
+        scores.quality.push(scored(ended.iter().map(|ended| ended.score).sum()));
+        for ((_, rate), (_, end)) in scores.rates.iter_mut().zip(RATES) {
+            rate.push(scored(ended.iter().filter(|ended| ended.end == end).count() as f64));
         }
     }
-    (scores, counts, wanted)
+    scores
 }
 
 fn count(counts: &mut Counts, end: End) {

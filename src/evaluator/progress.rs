@@ -25,13 +25,13 @@ pub(super) struct Asked {
     #[serde(rename = "q")]
     pub(super) question: usize,
     /// Which time it is asked, from 0.
-    #[serde(rename = "r", default, skip_serializing_if = "is_first")]
+    #[serde(rename = "r", default, skip_serializing_if = "is_none")]
     pub(super) repeat: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
-fn is_first(repeat: &u32) -> bool {
-    *repeat == 0
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// How it ended.
@@ -49,6 +49,9 @@ pub(super) struct Entry {
     /// What it used, when known.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub(super) tokens: Option<Tokens>,
+    /// How many answers may have been given, and paid for, that never came.
+    #[serde(rename = "l", default, skip_serializing_if = "is_none")]
+    pub(super) lost: u32,
     /// What was said, thoughts aside, where the run keeps it.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(super) text: Option<String>,
@@ -133,9 +136,10 @@ impl Progress {
             .open(path)
             .with_context(context)?;
         // A pod on a node that is only thought to be lost may still be writing.
-        let is_free = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok();
+        let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+        // A file system that knows no locks is no reason not to evaluate.
         anyhow::ensure!(
-            is_free,
+            locked != Err(rustix::io::Errno::WOULDBLOCK),
             "another pod of this run still writes {}; it is tried again",
             path.display()
         );
@@ -200,7 +204,9 @@ fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
     for line in lines {
         match serde_json::from_slice(line) {
             Ok(Line::Ended(entry)) => {
-                open.remove(&entry.asked);
+                if let Some(reserved) = open.remove(&entry.asked) {
+                    lost.extend((0..entry.lost).map(|_| reserved));
+                }
                 ended.push(entry);
             }
             // One that is asked anew was lost before.
@@ -228,6 +234,7 @@ mod tests {
                 output: 3,
                 ..Tokens::default()
             }),
+            lost: 0,
             text: None,
         }
     }

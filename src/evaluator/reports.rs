@@ -63,17 +63,21 @@ pub(super) fn is_written(folder: &Path) -> bool {
     folder.join(REPORT).exists()
 }
 
-/// Writes the report and what others read, unless it is there.
+/// Writes what others read.
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub(super) fn write(folder: &Path, outcome: &Outcome<'_>, export: Vec<File>) -> anyhow::Result<()> {
-    if is_written(folder) {
-        return Ok(());
-    }
-    for File { path, bytes } in export {
-        put(&folder.join(EXPORT).join(path), &bytes)?;
-    }
+pub(super) fn put_export(folder: &Path, files: Vec<File>) -> anyhow::Result<()> {
+    files
+        .into_iter()
+        .try_for_each(|File { path, bytes }| put(&folder.join(EXPORT).join(path), &bytes))
+}
+
+/// Writes the report, after all else.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub(super) fn write(folder: &Path, outcome: &Outcome<'_>) -> anyhow::Result<()> {
     let samples = outcome.entries.iter().filter_map(|entry| {
         let suite = outcome.suites.get(entry.asked.suite)?;
         Some(One {

@@ -6,7 +6,7 @@ use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value};
 
 /// What a file is unpacked to at most; more than any dataset of questions that people wrote.
-const MOST_BYTES: u64 = 256 << 20;
+const MOST_BYTES: u64 = 32 << 20;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

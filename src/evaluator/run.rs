@@ -12,11 +12,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::client::{Answer, Client, Failure, Finish};
+use super::client::{Asking, Client, Failure, Finish};
 use super::export::{Frame, export};
 use super::files::{Flaw, Places};
 use super::numbers::{Sampled, numbers};
@@ -31,7 +31,6 @@ use crate::plan::evaluation::report::{self, Limit, Report};
 use crate::plan::evaluation::run::{Evaluation, Target};
 use crate::plan::fingerprint;
 use crate::plan::price::Rates;
-use crate::protocol::usage::Tokens;
 
 /// Questions to one model that are under way at once: enough to keep a server busy, too few to crowd out its users.
 pub const AT_ONCE: usize = 4;
@@ -104,24 +103,32 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
             begun: noted.begun,
             ended: (places.clock)().as_second(),
         };
-        keep(folder, client, &outcome)?;
+        // First what the verdict is read from: what is kept may be too much for the claim, or for this pod.
+        if let Some(message) = &places.message {
+            std::fs::write(message, report.encode()).with_context(|| format!("writing the report {}", message.display()))?;
+        }
+        if let Err(error) = keep(folder, client, &outcome) {
+            tracing::warn!("the report is not kept: {error:#}");
+        }
     }
     Ok(report)
 }
 
-/// Keeps the report. An export that cannot be written is told, and takes nothing away from the verdict.
+/// Keeps the report and the answers.
 fn keep(folder: &Path, client: &Client, outcome: &Outcome<'_>) -> anyhow::Result<()> {
+    if reports::is_written(folder) {
+        return Ok(());
+    }
     let frame = Frame {
         namespace: &outcome.run.namespace,
         url: client.url(),
         begun: outcome.begun,
         ended: outcome.ended,
     };
-    let export = export(&frame, outcome.asked, outcome.suites, outcome.entries).unwrap_or_else(|why| {
-        tracing::warn!("the answers cannot be exported: {why}");
-        Vec::new()
-    });
-    reports::write(folder, outcome, export)
+    export(&frame, outcome.asked, outcome.suites, outcome.entries, |files| {
+        reports::put_export(folder, files)
+    })?;
+    reports::write(folder, outcome)
 }
 
 /// A cost without a price cannot be capped.
@@ -170,17 +177,17 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             .filter(|(_, suites)| !suites.is_empty())
             .collect();
         sampled.extended = undecided;
-        // The baseline is asked whatever any target is compared with it on.
-        if let Some(baseline) = self.baseline() {
-            let all: BTreeSet<usize> = sampled.extended.values().flatten().copied().collect();
-            if !all.is_empty() {
-                sampled.extended.entry(baseline).or_default().extend(all);
-            }
+        let mut beyond: BTreeSet<(usize, usize)> = BTreeSet::new();
+        for (target, suites) in &sampled.extended {
+            beyond.extend(suites.iter().map(|suite| (*target, *suite)));
+            // The baseline is asked whatever any target is compared with it on; what was decided about it stands.
+            beyond.extend(
+                self.baseline()
+                    .into_iter()
+                    .flat_map(|baseline| suites.iter().map(move |suite| (baseline, *suite))),
+            );
         }
-        let beyond = sampled
-            .extended
-            .iter()
-            .flat_map(|(target, suites)| suites.iter().map(|suite| (*target, *suite)));
+        let beyond = beyond.into_iter();
         self.ask(
             beyond
                 .flat_map(|(target, suite)| questions(self.suites, target, suite, true))
@@ -227,7 +234,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                     let Some(asked) = lanes[target].front().copied() else { break };
                     if self.tally.is_given_up(target) {
                         lanes[target].pop_front();
-                        self.fail(asked)?;
+                        self.fail(asked, 0)?;
                         continue;
                     }
                     let prompt = self.suites[asked.suite].prompt(asked.question);
@@ -266,7 +273,8 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
     }
 
     /// What came of a question.
-    fn take(&mut self, most: &Reserved, answered: Result<Answer, Failure>) -> anyhow::Result<()> {
+    fn take(&mut self, most: &Reserved, Asking { answered, lost }: Asking) -> anyhow::Result<()> {
+        self.lose(most, lost);
         let asked = most.asked;
         let suite = &self.suites[asked.suite];
         let model = self.asked[asked.target].model.as_str();
@@ -275,39 +283,52 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                 let why = "the answer does not say what it used, so spec.limits cannot be kept";
                 self.tally.failed(model, why);
                 // It was paid for all the same.
-                self.tally.lose(most);
-                self.fail(asked)
+                self.lose(most, 1);
+                self.fail(asked, 1)
             }
             Ok(answer) => {
                 let ended = end(suite.score(asked.question, &answer.text), answer.finish);
                 let text = self.places.report.is_some().then(|| after_thinking(&answer.text).to_owned());
-                self.end(asked, ended, answer.tokens, text)
+                let entry = Entry {
+                    asked,
+                    end: ended.0,
+                    score: ended.1,
+                    tokens: answer.tokens,
+                    lost,
+                    text,
+                };
+                self.end(&entry)
             }
             Err(Failure::Refused(why)) => {
                 let (suite, id) = (&suite.name, suite.id(asked.question));
                 tracing::warn!(model, suite, id, "no answer: {why}");
                 self.tally.failed(model, &why);
-                self.fail(asked)
+                self.fail(asked, lost)
             }
             Err(Failure::Unreachable(why)) => bail!("{why}"),
         }
     }
 
-    /// Notes down how a question ended that nobody answered.
-    fn fail(&mut self, asked: Asked) -> anyhow::Result<()> {
-        self.end(asked, (End::Error, 0.0), None, None)
+    /// Counts answers that were paid for and never came.
+    fn lose(&mut self, most: &Reserved, times: u32) {
+        (0..times).for_each(|_| self.tally.lose(most));
     }
 
-    fn end(&mut self, asked: Asked, (end, score): (End, f64), tokens: Option<Tokens>, text: Option<String>) -> anyhow::Result<()> {
-        let entry = Entry {
+    /// Notes down how a question ended that nobody answered, after so many answers were lost.
+    fn fail(&mut self, asked: Asked, lost: u32) -> anyhow::Result<()> {
+        self.end(&Entry {
             asked,
-            end,
-            score,
-            tokens,
-            text,
-        };
-        self.progress.note(&entry)?;
-        self.tally.add(self.asked[asked.target], &entry);
+            end: End::Error,
+            score: 0.0,
+            tokens: None,
+            lost,
+            text: None,
+        })
+    }
+
+    fn end(&mut self, entry: &Entry) -> anyhow::Result<()> {
+        self.progress.note(entry)?;
+        self.tally.add(self.asked[entry.asked.target], entry);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! A suite with its questions read: what is asked, in which order, and how answers fare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -102,7 +102,27 @@ impl Suite {
             is_stratified: stratify.is_some() || spec.mmlu_pro.is_some(),
         };
         suite.draw(spec.sample.as_ref(), extend_to);
+        suite.can_have_errors()?;
         Ok(suite)
+    }
+
+    /// Whether the questions that are asked tell how much they vary: found out before anything is paid for.
+    fn can_have_errors(&self) -> Result<(), String> {
+        let clusters: Option<BTreeSet<String>> = self.first.iter().map(|question| self.cluster(*question)).collect();
+        let strata: BTreeSet<String> = self.first.iter().filter_map(|question| self.drawn_from(*question)).collect();
+        let Some(clusters) = clusters.filter(|clusters| clusters.len() < self.first.len()) else {
+            return Ok(());
+        };
+        if clusters.len() > strata.len().max(1) {
+            return Ok(());
+        }
+        let (clusters, strata) = (clusters.len(), strata.len().max(1));
+        Err(format!(
+            "suite {}: clusterBy makes {clusters} groups of its {} questions, and stratifyBy {strata}; nothing tells how much they vary: group by a \
+             member with more values, or remove one of the two",
+            self.name,
+            self.first.len()
+        ))
     }
 
     fn draw(&mut self, wanted: Option<&api::Sample>, extend_to: Option<u32>) {
@@ -308,8 +328,12 @@ pub fn check(suite: &api::Suite, field: &str, name: &str, file: &str, bytes: &[u
     let rows = rows::read(name, file, bytes)?;
     match suite.kind() {
         Some(Kind::Exemplars(exemplars, scorer)) if field == "exemplars.dataset" => {
-            // A scorer that cannot be understood has its own finding.
-            let Ok(scorer) = Scorer::of(scorer) else { return Ok(()) };
+            let scorer = match Scorer::of(scorer) {
+                Ok(scorer) => scorer,
+                // A pattern that cannot be understood has its own finding.
+                Err(_) if scorer.regex.is_some() => return Ok(()),
+                Err(flaw) => return Err(format!("suite {}: {flaw}", suite.name)),
+            };
             let members = Members {
                 cluster: exemplars.cluster_by.as_deref(),
                 stratum: suite.sample.as_ref().and_then(|sample| sample.stratify_by.as_deref()),

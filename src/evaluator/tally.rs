@@ -32,7 +32,7 @@ pub(super) struct Ended {
     pub(super) end: End,
     pub(super) score: f64,
     /// Dollars and tokens, where both are known.
-    pub(super) spent: Option<(f64, f64)>,
+    pub(super) spent: Option<(f64, u64)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -107,7 +107,7 @@ impl Tally {
                 let (cost, is_known) = cost(target, &tokens);
                 used.cost = used.cost.plus(cost);
                 used.unknown |= !is_known;
-                spent = is_known.then(|| (cost.nanos() as f64 / 1e9, (prompt + answer) as f64));
+                spent = is_known.then(|| (cost.nanos() as f64 / 1e9, prompt.saturating_add(answer)));
             }
             None => used.unknown |= !is_error,
         }
@@ -183,17 +183,44 @@ impl Tally {
 
 /// The most that a question with this prompt may use.
 pub(super) fn most(asked: Asked, target: &Target, prompt: &Prompt) -> Reserved {
-    let tokens = Tokens {
-        input: prompt.most_input(),
-        output: u64::from(prompt.max_tokens),
+    let (input, output) = (prompt.most_input(), u64::from(prompt.max_tokens));
+    // As whatever kind of token costs most: a prompt may be written to a cache, and an answer be thought.
+    let kinds = |count: u64, kinds: &[fn(&mut Tokens, u64)]| {
+        let of = |kind: &fn(&mut Tokens, u64)| {
+            let mut tokens = Tokens::default();
+            kind(&mut tokens, count);
+            target
+                .price
+                .as_ref()
+                .and_then(|price| price.exact(&tokens).ok())
+                .unwrap_or_default()
+        };
+        kinds.iter().map(of).max().unwrap_or_default()
+    };
+    let prompts = kinds(
+        input,
+        &[
+            |tokens, count| tokens.input = count,
+            |tokens, count| tokens.cache_read = count,
+            |tokens, count| tokens.cache_write = count,
+            |tokens, count| tokens.cache_write_1h = count,
+        ],
+    );
+    let answers = kinds(
+        output,
+        &[|tokens, count| tokens.output = count, |tokens, count| tokens.reasoning = count],
+    );
+    // The price of an answer may depend on how long the prompt is.
+    let together = Tokens {
+        input,
+        output,
         ..Tokens::default()
     };
-    // A price by the length of the prompt may be lower for longer ones; nobody prices so, and then the shorter one's counts.
-    let (cost, _) = cost(target, &tokens);
+    let (together, _) = cost(target, &together);
     Reserved {
         asked,
-        tokens: tokens.input.saturating_add(tokens.output),
-        cost: cost.nanos_up(),
+        tokens: input.saturating_add(output),
+        cost: prompts.plus(answers).max(together).nanos_up(),
     }
 }
 

@@ -210,6 +210,7 @@ impl World {
             credentials: self.folder.0.join("credentials"),
             fetched: self.folder.0.join("fetched"),
             progress: self.progress(),
+            message: None,
             report: self.keeps.then(|| self.folder.0.join("report")),
             clock: cluster::now,
         };

@@ -10,6 +10,7 @@ mod charts;
 mod closed_loop;
 mod cluster;
 mod credentials;
+mod evaluation;
 mod faults;
 mod fetch;
 mod grant;

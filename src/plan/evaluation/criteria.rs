@@ -130,6 +130,22 @@ fn one(spec: &EvalJobSpec, criterion: &Criterion, field: &str) -> Result<(), Inv
     };
     match criterion.bound() {
         Some(Bound::LowerAtLeast(bound) | Bound::UpperAtMost(bound) | Bound::AtMost(bound)) if metric.is_share() && bound > 1.0 => {}
+        Some(Bound::LowerAtLeast(least)) if metric.is_share() && least >= 1.0 => {
+            let problem = "no number of questions proves that a share is nothing less than 1";
+            return Err(Invalid::new(
+                format!("{field}.{bound}"),
+                problem,
+                "allow for something, such as \"0.99\"",
+            ));
+        }
+        Some(Bound::UpperAtMost(most)) if metric.is_share() && most <= 0.0 => {
+            let problem = "no number of questions proves that a share is nothing more than 0";
+            return Err(Invalid::new(
+                format!("{field}.{bound}"),
+                problem,
+                "allow for something, such as \"0.01\"",
+            ));
+        }
         Some(Bound::NotWorseBy(_)) if !metric.is_of_quality() => {
             let problem = format!("{metric} is not compared with a baseline");
             return Err(Invalid::new(
@@ -194,6 +210,14 @@ mod tests {
             (
                 "{suite: claims, metric: accuracy, lowerBoundAtLeast: '78.4'}",
                 "spec.criteria[0].lowerBoundAtLeast: \"78.4\" is no bound of accuracy; write a decimal from 0 to 1",
+            ),
+            (
+                "{suite: claims, metric: accuracy, lowerBoundAtLeast: '1'}",
+                "spec.criteria[0].lowerBoundAtLeast: no number of questions proves that a share is nothing less than 1; allow for something",
+            ),
+            (
+                "{suite: claims, metric: error_rate, upperBoundAtMost: '0'}",
+                "spec.criteria[0].upperBoundAtMost: no number of questions proves that a share is nothing more than 0; allow for something",
             ),
             (
                 "{suite: claims, metric: error_rate, notWorseThanBaselineBy: '0.1'}",

@@ -34,6 +34,8 @@ const TOKEN_FOLDER: &str = "/var/run/secrets/llmportfolio.dev";
 const PROGRESS_FOLDER: &str = "/progress";
 const CLAIMS: &str = "/claims";
 const REPORTS: &str = "/reports";
+/// The answers of one suite and their prompts are written as one file.
+const KEEPING: &str = "1Gi";
 /// The volume of reports, by which a Job is known to go on in another pod.
 pub(super) const REPORTS_VOLUME: &str = "reports";
 const CREDENTIALS: &str = "/credentials";
@@ -111,6 +113,9 @@ fn kept(mut pod: PodSpec, owner: &EvalJob, run: &str) -> PodSpec {
         ..Volume::default()
     });
     for container in &mut pod.containers {
+        if let Some(limits) = container.resources.as_mut().and_then(|resources| resources.limits.as_mut()) {
+            limits.extend(quantities(&[("memory", KEEPING)]));
+        }
         container
             .volume_mounts
             .get_or_insert_default()
@@ -154,7 +159,7 @@ fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
             ]),
             resources: Some(ResourceRequirements {
                 requests: Some(quantities(&[("cpu", "50m"), ("memory", "64Mi")])),
-                limits: Some(quantities(&[("memory", "256Mi")])),
+                limits: Some(quantities(&[("memory", "512Mi")])),
                 ..ResourceRequirements::default()
             }),
             security_context: Some(restricted::container()),

@@ -4,7 +4,7 @@
 //! Every criterion must be proved for a `Pass`, so several of them need no correction: a model that misses one passes no more often than that one
 //! lets it. For a `Fail` one is enough, so there they are corrected by Holm's method: a model that meets all fails no more often than one would let it.
 
-use super::measure::{Comparison, Measured, Numbers, SuiteNumbers, times, written};
+use super::measure::{Comparison, Measured, Numbers, times, written};
 use super::metric::Metric;
 use super::report::{Counts, Limit};
 use crate::api::eval_job::{Bound, Criterion, Verdict};
@@ -73,7 +73,22 @@ pub fn judge(rules: &Rules<'_>, numbers: &Numbers, stopped: Option<Limit>, error
         undecided: Vec::new(),
     };
     for suite in &numbers.suites {
-        if let Some(flaw) = flaw(rules, suite, stopped, error) {
+        if let Some(flaw) = flaw(rules, &format!("suite {}", suite.name), suite.wanted, &suite.counts, stopped, error) {
+            return invalid(flaw);
+        }
+        // A baseline that does not answer is no worse model: nothing can be compared with it.
+        let is_compared = |c: &Criterion| c.not_worse_than_baseline_by.is_some() && c.suite.as_ref() == Some(&suite.name);
+        let compared = suite.baseline.filter(|_| rules.criteria.iter().any(is_compared));
+        if let Some((wanted, counts)) = compared
+            && let Some(flaw) = flaw(
+                rules,
+                &format!("the baseline in suite {}", suite.name),
+                wanted,
+                &counts,
+                stopped,
+                error,
+            )
+        {
             return invalid(flaw);
         }
     }
@@ -110,39 +125,44 @@ pub fn judge(rules: &Rules<'_>, numbers: &Numbers, stopped: Option<Limit>, error
 }
 
 /// Why a suite does not count, if so.
-fn flaw(rules: &Rules<'_>, suite: &SuiteNumbers, stopped: Option<Limit>, error: Option<&str>) -> Option<String> {
-    let SuiteNumbers { name, wanted, counts, .. } = suite;
+fn flaw(rules: &Rules<'_>, place: &str, wanted: u32, counts: &Counts, stopped: Option<Limit>, error: Option<&str>) -> Option<String> {
     let Counts {
         questions,
         errors,
         unparsed,
+        truncated,
         ..
     } = *counts;
     let share = |part: u32| f64::from(part) / f64::from(questions.max(1));
-    if *wanted == 0 {
-        return Some(format!("suite {name} has no questions; add rows to its dataset"));
+    if wanted == 0 {
+        return Some(format!("{place} has no questions; add rows to its dataset"));
     }
     if share(errors) > rules.errors {
         let first = error.unwrap_or("the pod's log has the reasons");
         let allowed = format!("{} of them may (spec.limits.maxErrorRate)", percent(rules.errors));
-        return Some(format!("suite {name}: {errors} of {questions} requests failed, {allowed}: {first}"));
+        return Some(format!("{place}: {errors} of {questions} requests failed, {allowed}: {first}"));
     }
     if let Some(limit) = stopped
-        && questions < *wanted
+        && questions < wanted
     {
         let (field, remedy) = (limit.field(), limit.remedy());
         return Some(format!(
-            "the run stopped at {field} after {questions} of {wanted} questions of suite {name}; {remedy}"
+            "the run stopped at {field} after {questions} of {wanted} questions of {place}; {remedy}"
         ));
     }
-    if questions != *wanted {
-        return Some(format!("suite {name}: only {questions} of {wanted} questions ended"));
+    if questions != wanted {
+        return Some(format!("{place}: only {questions} of {wanted} questions ended"));
     }
-    if share(unparsed) > rules.unparsed {
+    if share(unparsed + truncated) > rules.unparsed {
         let allowed = format!("{} may be so (spec.limits.maxUnparsedRate)", percent(rules.unparsed));
-        let remedy = "ask for the form of the answer in the question, or use another scorer";
+        let remedy = if truncated > unparsed {
+            "raise maxOutputTokens of the suite: most of them were cut off"
+        } else {
+            "ask for the form of the answer in the question, or use another scorer"
+        };
+        let unparsed = unparsed + truncated;
         return Some(format!(
-            "suite {name}: no answer was found in {unparsed} of {questions} answers, {allowed}; {remedy}"
+            "{place}: no answer was found in {unparsed} of {questions} answers, {allowed}; {remedy}"
         ));
     }
     None
@@ -157,7 +177,7 @@ fn percent(share: f64) -> String {
 struct Weighed {
     suite: Option<String>,
     is_met: bool,
-    /// How likely what was seen would be were the criterion met.
+    /// How likely what was seen would be were the criterion met; of a comparison, were the model no worse at all.
     p_met: f64,
     /// What was seen.
     seen: String,
@@ -321,7 +341,8 @@ fn signed(value: f64, metric: Metric) -> String {
 mod tests {
     use super::*;
     use crate::plan::evaluation::fixtures;
-    use crate::plan::evaluation::measure::{Scored, compare as compared, quality};
+    use crate::plan::evaluation::measure::{Scored, SuiteNumbers, compare as compared, quality};
+    use crate::plan::statistics::Share;
     use fastrand::Rng;
     use proptest::prelude::*;
 
@@ -344,12 +365,14 @@ mod tests {
             counts,
             metrics: [].into(),
             comparison: None,
+            baseline: None,
         };
-        suite.add_rates();
-        let scores: Vec<Scored> = (0..counts.questions).map(|i| scored(i as usize, i < counts.correct)).collect();
+        let share = |count: u32| Share::of(count, counts.questions).map(|share| Measured::Share(share, "wilson"));
         suite
             .metrics
-            .extend(quality(&scores, false).map(|measured| (Metric::Accuracy, measured)));
+            .extend(share(counts.unparsed).map(|measured| (Metric::UnparsedRate, measured)));
+        let scores: Vec<Scored> = (0..counts.questions).map(|i| scored(i as usize, i < counts.correct)).collect();
+        suite.metrics.extend(quality(&scores).map(|measured| (Metric::Accuracy, measured)));
         Numbers {
             suites: vec![suite],
             metrics: [].into(),
@@ -476,7 +499,7 @@ mod tests {
         let mut numbers = numbers(n as u32, counts(n as u32, 0, 0, 0));
         let baseline: Vec<Scored> = (0..n).map(|i| scored(i, i >= better as usize)).collect();
         let candidate: Vec<Scored> = (0..n).map(|i| scored(i, i < n - worse as usize)).collect();
-        numbers.suites[0].comparison = compared(&candidate, &baseline, false);
+        numbers.suites[0].comparison = compared(&candidate, &baseline);
         numbers
     }
 
@@ -535,6 +558,53 @@ mod tests {
         let (unchanged, lost) = (runs(0.0), runs(0.065));
         assert!(unchanged <= 15, "{unchanged} of 300");
         assert!(lost >= 240, "{lost} of 300");
+    }
+
+    #[test]
+    fn a_baseline_that_did_not_answer_makes_nobody_pass() {
+        let criterion = "[{suite: claims, metric: accuracy, notWorseThanBaselineBy: '0.05'}]";
+        let mut numbers = against(0, 0, 500);
+        for (wanted, baseline, message) in [
+            (
+                500,
+                counts(500, 0, 0, 500),
+                "the baseline in suite claims: 500 of 500 requests failed, ",
+            ),
+            (
+                500,
+                counts(300, 300, 0, 0),
+                "the baseline in suite claims: only 300 of 500 questions ended",
+            ),
+            (
+                500,
+                counts(500, 0, 400, 0),
+                "the baseline in suite claims: no answer was found in 400 of 500 answers, ",
+            ),
+        ] {
+            numbers.suites[0].baseline = Some((wanted, baseline));
+            let (verdict, said) = judged(criterion, &numbers);
+            assert_eq!(verdict, Verdict::Invalid);
+            assert!(said.starts_with(message), "{said}");
+            assert_eq!(
+                judged(AT_LEAST, &numbers).0,
+                Verdict::Fail,
+                "who is not compared is judged all the same"
+            );
+        }
+    }
+
+    #[test]
+    fn answers_that_were_cut_off_prove_nothing() {
+        let cut = Counts {
+            truncated: 400,
+            ..counts(500, 100, 0, 0)
+        };
+        let (verdict, message) = judged(AT_LEAST, &numbers(500, cut));
+        assert_eq!(verdict, Verdict::Invalid);
+        assert!(
+            message.ends_with("raise maxOutputTokens of the suite: most of them were cut off"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::metric::Metric;
 use super::report::Counts;
 use crate::api::eval_job::{MetricResult, SuiteResult};
 use crate::plan::statistics::{
-    Bounds, Confidence, Estimate, Pairs, Share, clustered_mean, mean, ratio, stratified_clustered_mean, stratified_mean,
+    Bounds, Confidence, Estimate, Pairs, Share, clustered_mean, cost_per_thousand_tokens, mean, stratified_clustered_mean, stratified_mean,
 };
 
 /// How one question fared, its repetitions averaged.
@@ -29,8 +29,6 @@ pub enum Measured {
     Share(Share, &'static str),
     /// A mean or a ratio, from so many questions, and how its error was found.
     Mean(Estimate, u32, &'static str),
-    /// A number that has no error, from so many questions.
-    Plain(f64, u32),
 }
 
 impl Measured {
@@ -40,7 +38,6 @@ impl Measured {
         match self {
             Self::Share(share, _) => share.share,
             Self::Mean(estimate, ..) => estimate.value,
-            Self::Plain(value, _) => *value,
         }
     }
 
@@ -49,7 +46,7 @@ impl Measured {
     pub fn n(&self) -> u32 {
         match self {
             Self::Share(share, _) => share.asked,
-            Self::Mean(_, n, _) | Self::Plain(_, n) => *n,
+            Self::Mean(_, n, _) => *n,
         }
     }
 
@@ -59,7 +56,6 @@ impl Measured {
         match self {
             Self::Share(share, _) => Some(share.interval(confidence)),
             Self::Mean(estimate, ..) => (estimate.standard_error > 0.0).then(|| estimate.interval(confidence)),
-            Self::Plain(..) => None,
         }
     }
 
@@ -69,7 +65,6 @@ impl Measured {
         match self {
             Self::Share(share, _) => share.p_if_at_least(bound),
             Self::Mean(estimate, ..) => estimate.p_if_at_least(bound),
-            Self::Plain(..) => 1.0,
         }
     }
 
@@ -79,7 +74,6 @@ impl Measured {
         match self {
             Self::Share(share, _) => share.p_if_at_most(bound),
             Self::Mean(estimate, ..) => estimate.p_if_at_most(bound),
-            Self::Plain(..) => 1.0,
         }
     }
 
@@ -89,14 +83,12 @@ impl Measured {
         match self {
             Self::Share(share, _) => share.questions_to_decide(bound, confidence),
             Self::Mean(estimate, n, _) => times(*n, estimate.times_to_decide(bound, confidence)),
-            Self::Plain(..) => None,
         }
     }
 
-    fn method(&self) -> Option<&'static str> {
+    fn method(&self) -> &'static str {
         match self {
-            Self::Share(_, method) | Self::Mean(_, _, method) => Some(method),
-            Self::Plain(..) => None,
+            Self::Share(_, method) | Self::Mean(_, _, method) => method,
         }
     }
 
@@ -108,7 +100,7 @@ impl Measured {
             lower: interval.map(|interval| written(interval.lower, metric)),
             upper: interval.map(|interval| written(interval.upper, metric)),
             n: self.n(),
-            method: self.method().map(str::to_owned),
+            method: Some(self.method().to_owned()),
         }
     }
 
@@ -143,14 +135,12 @@ pub fn written(value: f64, metric: Metric) -> String {
     }
 }
 
-/// What a model's scores come to: a share where they are right or wrong, a mean where they are graded. None where there are too few.
+/// What scores from 0 to 1 come to. Grades vary less than right and wrong of the same mean, so what holds for a share holds for them. None where there
+/// are too few.
 #[must_use]
-pub fn quality(scores: &[Scored], is_graded: bool) -> Option<Measured> {
+pub fn quality(scores: &[Scored]) -> Option<Measured> {
     let n = u32::try_from(scores.len()).unwrap_or(u32::MAX);
     let (estimate, method) = estimate(scores);
-    if is_graded {
-        return Some(Measured::Mean(estimate?, n, method));
-    }
     let is_plain = method == T && scores.iter().all(|s| s.score <= 0.0 || s.score >= 1.0);
     if is_plain {
         let right = scores.iter().filter(|scored| scored.score >= 1.0).count();
@@ -177,9 +167,11 @@ fn estimate(scores: &[Scored]) -> (Option<Estimate>, &'static str) {
         (Some(_), false) => (clustered_mean(scores.iter().map(|s| (&s.cluster, s.score))), "clustered"),
         (None, true) => {
             let each = scores.iter().map(|s| (&s.stratum, s.score));
-            // A stratum of a single question, whose spread nobody knows, is lumped with the others.
-            let stratified = stratified_mean(each).or_else(|| mean(&scores.iter().map(|s| s.score).collect::<Vec<_>>()));
-            (stratified, "stratified")
+            match stratified_mean(each) {
+                Some(stratified) => (Some(stratified), "stratified"),
+                // A stratum of a single question, whose spread nobody knows, is lumped with the others.
+                None => (mean(&scores.iter().map(|s| s.score).collect::<Vec<_>>()), T),
+            }
         }
         (Some(_), true) => {
             let each = scores.iter().map(|s| (&s.stratum, &s.cluster, s.score));
@@ -201,13 +193,13 @@ pub enum Comparison {
 
 /// The scores of `candidate` less those of `baseline`, of the questions that both have. None where there are too few.
 #[must_use]
-pub fn compare(candidate: &[Scored], baseline: &[Scored], is_graded: bool) -> Option<Comparison> {
+pub fn compare(candidate: &[Scored], baseline: &[Scored]) -> Option<Comparison> {
     let known: BTreeMap<usize, f64> = baseline.iter().map(|scored| (scored.question, scored.score)).collect();
     let both: Vec<(&Scored, f64)> = candidate
         .iter()
         .filter_map(|scored| Some((scored, *known.get(&scored.question)?)))
         .collect();
-    let differences: Vec<Scored> = both
+    let mut differences: Vec<Scored> = both
         .iter()
         .map(|(scored, baseline)| Scored {
             score: scored.score - baseline,
@@ -216,22 +208,29 @@ pub fn compare(candidate: &[Scored], baseline: &[Scored], is_graded: bool) -> Op
             ..Scored::clone(scored)
         })
         .collect();
-    let (estimate, method) = estimate(&differences);
     let is_whole = |score: f64| score <= 0.0 || score >= 1.0;
-    if !is_graded && method == T && both.iter().all(|(scored, baseline)| is_whole(scored.score) && is_whole(*baseline)) {
+    if estimate(&differences).1 == T && both.iter().all(|(scored, baseline)| is_whole(scored.score) && is_whole(*baseline)) {
         let pairs = Pairs::count(both.iter().map(|(scored, baseline)| (scored.score >= 1.0, *baseline >= 1.0)));
         return (pairs.asked() > 0).then_some(Comparison::Pairs(pairs));
     }
     let n = u32::try_from(differences.len()).unwrap_or(u32::MAX);
-    estimate.map(|estimate| Comparison::Difference(estimate, n))
+    // As in the adjusted difference of pairs: where no question tells the models apart, that is not sure of all questions.
+    let is_clustered = differences.iter().any(|scored| scored.cluster.is_some());
+    differences.extend([1.0, -1.0].map(|score| Scored {
+        question: usize::MAX,
+        cluster: is_clustered.then(|| format!("adjusted by {score}")),
+        stratum: None,
+        score,
+    }));
+    let (estimate, _) = estimate(&differences);
+    estimate.filter(|_| n > 0).map(|estimate| Comparison::Difference(estimate, n))
 }
 
 /// What one model cost: dollars and tokens of each request.
 #[must_use]
-pub fn cost(requests: &[(f64, f64)]) -> Option<Measured> {
+pub fn cost(requests: &[(f64, u64)]) -> Option<Measured> {
     let n = u32::try_from(requests.len()).unwrap_or(u32::MAX);
-    let estimate = ratio(requests)?.times(1_000.0);
-    Some(Measured::Mean(estimate, n, "t"))
+    Some(Measured::Mean(cost_per_thousand_tokens(requests)?, n, T))
 }
 
 /// The numbers of one suite.
@@ -251,32 +250,11 @@ pub struct SuiteNumbers {
     pub metrics: BTreeMap<Metric, Measured>,
     /// How the model compares with the baseline, if there is one.
     pub comparison: Option<Comparison>,
+    /// How many answers of the baseline there were to be, and how they ended.
+    pub baseline: Option<(u32, Counts)>,
 }
 
 impl SuiteNumbers {
-    /// Adds the shares of how answers ended.
-    pub fn add_rates(&mut self) {
-        let Counts {
-            questions,
-            correct: _,
-            refused,
-            truncated,
-            unparsed,
-            errors,
-        } = self.counts;
-        let rates = [
-            (Metric::ErrorRate, errors),
-            (Metric::UnparsedRate, unparsed),
-            (Metric::RefusalRate, refused),
-            (Metric::TruncationRate, truncated),
-        ];
-        self.metrics.extend(
-            rates
-                .into_iter()
-                .filter_map(|(metric, count)| Some((metric, Measured::Share(Share::of(count, questions)?, "wilson")))),
-        );
-    }
-
     /// As the status shows them.
     #[must_use]
     pub fn result(&self, confidence: Confidence) -> SuiteResult {
@@ -342,15 +320,24 @@ mod tests {
     }
 
     #[test]
-    fn right_and_wrong_are_a_share_and_grades_a_mean() {
-        let Some(Measured::Share(share, "wilson")) = quality(&half(), false) else {
+    fn right_and_wrong_are_a_share_and_so_are_grades() {
+        let Some(Measured::Share(share, "wilson")) = quality(&half()) else {
             panic!("no share")
         };
         assert_eq!((share.share, share.questions), (0.5, 100.0));
-        let Some(Measured::Mean(mean, 100, "t")) = quality(&half(), true) else {
-            panic!("no mean")
+        let grades = scored(&[0.75, 0.25].repeat(50));
+        let Some(Measured::Share(share, _)) = quality(&grades) else {
+            panic!("no share")
         };
-        near(mean.standard_error, 0.0503, 1e-4);
+        assert_eq!(
+            (share.share, share.questions),
+            (0.5, 150.0),
+            "never much surer than as many questions"
+        );
+        let Some(Measured::Share(share, _)) = quality(&scored(&[1.0; 100])) else {
+            panic!("no share")
+        };
+        assert!(share.p_if_at_most(0.9) < 0.05, "all right proves something");
     }
 
     #[test]
@@ -372,12 +359,12 @@ mod tests {
                 .to_owned(),
             );
         }
-        let questions = |scores: &[Scored]| match quality(scores, false) {
+        let questions = |scores: &[Scored]| match quality(scores) {
             Some(Measured::Share(share, _)) => share.questions,
             other => panic!("{other:?}"),
         };
         assert!(questions(&clustered) < 55.0, "{}", questions(&clustered));
-        assert!(questions(&stratified) > 200.0, "{}", questions(&stratified));
+        assert_eq!(questions(&stratified), 150.0, "never much surer than as many questions");
     }
 
     #[test]
@@ -386,7 +373,7 @@ mod tests {
         fewer.truncate(40);
         fewer[0].score = 0.0;
         assert_eq!(
-            compare(&fewer, &half(), false),
+            compare(&fewer, &half()),
             Some(Comparison::Pairs(Pairs {
                 both: 19,
                 only_candidate: 0,
@@ -394,9 +381,18 @@ mod tests {
                 neither: 20
             }))
         );
-        let Some(Comparison::Difference(difference, 40)) = compare(&fewer, &half(), true) else {
+    }
+
+    #[test]
+    fn models_that_answer_alike_differ_by_nothing_that_is_known_to_some_degree() {
+        let mut clustered = half();
+        for scored in &mut clustered {
+            scored.cluster = Some(format!("c{}", scored.question / 2));
+        }
+        let Some(Comparison::Difference(difference, 100)) = compare(&clustered, &clustered) else {
             panic!("no difference")
         };
-        near(difference.value, -1.0 / 40.0, 1e-12);
+        near(difference.value, 0.0, 1e-12);
+        near(difference.standard_error, 0.014, 1e-3);
     }
 }

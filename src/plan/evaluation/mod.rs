@@ -90,8 +90,9 @@ pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
     });
     let is_about_to_start = || {
         let unsettled = unsettled(&models);
-        let settled = settled(job, &models, &unsettled);
         let runs = schedule::overtaken(job, &schedule, seen.runs, now);
+        let is_outdated = !outdated(job, &Record::of(job, &runs), seen.models).is_empty();
+        let settled = settled(job, &models, &unsettled).filter(|_| is_outdated);
         let due = Due {
             job,
             schedule: &schedule,
@@ -122,7 +123,8 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     let offset = schedule::offset(job);
     facts.next = schedule.next(now - offset).map(|slot| slot + offset).filter(|_| !job.spec.suspend);
     let unsettled = unsettled(&models);
-    let settled = settled(job, &models, &unsettled);
+    // That a target is no longer one makes no result outdated.
+    let settled = settled(job, &models, &unsettled).filter(|_| !outdated.is_empty());
     let due = Due {
         job,
         schedule: &schedule,

@@ -187,7 +187,16 @@ fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
         return State::Running;
     }
     let name = job.name_any();
-    let start = status.start_time.or_else(|| job.creation_timestamp()).map_or(now, |time| time.0);
+    let mut start = status.start_time.or_else(|| job.creation_timestamp()).map_or(now, |time| time.0);
+    if is_kept(job) && status.failed.unwrap_or(0) > 0 {
+        // Another pod takes over, and has as long to start as the first one had.
+        start = own
+            .iter()
+            .filter_map(|pod| pod.creation_timestamp())
+            .map(|time| time.0)
+            .max()
+            .unwrap_or(now);
+    }
     let trouble = if own.is_empty() && now >= start + NO_POD_GRACE {
         let message = format!(
             "the Job has no pod; see `kubectl describe job {name}` for what refuses it, such as a quota or a service account that is not there"
@@ -265,6 +274,9 @@ fn read(text: &str, failure: Option<&str>) -> Result<Report, String> {
         // The last attempt's own words are worth more than Kubernetes' count of attempts.
         (Ok(report), Some(failure)) => Err(report.invalid.unwrap_or_else(|| format!("the run failed: {failure}"))),
         (Err(_), Some(failure)) => Err(format!("the run failed: {failure}; the pod's log has the reasons")),
+        (Err(_), None) if text.contains("\"counts\"") => {
+            Err("the run's report was written by an earlier version of the evaluator; wait for the next run".to_owned())
+        }
         (Err(error), None) => Err(format!("the run's report cannot be read ({error}); the pod's log has the reasons")),
     }
 }
@@ -383,7 +395,14 @@ mod tests {
         let pod = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()).unwrap();
         pod.volumes = Some(vec![fixtures::read("{name: reports, persistentVolumeClaim: {claimName: reports}}")]);
         let pods = [fixtures::pod("2026-05-02T02:00:00Z", None)];
-        assert_eq!(runs(&fixtures::job(), &[Arc::new(job)], &pods, at(END))[0].state, State::Running);
+        let jobs = [Arc::new(job)];
+        assert_eq!(runs(&fixtures::job(), &jobs, &pods, at(END))[0].state, State::Running);
+        let hours_later = at("2026-05-02T04:00:00Z");
+        let between = runs(&fixtures::job(), &jobs, &[], hours_later);
+        assert!(
+            matches!(between[0].state, State::Starting { trouble: None, .. }),
+            "the next pod is not there yet: {between:?}"
+        );
     }
 
     #[test]

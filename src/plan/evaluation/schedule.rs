@@ -73,7 +73,7 @@ impl Due<'_> {
         let offset = offset(self.job);
         let next = self.schedule.next(self.now - offset).map(|slot| slot + offset);
         match slot {
-            Some(slot) if self.is_in_time(slot) => Decision::Start { slot },
+            Some(slot) if is_in_time(self.job, slot, self.now) => Decision::Start { slot },
             _ if is_requested || self.is_changed() => self.at_once(),
             missed => Decision::Wait { until: next, missed },
         }
@@ -93,11 +93,6 @@ impl Due<'_> {
         let ran = self.runs.iter().flat_map(|run| [Some(run.slot), run.end().map(|end| end - offset)]);
         let since = ran.chain([scheduled]).flatten().fold(created, Timestamp::max);
         self.schedule.latest_due(since, self.now - offset)
-    }
-
-    fn is_in_time(&self, slot: Timestamp) -> bool {
-        let deadline = self.job.spec.schedule.starting_deadline.and_then(signed);
-        deadline.is_none_or(|deadline| self.now <= slot + offset(self.job) + deadline)
     }
 
     fn is_changed(&self) -> bool {
@@ -121,6 +116,12 @@ impl Due<'_> {
             _ => Decision::Start { slot },
         }
     }
+}
+
+/// Whether the run of a slot may still start.
+fn is_in_time(job: &EvalJob, slot: Timestamp, now: Timestamp) -> bool {
+    let deadline = job.spec.schedule.starting_deadline.and_then(signed);
+    deadline.is_none_or(|deadline| now <= slot + offset(job) + deadline)
 }
 
 /// How long after each slot the runs of `job` start: some part of its jitter, by its name.
@@ -163,7 +164,12 @@ pub fn attempted(job: &EvalJob, runs: &[Run]) -> Option<String> {
 /// The runs, with those given up that the slot of another one takes the place of.
 #[must_use]
 pub fn overtaken<'a>(job: &EvalJob, schedule: &Schedule, runs: &'a [Run], now: Timestamp) -> Cow<'a, [Run]> {
-    let is_overtaken = |run: &Run| run.is_going_on() && schedule.latest_due(run.slot, now - offset(job)).is_some();
+    // One whose report is on its way has ended, and one whose place nothing could take goes on.
+    let is_overtaken = |run: &Run| {
+        let next = schedule.latest_due(run.slot, now - offset(job));
+        let is_ending = matches!(run.state, State::Ending(_));
+        run.is_going_on() && !is_ending && next.is_some_and(|next| is_in_time(job, next, now))
+    };
     let replaces = job.spec.schedule.concurrency_policy == ConcurrencyPolicy::Replace && !job.spec.suspend;
     if !replaces || !runs.iter().any(is_overtaken) {
         return Cow::Borrowed(runs);
@@ -332,6 +338,11 @@ mod tests {
             overtaken(&job, &daily(), &going_on, next - SignedDuration::from_secs(1)),
             Cow::Borrowed(_)
         ));
+        let ending = [run("2026-05-02T02:00:00Z", State::Ending(next))];
+        assert!(matches!(overtaken(&job, &daily(), &ending, next), Cow::Borrowed(_)));
+        job.spec.schedule.starting_deadline = Some(fixtures::read("1h"));
+        let too_late = next + SignedDuration::from_hours(2);
+        assert!(matches!(overtaken(&job, &daily(), &going_on, too_late), Cow::Borrowed(_)));
         let runs = overtaken(&job, &daily(), &going_on, next);
         assert!(!runs[0].is_going_on());
         assert_eq!(decided(&job, &runs, None, "2026-05-03T02:00:00Z"), start("2026-05-03T02:00:00Z"));

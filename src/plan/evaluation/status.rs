@@ -107,13 +107,16 @@ fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
         claims.extend([accepted(), resolved, because(Kind::Ready, false), because(Kind::Reconciling, true)]);
         return claims;
     }
-    let ready = if job.spec.suspend {
-        ("Suspended", "no run starts until spec.suspend is false".to_owned())
-    } else if !facts.waiting_for.is_empty() {
+    let ready = if !facts.waiting_for.is_empty() {
         let targets = facts.waiting_for.join(", ");
         (
             WAITING,
             format!("a run is due and waits for {targets}: not ready yet, or still changing"),
+        )
+    } else if job.spec.suspend {
+        (
+            "Suspended",
+            "no run starts until spec.suspend is false, but those that a person asks for".to_owned(),
         )
     } else {
         let zone = job.spec.schedule.time_zone.as_deref().unwrap_or("UTC");

@@ -149,11 +149,9 @@ fn report(correct: u32) -> Report {
             correct,
             ..Counts::default()
         },
-        metrics: quality(&scores, false)
-            .map(|measured| (Metric::Accuracy, measured))
-            .into_iter()
-            .collect(),
+        metrics: quality(&scores).map(|measured| (Metric::Accuracy, measured)).into_iter().collect(),
         comparison: None,
+        baseline: None,
     };
     let suites = vec![suite.result(rules.confidence)];
     let numbers = Numbers {
@@ -406,7 +404,7 @@ fn a_suspended_evaluation_finishes_its_run_and_starts_none() {
     assert_eq!(world.status().verdict, Some(Verdict::Pass));
     assert_eq!(
         world.condition(Kind::Ready),
-        "True Suspended: no run starts until spec.suspend is false"
+        "True Suspended: no run starts until spec.suspend is false, but those that a person asks for"
     );
     assert_eq!((world.jobs.len(), world.status().next_schedule_time.clone()), (1, None));
 }

@@ -85,7 +85,7 @@ impl Estimate {
 }
 
 /// The share of Student's distribution of so many degrees of freedom that is below `t`.
-fn cumulative(degrees: f64, t: f64) -> f64 {
+pub(super) fn cumulative(degrees: f64, t: f64) -> f64 {
     if degrees.is_infinite() {
         return Normal::standard().cdf(t);
     }

@@ -5,14 +5,15 @@
 //! With that number in place of their own, Wilson's interval keeps what it is good at, shares near 0 and 1, as E. L. Korn and B. I. Graubard,
 //! "Confidence intervals for proportions with small expected number of positive counts estimated from survey data" (1998), do for exact ones.
 
-use statrs::distribution::{ContinuousCDF, Normal};
-
 use super::confidence::Confidence;
-use super::estimate::{Bounds, Estimate};
+use super::estimate::{Bounds, Estimate, cumulative};
 use super::interval::wilson;
 
 /// More questions than this are no advice.
 const MOST_QUESTIONS: f64 = 10_000_000.0;
+
+/// How many independent questions one that was drawn from a stratum, or graded, is taken for at most.
+const MOST_GAIN: f64 = 1.5;
 
 /// A share, and how much it was measured with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Share {
     pub questions: f64,
     /// How many were asked.
     pub asked: u32,
+    /// The degrees of freedom that its error was found with; infinite where it follows from the share itself.
+    pub degrees: f64,
 }
 
 impl Share {
@@ -33,28 +36,34 @@ impl Share {
             share: f64::from(right.min(asked)) / f64::from(asked),
             questions: f64::from(asked),
             asked,
+            degrees: f64::INFINITY,
         })
     }
 
-    /// Of the mean of scores from 0 to 1 that has this error. Where it has none, because all scores are alike, it is as good as `alike` questions.
+    /// Of the mean of scores from 0 to 1 that has this error. Where it has none, because all scores are alike, it is as good as `alike` questions;
+    /// it is never much better than as many independent ones as were asked, which an error that was itself found from few may seem to say.
     #[must_use]
     pub fn of_estimate(mean: &Estimate, alike: usize, asked: u32) -> Option<Self> {
         let share = mean.value.clamp(0.0, 1.0);
         let questions = share * (1.0 - share) / mean.standard_error.powi(2);
-        // Few clusters know their own spread badly, which Student's distribution tells.
-        let degrees = Confidence::P95.two_sided_z() / Confidence::P95.two_sided_t(mean.degrees);
-        let questions = if questions.is_finite() && questions > 0.0 {
-            questions * degrees.powi(2)
+        let is_known = questions.is_finite() && questions > 0.0;
+        let questions = if is_known {
+            questions.min(f64::from(asked) * MOST_GAIN)
         } else {
             alike as f64
         };
-        (asked > 0 && questions > 0.0).then_some(Self { share, questions, asked })
+        (asked > 0 && questions > 0.0 && mean.degrees > 0.0).then_some(Self {
+            share,
+            questions,
+            asked,
+            degrees: mean.degrees,
+        })
     }
 
     /// Wilson's two-sided interval.
     #[must_use]
     pub fn interval(&self, confidence: Confidence) -> Bounds {
-        let seen = wilson(self.share, self.questions, confidence.two_sided_z());
+        let seen = wilson(self.share, self.questions, confidence.two_sided_t(self.degrees));
         Bounds {
             lower: seen.lower,
             upper: seen.upper,
@@ -64,13 +73,13 @@ impl Share {
     /// What the true share is at least, in so many runs.
     #[must_use]
     pub fn lower_bound(&self, confidence: Confidence) -> f64 {
-        wilson(self.share, self.questions, confidence.one_sided_z()).lower
+        wilson(self.share, self.questions, confidence.one_sided_t(self.degrees)).lower
     }
 
     /// What the true share is at most, in so many runs.
     #[must_use]
     pub fn upper_bound(&self, confidence: Confidence) -> f64 {
-        wilson(self.share, self.questions, confidence.one_sided_z()).upper
+        wilson(self.share, self.questions, confidence.one_sided_t(self.degrees)).upper
     }
 
     /// How likely so small a share, or a smaller one, would be were the true one `bound` or more: Wilson's test, below α just where the upper bound
@@ -79,7 +88,7 @@ impl Share {
     pub fn p_if_at_least(&self, bound: f64) -> f64 {
         let error = (bound * (1.0 - bound) / self.questions).sqrt();
         if error > 0.0 {
-            Normal::standard().cdf((self.share - bound) / error)
+            cumulative(self.degrees, (self.share - bound) / error)
         } else {
             f64::from(self.share >= bound)
         }
@@ -100,11 +109,11 @@ impl Share {
     #[must_use]
     pub fn questions_to_decide(&self, bound: f64, confidence: Confidence) -> Option<u32> {
         // The ends of the interval are the bounds b at which (share − b)² = z²·b(1 − b)/n, so the question has a closed form.
-        let z = confidence.one_sided_z();
+        let z = confidence.one_sided_t(self.degrees);
         let independent = z * z * bound * (1.0 - bound) / (self.share - bound).powi(2);
-        let n = (independent * f64::from(self.asked) / self.questions).ceil().max(1.0);
+        let n = (independent * f64::from(self.asked) / self.questions).ceil();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and ten million")]
-        (n <= MOST_QUESTIONS).then_some(n as u32)
+        (n <= MOST_QUESTIONS).then_some(n.max(1.0) as u32)
     }
 }
 
