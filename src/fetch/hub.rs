@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::Environment;
 use super::failure::{Failure, Reason};
 use super::listing::{Check, Found, MOST_FILES, RemoteFile};
-use super::location::is_commit;
+use super::location::{DATASETS, is_commit};
 use super::wire::{Content, busy, content, host, quote, range_header, send, text, whole};
 
 const ENDPOINT: &str = "https://huggingface.co";
@@ -97,7 +97,7 @@ impl Hub {
         if is_commit(revision) {
             return Ok(revision.to_ascii_lowercase());
         }
-        let url = self.url(&["api", "models"], &["revision", revision]);
+        let url = self.url(self.api(), &["revision", revision]);
         let Commit { sha } = self.json(&self.ask(url, revision).await?.1)?;
         match is_commit(&sha) {
             true => Ok(sha),
@@ -111,7 +111,7 @@ impl Hub {
     /// The files of a commit.
     pub(super) async fn tree(&self, commit: &str) -> Result<Vec<Found>, Failure> {
         let mut found = Vec::new();
-        let mut next = Some(self.url(&["api", "models"], &["tree", commit]));
+        let mut next = Some(self.url(self.api(), &["tree", commit]));
         if let Some(first) = &mut next {
             first.set_query(Some("recursive=true"));
         }
@@ -152,6 +152,15 @@ impl Hub {
             );
         }
         Err(self.refusal(response.status(), response.headers(), commit))
+    }
+
+    /// Names of datasets say what they are, those of models do not.
+    fn api(&self) -> &'static [&'static str] {
+        if self.repository.starts_with(DATASETS) {
+            &["api"]
+        } else {
+            &["api", "models"]
+        }
     }
 
     fn url(&self, before: &[&str], after: &[&str]) -> Url {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `hf://org/name` | a repository of the hub, at its branch `main` |
 //! | `hf://org/name@revision` | the same at a branch, tag or commit; a slash in it is written `%2F`, but for `refs/pr/N` and `refs/convert/NAME` |
+//! | `hf://datasets/org/name@revision/path` | the same of a dataset |
 //! | `hf://org/name@revision/path` | one file of it, or the files of one folder; with `…-00001-of-00003.gguf` all parts come along |
 //! | `s3://bucket/prefix/`, `gs://…`, `az://container/prefix/` | the objects below a prefix, or one object |
 //! | `https://host/path/file#sha256=HEX` | one file, and what it must be (optional) |
@@ -23,7 +24,7 @@ use super::listing::FilePath;
 pub enum Location {
     /// A repository of the hub.
     Hub {
-        /// `org/name`.
+        /// `org/name`, or `datasets/org/name`.
         repository: String,
         /// A branch, tag or commit.
         revision: String,
@@ -177,6 +178,9 @@ fn invalid(uri: &str, problem: &str, remedy: &str) -> Failure {
     Failure::new(Reason::InvalidSource, format!("{uri:?} {problem}"), remedy)
 }
 
+/// What the names of the hub's datasets begin with.
+pub(super) const DATASETS: &str = "datasets/";
+
 const HUB_FORMS: &str = "write it as hf://organization/name, hf://organization/name@revision or hf://organization/name@revision/path";
 
 fn hub(uri: &str, rest: &str) -> Result<Location, Failure> {
@@ -184,6 +188,7 @@ fn hub(uri: &str, rest: &str) -> Result<Location, Failure> {
     let is_name = |name: &str| {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && ![".", ".."].contains(&name)
     };
+    let (kind, rest) = rest.strip_prefix(DATASETS).map_or(("", rest), |rest| (DATASETS, rest));
     let (organization, rest) = rest.split_once('/').ok_or_else(wrong)?;
     let end = rest.find(['@', '/']).unwrap_or(rest.len());
     let (name, rest) = rest.split_at(end);
@@ -201,7 +206,7 @@ fn hub(uri: &str, rest: &str) -> Result<Location, Failure> {
     }
     let path = Some(path.trim_end_matches('/')).filter(|path| !path.is_empty());
     Ok(Location::Hub {
-        repository: format!("{organization}/{name}"),
+        repository: format!("{kind}{organization}/{name}"),
         revision,
         path: path.map(FilePath::new).transpose().map_err(|_| wrong())?,
     })

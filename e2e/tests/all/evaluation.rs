@@ -1,5 +1,6 @@
 //! Evaluations with a real engine: a run that loses its pod and its operator half-way ends as one that was left alone.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -127,12 +128,14 @@ async fn result(ns: &Namespace, volume: &Path, job: &str) -> Result<(String, Val
     Ok((verdict, serde_json::from_slice(&fs::read(report)?)?))
 }
 
-/// How each question ended, by its id.
-fn ends(report: &Value) -> Vec<(String, String)> {
-    let samples = report["samples"].as_array().into_iter().flatten();
-    let mut ends: Vec<(String, String)> = samples.map(|one| (one["id"].to_string(), one["end"].to_string())).collect();
-    ends.sort();
-    ends
+/// What was answered to each question, by its place.
+fn answers(volume: &Path, job: &str) -> Result<BTreeMap<u64, String>> {
+    let folder = folder(volume, job).context("there is no folder of the run")?;
+    let text = fs::read_to_string(folder.join("progress.jsonl"))?;
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(lines
+        .filter_map(|line| Some((line["q"].as_u64()?, line["a"].as_str()?.to_owned())))
+        .collect())
 }
 
 #[tokio::test]
@@ -186,10 +189,12 @@ async fn a_run_that_loses_its_pod_and_its_operator_ends_as_one_that_was_left_alo
     let (again, killed) = result(&ns, volume.folder(), "killed").await?;
     println!("killed after {lost} of {}: {again}", count());
 
-    assert_eq!(ends(&whole).len(), count());
-    let (one, other) = (ends(&whole), ends(&killed));
-    let differ = one.iter().zip(&other).filter(|(one, other)| one != other).count();
-    assert_eq!(differ, 0, "{differ} of {} questions ended otherwise", count());
+    let (one, other) = (answers(volume.folder(), "whole")?, answers(volume.folder(), "killed")?);
+    assert_eq!(one.len(), count());
+    let differ = one.iter().filter(|(question, answer)| other.get(question) != Some(answer)).count();
+    assert_eq!(differ, 0, "{differ} of {} questions were answered otherwise", count());
+    let samples = |report: &Value| report["samples"].as_array().map_or(0, Vec::len);
+    assert_eq!((samples(&whole), samples(&killed)), (count(), count()));
     assert_eq!(again, verdict);
     println!("{}", ns.kubectl(&["get", "evj"]).await?);
     ns.delete().await?;

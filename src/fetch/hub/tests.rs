@@ -32,6 +32,31 @@ fn an_endpoint_is_a_url_without_credentials() {
 }
 
 #[test]
+fn datasets_are_asked_for_by_their_kind() {
+    let url = |repository: &str| {
+        let environment: Environment = [("HF_ENDPOINT".to_owned(), "https://hub.example".to_owned())].into_iter().collect();
+        let hub = Hub::new(client(None).unwrap(), &environment, repository).unwrap();
+        let content = hub.url(&[], &["resolve", "c0ffee", "data", "test.parquet"]);
+        (hub.url(hub.api(), &["revision", "v1"]).to_string(), content.to_string())
+    };
+    let at = |path: &str| format!("https://hub.example/{path}");
+    assert_eq!(
+        url("org/name"),
+        (
+            at("api/models/org/name/revision/v1"),
+            at("org/name/resolve/c0ffee/data/test.parquet")
+        )
+    );
+    assert_eq!(
+        url("datasets/org/name"),
+        (
+            at("api/datasets/org/name/revision/v1"),
+            at("datasets/org/name/resolve/c0ffee/data/test.parquet")
+        )
+    );
+}
+
+#[test]
 fn the_next_page_is_found_among_links() {
     assert_eq!(next_page("<https://h/a?cursor=x>; rel=\"next\""), Some("https://h/a?cursor=x"));
     assert_eq!(

@@ -16,6 +16,15 @@ fn parts(uri: &str) -> (String, String, Option<String>) {
 }
 
 #[test]
+fn a_dataset_says_that_it_is_one() {
+    let dataset = parts("hf://datasets/org/name@v1/data/test.parquet");
+    assert_eq!(dataset, ("datasets/org/name".into(), "v1".into(), Some("data/test.parquet".into())));
+    assert!(Location::parse("hf://datasets/name").is_err());
+    let again = Location::parse("hf://datasets/org/name@v1/data/test.parquet").unwrap().to_string();
+    assert_eq!(again, "hf://datasets/org/name@v1/data/test.parquet");
+}
+
+#[test]
 fn a_repository_may_have_a_revision_and_a_path() {
     let case = |uri: &str, revision: &str, path: Option<&str>| {
         assert_eq!(

@@ -5,6 +5,7 @@
 //! 2411.00640). Shares and scores are from 0 to 1; what costs and times are is for the caller to say.
 
 mod confidence;
+pub mod drift;
 mod estimate;
 mod exact;
 mod holm;
