@@ -16,7 +16,7 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 
 /// Enough for a middle to kill it in; `E2E_QUESTIONS` asks others, such as 200.
-const QUESTIONS: usize = 40;
+const QUESTIONS: usize = 24;
 /// A real model on few processors.
 const A_RUN: Duration = Duration::from_secs(900);
 /// Questions that are drawn from.
