@@ -1,6 +1,6 @@
 //! From how single questions ended to the numbers of a model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::progress::{Asked, End};
 use super::suite::Suite;
@@ -50,10 +50,11 @@ pub(super) fn numbers(suites: &[Suite], tally: &Tally, target: usize, baseline: 
         }
     };
     // What was asked beyond a sample that stands is not part of it: a run that is killed in between comes to the same.
-    let is_sampled = |asked: &Asked| {
-        let suite = suites.get(asked.suite);
-        suite.is_some_and(|suite| sampled.is_extended(target, asked.suite) || !suite.asked(true).contains(&asked.question))
-    };
+    let standing = suites.iter().enumerate().filter(|(place, _)| !sampled.is_extended(target, *place));
+    let beyond: HashSet<(usize, usize)> = standing
+        .flat_map(|(place, suite)| suite.asked(true).iter().map(move |question| (place, *question)))
+        .collect();
+    let is_sampled = |asked: &Asked| !beyond.contains(&(asked.suite, asked.question));
     let answered = tally
         .of(target)
         .filter(|(asked, ended)| ended.end != End::Error && is_sampled(asked));
