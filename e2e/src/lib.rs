@@ -19,6 +19,7 @@ pub mod asker;
 pub mod assets;
 pub mod audit;
 pub mod bench;
+pub mod benchmark;
 pub mod cluster;
 pub mod command;
 pub mod demo;

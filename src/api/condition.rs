@@ -33,6 +33,8 @@ pub enum Kind {
     WithinBudget,
     /// The latest run's verdict: `True` for `Pass`, `False` for `Fail`, `Unknown` otherwise.
     Passed,
+    /// Whether a target has become worse over the runs: `True` is an alarm, `Unknown` before there is anything to compare with.
+    Drifted,
 }
 
 impl fmt::Display for Kind {

@@ -5,10 +5,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::comparison::{Baseline, Drift, DriftStatus};
 pub use super::criterion::{Bound, Criterion};
 pub use super::eval_status::{EvalJobStatus, MetricResult, PastRun, SuiteResult, TargetResult, Verdict};
 pub use super::scorer::Scorer;
-pub use super::suite::{Dataset, Exemplars, Kind, MmluPro, Sample, Suite, Variant};
+pub use super::selector::Selector;
+pub use super::suite::{Dataset, Exemplars, Kind, Latency, MmluPro, Sample, Suite, Variant};
 
 use super::money::Usd;
 use super::routing_policy::DURATION;
@@ -53,6 +55,14 @@ pub(crate) const CONFIDENCE: &str = r"^0\.[5-9][0-9]{0,5}$";
     .message("each criterion must name one of spec.suites").field_path(".criteria"))]
 #[x_kube(validation = Rule::new("has(self.baseline) || !has(self.criteria) || !self.criteria.exists(c, has(c.notWorseThanBaselineBy))")
     .message("name the baseline that notWorseThanBaselineBy compares with").field_path(".baseline"))]
+#[x_kube(validation = Rule::new("has(self.reports) || !has(self.baseline) || !has(self.baseline.run)")
+    .message("an earlier run is known by its report: set reports, which keeps them").field_path(".reports"))]
+#[x_kube(validation = Rule::new("self.suites.filter(s, has(s.latency)).size() <= 2")
+    .message("at most two suites may be of the kind latency: a run's report has no room for the numbers of more").field_path(".suites"))]
+#[x_kube(validation = Rule::new("has(self.drift) || !has(self.triggers) || !self.triggers.exists(t, t == 'DriftAlarm')")
+    .message("nothing raises an alarm that DriftAlarm could wait for: set drift, such as {}").field_path(".drift"))]
+#[x_kube(validation = Rule::new("has(self.reports) || !has(self.drift)")
+    .message("drift compares with the answers of earlier runs: set reports, which keeps them").field_path(".reports"))]
 #[x_kube(validation = Rule::new("!has(self.onInconclusive) || self.suites.exists(s, has(s.sample) && s.sample.size < self.onInconclusive.extendSampleTo)")
     .message("extendSampleTo must be above the sample.size of a suite").field_path(".onInconclusive.extendSampleTo"))]
 pub struct EvalJobSpec {
@@ -73,7 +83,7 @@ pub struct EvalJobSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub suites: Vec<Suite>,
     /// What must hold for the verdict `Pass`; all of it. Default: what a model of its tier should reach. Where a suite measures `accuracy`, a
-    /// lower bound of at least 0.784; for models of the tier General whose price is known, `cost_usd_per_1k_tokens` of at most 0.0085.
+    /// lower bound of at least 0.784; where one is a `latency`, `latency_p95_seconds` with an upper bound of at most 2.3; for models of the tier General whose price is known, `cost_usd_per_1k_tokens` of at most 0.0085.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub criteria: Vec<Criterion>,
@@ -88,6 +98,10 @@ pub struct EvalJobSpec {
     /// What `notWorseThanBaselineBy` compares with, question by question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
+    /// Whether the targets become worse over the runs of the schedule, `accuracy` and `score` of all suites together: the condition `Drifted`, an event, a
+    /// metric, and a trigger. Default: nobody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// What one run may use, and how much of it may go wrong. A run that reaches a limit stops and its verdict is `Invalid`. Restarts of the
     /// evaluator in its pod count together. Without `reports`, a run whose pod is lost, by eviction or with its node, ends
     /// `Invalid`; what Kubernetes' replacement of it spends comes on top, until the operator removes it: seconds, or while no operator runs at most the limits again for
@@ -118,11 +132,17 @@ pub struct Reports {
 /// The models to evaluate.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.selector) || (has(self.models) && self.models.size() > 0)")
+    .message("name a model, or set selector").field_path(".models"))]
 pub struct Targets {
     /// ModelDeployments by name, in this namespace; an adapter of one as `name:adapter`. Example: `[llama, "llama:fraud"]`.
-    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 253)))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub models: Vec<String>,
+    /// All ModelDeployments in this namespace with such labels, beside those that are named: 8 together at most. Adapters are not selected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
 }
 
 /// When to run.
@@ -169,6 +189,8 @@ pub enum Trigger {
     /// A target or the evaluation was changed in a way that makes the latest result one about something else, and every target is settled; at
     /// first when there is no result yet. Once for each such change, however its run ends.
     SpecChange,
+    /// `drift` has raised an alarm: once, so that there is a second look before a person is woken.
+    DriftAlarm,
 }
 
 /// What one run may use.
@@ -207,15 +229,6 @@ pub struct OnInconclusive {
     /// half of what `confidence` leaves. Limit: 100000.
     #[schemars(range(min = 2, max = 100_000))]
     pub extend_sample_to: u32,
-}
-
-/// What a model is compared with.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Baseline {
-    /// A ModelDeployment in this namespace, or `name:adapter`, which is asked the same questions in the same run.
-    #[schemars(length(min = 1, max = 253))]
-    pub model: String,
 }
 
 /// How much of the past is kept.

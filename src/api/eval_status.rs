@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::comparison::DriftStatus;
 use super::money::Usd;
 
 /// What a run says about a model.
@@ -34,7 +35,8 @@ pub struct EvalJobStatus {
     /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: runs happen on schedule. `Passed`: the latest run's verdict, as in `verdict`; what routing obeys is in `targets`.
+    /// `Ready`: runs happen on schedule. `Passed`: the latest run's verdict, as in `verdict`; what routing obeys is in `targets`. `Drifted`, where
+    /// `drift` is set: whether a target has become worse over the runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -51,6 +53,12 @@ pub struct EvalJobStatus {
     /// A digest over what every target was when a run was last started: `SpecChange` starts none for it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempted: Option<String>,
+    /// The value of the annotation `llmportfolio.dev/reset-drift` that `drift` last began anew for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_reset: Option<String>,
+    /// How far each target is from an alarm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftStatus>,
     /// The slot of the latest run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Time>,

@@ -12,13 +12,18 @@ use super::scorer::Scorer;
 
 /// What a dataset's URI may be.
 const URI: &str = r"^(hf|s3|gs|az|https?|pvc)://[^\s\x00-\x1f]+$";
+/// A decimal from 0.001 to 1000.
+const RATE: &str = r"^(0\.(00[1-9]|0[1-9][0-9]?|[1-9][0-9]{0,2})|[1-9][0-9]{0,2}(\.[0-9]{1,3})?|1000)$";
 /// A member of the rows of a dataset.
 const MEMBER: &str = "^[A-Za-z_][A-Za-z0-9_.-]{0,62}$";
 
 /// One set of questions and how its answers are scored.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("(has(self.exemplars) ? 1 : 0) + (has(self.mmluPro) ? 1 : 0) == 1", "exactly one of exemplars and mmluPro must be set"))]
+#[x_kube(validation = ("(has(self.exemplars) ? 1 : 0) + (has(self.mmluPro) ? 1 : 0) + (has(self.latency) ? 1 : 0) == 1",
+    "exactly one of exemplars, mmluPro and latency must be set"))]
+#[x_kube(validation = Rule::new("!has(self.latency) || (!has(self.sample) && !has(self.repeats) && !has(self.maxOutputTokens))")
+    .message("a load has no sample, repeats or maxOutputTokens: set requests and outputTokens").field_path(".latency"))]
 #[x_kube(validation = Rule::new("!has(self.exemplars) || has(self.scorer)").message("exemplars need a scorer, such as exact: {}").field_path(".scorer"))]
 #[x_kube(validation = Rule::new("has(self.exemplars) || !has(self.scorer)").message("only exemplars have a scorer: remove it").field_path(".scorer"))]
 pub struct Suite {
@@ -31,6 +36,9 @@ pub struct Suite {
     /// The benchmark MMLU-Pro.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mmlu_pro: Option<MmluPro>,
+    /// A load, under which is measured how long answers take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// How an answer of `exemplars` is compared with the expected one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scorer: Option<Scorer>,
@@ -73,6 +81,25 @@ pub struct MmluPro {
     /// of which `LmEval` and `AuthorsLocal` show the first five. Without it none are shown, which is not the benchmark as published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few_shot: Option<Dataset>,
+}
+
+/// So many requests at so many a second, whether those before are answered or not, as users come. Answers that a cache of prompts had a part in
+/// are left out. Only the targets are asked, after all other suites, one model and one load at a time, and no request is tried again.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latency {
+    /// How many requests. A p95 needs 59 for an upper bound at the confidence 0.95, and 72 for an interval; a p99 needs 299, and 368. Limit: 100000.
+    #[schemars(range(min = 10, max = 100_000))]
+    pub requests: u32,
+    /// How many a second. A decimal from 0.001 to 1000. Example: `"5"`.
+    #[schemars(length(max = 8), regex(pattern = RATE))]
+    pub rate_per_second: String,
+    /// About how long each prompt is, in tokens. No two begin alike. Limit: 131072.
+    #[schemars(range(min = 60, max = 131_072))]
+    pub input_tokens: u32,
+    /// How long each answer may be, in tokens; models are asked to go on until they are cut off. Limit: 131072.
+    #[schemars(range(min = 1, max = 131_072))]
+    pub output_tokens: u32,
 }
 
 /// Programs that ask MMLU-Pro. Their scores are not comparable.
@@ -152,15 +179,18 @@ pub enum Kind<'a> {
     Exemplars(&'a Exemplars, &'a Scorer),
     /// `mmluPro`.
     MmluPro(&'a MmluPro),
+    /// `latency`.
+    Latency(&'a Latency),
 }
 
 impl Suite {
     /// What it is; `None` where not exactly one is set, which no API server lets through.
     #[must_use]
     pub fn kind(&self) -> Option<Kind<'_>> {
-        match (&self.exemplars, &self.mmlu_pro, &self.scorer) {
-            (Some(exemplars), None, Some(scorer)) => Some(Kind::Exemplars(exemplars, scorer)),
-            (None, Some(mmlu_pro), None) => Some(Kind::MmluPro(mmlu_pro)),
+        match (&self.exemplars, &self.mmlu_pro, &self.latency, &self.scorer) {
+            (Some(exemplars), None, None, Some(scorer)) => Some(Kind::Exemplars(exemplars, scorer)),
+            (None, Some(mmlu_pro), None, None) => Some(Kind::MmluPro(mmlu_pro)),
+            (None, None, Some(latency), None) => Some(Kind::Latency(latency)),
             _ => None,
         }
     }

@@ -45,6 +45,8 @@ fn evaluation(name: &str, scorer: &str, criteria: &str) -> Result<(), Validation
     serde_saphyr::from_str::<EvalJob>(&yaml).unwrap().validate_cel()
 }
 
+mod evaluations;
+
 fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
     let passes = "{suite: s, metric: accuracy, lowerBoundAtLeast: \"0.5\"}";
     vec![
@@ -898,7 +900,7 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
                 "",
             ),
             "spec.suites[0]",
-            "exactly one of exemplars and mmluPro must be set",
+            "exactly one of exemplars, mmluPro and latency must be set",
         ),
         (
             suite("{exemplars: {dataset: {uri: 'https://h/f'}}}", ""),
@@ -958,14 +960,14 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
 
 #[test]
 fn what_the_rules_allow_is_accepted() {
-    for (what, result) in accepted() {
+    for (what, result) in accepted().into_iter().chain(evaluations::accepted()) {
         assert!(result.is_ok(), "{what}: {result:?}");
     }
 }
 
 #[test]
 fn what_a_rule_forbids_is_refused_at_its_field_with_its_message() {
-    for (result, field, message) in refused() {
+    for (result, field, message) in refused().into_iter().chain(evaluations::refused()) {
         let errors = result.expect_err(message).into_vec();
         assert_eq!(errors.len(), 1, "{message}: {errors:?}");
         assert_eq!(errors[0].field_path, field, "{message}");
@@ -977,6 +979,7 @@ fn what_a_rule_forbids_is_refused_at_its_field_with_its_message() {
 fn every_rule_has_been_seen_to_refuse() {
     let seen: BTreeSet<String> = refused()
         .into_iter()
+        .chain(evaluations::refused())
         .flat_map(|(result, ..)| result.unwrap_err().into_vec())
         .map(|e| e.rule)
         .collect();

@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use crate::api::EvalJob;
-use crate::api::condition::Kind;
+use crate::api::condition::{self, Kind};
 use crate::api::eval_job::{EvalJobStatus, Verdict};
 use crate::api::model_deployment::KeyRef;
 use crate::cluster;
@@ -29,6 +29,9 @@ use super::context::{Context, Error, resync, retry, taken};
 const SOONEST: Duration = Duration::from_millis(100);
 /// The clock may be set while a timer runs, so no slot is awaited longer than this.
 const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The reason of the event of an alarm.
+const DRIFT_ALARM: &str = "DriftAlarm";
 
 /// Runs one EvalJob on its schedule and writes down what its runs say.
 pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Action, Error> {
@@ -73,12 +76,15 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
         ask_again,
     } = plan;
     let again = if ask_again { retry(&status.conditions, now) } else { at(wake, now) };
-    let news = news(&job, &status);
+    let (news, alarms) = (news(&job, &status), alarms(&job, &status));
     cx.cluster.set_status(&*job, status).await?;
     if let Some((verdict, message)) = news {
         cx.cluster
             .note(&*job, verdict == Verdict::Pass, &verdict.to_string(), &message)
             .await;
+    }
+    if let Some(message) = alarms {
+        cx.cluster.note(&*job, false, DRIFT_ALARM, &message).await;
     }
     for name in prune {
         cx.cluster.prune::<Job>(&Key::new(Key::of(&*job).namespace, name)).await?;
@@ -160,6 +166,17 @@ fn news(job: &EvalJob, status: &EvalJobStatus) -> Option<(Verdict, String)> {
         .map(|t| format!("{}: {} ({})", t.model, t.verdict, t.message))
         .collect();
     Some((latest.verdict, reasons.join("; ")))
+}
+
+/// The alarms that the status did not have before.
+fn alarms(job: &EvalJob, status: &EvalJobStatus) -> Option<String> {
+    let known = |model: &str| {
+        let before = job.status.iter().flat_map(|before| &before.drift);
+        before.into_iter().any(|known| known.model == model && known.alarm.is_some())
+    };
+    let is_new = status.drift.iter().any(|drift| drift.alarm.is_some() && !known(&drift.model));
+    let drifted = condition::find(&status.conditions, Kind::Drifted).filter(|_| is_new)?;
+    Some(drifted.message.clone())
 }
 
 fn at(wake: Option<Timestamp>, now: Timestamp) -> Action {

@@ -1,5 +1,7 @@
-//! What the operator's metrics say of models, made anew for whoever asks: how many replicas each has and is to have, how often that was changed, and what
-//! its pods took of the cluster.
+//! What the operator's metrics say, made anew for whoever asks. Of models: how many replicas each has and is to have, how often that was changed,
+//! and what its pods took of the cluster. Of evaluations: what they say.
+
+mod evaluations;
 
 use std::fmt::Error;
 use std::sync::{Arc, OnceLock};
@@ -35,6 +37,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("portfolio");
         if let Some(cx) = self.0.get() {
             registry.register_collector(Box::new(Models(cx.clone())));
+            registry.register_collector(Box::new(evaluations::Evaluations(cx.clone())));
         }
         let mut text = String::new();
         // Writing into a string cannot fail.
@@ -134,10 +137,10 @@ impl Collector for Models {
     }
 }
 
-fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, readings: &[Reading]) -> Result<(), Error> {
+fn gauge<L: EncodeLabelSet>(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, readings: &[(L, f64)]) -> Result<(), Error> {
     let mut family = encoder.encode_descriptor(name, help, None, ConstGauge::new(0.0).metric_type())?;
-    for (model, reading) in readings {
-        ConstGauge::new(*reading).encode(family.encode_family(model)?)?;
+    for (of, reading) in readings {
+        ConstGauge::new(*reading).encode(family.encode_family(of)?)?;
     }
     Ok(())
 }

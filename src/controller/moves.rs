@@ -104,9 +104,11 @@ pub(super) fn models_naming(models: &[Arc<ModelDeployment>], named: &Key, part: 
 
 pub(super) fn evaluations_of(evaluations: &[Arc<EvalJob>], model: &Key) -> Vec<ObjectRef<EvalJob>> {
     let asks_it = |job: &&Arc<EvalJob>| {
-        let baseline = job.spec.baseline.iter().map(|baseline| &baseline.model);
+        let baseline = job.spec.baseline.iter().filter_map(|baseline| baseline.model.as_ref());
         let mut asked = job.spec.targets.models.iter().chain(baseline).map(|target| asked_parts(target).0);
-        Key::of(&***job).namespace == model.namespace && asked.any(|asked| asked == model.name)
+        // Whether its labels are, or were, those that are selected, the reconcile finds out.
+        let may_select = job.spec.targets.selector.is_some();
+        Key::of(&***job).namespace == model.namespace && (may_select || asked.any(|asked| asked == model.name))
     };
     evaluations.iter().filter(asks_it).map(|job| reference(&Key::of(&**job))).collect()
 }

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -95,10 +96,9 @@ pub enum Failure {
 
 /// A client of one gateway.
 pub struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    door: Door,
     chat: Uri,
     completions: Uri,
-    token_file: Option<PathBuf>,
     pace: Pace,
     /// Until when a model asked to be left alone, by all questions together.
     left_alone: Mutex<HashMap<String, Instant>>,
@@ -106,9 +106,38 @@ pub struct Client {
     manners: Mutex<HashMap<String, Manners>>,
 }
 
+/// The way to a gateway: its connections, and whose token goes with each request. A clone shares the connections.
+#[derive(Clone)]
+pub(super) struct Door {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    token_file: Option<PathBuf>,
+}
+
+impl Door {
+    /// The answer to one request, once its head has come.
+    ///
+    /// # Errors
+    /// Why there is none, in words that hold no part of the request.
+    pub(super) async fn send(&self, url: &Uri, body: Bytes) -> Result<Response<Incoming>, String> {
+        let mut request = Request::post(url.clone()).header(CONTENT_TYPE, "application/json");
+        if let Some(file) = &self.token_file {
+            // Read anew each time: the kubelet replaces it while a run goes on.
+            let token = tokio::fs::read_to_string(file)
+                .await
+                .map_err(|error| format!("the token {} cannot be read: {error}", file.display()))?;
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.trim()));
+        }
+        let request = request
+            .body(Full::new(body))
+            .map_err(|error| format!("the request cannot be written: {error}"))?;
+        let answered = self.pool.request(request).await;
+        answered.map_err(|error| format!("{url} does not answer: {}", root_cause(&error)))
+    }
+}
+
 /// How a model wants to be asked. Some providers refuse what others require, and say so; no model is known by its name here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Manners {
+pub(super) struct Manners {
     /// It answers at its own temperature only.
     own_temperature: bool,
     /// It calls the limit `max_completion_tokens`.
@@ -136,6 +165,18 @@ impl Manners {
     }
 
     fn body(self, model: &str, prompt: &Prompt) -> Bytes {
+        Bytes::from(self.fields(model, prompt).to_string())
+    }
+
+    /// The same, for an answer that comes as a stream and says at its end what it used.
+    pub(super) fn streamed(self, model: &str, prompt: &Prompt) -> Bytes {
+        let mut body = self.fields(model, prompt);
+        body["stream"] = true.into();
+        body["stream_options"] = json!({ "include_usage": true });
+        Bytes::from(body.to_string())
+    }
+
+    fn fields(self, model: &str, prompt: &Prompt) -> serde_json::Value {
         let mut body = match &prompt.body {
             Body::Chat(messages) => json!({ "model": model, "messages": messages, "stream": false }),
             Body::Completion(text) => json!({ "model": model, "prompt": text, "stream": false }),
@@ -156,7 +197,7 @@ impl Manners {
         if !self.own_temperature {
             body["temperature"] = 0.into();
         }
-        Bytes::from(body.to_string())
+        body
     }
 }
 
@@ -191,11 +232,13 @@ impl Client {
             url.parse().with_context(|| format!("{url:?} is not a URL"))
         };
         Ok(Self {
-            pool: Pool::builder(TokioExecutor::new()).build(connector),
+            door: Door {
+                pool: Pool::builder(TokioExecutor::new()).build(connector),
+                token_file,
+            },
             chat: at("chat/completions")?,
             completions: at("completions")?,
             left_alone: Mutex::default(),
-            token_file,
             pace,
             manners: Mutex::default(),
         })
@@ -205,6 +248,12 @@ impl Client {
     #[must_use]
     pub fn url(&self) -> String {
         self.chat.to_string()
+    }
+
+    /// The way to the gateway, where chats are asked there, and what has been learned of how `model` wants to be asked.
+    pub(super) fn way(&self, model: &str) -> (Door, Uri, Manners) {
+        let manners = self.manners().get(model).copied().unwrap_or_default();
+        (self.door.clone(), self.chat.clone(), manners)
     }
 
     /// What `model` says to `prompt`.
@@ -281,21 +330,9 @@ impl Client {
     }
 
     async fn attempt(&self, url: &Uri, body: Bytes) -> Attempt {
-        let mut request = Request::post(url.clone()).header(CONTENT_TYPE, "application/json");
-        if let Some(file) = &self.token_file {
-            // Read anew each time: the kubelet replaces it while a run goes on.
-            match tokio::fs::read_to_string(file).await {
-                Ok(token) => request = request.header(AUTHORIZATION, format!("Bearer {}", token.trim())),
-                Err(error) => return Attempt::Unreachable(format!("the token {} cannot be read: {error}", file.display())),
-            }
-        }
-        let request = match request.body(Full::new(body)) {
-            Ok(request) => request,
-            Err(error) => return Attempt::Unreachable(format!("the request cannot be written: {error}")),
-        };
-        let (head, body) = match self.pool.request(request).await {
+        let (head, body) = match self.door.send(url, body).await {
             Ok(response) => response.into_parts(),
-            Err(error) => return Attempt::Unreachable(format!("{url} does not answer: {}", root_cause(&error))),
+            Err(why) => return Attempt::Unreachable(why),
         };
         match Limited::new(body, MOST_BYTES).collect().await {
             Ok(body) => understand(head.status, &head.headers, &body.to_bytes()),
@@ -345,7 +382,7 @@ fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
             .and_then(|envelope| envelope.error.param);
         return Attempt::Refused(why, parameter);
     }
-    if matches!(status.as_u16(), 500 | 502 | 504) {
+    if may_have_answered(status) {
         return Attempt::Broken(why);
     }
     let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -361,8 +398,13 @@ fn finish(reason: Option<&str>, refusal: Option<&str>) -> Finish {
     }
 }
 
+/// Whether a model may have answered, and been paid for it, before whoever is in between gave this status.
+pub(super) fn may_have_answered(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 504)
+}
+
 /// The status and the code of an error and, where they cannot hold a part of the question, its words.
-fn words(status: StatusCode, body: &[u8]) -> String {
+pub(super) fn words(status: StatusCode, body: &[u8]) -> String {
     let error = serde_json::from_slice::<Envelope>(body)
         .map(|envelope| envelope.error)
         .unwrap_or_default();

@@ -4,12 +4,17 @@
 pub mod client;
 mod dataset;
 pub mod display;
+mod drift;
 mod export;
 pub mod extract;
 pub mod files;
+pub mod latency;
 pub mod lm_eval;
+mod loads;
 mod mmlu_pro;
 mod numbers;
+mod overview;
+pub mod page;
 mod progress;
 pub mod prompt;
 pub mod recorded;

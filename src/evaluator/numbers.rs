@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::progress::{Asked, End};
+use super::reports::Past;
 use super::suite::Suite;
-use super::tally::{Ended, Tally};
+use super::tally::Tally;
 use crate::plan::evaluation::measure::{self, Comparison, Numbers, Scored, SuiteNumbers, compare, cost};
 use crate::plan::evaluation::metric::Metric;
 use crate::plan::evaluation::report::Counts;
@@ -21,16 +22,46 @@ impl Sampled {
     }
 }
 
-/// The numbers of a model, over the samples that it was asked. `baseline` is the place of who it is compared with.
-pub(super) fn numbers(suites: &[Suite], tally: &Tally, target: usize, baseline: Option<usize>, sampled: &Sampled) -> Numbers {
+/// With whom a model is compared.
+#[derive(Clone, Copy)]
+pub(super) enum Against<'a> {
+    /// With nobody.
+    Nobody,
+    /// With itself: it is the baseline.
+    Itself,
+    /// With the model at that place among those that are asked.
+    Asked(usize),
+    /// With that model in an earlier run.
+    Past(&'a Past, &'a str),
+}
+
+/// The numbers of a model, over the samples that it was asked.
+pub(super) fn numbers(suites: &[Suite], tally: &Tally, target: usize, against: Against<'_>, sampled: &Sampled) -> Numbers {
     let of_suite = |(place, suite): (usize, &Suite)| {
         let is_extended = sampled.is_extended(target, place);
-        let own = scores(suite, tally, target, place, is_extended);
-        let theirs = baseline.filter(|baseline| *baseline != target);
-        let theirs = theirs.map(|baseline| scores(suite, tally, baseline, place, is_extended));
-        let comparison = match &theirs {
-            Some(theirs) => compare(&own.quality, &theirs.quality),
-            None => baseline.map(|_| Comparison::Itself),
+        let asked = |target: usize| {
+            move |question: usize, repeat: u32| {
+                let asked = Asked {
+                    target,
+                    suite: place,
+                    question,
+                    repeat,
+                };
+                tally.ended(&asked).map(|ended| (ended.end, ended.score))
+            }
+        };
+        let own = scores(suite, is_extended, asked(target));
+        let theirs = match against {
+            Against::Nobody | Against::Itself => None,
+            Against::Asked(other) => Some(scores(suite, is_extended, asked(other))),
+            Against::Past(past, model) => Some(scores(suite, is_extended, |question, repeat| {
+                past.ended(model, &suite.name, suite.id(question), repeat)
+            })),
+        };
+        let comparison = match (&theirs, against) {
+            (Some(theirs), _) => compare(&own.quality, &theirs.quality),
+            (None, Against::Itself) => Some(Comparison::Itself),
+            (None, _) => None,
         };
         let quality = (if suite.is_graded() { Metric::Score } else { Metric::Accuracy }, &own.quality);
         let measured = [quality]
@@ -47,6 +78,7 @@ pub(super) fn numbers(suites: &[Suite], tally: &Tally, target: usize, baseline: 
                 .collect(),
             comparison,
             baseline: theirs.map(|theirs| (theirs.wanted, theirs.counts)),
+            flaw: None,
         }
     };
     // What was asked beyond a sample that stands is not part of it: a run that is killed in between comes to the same.
@@ -84,7 +116,7 @@ const RATES: [(Metric, End); 4] = [
 ];
 
 /// The scores of the questions of a sample of which every repetition has ended, and how their answers ended.
-fn scores(suite: &Suite, tally: &Tally, target: usize, place: usize, is_extended: bool) -> Scores {
+fn scores(suite: &Suite, is_extended: bool, ended: impl Fn(usize, u32) -> Option<(End, f64)>) -> Scores {
     let beyond: &[usize] = if is_extended { suite.asked(true) } else { &[] };
     let mut scores = Scores {
         quality: Vec::new(),
@@ -94,16 +126,8 @@ fn scores(suite: &Suite, tally: &Tally, target: usize, place: usize, is_extended
     };
     for question in suite.asked(false).iter().chain(beyond) {
         scores.wanted += suite.repeats;
-        let each = (0..suite.repeats).map(|repeat| {
-            tally.ended(&Asked {
-                target,
-                suite: place,
-                question: *question,
-                repeat,
-            })
-        });
-        let ended: Vec<&Ended> = each.flatten().collect();
-        ended.iter().for_each(|ended| count(&mut scores.counts, ended.end));
+        let ended: Vec<(End, f64)> = (0..suite.repeats).filter_map(|repeat| ended(*question, repeat)).collect();
+        ended.iter().for_each(|(end, _)| count(&mut scores.counts, *end));
         if ended.len() < suite.repeats as usize {
             continue;
         }
@@ -113,9 +137,9 @@ fn scores(suite: &Suite, tally: &Tally, target: usize, place: usize, is_extended
             stratum: suite.drawn_from(*question),
             score: sum / f64::from(suite.repeats),
         };
-        scores.quality.push(scored(ended.iter().map(|ended| ended.score).sum()));
+        scores.quality.push(scored(ended.iter().map(|(_, score)| score).sum()));
         for ((_, rate), (_, end)) in scores.rates.iter_mut().zip(RATES) {
-            rate.push(scored(ended.iter().filter(|ended| ended.end == end).count() as f64));
+            rate.push(scored(ended.iter().filter(|(other, _)| *other == end).count() as f64));
         }
     }
     scores

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::latency::stream::Ended;
 use crate::protocol::usage::Tokens;
 
 /// One question to one model, once.
@@ -55,6 +56,9 @@ pub(super) struct Entry {
     /// What was said, thoughts aside, where the run keeps it.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(super) text: Option<String>,
+    /// How long it took, of a request of a load.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub(super) timed: Option<Box<Ended>>,
 }
 
 /// The ends that a question can come to.
@@ -236,6 +240,7 @@ mod tests {
             }),
             lost: 0,
             text: None,
+            timed: None,
         }
     }
 

@@ -1,25 +1,32 @@
-//! The report of a run in the folder that keeps it: written once, never changed.
+//! The report of a run in the folder that keeps it: written once, never changed, read by later runs.
 //!
 //! ```text
 //! progress.jsonl     what has ended, while the run goes on and after
 //! lm-eval/           the answers, as lm-evaluation-harness writes them
+//! report.html        the same on one page, for a person
 //! report.json        what was asked, what came of it, and the verdicts; its presence says that all of it is there
 //! ```
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::latency::stream::Ended;
 use super::lm_eval::File;
+use super::loads::LoadSuite;
 use super::progress::{End, Entry};
 use super::suite::Suite;
+use crate::plan::evaluation::judge::Judgement;
+use crate::plan::evaluation::measure::Numbers;
 use crate::plan::evaluation::report::Report;
 use crate::plan::evaluation::run::{Evaluation, Target};
 use crate::protocol::usage::Tokens;
 
 const REPORT: &str = "report.json";
+const PAGE: &str = "report.html";
 const EXPORT: &str = "lm-eval";
 
 /// All that is known of a run.
@@ -39,11 +46,14 @@ struct Whole<'a> {
 struct One<'a> {
     model: &'a str,
     suite: &'a str,
-    id: &'a str,
+    id: String,
     repeat: u32,
     end: End,
     score: f64,
     tokens: Option<Tokens>,
+    /// How long it took, of a request of a load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timed: Option<&'a Ended>,
 }
 
 /// What was asked, and what came of it.
@@ -51,8 +61,13 @@ pub(super) struct Outcome<'a> {
     pub(super) run: &'a Evaluation,
     pub(super) asked: &'a [&'a Target],
     pub(super) suites: &'a [Suite],
+    pub(super) loads: &'a [LoadSuite],
     pub(super) entries: &'a [Entry],
     pub(super) report: &'a Report,
+    /// The numbers of each target, and what they say.
+    pub(super) judged: &'a [(Numbers, Judgement)],
+    /// The earlier run that targets are compared with.
+    pub(super) past: Option<&'a Past>,
     /// In seconds since 1970.
     pub(super) begun: i64,
     pub(super) ended: i64,
@@ -73,21 +88,49 @@ pub(super) fn put_export(folder: &Path, files: Vec<File>) -> anyhow::Result<()> 
         .try_for_each(|File { path, bytes }| put(&folder.join(EXPORT).join(path), &bytes))
 }
 
+/// Writes the page that a person opens.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub(super) fn put_page(folder: &Path, page: &str) -> anyhow::Result<()> {
+    put(&folder.join(PAGE), page.as_bytes())
+}
+
+/// The verdicts and numbers of an earlier run, without its answers.
+///
+/// # Errors
+/// When there is no report, or it cannot be understood.
+pub(super) fn head(folder: &Path) -> anyhow::Result<Report> {
+    #[derive(Deserialize)]
+    struct Head {
+        report: Report,
+    }
+    let Head { report } = serde_json::from_slice(&std::fs::read(folder.join(REPORT))?)?;
+    Ok(report)
+}
+
 /// Writes the report, after all else.
 ///
 /// # Errors
 /// When the folder cannot be written.
 pub(super) fn write(folder: &Path, outcome: &Outcome<'_>) -> anyhow::Result<()> {
     let samples = outcome.entries.iter().filter_map(|entry| {
-        let suite = outcome.suites.get(entry.asked.suite)?;
+        let (suite, id) = match outcome.suites.get(entry.asked.suite) {
+            Some(suite) => (suite.name.as_str(), suite.id(entry.asked.question).to_owned()),
+            None => {
+                let load = outcome.loads.iter().find(|load| load.place == entry.asked.suite)?;
+                (load.name.as_str(), entry.asked.question.to_string())
+            }
+        };
         Some(One {
             model: &outcome.asked.get(entry.asked.target)?.model,
-            suite: &suite.name,
-            id: suite.id(entry.asked.question),
+            suite,
+            id,
             repeat: entry.asked.repeat,
             end: entry.end,
             score: entry.score,
             tokens: entry.tokens,
+            timed: entry.timed.as_deref(),
         })
     });
     let whole = Whole {
@@ -101,6 +144,88 @@ pub(super) fn write(folder: &Path, outcome: &Outcome<'_>) -> anyhow::Result<()> 
         &folder.join(REPORT),
         &serde_json::to_vec(&whole).context("writing the report as JSON")?,
     )
+}
+
+/// What a later run reads in a report.
+#[derive(Deserialize)]
+struct Read {
+    report: Report,
+    samples: Vec<Sample>,
+}
+
+#[derive(Deserialize)]
+struct Sample {
+    model: String,
+    suite: String,
+    id: String,
+    #[serde(default)]
+    repeat: u32,
+    end: End,
+    score: f64,
+}
+
+type Answers = HashMap<(String, String, u32), (End, f64)>;
+
+/// An earlier run.
+pub(super) struct Past {
+    report: Report,
+    /// How each model fared, by the suite's name, the question's id, and which time it was asked.
+    ended: HashMap<String, Answers>,
+}
+
+impl Past {
+    /// Reads the report of the run of that name, which is kept beside this one's `folder`.
+    ///
+    /// # Errors
+    /// One sentence: that it is not there, or cannot be read.
+    pub(super) fn read(folder: &Path, run: &str) -> Result<Self, String> {
+        let path = folder.with_file_name(run).join(REPORT);
+        let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => format!("spec.reports has no report of the run {run}"),
+            _ => format!("the report of the run {run} cannot be read: {error}"),
+        })?;
+        let Read { report, samples } =
+            serde_json::from_slice(&bytes).map_err(|error| format!("the report of the run {run} cannot be understood: {error}"))?;
+        let mut ended: HashMap<String, Answers> = HashMap::new();
+        for Sample {
+            model,
+            suite,
+            id,
+            repeat,
+            end,
+            score,
+        } in samples
+        {
+            ended.entry(model).or_default().insert((suite, id, repeat), (end, score));
+        }
+        Ok(Self { report, ended })
+    }
+
+    /// How it was asked and read, and the digest of what was asked, of the suite of that name.
+    pub(super) fn suite(&self, name: &str) -> Option<(&str, &str)> {
+        let suites = self.report.targets.iter().flat_map(|target| &target.suites);
+        suites
+            .filter(|suite| suite.name == name)
+            .map(|suite| (suite.protocol.as_str(), suite.digest.as_str()))
+            .next()
+    }
+
+    /// Whether the model was asked at all.
+    pub(super) fn knows(&self, model: &str) -> bool {
+        self.ended.contains_key(model)
+    }
+
+    /// How one answer ended, and its score.
+    pub(super) fn ended(&self, model: &str, suite: &str, id: &str, repeat: u32) -> Option<(End, f64)> {
+        let of_model = self.ended.get(model)?;
+        of_model.get(&(suite.to_owned(), id.to_owned(), repeat)).copied()
+    }
+
+    /// Every answer of a model: the suite, the question's id, how it ended, its score.
+    pub(super) fn all(&self, model: &str) -> impl Iterator<Item = (&str, &str, End, f64)> {
+        let of_model = self.ended.get(model).into_iter().flatten();
+        of_model.map(|((suite, id, _), (end, score))| (suite.as_str(), id.as_str(), *end, *score))
+    }
 }
 
 /// A reader sees all of a file or none of it.

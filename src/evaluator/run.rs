@@ -17,16 +17,21 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::client::{Asking, Client, Failure, Finish};
+use super::drift;
 use super::export::{Frame, export};
 use super::files::{Flaw, Places};
-use super::numbers::{Sampled, numbers};
-use super::progress::{Asked, End, Entry, Progress, Reserved};
-use super::reports::{self, Outcome};
+use super::loads::{LoadSuite, Loaded, UNTOLD};
+use super::numbers::{Against, Sampled, numbers};
+use super::overview;
+use super::progress::{Asked, End, Entry, Noted, Progress, Reserved};
+use super::reports::{self, Outcome, Past};
 use super::score::{Score, after_thinking};
 use super::suite::Suite;
 use super::tally::{Room, Tally, most};
 use crate::api::eval_job::Verdict;
-use crate::plan::evaluation::judge::judge;
+use crate::plan::evaluation::drift::Left;
+use crate::plan::evaluation::judge::{Judgement, judge};
+use crate::plan::evaluation::measure::Numbers;
 use crate::plan::evaluation::report::{self, Limit, Report};
 use crate::plan::evaluation::run::{Evaluation, Target};
 use crate::plan::fingerprint;
@@ -56,14 +61,25 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     if let Some(why) = unpriced(run) {
         return Ok(Report::invalid(why));
     }
+    let (of_questions, of_loads): (Vec<_>, Vec<_>) = run.suites.iter().partition(|suite| suite.latency.is_none());
     let mut suites = Vec::new();
-    for spec in &run.suites {
+    for spec in of_questions {
         match Suite::read(spec, run.extend_to, places).await {
             Ok(suite) => suites.push(suite),
             Err(Flaw::Lasting(why)) => return Ok(Report::invalid(why)),
             Err(Flaw::Passing(why)) => bail!("{why}"),
         }
     }
+    let loads = of_loads.into_iter().zip(suites.len()..);
+    let loads = loads.filter_map(|(suite, place)| Some(LoadSuite::of(suite, suite.latency.as_ref()?, place)));
+    let loads = match loads.collect::<Result<Vec<_>, _>>() {
+        Ok(loads) => loads,
+        Err(why) => return Ok(Report::invalid(why)),
+    };
+    let past = match past(run, &suites, places) {
+        Ok(past) => past,
+        Err(why) => return Ok(Report::invalid(why)),
+    };
     let digests: Vec<&str> = suites.iter().map(|suite| suite.digest.as_str()).collect();
     let now = (places.clock)().as_second();
     let digest = fingerprint::digest(&(run, digests));
@@ -83,6 +99,10 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         places,
         asked,
         suites: &suites,
+        loads: &loads,
+        loaded: Loaded::new(),
+        digest: &digest,
+        past: past.as_ref(),
         progress,
         tally,
         deadline,
@@ -90,16 +110,20 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         total: 0,
         watch,
     };
-    let sampled = asker.ask_all().await?;
-    let report = asker.report(&sampled);
+    let sampled = asker.ask_all(&noted).await?;
+    let judged: Vec<(Numbers, Judgement)> = (0..run.targets.len()).map(|target| asker.judged(target, &sampled)).collect();
+    let report = asker.report(&judged);
     if let Some(folder) = &places.report {
         let noted = Progress::read(&places.progress, &digest)?;
         let outcome = Outcome {
             run,
             asked: &asker.asked,
             suites: &suites,
+            loads: &loads,
             entries: &noted.ended,
             report: &report,
+            judged: &judged,
+            past: past.as_ref(),
             begun: noted.begun,
             ended: (places.clock)().as_second(),
         };
@@ -128,7 +152,39 @@ fn keep(folder: &Path, client: &Client, outcome: &Outcome<'_>) -> anyhow::Result
     export(&frame, outcome.asked, outcome.suites, outcome.entries, |files| {
         reports::put_export(folder, files)
     })?;
+    reports::put_page(folder, &overview::page(folder, outcome))?;
     reports::write(folder, outcome)
+}
+
+/// The earlier run that targets are compared with, if one is.
+fn past(run: &Evaluation, suites: &[Suite], places: &Places) -> Result<Option<Past>, String> {
+    let Some(wanted) = &run.past else { return Ok(None) };
+    let nowhere = "spec.baseline.run needs spec.reports".to_owned();
+    let remedy = "name a run in spec.baseline.run whose report is there and that asked the same";
+    let past = Past::read(places.report.as_ref().ok_or(nowhere)?, &wanted.run).map_err(|why| format!("{why}; {remedy}"))?;
+    let mut models = run.targets.iter().map(|target| wanted.model.as_ref().unwrap_or(&target.model));
+    if let Some(unknown) = models.find(|model| !past.knows(model)) {
+        return Err(format!("the run {} did not ask {unknown}; {remedy}", wanted.run));
+    }
+    let is_compared = |suite: &&Suite| {
+        let mut criteria = run.targets.iter().flat_map(|target| &target.criteria);
+        criteria.any(|criterion| criterion.not_worse_than_baseline_by.is_some() && criterion.suite.as_ref() == Some(&suite.name))
+    };
+    for suite in suites.iter().filter(is_compared) {
+        let then = past.suite(&suite.name);
+        if then != Some((&suite.protocol, &suite.digest)) {
+            let then = then.map_or_else(
+                || "had none".to_owned(),
+                |(protocol, digest)| format!("asked {digest} as {protocol}"),
+            );
+            let now = format!("{} as {}", suite.digest, suite.protocol);
+            return Err(format!(
+                "suite {} asks {now}, and the run {} {then}; {remedy}",
+                suite.name, wanted.run
+            ));
+        }
+    }
+    Ok(Some(past))
 }
 
 /// A cost without a price cannot be capped.
@@ -142,25 +198,32 @@ fn unpriced(run: &Evaluation) -> Option<String> {
 }
 
 /// A run while it asks.
-struct Asker<'a, W> {
-    run: &'a Evaluation,
-    client: &'a Client,
+pub(super) struct Asker<'a, W> {
+    pub(super) run: &'a Evaluation,
+    pub(super) client: &'a Client,
     places: &'a Places,
     /// Everybody who is asked; the targets first, in their order.
-    asked: Vec<&'a Target>,
+    pub(super) asked: Vec<&'a Target>,
     suites: &'a [Suite],
-    progress: Progress,
-    tally: Tally,
+    pub(super) loads: &'a [LoadSuite],
+    /// What came of the loads.
+    pub(super) loaded: Loaded,
+    /// What tells this run from others.
+    pub(super) digest: &'a str,
+    /// The earlier run that targets are compared with.
+    past: Option<&'a Past>,
+    pub(super) progress: Progress,
+    pub(super) tally: Tally,
     /// In seconds since 1970.
     deadline: i64,
-    stopped: Option<Limit>,
-    total: usize,
+    pub(super) stopped: Option<Limit>,
+    pub(super) total: usize,
     watch: W,
 }
 
 impl<W: FnMut(Standing)> Asker<'_, W> {
-    /// Asks the first sample of every suite, and the rest of those that decide nothing.
-    async fn ask_all(&mut self) -> anyhow::Result<Sampled> {
+    /// Asks the first sample of every suite, carries out the loads, and asks the rest of the samples that decide nothing.
+    async fn ask_all(&mut self, noted: &Noted) -> anyhow::Result<Sampled> {
         let mut sampled = Sampled::default();
         let everywhere = (0..self.asked.len()).flat_map(|target| (0..self.suites.len()).map(move |suite| (target, suite)));
         self.ask(
@@ -169,6 +232,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                 .collect(),
         )
         .await?;
+        self.load_all(&noted.ended, &noted.lost).await?;
         if self.run.extend_to.is_none() || self.stopped.is_some() {
             return Ok(sampled);
         }
@@ -199,15 +263,30 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
 
     /// The suites of which more questions may decide about a target.
     fn undecided(&self, target: usize, sampled: &Sampled) -> BTreeSet<usize> {
-        let judged = self.judged(target, sampled);
+        let (_, judged) = self.judged(target, sampled);
         let is_open = |suite: &Suite| judged.undecided.contains(&suite.name) && !suite.asked(true).is_empty();
         let suites = self.suites.iter().enumerate();
         suites.filter(|(_, suite)| is_open(suite)).map(|(place, _)| place).collect()
     }
 
-    fn judged(&self, target: usize, sampled: &Sampled) -> crate::plan::evaluation::judge::Judgement {
-        let numbers = numbers(self.suites, &self.tally, target, self.baseline(), sampled);
-        judge(&self.run.rules(self.asked[target]), &numbers, self.stopped, self.tally.error())
+    fn judged(&self, target: usize, sampled: &Sampled) -> (Numbers, Judgement) {
+        let mut numbers = numbers(self.suites, &self.tally, target, self.against(target), sampled);
+        let of_loads = self.loads.iter().map(|load| load.numbers(self.loaded.get(&(target, load.place))));
+        numbers.suites.extend(of_loads);
+        let judged = judge(&self.run.rules(self.asked[target]), &numbers, self.stopped, self.tally.error());
+        (numbers, judged)
+    }
+
+    /// With whom a target is compared.
+    fn against(&self, target: usize) -> Against<'_> {
+        let own = || self.asked[target].model.as_str();
+        let then = self.run.past.as_ref().and_then(|past| past.model.as_deref());
+        match (self.past, self.baseline()) {
+            (Some(past), _) => Against::Past(past, then.unwrap_or_else(own)),
+            (None, Some(place)) if place == target => Against::Itself,
+            (None, Some(place)) => Against::Asked(place),
+            (None, None) => Against::Nobody,
+        }
     }
 
     /// The place of the baseline among those that are asked.
@@ -265,7 +344,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         Ok(())
     }
 
-    fn room(&self, most: &Reserved, is_busy: bool) -> Room {
+    pub(super) fn room(&self, most: &Reserved, is_busy: bool) -> Room {
         if (self.places.clock)().as_second() >= self.deadline {
             return Room::No(Limit::Duration);
         }
@@ -280,8 +359,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         let model = self.asked[asked.target].model.as_str();
         match answered {
             Ok(answer) if answer.tokens.is_none() && (self.run.limits.tokens.is_some() || self.run.limits.cost.is_some()) => {
-                let why = "the answer does not say what it used, so spec.limits cannot be kept";
-                self.tally.failed(model, why);
+                self.tally.failed(model, UNTOLD);
                 // It was paid for all the same.
                 self.lose(most, 1);
                 self.fail(asked, 1)
@@ -296,6 +374,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                     tokens: answer.tokens,
                     lost,
                     text,
+                    timed: None,
                 };
                 self.end(&entry)
             }
@@ -310,12 +389,12 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
     }
 
     /// Counts answers that were paid for and never came.
-    fn lose(&mut self, most: &Reserved, times: u32) {
+    pub(super) fn lose(&mut self, most: &Reserved, times: u32) {
         (0..times).for_each(|_| self.tally.lose(most));
     }
 
     /// Notes down how a question ended that nobody answered, after so many answers were lost.
-    fn fail(&mut self, asked: Asked, lost: u32) -> anyhow::Result<()> {
+    pub(super) fn fail(&mut self, asked: Asked, lost: u32) -> anyhow::Result<()> {
         self.end(&Entry {
             asked,
             end: End::Error,
@@ -323,16 +402,17 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             tokens: None,
             lost,
             text: None,
+            timed: None,
         })
     }
 
-    fn end(&mut self, entry: &Entry) -> anyhow::Result<()> {
+    pub(super) fn end(&mut self, entry: &Entry) -> anyhow::Result<()> {
         self.progress.note(entry)?;
         self.tally.add(self.asked[entry.asked.target], entry);
         Ok(())
     }
 
-    fn tell(&mut self) {
+    pub(super) fn tell(&mut self) {
         let (ended, errors) = self.tally.counts();
         (self.watch)(Standing {
             ended,
@@ -342,15 +422,15 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         });
     }
 
-    fn report(&self, sampled: &Sampled) -> Report {
+    fn report(&self, judged: &[(Numbers, Judgement)]) -> Report {
         let confidence = |target: &Target| self.run.rules(target).confidence;
         let target = |(place, target): (usize, &Target)| {
-            let judged = self.judged(place, sampled);
-            let numbers = numbers(self.suites, &self.tally, place, self.baseline(), sampled);
+            let (numbers, judged) = &judged[place];
             report::Target {
                 model: target.model.clone(),
                 verdict: judged.verdict,
-                message: judged.message,
+                message: judged.message.clone(),
+                drift: self.drift(place).filter(|_| judged.verdict != Verdict::Invalid),
                 suites: numbers.suites.iter().map(|suite| suite.result(confidence(target))).collect(),
             }
         };
@@ -364,6 +444,23 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             tokens: self.tally.tokens(),
             cost: self.tally.cost().filter(|_| self.run.asked().all(|target| target.price.is_some())),
         }
+    }
+}
+
+impl<W> Asker<'_, W> {
+    /// What the run leaves behind for the question whether a target becomes worse.
+    fn drift(&self, target: usize) -> Option<Left> {
+        let drift = self.run.drift.as_ref()?;
+        let model = &self.asked[target].model;
+        let track = drift.targets.get(model)?;
+        drift::left(
+            drift,
+            track,
+            model,
+            self.suites,
+            &drift::scores(self.suites, &self.tally, target),
+            self.places,
+        )
     }
 }
 

@@ -86,7 +86,7 @@ impl Suite {
                 (Questions::Exemplars(read, scorer), 0, "exemplars".to_owned(), file.digest.clone())
             }
             Some(Kind::MmluPro(spec)) => mmlu_pro(spec, stratify, &file)?,
-            None => return Err(format!("suite {} is of no kind; set one", spec.name)),
+            Some(Kind::Latency(_)) | None => return Err(format!("suite {} asks no questions; set exemplars or mmluPro", spec.name)),
         };
         let mut suite = Self {
             name: spec.name.clone(),
@@ -341,7 +341,7 @@ pub fn check(suite: &api::Suite, field: &str, name: &str, file: &str, bytes: &[u
             dataset::read(name, &rows, &scorer, members).map(drop)
         }
         Some(Kind::MmluPro(_)) => mmlu_pro::read(name, &rows).map(drop),
-        Some(Kind::Exemplars(..)) | None => Ok(()),
+        Some(Kind::Exemplars(..) | Kind::Latency(_)) | None => Ok(()),
     }
 }
 

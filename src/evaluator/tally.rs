@@ -96,7 +96,10 @@ impl Tally {
     pub(super) fn add(&mut self, target: &Target, entry: &Entry) {
         let used = self.used.entry(entry.asked.target).or_default();
         let is_error = entry.end == End::Error;
-        used.failures = if is_error { used.failures + 1 } else { 0 };
+        // What a load is too much for may still answer questions.
+        if entry.timed.is_none() {
+            used.failures = if is_error { used.failures + 1 } else { 0 };
+        }
         self.errors += u32::from(is_error);
         let mut spent = None;
         match entry.tokens {

@@ -22,6 +22,9 @@ use crate::cluster;
 use crate::plan::evaluation::report::{Limit, Report};
 use crate::plan::evaluation::run::Evaluation;
 
+mod loads;
+mod past;
+
 const QUESTIONS: usize = 12;
 
 /// What the gateway says to the n-th request, counted from 1, for a model and a question.
@@ -30,6 +33,8 @@ type Says = dyn Fn(usize, &str, &str) -> Reply + Send + Sync;
 enum Reply {
     Text(String),
     WithoutUsage,
+    /// Three words as a stream where one is asked for.
+    Stream,
     /// And this report.
     Using(Value),
     Busy(&'static str),
@@ -71,6 +76,8 @@ async fn answer(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Json(bo
             None => with_usage(says("right")),
         },
         Reply::WithoutUsage => Json(says("x")).into_response(),
+        Reply::Stream if body["stream"] == true => stream().into_response(),
+        Reply::Stream => with_usage(says("three whole words")),
         Reply::Busy(after) => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", after)]).into_response(),
         Reply::Error(status) => {
             let body = json!({"error": {"message": "there is no such model", "type": "invalid_request_error", "code": "model_not_found"}});
@@ -78,6 +85,15 @@ async fn answer(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Json(bo
         }
         Reply::Silence => pending().await,
     }
+}
+
+fn stream() -> String {
+    let chunk = |text: &str| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]});
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": 90, "completion_tokens": 3}});
+    let events = [chunk("three "), chunk("whole "), chunk("words"), end, usage];
+    let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    format!("{events}data: [DONE]\n\n")
 }
 
 fn with_usage(mut body: Value) -> Response {
@@ -97,8 +113,8 @@ struct World {
     folder: Folder,
     run: Evaluation,
     pace: Pace,
-    /// Whether the report is kept.
-    keeps: bool,
+    /// The folder that keeps the report.
+    kept: Option<&'static str>,
 }
 
 /// A folder that is gone with its owner.
@@ -161,7 +177,7 @@ impl World {
                 first: Duration::from_millis(1),
                 longest: Duration::from_secs(5),
             },
-            keeps: false,
+            kept: None,
         };
         let line = |n: usize| json!({"id": n, "input": format!("question {n}"), "expected": "right"}).to_string();
         world.dataset(&(0..QUESTIONS).map(line).collect::<Vec<_>>().join("\n"));
@@ -184,7 +200,7 @@ impl World {
     }
 
     fn progress(&self) -> PathBuf {
-        self.folder.0.join("progress.jsonl")
+        self.folder.0.join(self.kept.unwrap_or("progress")).with_extension("jsonl")
     }
 
     /// The questions whose end is noted.
@@ -211,7 +227,7 @@ impl World {
             fetched: self.folder.0.join("fetched"),
             progress: self.progress(),
             message: None,
-            report: self.keeps.then(|| self.folder.0.join("report")),
+            report: self.kept.map(|name| self.folder.0.join(name)),
             clock: cluster::now,
         };
         run(&self.run, &client, &places, |_| {}).await
@@ -315,7 +331,7 @@ async fn a_run_killed_after_any_answer_goes_on_without_asking_it_again() {
 #[tokio::test]
 async fn a_report_holds_every_answer_and_is_never_changed() {
     let mut world = World::new(|_, _, question| thirds(question)).await;
-    world.keeps = true;
+    world.kept = Some("report");
     world.report().await;
     let folder = world.folder.0.join("report");
     let read = |path: &str| std::fs::read_to_string(folder.join(path)).unwrap();

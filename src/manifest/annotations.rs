@@ -9,7 +9,7 @@ use super::finding::{Finding, Origin, Severity};
 use super::words::{closest, one_of};
 use crate::api::GROUP;
 use crate::plan::Invalid;
-use crate::plan::names::{ANNOTATIONS, ENDPOINT_ANNOTATION, LABELS, RUN_NOW_ANNOTATION};
+use crate::plan::names::{ANNOTATIONS, ENDPOINT_ANNOTATION, LABELS, RESET_DRIFT_ANNOTATION, RUN_NOW_ANNOTATION};
 
 /// Adds the findings about annotations and labels to `portfolio`.
 pub(super) fn check(portfolio: &mut Portfolio) {
@@ -40,7 +40,15 @@ pub(super) fn check(portfolio: &mut Portfolio) {
     }
     for written in &portfolio.evaluations {
         let names = written.object.annotations().keys();
-        let unread = |name: &String| unread(&written.origin, "annotations", name, &[RUN_NOW_ANNOTATION], "an EvalJob may have");
+        let unread = |name: &String| {
+            unread(
+                &written.origin,
+                "annotations",
+                name,
+                &[RUN_NOW_ANNOTATION, RESET_DRIFT_ANNOTATION],
+                "an EvalJob may have",
+            )
+        };
         found.extend(names.filter_map(unread));
     }
     for other in &portfolio.others {

@@ -23,6 +23,7 @@ use crate::api::condition::{Claim, Kind};
 use crate::api::eval_job::{EvalJobStatus, TargetResult, Verdict};
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{EvalJob, ModelDeployment, Settings};
+use crate::plan::evaluation::check;
 use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::Book;
 use crate::plan::routing::{self, Backend, Client, Content, Draw, Facts, Live, Mirror, Refused, Route, Routing, Texts};
@@ -330,7 +331,8 @@ impl Portfolio {
             let Some(verdicts) = given.verdicts.get(&job.name_any()) else {
                 continue;
             };
-            let results = job.spec.targets.models.iter().filter_map(|name| {
+            let targets = check::targets(job, models);
+            let results = targets.iter().filter_map(|name| {
                 let key = Key::new(job.namespace().unwrap_or_default(), asked_parts(name).0);
                 let md = models.iter().find(|md| Key::of(md.as_ref()) == key)?;
                 let asked = model::asked(md, asked_parts(name).1)?;

@@ -20,6 +20,8 @@ pub const EVAL_JOB_LABEL: &str = "llmportfolio.dev/eval-job";
 pub const EVALUATED_ANNOTATION: &str = "llmportfolio.dev/evaluated";
 /// Annotation of an EvalJob: a run is wanted now. Each other value asks for one more.
 pub const RUN_NOW_ANNOTATION: &str = "llmportfolio.dev/run-now";
+/// Annotation of an EvalJob: with another value its drift begins anew.
+pub const RESET_DRIFT_ANNOTATION: &str = "llmportfolio.dev/reset-drift";
 /// Annotation of an evaluation's Job: the value of the EvalJob's [`RUN_NOW_ANNOTATION`] when the run started.
 pub const REQUESTED_ANNOTATION: &str = "llmportfolio.dev/requested";
 /// Label of everything that keeps weights; its value is the name of the cache. ModelDeployments of one namespace may share one.
@@ -62,7 +64,8 @@ pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
 pub const SCALED_ANNOTATION: &str = "llmportfolio.dev/scaled";
 
 /// Every annotation of ours.
-pub const ANNOTATIONS: [&str; 18] = [
+pub const ANNOTATIONS: [&str; 19] = [
+    RESET_DRIFT_ANNOTATION,
     RUN_NOW_ANNOTATION,
     REQUESTED_ANNOTATION,
     ENDPOINT_ANNOTATION,

@@ -80,7 +80,7 @@ podLogsDir: /var/log/pods
 # The disk is the machine's: never evict or collect images because of it.
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
-evictionHard: {{memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}}
+evictionHard: {{memory.available: 100Mi, nodefs.available: 100Mi, imagefs.available: 100Mi}}
 nodeStatusUpdateFrequency: 1s
 ",
         fail_v1 = !cgroup_driver_v1,

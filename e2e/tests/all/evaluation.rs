@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use e2e::benchmark;
 use e2e::images::Profile;
 use e2e::namespace::Namespace;
-use e2e::portfolio::{Portfolio, repository};
+use e2e::portfolio::Portfolio;
 use e2e::volume::Volume;
 use e2e::{Cluster, skip, until};
-use flate2::read::GzDecoder;
 use serde_json::Value;
 
 /// Enough for a middle to kill it in; `E2E_QUESTIONS` asks others, such as 200.
@@ -77,12 +76,7 @@ fn count() -> usize {
 
 /// Short questions of the benchmark, so that a small context holds them; none where the data is not there.
 fn questions() -> Result<Option<String>> {
-    let path = repository().join("../shared/data/mmlu-pro/questions.jsonl.gz");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let mut text = String::new();
-    GzDecoder::new(fs::File::open(path)?).read_to_string(&mut text)?;
+    let Some(text) = benchmark::questions()? else { return Ok(None) };
     let short: Vec<&str> = text.lines().filter(|line| line.len() < 900).take(POOL).collect();
     Ok(Some(short.join("\n")))
 }

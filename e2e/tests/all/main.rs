@@ -22,6 +22,7 @@ mod network;
 mod owners;
 mod provider;
 mod reasons;
+mod replay;
 mod rollout;
 mod rules;
 mod scaling;

@@ -1,10 +1,11 @@
 //! Whether an EvalJob can be carried out: what it says by itself, and whether what it names exists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 
 use crate::api::condition::Kind;
 use crate::api::eval_job::{Dataset, Scorer};
@@ -26,6 +27,9 @@ pub struct Problem {
     /// Field, problem and remedy.
     pub invalid: Invalid,
 }
+
+/// More targets than this do not fit into a run's report.
+const MOST_TARGETS: usize = 8;
 
 /// The reason when an object of somebody else has the name of the Job of a run.
 pub const NAME_TAKEN: &str = "NameTaken";
@@ -111,6 +115,22 @@ pub(super) fn find(models: &[Arc<ModelDeployment>], namespace: &str, name: &str)
     model::asked(found, adapter).ok_or_else(|| format!("ModelDeployment {key} has no adapter {:?}", adapter.unwrap_or_default()))
 }
 
+/// The names of the targets of `job`: those it names, in their order, and then those it selects, by name.
+#[must_use]
+pub fn targets(job: &EvalJob, models: &[Arc<ModelDeployment>]) -> Vec<String> {
+    let mut names = job.spec.targets.models.clone();
+    let namespace = Key::of(job).namespace;
+    let Some(selector) = &job.spec.targets.selector else { return names };
+    let is_selected = |model: &&Arc<ModelDeployment>| {
+        let is_leaving = model.metadata.deletion_timestamp.is_some();
+        Key::of(&***model).namespace == namespace && !is_leaving && selector.matches(model.labels())
+    };
+    let selected = models.iter().filter(is_selected).map(|model| model.name_any());
+    let selected: BTreeSet<String> = selected.filter(|name| !names.contains(name)).collect();
+    names.extend(selected);
+    names
+}
+
 /// Who is asked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Models {
@@ -149,13 +169,25 @@ pub fn resolve(
         let found = find(models, &namespace, name).map(Arc::new);
         found.map_err(|problem| missing(reason, field, problem, "create it, or remove the name".to_owned()))
     };
-    let targets = job.spec.targets.models.iter();
-    let targets = targets.map(|name| found(name, "TargetNotFound", "spec.targets.models"));
-    let baseline = job.spec.baseline.as_ref();
+    let names = targets(job, models);
+    if names.is_empty() {
+        let problem = format!("no ModelDeployment in {namespace} has such labels");
+        let remedy = "label one, or change the selector".to_owned();
+        return Err(missing("TargetNotFound", "spec.targets.selector", problem, remedy));
+    }
+    if names.len() > MOST_TARGETS {
+        let problem = format!("there are {} targets, and a run has {MOST_TARGETS} at most", names.len());
+        let remedy = "narrow the selector, or use several EvalJobs".to_owned();
+        return Err(missing("TooManyTargets", "spec.targets.selector", problem, remedy));
+    }
+    let targets = names.iter().map(|name| found(name, "TargetNotFound", "spec.targets.models"));
+    // One of an earlier run is not asked, and may be gone.
+    let baseline = job.spec.baseline.as_ref().filter(|baseline| baseline.run.is_none());
+    let baseline = baseline.and_then(|baseline| baseline.model.as_ref());
     let models = Models {
         targets: targets.collect::<Result<Vec<_>, _>>()?,
         baseline: baseline
-            .map(|b| found(&b.model, "BaselineNotFound", "spec.baseline.model"))
+            .map(|model| found(model, "BaselineNotFound", "spec.baseline.model"))
             .transpose()?,
     };
 

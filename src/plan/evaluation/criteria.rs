@@ -1,13 +1,16 @@
 //! What must hold: the criteria of an EvalJob for one model, and whether they can be judged at all.
 
 use super::metric::{self, Metric};
-use crate::api::eval_job::{Bound, Criterion, EvalJobSpec};
+use super::times;
+use crate::api::eval_job::{Bound, Criterion, EvalJobSpec, Suite};
 use crate::api::model_deployment::Tier;
 use crate::plan::Invalid;
 use crate::plan::statistics::Confidence;
 
 /// The accuracy that is asked for where nothing is said.
 const LEAST_ACCURACY: &str = "0.784";
+/// The seconds in which 95 of 100 answers are to be there where nothing is said.
+const MOST_LATENCY: &str = "2.3";
 /// What a thousand tokens of a model of the tier General may cost where nothing is said, in US dollars.
 const MOST_COST: &str = "0.0085";
 
@@ -28,6 +31,12 @@ pub fn of(spec: &EvalJobSpec, tier: Tier, is_priced: bool) -> Vec<Criterion> {
             ..blank(Metric::Accuracy)
         })
         .collect();
+    let loads = spec.suites.iter().filter(|suite| suite.latency.is_some());
+    criteria.extend(loads.map(|suite| Criterion {
+        suite: Some(suite.name.clone()),
+        upper_bound_at_most: Some(MOST_LATENCY.to_owned()),
+        ..blank(Metric::Time(times::Metric::LatencyP95))
+    }));
     if tier == Tier::General && is_priced {
         criteria.push(Criterion {
             at_most: Some(MOST_COST.to_owned()),
@@ -48,6 +57,14 @@ fn blank(metric: Metric) -> Criterion {
     }
 }
 
+/// A criterion in words, such as `claims: accuracy lowerBoundAtLeast 0.784`.
+#[must_use]
+pub fn text(criterion: &Criterion) -> String {
+    let place = criterion.suite.as_ref().map_or(String::new(), |suite| format!("{suite}: "));
+    let (field, bound) = criterion.written().unwrap_or(("without a bound", ""));
+    format!("{place}{} {field} {bound}", criterion.metric)
+}
+
 /// How sure verdicts of `spec` are.
 #[must_use]
 pub fn confidence(spec: &EvalJobSpec) -> Confidence {
@@ -61,9 +78,9 @@ pub fn confidence(spec: &EvalJobSpec) -> Confidence {
 /// The first that is not.
 pub fn accept(spec: &EvalJobSpec) -> Result<(), Invalid> {
     if spec.criteria.is_empty() {
-        let accurate = spec.suites.iter().any(|suite| metric::of_suite(suite).contains(&Metric::Accuracy));
-        let problem = "there are none, and no suite measures the accuracy that would be asked for then";
-        return if accurate {
+        let has_usual = |suite: &Suite| suite.latency.is_some() || metric::of_suite(suite).contains(&Metric::Accuracy);
+        let problem = "there are none, and no suite measures the accuracy or latency that would be asked for then";
+        return if spec.suites.iter().any(has_usual) {
             Ok(())
         } else {
             Err(Invalid::new(
@@ -82,7 +99,7 @@ pub fn accept(spec: &EvalJobSpec) -> Result<(), Invalid> {
 fn one(spec: &EvalJobSpec, criterion: &Criterion, field: &str) -> Result<(), Invalid> {
     let name = &criterion.metric;
     let Some(metric) = Metric::named(name) else {
-        let known: Vec<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+        let known: Vec<&str> = Metric::all().map(|metric| metric.name()).collect();
         let remedy = format!("use one of {}", known.join(", "));
         return Err(Invalid::new(
             format!("{field}.metric"),
@@ -124,6 +141,7 @@ fn one(spec: &EvalJobSpec, criterion: &Criterion, field: &str) -> Result<(), Inv
         }
         (None, false) => {}
     }
+    enough(spec, criterion, metric, field)?;
     let Some((bound, text)) = criterion.written() else {
         let remedy = "set one of lowerBoundAtLeast, upperBoundAtMost, atMost and notWorseThanBaselineBy";
         return Err(Invalid::new(field, "it has not exactly one bound", remedy));
@@ -174,6 +192,27 @@ fn one(spec: &EvalJobSpec, criterion: &Criterion, field: &str) -> Result<(), Inv
         format!("{field}.{bound}"),
         format!("{text:?} is no bound of {metric}"),
         remedy,
+    ))
+}
+
+/// Whether the suite has requests enough for the quantile to be bounded at all, whatever the times are.
+fn enough(spec: &EvalJobSpec, criterion: &Criterion, metric: Metric, field: &str) -> Result<(), Invalid> {
+    let load = spec.suites.iter().find(|suite| Some(&suite.name) == criterion.suite.as_ref());
+    let (Some(load), Metric::Time(time)) = (load.and_then(|suite| suite.latency.as_ref()), metric) else {
+        return Ok(());
+    };
+    let needed = time.requests_for_bound(confidence(spec));
+    if load.requests >= needed {
+        return Ok(());
+    }
+    let problem = format!(
+        "{} requests say nothing about {metric}: even the longest time may be below it",
+        load.requests
+    );
+    Err(Invalid::new(
+        format!("{field}.metric"),
+        problem,
+        format!("set latency.requests of its suite to {needed} or more"),
     ))
 }
 

@@ -76,6 +76,9 @@ pub fn judge(rules: &Rules<'_>, numbers: &Numbers, stopped: Option<Limit>, error
         if let Some(flaw) = flaw(rules, &format!("suite {}", suite.name), suite.wanted, &suite.counts, stopped, error) {
             return invalid(flaw);
         }
+        if let Some(why) = &suite.flaw {
+            return invalid(format!("suite {}: {why}", suite.name));
+        }
         // A baseline that does not answer is no worse model: nothing can be compared with it.
         let is_compared = |c: &Criterion| c.not_worse_than_baseline_by.is_some() && c.suite.as_ref() == Some(&suite.name);
         let compared = suite.baseline.filter(|_| rules.criteria.iter().any(is_compared));
@@ -358,6 +361,7 @@ mod tests {
 
     fn numbers(wanted: u32, counts: Counts) -> Numbers {
         let mut suite = SuiteNumbers {
+            flaw: None,
             name: "claims".to_owned(),
             protocol: String::new(),
             digest: String::new(),

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::metric::Metric;
 use super::report::Counts;
+use super::times::{self, Times};
 use crate::api::eval_job::{MetricResult, SuiteResult};
 use crate::plan::statistics::{
-    Bounds, Confidence, Estimate, Pairs, Share, clustered_mean, cost_per_thousand_tokens, mean, stratified_clustered_mean, stratified_mean,
+    Bounds, Confidence, Estimate, Pairs, Quantile, Share, clustered_mean, cost_per_thousand_tokens, mean, stratified_clustered_mean,
+    stratified_mean,
 };
 
 /// How one question fared, its repetitions averaged.
@@ -23,12 +25,14 @@ pub struct Scored {
 }
 
 /// A number that was measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Measured {
     /// A share, and how its error was found.
     Share(Share, &'static str),
     /// A mean or a ratio, from so many questions, and how its error was found.
     Mean(Estimate, u32, &'static str),
+    /// A quantile of times.
+    Time(Times, times::Metric),
 }
 
 impl Measured {
@@ -38,6 +42,7 @@ impl Measured {
         match self {
             Self::Share(share, _) => share.share,
             Self::Mean(estimate, ..) => estimate.value,
+            Self::Time(times, metric) => times.value(*metric),
         }
     }
 
@@ -47,6 +52,7 @@ impl Measured {
         match self {
             Self::Share(share, _) => share.asked,
             Self::Mean(_, n, _) => *n,
+            Self::Time(times, _) => times.n(),
         }
     }
 
@@ -56,6 +62,10 @@ impl Measured {
         match self {
             Self::Share(share, _) => Some(share.interval(confidence)),
             Self::Mean(estimate, ..) => (estimate.standard_error > 0.0).then(|| estimate.interval(confidence)),
+            Self::Time(times, metric) => {
+                let Quantile { lower, upper, .. } = times.quantile(*metric, confidence).ok()?;
+                Some(Bounds { lower, upper })
+            }
         }
     }
 
@@ -65,6 +75,7 @@ impl Measured {
         match self {
             Self::Share(share, _) => share.p_if_at_least(bound),
             Self::Mean(estimate, ..) => estimate.p_if_at_least(bound),
+            Self::Time(times, metric) => times.p_if_at_least(*metric, bound),
         }
     }
 
@@ -74,6 +85,7 @@ impl Measured {
         match self {
             Self::Share(share, _) => share.p_if_at_most(bound),
             Self::Mean(estimate, ..) => estimate.p_if_at_most(bound),
+            Self::Time(times, metric) => times.p_if_at_most(*metric, bound),
         }
     }
 
@@ -83,12 +95,16 @@ impl Measured {
         match self {
             Self::Share(share, _) => share.questions_to_decide(bound, confidence),
             Self::Mean(estimate, n, _) => times(*n, estimate.times_to_decide(bound, confidence)),
+            Self::Time(times, metric) => times.requests_to_decide(*metric, bound, confidence),
         }
     }
 
-    fn method(&self) -> &'static str {
+    /// How its error was found.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
         match self {
             Self::Share(_, method) | Self::Mean(_, _, method) => method,
+            Self::Time(..) => "ranks",
         }
     }
 
@@ -128,7 +144,9 @@ pub fn times(n: u32, times: Option<f64>) -> Option<u32> {
 /// Shares to a thousandth, money to what a price list shows.
 #[must_use]
 pub fn written(value: f64, metric: Metric) -> String {
-    if metric.is_share() {
+    if let Metric::Time(_) = metric {
+        times::written(value)
+    } else if metric.is_share() {
         format!("{value:.3}")
     } else {
         format!("{value:.6}")
@@ -252,6 +270,8 @@ pub struct SuiteNumbers {
     pub comparison: Option<Comparison>,
     /// How many answers of the baseline there were to be, and how they ended.
     pub baseline: Option<(u32, Counts)>,
+    /// Why it is no measurement, whatever the numbers are.
+    pub flaw: Option<String>,
 }
 
 impl SuiteNumbers {
@@ -266,8 +286,7 @@ impl SuiteNumbers {
             unparsed,
             errors,
         } = self.counts;
-        // How answers ended is in the counts.
-        let of_quality = self.metrics.iter().filter(|(metric, _)| metric.is_of_quality());
+        let shown = self.metrics.iter().filter(|(metric, _)| metric.is_shown());
         SuiteResult {
             name: self.name.clone(),
             protocol: self.protocol.clone(),
@@ -278,7 +297,7 @@ impl SuiteNumbers {
             truncated,
             unparsed,
             errors,
-            metrics: of_quality.map(|(metric, measured)| measured.result(*metric, confidence)).collect(),
+            metrics: shown.map(|(metric, measured)| measured.result(*metric, confidence)).collect(),
         }
     }
 }

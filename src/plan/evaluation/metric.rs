@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::times;
 use crate::api::eval_job::{Kind, Scorer, Suite};
 
 /// What is measured.
@@ -19,13 +20,14 @@ pub enum Metric {
     RefusalRate,
     /// The share of answers that were cut off before an answer could be found.
     TruncationRate,
+    /// A quantile of times.
+    Time(times::Metric),
     /// US dollars for a thousand tokens, prompts and answers together, over the whole run.
     CostPerThousandTokens,
 }
 
 impl Metric {
-    /// Every one.
-    pub const ALL: [Self; 7] = [
+    const OTHERS: [Self; 7] = [
         Self::Accuracy,
         Self::Score,
         Self::ErrorRate,
@@ -35,10 +37,15 @@ impl Metric {
         Self::CostPerThousandTokens,
     ];
 
+    /// Every one.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::OTHERS.into_iter().chain(times::Metric::ALL.map(Self::Time))
+    }
+
     /// The metric of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|metric| metric.name() == name)
+        Self::all().find(|metric| metric.name() == name)
     }
 
     /// As criteria write it.
@@ -51,6 +58,7 @@ impl Metric {
             Self::UnparsedRate => "unparsed_rate",
             Self::RefusalRate => "refusal_rate",
             Self::TruncationRate => "truncation_rate",
+            Self::Time(time) => time.name(),
             Self::CostPerThousandTokens => "cost_usd_per_1k_tokens",
         }
     }
@@ -58,13 +66,20 @@ impl Metric {
     /// Whether it is from 0 to 1.
     #[must_use]
     pub fn is_share(self) -> bool {
-        self != Self::CostPerThousandTokens
+        !matches!(self, Self::CostPerThousandTokens | Self::Time(_))
     }
 
     /// Whether a suite measures it, and not the run as a whole.
     #[must_use]
     pub fn is_of_a_suite(self) -> bool {
         self != Self::CostPerThousandTokens
+    }
+
+    /// Whether the status shows it, or something better to know of what it is part of. How answers ended is in the counts there.
+    #[must_use]
+    pub fn is_shown(self) -> bool {
+        use times::Metric::{InterTokenP95, LatencyP95, TtftP95};
+        self.is_of_quality() || matches!(self, Self::Time(LatencyP95 | TtftP95 | InterTokenP95))
     }
 
     /// How good answers are: `accuracy` or `score`.
@@ -92,6 +107,10 @@ pub fn of_suite(suite: &Suite) -> Vec<Metric> {
     let quality = match suite.kind() {
         Some(Kind::Exemplars(_, scorer)) if is_graded(scorer) => Metric::Score,
         Some(Kind::Exemplars(..) | Kind::MmluPro(_)) => Metric::Accuracy,
+        Some(Kind::Latency(_)) => {
+            let times = times::Metric::ALL.into_iter().map(Metric::Time);
+            return times.chain([Metric::ErrorRate]).collect();
+        }
         None => return Vec::new(),
     };
     let others = [Metric::ErrorRate, Metric::UnparsedRate, Metric::RefusalRate, Metric::TruncationRate];
@@ -104,7 +123,7 @@ mod tests {
 
     #[test]
     fn each_metric_is_found_by_its_name_alone() {
-        for metric in Metric::ALL {
+        for metric in Metric::all() {
             assert_eq!(Metric::named(&metric.to_string()), Some(metric));
         }
         assert_eq!(Metric::named("Accuracy"), None);

@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod criteria;
+pub mod drift;
 pub mod job;
 pub mod judge;
 pub mod measure;
@@ -16,6 +17,7 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod status;
+pub mod times;
 
 #[cfg(test)]
 mod fixtures;
@@ -91,13 +93,15 @@ pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
     let is_about_to_start = || {
         let unsettled = unsettled(&models);
         let runs = schedule::overtaken(job, &schedule, seen.runs, now);
-        let is_outdated = !outdated(job, &Record::of(job, &runs), seen.models).is_empty();
+        let record = Record::of(job, &runs, &check::targets(job, seen.models));
+        let is_outdated = !outdated(job, &record, seen.models).is_empty();
         let settled = settled(job, &models, &unsettled).filter(|_| is_outdated);
         let due = Due {
             job,
             schedule: &schedule,
             runs: &runs,
             settled: settled.as_deref(),
+            alarm: drift::alarm(&record.drift.0),
             now,
         };
         matches!(due.decide(), Decision::Start { .. }) && (unsettled.is_empty() || patience(job, now) <= now)
@@ -115,7 +119,7 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
         Err(problem) => return refused(job, seen, &problem, now),
     };
     let runs = schedule::overtaken(job, &schedule, seen.runs, now);
-    let record = Record::of(job, &runs);
+    let record = Record::of(job, &runs, &check::targets(job, seen.models));
     let outdated = outdated(job, &record, seen.models);
     let mut facts = facts(job, record, &outdated, &runs);
     let prune = needless(&runs, &facts.record);
@@ -130,6 +134,7 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
         schedule: &schedule,
         runs: &runs,
         settled: settled.as_deref(),
+        alarm: drift::alarm(&facts.record.drift.0),
         now,
     };
     let (start, wake) = match due.decide() {
@@ -145,7 +150,10 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
         Decision::Start { slot } => {
             let fingerprints = fingerprints(job, &models.targets, &unsettled);
             let targets: Vec<&ModelDeployment> = models.targets.iter().map(AsRef::as_ref).collect();
-            let run = Evaluation::of(job, &targets, models.baseline.as_deref(), seen.prices, now);
+            let run = Evaluation {
+                drift: drift::told(job, &schedule, &fingerprints, slot),
+                ..Evaluation::of(job, &targets, models.baseline.as_deref(), seen.prices, now)
+            };
             let mut start = job::job(job, &run, &fingerprints, runner, slot);
             facts.attempted = Some(fingerprint::digest(&fingerprints));
             if let Some(request) = schedule::pending(job, &runs) {
@@ -170,7 +178,7 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
 /// What to do about `job` when `problem` keeps its runs from starting.
 #[must_use]
 pub fn refused(job: &EvalJob, seen: Seen<'_>, problem: &Problem, now: Timestamp) -> Plan {
-    let record = Record::of(job, seen.runs);
+    let record = Record::of(job, seen.runs, &check::targets(job, seen.models));
     let outdated = outdated(job, &record, seen.models);
     let facts = Facts {
         problem: Some(problem),
@@ -268,7 +276,9 @@ fn outdated(job: &EvalJob, record: &Record, models: &[Arc<ModelDeployment>]) -> 
         let result = record.targets.iter().find(|target| target.model == *name);
         matches!((model, result), (Ok(model), Some(result)) if result.fingerprint == fingerprint::of(&model, job))
     };
-    job.spec.targets.models.iter().filter(|name| !is_current(name)).cloned().collect()
+    let mut targets = check::targets(job, models);
+    targets.retain(|name| !is_current(name));
+    targets
 }
 
 /// Recorded runs that have not ended, such as those that were given up, and the ended ones but the latest few.

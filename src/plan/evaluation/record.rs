@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::drift::Memory;
 use super::judge::worst;
 use super::observe::{Run, State};
 use super::report::Report;
@@ -22,34 +23,37 @@ pub struct Record {
     pub verdict: Option<Verdict>,
     /// The latest result of each present target; an `Invalid` one only where no earlier one is about the same fingerprint.
     pub targets: Vec<TargetResult>,
+    /// Whether the targets become worse.
+    pub drift: Memory,
     /// Runs that have ended, the latest first.
     pub history: Vec<PastRun>,
 }
 
 impl Record {
-    /// What the status of `job` already has, and what `runs` add to it.
+    /// What the status of `job` already has, and what `runs` add to it, about those who are `targets` now.
     #[must_use]
-    pub fn of(job: &EvalJob, runs: &[Run]) -> Self {
+    pub fn of(job: &EvalJob, runs: &[Run], targets: &[String]) -> Self {
         let status = job.status.clone().unwrap_or_default();
         let mut record = Self {
             verdict: status.verdict,
             targets: status.targets,
+            drift: Memory::of(job),
             history: status.history,
         };
-        let vanished = vanished(job, runs);
+        let vanished = vanished(job, runs, targets);
         let ended = runs.iter().filter_map(|run| match &run.state {
             State::Ended(_, result) => Some((run, result.as_ref().map_err(String::as_str))),
             State::Stuck(_, why) => Some((run, Err(why.as_str()))),
             State::Starting { .. } | State::Running | State::Ending(_) => None,
         });
         for (run, result) in ended.chain(vanished.iter().map(|(run, why)| (run, Err(why.as_str())))) {
-            record.add(job, run, result);
+            record.add(targets, run, result);
         }
-        let wanted = &job.spec.targets.models;
-        record.targets.retain(|target| wanted.contains(&target.model));
+        record.targets.retain(|target| targets.contains(&target.model));
+        record.drift.keep(targets);
         record
             .targets
-            .sort_by_key(|target| wanted.iter().position(|model| *model == target.model));
+            .sort_by_key(|target| targets.iter().position(|model| *model == target.model));
         record
             .history
             .truncate(usize::try_from(job.spec.history.runs).unwrap_or(usize::MAX));
@@ -62,16 +66,11 @@ impl Record {
         self.history.first().map(|run| run.slot.0)
     }
 
-    fn add(&mut self, job: &EvalJob, run: &Run, result: Result<&Report, &str>) {
+    fn add(&mut self, targets: &[String], run: &Run, result: Result<&Report, &str>) {
         if self.latest().is_some_and(|latest| latest >= run.slot) {
             return;
         }
-        let asked = job
-            .spec
-            .targets
-            .models
-            .iter()
-            .filter_map(|model| Some((model, run.fingerprints.get(model)?)));
+        let asked = targets.iter().filter_map(|model| Some((model, run.fingerprints.get(model)?)));
         let results: Vec<TargetResult> = asked
             .map(|(model, fingerprint)| {
                 let (verdict, message, suites) = found(model, result);
@@ -85,6 +84,11 @@ impl Record {
                 }
             })
             .collect();
+        for target in result.iter().flat_map(|report| &report.targets) {
+            if let Some(left) = &target.drift {
+                self.drift.add(&target.model, left, &run.name, run.slot);
+            }
+        }
         let verdict = worst(results.iter().map(|target| target.verdict));
         self.verdict = Some(verdict);
         for new in results {
@@ -140,7 +144,7 @@ pub fn was_last(target: &TargetResult, verdict: Verdict) -> bool {
 
 /// The run that the status says is going on and whose Job is gone. What it asked is not known any more, so it says nothing about any
 /// fingerprint.
-fn vanished(job: &EvalJob, runs: &[Run]) -> Option<(Run, String)> {
+fn vanished(job: &EvalJob, runs: &[Run], targets: &[String]) -> Option<(Run, String)> {
     let name = job.status.as_ref()?.active.as_ref()?;
     if runs.iter().any(|run| run.name == *name) {
         return None;
@@ -148,7 +152,7 @@ fn vanished(job: &EvalJob, runs: &[Run]) -> Option<(Run, String)> {
     let run = Run {
         name: name.clone(),
         slot: names::evaluation_slot(&job.name_any(), name)?,
-        fingerprints: job.spec.targets.models.iter().map(|model| (model.clone(), String::new())).collect(),
+        fingerprints: targets.iter().map(|model| (model.clone(), String::new())).collect(),
         requested: None,
         state: State::Running,
     };

@@ -9,6 +9,7 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use serde::{Deserialize, Serialize};
 
+use super::drift::Left;
 use crate::api::eval_job::{SuiteResult, Verdict};
 
 /// Kubernetes keeps this much of a container's termination message.
@@ -88,6 +89,9 @@ pub struct Target {
     pub verdict: Verdict,
     /// Why, with the numbers.
     pub message: String,
+    /// What it leaves behind for the question whether the model becomes worse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Left>,
     /// The numbers of each suite.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<SuiteResult>,
@@ -197,8 +201,10 @@ fn shorten(text: &str, limit: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::drift::Step;
     use super::*;
     use crate::api::eval_job::MetricResult;
+    use crate::plan::statistics::drift::State;
     use proptest::prelude::*;
 
     fn largest(sentence: &str, targets: usize) -> Report {
@@ -226,6 +232,17 @@ mod tests {
                     model: name('m', t, 52),
                     verdict: Verdict::Inconclusive,
                     message: sentence.to_owned(),
+                    drift: Some(Left {
+                        was: None,
+                        about: format!("{:016x}", (t as u64 + 7).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+                        step: Some(Step {
+                            state: State([1, 2, 3, 4, 5].map(|i| ((i * 7919 + t * 104_729) * 7 % 60_000) as f64 / 1e4)),
+                            progress: 0.25,
+                            drop: -0.012_3,
+                            standard_error: 0.004_5,
+                        }),
+                        lost: None,
+                    }),
                     suites: (0..8).map(|i| suite(t * 8 + i)).collect(),
                 })
                 .collect(),

@@ -7,8 +7,9 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::criteria;
+use super::drift::Drift;
 use super::judge::Rules;
-use crate::api::eval_job::{Criterion, Dataset, Suite};
+use crate::api::eval_job::{Baseline, Criterion, Dataset, Suite};
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::names::Key;
 use crate::plan::price::{Book, Pricing, Rates};
@@ -32,6 +33,12 @@ pub struct Evaluation {
     /// Who is asked so that others can be compared with it; it may be one of the targets too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Target>,
+    /// With what they were in an earlier run they are compared instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub past: Option<Past>,
+    /// What is known of whether they become worse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Drift>,
     /// What they are asked.
     pub suites: Vec<Suite>,
     /// How sure verdicts are to be.
@@ -55,6 +62,17 @@ pub struct Target {
     /// What must hold for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub criteria: Vec<Criterion>,
+}
+
+/// An earlier run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Past {
+    /// The name of its Job.
+    pub run: String,
+    /// Whose answers in it count. None: each target's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// What a run may use, and how much of it may go wrong.
@@ -107,6 +125,8 @@ impl Evaluation {
                 criteria: Vec::new(),
                 ..target(model)
             }),
+            past: job.spec.baseline.as_ref().and_then(past),
+            drift: None,
             suites: job.spec.suites.clone(),
             confidence: criteria::confidence(&job.spec).share(),
             extend_to: job.spec.on_inconclusive.as_ref().map(|extend| extend.extend_sample_to),
@@ -131,6 +151,13 @@ impl Evaluation {
             unparsed: self.limits.unparsed,
         }
     }
+}
+
+fn past(baseline: &Baseline) -> Option<Past> {
+    Some(Past {
+        run: baseline.run.clone()?,
+        model: baseline.model.clone(),
+    })
 }
 
 fn limits(job: &EvalJob) -> Limits {

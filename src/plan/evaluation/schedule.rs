@@ -52,6 +52,8 @@ pub struct Due<'a> {
     pub runs: &'a [Run],
     /// A digest over what all targets are, once all are settled.
     pub settled: Option<&'a str>,
+    /// The slot whose run raised an alarm, if one did.
+    pub alarm: Option<Timestamp>,
     /// The time.
     pub now: Timestamp,
 }
@@ -74,7 +76,7 @@ impl Due<'_> {
         let next = self.schedule.next(self.now - offset).map(|slot| slot + offset);
         match slot {
             Some(slot) if is_in_time(self.job, slot, self.now) => Decision::Start { slot },
-            _ if is_requested || self.is_changed() => self.at_once(),
+            _ if is_requested || self.is_changed() || self.is_alarmed() => self.at_once(),
             missed => Decision::Wait { until: next, missed },
         }
     }
@@ -82,16 +84,10 @@ impl Due<'_> {
     /// The slot that is due.
     fn slot(&self) -> Option<Timestamp> {
         let created = self.job.creation_timestamp().map_or(self.now, |time| time.0);
-        let scheduled = self
-            .job
-            .status
-            .as_ref()
-            .and_then(|status| status.last_schedule_time.as_ref())
-            .map(|time| time.0);
         let offset = offset(self.job);
         // A run that ended before a slot's run would have started did not fall into it.
         let ran = self.runs.iter().flat_map(|run| [Some(run.slot), run.end().map(|end| end - offset)]);
-        let since = ran.chain([scheduled]).flatten().fold(created, Timestamp::max);
+        let since = ran.chain([scheduled(self.job)]).flatten().fold(created, Timestamp::max);
         self.schedule.latest_due(since, self.now - offset)
     }
 
@@ -100,22 +96,28 @@ impl Due<'_> {
         self.job.spec.triggers.contains(&Trigger::SpecChange) && self.settled.is_some_and(|settled| attempted.as_deref() != Some(settled))
     }
 
+    /// Whether the latest run raised an alarm, and is to have a second look.
+    fn is_alarmed(&self) -> bool {
+        let latest = self.runs.iter().map(|run| run.slot).chain(scheduled(self.job)).max();
+        self.job.spec.triggers.contains(&Trigger::DriftAlarm) && self.alarm.is_some() && self.alarm == latest
+    }
+
     /// A run is named by its minute, so one of each is all there can be.
     fn at_once(&self) -> Decision {
         let minute = |seconds: i64| Timestamp::from_second(seconds.div_euclid(60) * 60).unwrap_or(self.now);
         let slot = minute(self.now.as_second());
-        let known = self
-            .job
-            .status
-            .as_ref()
-            .and_then(|status| status.last_schedule_time.as_ref())
-            .map(|time| time.0);
-        let latest = self.runs.iter().map(|run| run.slot).chain(known).max();
+        let latest = self.runs.iter().map(|run| run.slot).chain(scheduled(self.job)).max();
         match latest {
             Some(latest) if latest >= slot => Decision::wait(Some(latest + SignedDuration::from_mins(1))),
             _ => Decision::Start { slot },
         }
     }
+}
+
+/// The slot of the latest run that the status knows.
+fn scheduled(job: &EvalJob) -> Option<Timestamp> {
+    let slot = job.status.as_ref().and_then(|status| status.last_schedule_time.as_ref());
+    slot.map(|time| time.0)
 }
 
 /// Whether the run of a slot may still start.
@@ -218,6 +220,7 @@ mod tests {
             schedule: &daily(),
             runs,
             settled,
+            alarm: None,
             now: at(now),
         }
         .decide()
@@ -325,6 +328,26 @@ mod tests {
         job.status = Some(fixtures::read("{attempted: a}"));
         assert_eq!(decided(&job, &[], Some("a"), "2026-05-01T12:34:56Z"), wait);
         assert_eq!(decided(&job, &[], Some("b"), "2026-05-01T12:34:56Z"), start("2026-05-01T12:34:00Z"));
+    }
+
+    #[test]
+    fn an_alarm_has_one_second_look() {
+        let mut job = fixtures::job();
+        job.spec.triggers = vec![Trigger::DriftAlarm];
+        let decided = |latest: &str| {
+            let runs = [run(latest, State::Stuck(at(latest), String::new()))];
+            Due {
+                job: &job,
+                schedule: &daily(),
+                runs: &runs,
+                settled: None,
+                alarm: Some(at("2026-05-02T02:00:00Z")),
+                now: at("2026-05-02T02:20:30Z"),
+            }
+            .decide()
+        };
+        assert_eq!(decided("2026-05-02T02:00:00Z"), start("2026-05-02T02:20:00Z"));
+        assert_eq!(decided("2026-05-02T02:10:00Z"), Decision::wait(Some(at("2026-05-03T02:00:00Z"))));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use super::check::Problem;
+use super::drift;
 use super::record::{self, Record};
 use crate::api::EvalJob;
 use crate::api::condition::{self, Claim, Kind, Status, seconds};
@@ -74,6 +75,8 @@ pub fn status(job: &EvalJob, facts: Facts<'_>, now: Timestamp) -> EvalJobStatus 
         verdict: record.verdict,
         summary: summary(&record),
         last_request: answered,
+        drift_reset: drift::reset(job).filter(|_| job.spec.drift.is_some()),
+        drift: record.drift.0,
         attempted,
         last_schedule_time: [recorded, started, known].into_iter().flatten().max().map(Time),
         next_schedule_time: next.map(|slot| Time(seconds(slot))),
@@ -84,7 +87,10 @@ pub fn status(job: &EvalJob, facts: Facts<'_>, now: Timestamp) -> EvalJobStatus 
 }
 
 fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
-    let mut claims = vec![passed(facts)];
+    let mut claims: Vec<Claim> = [passed(facts)]
+        .into_iter()
+        .chain(drift::claim(job, &facts.record.drift.0))
+        .collect();
     if let Some(Problem { claim, reason, invalid }) = facts.problem {
         let message = invalid.to_string();
         if *claim == Kind::ResolvedRefs {

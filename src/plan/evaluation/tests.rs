@@ -140,6 +140,7 @@ fn report(correct: u32) -> Report {
     };
     let scores: Vec<Scored> = (0..500).map(scored).collect();
     let suite = SuiteNumbers {
+        flaw: None,
         name: "claims".to_owned(),
         protocol: "exemplars".to_owned(),
         digest: "sha256:d".to_owned(),
@@ -164,6 +165,7 @@ fn report(correct: u32) -> Report {
             model: "llama".to_owned(),
             verdict,
             message,
+            drift: None,
             suites,
         }],
         tokens: [50_000, 1_000],

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::Uri;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 
 use super::Inputs;
 use super::blocklist::Terms;
@@ -334,7 +335,9 @@ pub fn served_name(md: &ModelDeployment) -> String {
 /// Whether the model has passed an evaluation, and until when that counts.
 fn has_passed(md: &ModelDeployment, name: &str, ej: &EvalJob, evaluated: &EvaluatedBy) -> Result<Option<Expiry>, String> {
     let job = evaluated.eval_job.as_str();
-    if !ej.spec.targets.models.iter().any(|model| model == name) {
+    let targets = &ej.spec.targets;
+    let is_selected = || targets.selector.as_ref().is_some_and(|selector| selector.matches(md.labels())) && md.name_any() == name;
+    if !targets.models.iter().any(|model| model == name) && !is_selected() {
         return Err(format!(
             "is not among the models that EvalJob {job} evaluates: add it to the EvalJob's spec.targets.models"
         ));

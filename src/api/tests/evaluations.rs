@@ -1,0 +1,99 @@
+//! What EvalJobs may say of targets, and of what they are compared with.
+
+use super::*;
+
+const SUITE: &str = "{mmluPro: {dataset: {uri: 'pvc://c/f'}}}";
+const REPORTS: &str = "reports: {uri: 'pvc://reports/claims'}";
+
+fn targets(targets: &str) -> Result<(), ValidationErrors> {
+    let suites = "[{name: s, mmluPro: {dataset: {uri: 'pvc://c/f'}}}]";
+    let spec = format!("targets: {targets}, schedule: {{cron: \"0 2 * * *\"}}, suites: {suites}");
+    let yaml = format!("{{apiVersion: x, kind: EvalJob, metadata: {{name: e}}, spec: {{{spec}}}}}");
+    serde_saphyr::from_str::<EvalJob>(&yaml).unwrap().validate_cel()
+}
+
+const LOAD: &str = "latency: {requests: 500, ratePerSecond: '5', inputTokens: 1500, outputTokens: 300}";
+
+fn suites(suites: &str) -> Result<(), ValidationErrors> {
+    let spec = format!("targets: {{models: [m]}}, schedule: {{cron: \"0 2 * * *\"}}, suites: {suites}");
+    let yaml = format!("{{apiVersion: x, kind: EvalJob, metadata: {{name: e}}, spec: {{{spec}}}}}");
+    serde_saphyr::from_str::<EvalJob>(&yaml).unwrap().validate_cel()
+}
+
+pub(super) fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
+    vec![
+        ("targets by their labels", targets("{selector: {matchLabels: {tier: regulated}}}")),
+        (
+            "targets by name and by labels",
+            targets(
+                "{models: [gpt], selector: {matchExpressions: [{key: a.b/tier, operator: In, values: [x, '']}, {key: c, operator: Exists}]}}",
+            ),
+        ),
+        ("two loads", suites(&format!("[{{name: a, {LOAD}}}, {{name: b, {LOAD}}}]"))),
+        ("all of a namespace", targets("{selector: {}}")),
+        (
+            "drift and its trigger",
+            suite(
+                SUITE,
+                &format!("{REPORTS}, drift: {{falseAlarmsPerYear: '0.5', tolerance: '0'}}, triggers: [DriftAlarm]"),
+            ),
+        ),
+        (
+            "a run of the past, and a model in it",
+            suite(SUITE, &format!("{REPORTS}, baseline: {{run: quality-29628120, model: gpt}}")),
+        ),
+    ]
+}
+
+pub(super) fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> {
+    let long = "a".repeat(318);
+    vec![
+        (
+            suites(&format!("[{{name: a, {LOAD}}}, {{name: b, {LOAD}}}, {{name: c, {LOAD}}}]")),
+            "spec.suites",
+            "at most two suites may be of the kind latency",
+        ),
+        (
+            suites(&format!("[{{name: a, {LOAD}, repeats: 2}}]")),
+            "spec.suites[0].latency",
+            "a load has no sample, repeats or maxOutputTokens: set requests and outputTokens",
+        ),
+        (targets("{}"), "spec.targets.models", "name a model, or set selector"),
+        (targets("{models: []}"), "spec.targets.models", "name a model, or set selector"),
+        (
+            targets("{selector: {matchExpressions: [{key: tier, operator: In}]}}"),
+            "spec.targets.selector.matchExpressions[0].values",
+            "In and NotIn have values, Exists and DoesNotExist have none",
+        ),
+        (
+            targets("{selector: {matchExpressions: [{key: tier, operator: Exists, values: [a]}]}}"),
+            "spec.targets.selector.matchExpressions[0].values",
+            "In and NotIn have values, Exists and DoesNotExist have none",
+        ),
+        (
+            targets(&format!("{{selector: {{matchLabels: {{{long}: a}}}}}}")),
+            "spec.targets.selector.matchLabels",
+            "a label's key has at most 317 characters",
+        ),
+        (
+            suite(SUITE, &format!("{REPORTS}, baseline: {{}}")),
+            "spec.baseline",
+            "name the model, the run, or both",
+        ),
+        (
+            suite(SUITE, "baseline: {run: quality-29628120}"),
+            "spec.reports",
+            "an earlier run is known by its report: set reports, which keeps them",
+        ),
+        (
+            suite(SUITE, "drift: {}"),
+            "spec.reports",
+            "drift compares with the answers of earlier runs: set reports, which keeps them",
+        ),
+        (
+            suite(SUITE, "triggers: [DriftAlarm]"),
+            "spec.drift",
+            "nothing raises an alarm that DriftAlarm could wait for: set drift, such as {}",
+        ),
+    ]
+}
