@@ -16,6 +16,7 @@ pub mod gateway_api;
 pub mod helm;
 pub mod keda;
 pub mod kubernetes;
+pub mod lm_eval;
 pub mod lws;
 pub mod nginx;
 pub mod packages;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::manifest::Portfolio;
+use crate::{cluster, evaluator};
 
 use super::files::Files;
 use super::out;
@@ -37,6 +38,7 @@ impl Check {
         let prices = self.files.prices();
         let mut portfolio = self.files.read(settings.as_ref().ok().and_then(Option::as_ref), &prices);
         portfolio.findings.extend(settings.err().map(|finding| *finding));
+        let outlook = portfolio.outlook(evaluator::outline, &prices.book, cluster::now());
         match self.output {
             Output::Json => {
                 let json = serde_json::to_string_pretty(&portfolio.findings).context("writing the findings as JSON")?;
@@ -44,6 +46,7 @@ impl Check {
             }
             Output::Text => {
                 let mut lines: Vec<String> = portfolio.findings.iter().map(ToString::to_string).collect();
+                lines.extend(outlook);
                 lines.push(summary(&portfolio));
                 if !self.files.prices.is_empty() {
                     let entries = prices.book.entries();

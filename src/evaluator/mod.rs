@@ -13,6 +13,7 @@ pub mod lm_eval;
 mod loads;
 mod mmlu_pro;
 mod numbers;
+mod outline;
 mod overview;
 pub mod page;
 mod progress;
@@ -27,6 +28,7 @@ mod scorers;
 mod suite;
 mod tally;
 
+pub use outline::outline;
 pub use suite::check;
 
 #[cfg(test)]

@@ -27,7 +27,9 @@ pub(super) fn page(folder: &Path, outcome: &Outcome<'_>) -> String {
     let run = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let job = run.rsplit_once('-').map_or(run, |(job, _)| job);
     let slot = |run: &str| names::evaluation_slot(job, run).map_or_else(|| run.to_owned(), |slot| slot.to_string());
-    let earlier: Vec<(String, Report)> = earlier(folder, job, run)
+    let names = earlier(folder, job, run);
+    let previous = names.iter().find_map(|name| Some((slot(name), Past::read(folder, name).ok()?)));
+    let earlier: Vec<(String, Report)> = names
         .into_iter()
         .filter_map(|name| Some((slot(&name), reports::head(&folder.with_file_name(&name)).ok()?)))
         .collect();
@@ -36,6 +38,7 @@ pub(super) fn page(folder: &Path, outcome: &Outcome<'_>) -> String {
         outcome,
         confidence,
         earlier: &earlier,
+        previous: previous.as_ref(),
         slot: slot(run),
         texts: outcome
             .entries
@@ -88,6 +91,8 @@ struct Shown<'a> {
     confidence: Confidence,
     /// Earlier runs by their slots, the latest first.
     earlier: &'a [(String, Report)],
+    /// The latest of them with its answers, and its slot.
+    previous: Option<&'a (String, Past)>,
     slot: String,
     /// What was said to each question of each suite by each model.
     texts: BTreeMap<(usize, usize, usize), &'a Entry>,
@@ -206,7 +211,7 @@ impl Shown<'_> {
         })
     }
 
-    /// The questions that ended otherwise than the baseline's.
+    /// The questions that ended otherwise than the baseline's, or without one than in the run before.
     fn comparisons(&self, place: usize, target: &Target) -> Vec<Comparison> {
         let asked = |model: &str| self.outcome.asked.iter().position(|asked| asked.model == model);
         let run = self.outcome.run;
@@ -226,7 +231,12 @@ impl Shown<'_> {
                     let then = |question: usize| self.texts.get(&(other, at, question)).map(|entry| answer(entry));
                     Some(self.comparison(place, at, suite, format!("the baseline {}", baseline.model), &then))
                 }
-                (None, None) => None,
+                (None, None) => {
+                    let (slot, past) = self.previous?;
+                    let asks_the_same = past.suite(&suite.name) == Some((&suite.protocol, &suite.digest));
+                    let then = |question: usize| then(past, &target.model, suite, question);
+                    asks_the_same.then(|| self.comparison(place, at, suite, format!("the run of {slot}"), &then))
+                }
             })
             .collect()
     }

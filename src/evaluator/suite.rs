@@ -71,7 +71,7 @@ impl Suite {
         Self::of(spec, &files, extend_to).map_err(Flaw::Lasting)
     }
 
-    fn of(spec: &api::Suite, files: &BTreeMap<&str, File>, extend_to: Option<u32>) -> Result<Self, String> {
+    pub(super) fn of(spec: &api::Suite, files: &BTreeMap<&str, File>, extend_to: Option<u32>) -> Result<Self, String> {
         let file = |field: &str| files.get(field).ok_or_else(|| format!("suite {}: {field} was not read", spec.name));
         let stratify = spec.sample.as_ref().and_then(|sample| sample.stratify_by.as_deref());
         let (questions, shots, protocol, digest) = match spec.kind() {
@@ -140,7 +140,7 @@ impl Suite {
         self.first = drawn;
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         match &self.questions {
             Questions::Exemplars(exemplars, _) => exemplars.len(),
             Questions::MmluPro { questions, .. } => questions.len(),

