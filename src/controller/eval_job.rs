@@ -42,11 +42,13 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
     let now = cx.now();
     let models = cx.cluster.stores.models.all();
     let runs = observe::runs(&job, &jobs(&job, &cx), &pods(&job, &cx), now);
+    let elsewhere = observe::asked_elsewhere(&job, &cx.cluster.stores.jobs.all(), now);
     let prices = cx.prices();
     let seen = Seen {
         models: &models,
         datasets: None,
         runs: &runs,
+        elsewhere: &elsewhere,
         prices: &prices,
     };
     let datasets = if evaluation::wants_datasets(&job, seen, now) {

@@ -51,6 +51,9 @@ use crate::plan::price::Book;
 /// they become.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 
+/// How soon a due run looks again whether another one has ended.
+const QUEUE: SignedDuration = SignedDuration::from_secs(15);
+
 /// Jobs of ended runs that are kept for their logs.
 const KEPT_JOBS: usize = 3;
 
@@ -63,6 +66,8 @@ pub struct Seen<'a> {
     pub datasets: Option<&'a Datasets>,
     /// The EvalJob's runs, from `observe::runs`.
     pub runs: &'a [Run],
+    /// Models that runs of other EvalJobs ask now, from `observe::asked_elsewhere`.
+    pub elsewhere: &'a BTreeMap<String, String>,
     /// What models cost that do not say so themselves.
     pub prices: &'a Book,
 }
@@ -105,7 +110,8 @@ pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
             alarm: drift::alarm(&record.drift.0),
             now,
         };
-        matches!(due.decide(), Decision::Start { .. }) && (unsettled.is_empty() || patience(job, now) <= now)
+        let is_free = elsewhere(&models, seen).is_none();
+        is_free && matches!(due.decide(), Decision::Start { .. }) && (unsettled.is_empty() || patience(job, now) <= now)
     };
     !is_known || is_about_to_start()
 }
@@ -147,6 +153,11 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
         Decision::Start { .. } if !unsettled.is_empty() && now < patience(job, now) => {
             facts.waiting_for = &unsettled;
             (None, Some(patience(job, now)))
+        }
+        // So that no model has more questions at once than one run asks, and no load is measured beside another.
+        Decision::Start { .. } if let Some((model, run)) = elsewhere(&models, seen) => {
+            facts.queued = Some(format!("{run} asks {model}"));
+            (None, Some(now + QUEUE))
         }
         Decision::Start { slot } => {
             let fingerprints = fingerprints(job, &models.targets, &unsettled);
@@ -200,6 +211,7 @@ fn facts<'a>(job: &EvalJob, record: Record, outdated: &'a [String], runs: &'a [R
     Facts {
         problem: None,
         waiting_for: &[],
+        queued: None,
         outdated,
         active: active.map(|run| (run.name.clone(), run.slot)),
         trouble: active.and_then(Run::trouble),
@@ -214,6 +226,14 @@ fn facts<'a>(job: &EvalJob, record: Record, outdated: &'a [String], runs: &'a [R
 /// When time alone will change what a run is.
 fn look(runs: &[Run]) -> Option<Timestamp> {
     runs.iter().filter_map(Run::look).min()
+}
+
+/// A model of these that a run of another EvalJob asks now.
+fn elsewhere<'a>(models: &Models, seen: Seen<'a>) -> Option<(&'a String, &'a String)> {
+    let asked = models.iter().map(|model| model.name_any());
+    asked
+        .filter_map(|name| seen.elsewhere.get_key_value(names::asked_parts(&name).0))
+        .next()
 }
 
 fn going_on(runs: &[Run]) -> Option<&Run> {

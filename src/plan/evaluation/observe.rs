@@ -136,6 +136,19 @@ pub fn runs(owner: &EvalJob, jobs: &[Arc<Job>], pods: &[Arc<Pod>], now: Timestam
     runs
 }
 
+/// The models that runs of other EvalJobs ask now, and the run that does.
+#[must_use]
+pub fn asked_elsewhere(owner: &EvalJob, jobs: &[Arc<Job>], now: Timestamp) -> BTreeMap<String, String> {
+    let Key { namespace, name } = Key::of(owner);
+    let is_other = |job: &&Arc<Job>| {
+        let of = job.labels().get(names::EVAL_JOB_LABEL);
+        Key::of(&***job).namespace == namespace && of.is_some_and(|of| *of != name) && end(job, now).is_none()
+    };
+    let others = jobs.iter().filter(is_other);
+    let asked = others.flat_map(|job| fingerprints(job).into_keys().map(|model| (model, job.name_any())));
+    asked.map(|(model, run)| (names::asked_parts(&model).0.to_owned(), run)).collect()
+}
+
 fn is_owned(job: &Job, owner: &EvalJob) -> bool {
     owner
         .uid()
@@ -307,6 +320,24 @@ mod tests {
         format!(
             "{{conditions: [{{type: Failed, status: 'True', reason: {reason}, message: it was too much, lastTransitionTime: '{END}'}}]}}"
         )
+    }
+
+    #[test]
+    fn who_else_asks_a_model_is_known_while_that_run_goes_on() {
+        let jobs = |status: &str| [Arc::new(fixtures::ran("2026-05-02T02:00:00Z", status))];
+        let mut other = fixtures::job();
+        other.metadata.name = Some("other".to_owned());
+        let asked = |owner: &EvalJob, status: &str| asked_elsewhere(owner, &jobs(status), at(END));
+        let run = jobs("{}")[0].name_any();
+        assert_eq!(asked(&other, "{active: 1}"), [("llama".to_owned(), run)].into());
+        assert_eq!(asked(&other, &complete()), BTreeMap::new());
+        assert_eq!(
+            asked(&fixtures::job(), "{active: 1}"),
+            BTreeMap::new(),
+            "its own runs are no others"
+        );
+        other.metadata.namespace = Some("elsewhere".to_owned());
+        assert_eq!(asked(&other, "{active: 1}"), BTreeMap::new());
     }
 
     #[test]

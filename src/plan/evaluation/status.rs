@@ -14,6 +14,9 @@ use crate::plan::pods::Trouble;
 /// Why a due run has not started: the reason of `Reconciling`, whose transition time then tells since when.
 const WAITING: &str = "WaitingForTargets";
 
+/// Why a due run has not started though its targets are settled.
+const QUEUED: &str = "WaitingForRuns";
+
 /// Since when a due run waits for targets to settle. Other reasons than waiting are `Reconciling` too and leave its transition time where it
 /// is, but `Ready` is not `True` under them.
 #[must_use]
@@ -34,6 +37,8 @@ pub struct Facts<'a> {
     pub problem: Option<&'a Problem>,
     /// Targets whose present state is not settled, for which a due run waits.
     pub waiting_for: &'a [String],
+    /// The run of another EvalJob for which a due run waits, and what it asks.
+    pub queued: Option<String>,
     /// What the runs so far say.
     pub record: Record,
     /// Targets that the latest results say nothing about: they, or what they are asked, have changed since.
@@ -119,6 +124,11 @@ fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
             WAITING,
             format!("a run is due and waits for {targets}: not ready yet, or still changing"),
         )
+    } else if let Some(other) = &facts.queued {
+        (
+            QUEUED,
+            format!("a run is due and waits its turn: {other}, and each model is asked by one run at a time"),
+        )
     } else if job.spec.suspend {
         (
             "Suspended",
@@ -131,8 +141,8 @@ fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
         });
         ("Scheduled", format!("runs at {:?} {zone}{missed}", job.spec.schedule.cron))
     };
-    if ready.0 == WAITING {
-        claims.push(Claim::new(Kind::Reconciling, true, WAITING, ready.1.clone()));
+    if [WAITING, QUEUED].contains(&ready.0) {
+        claims.push(Claim::new(Kind::Reconciling, true, ready.0, ready.1.clone()));
     }
     claims.extend([accepted(), resolved, Claim::new(Kind::Ready, true, ready.0, ready.1)]);
     claims

@@ -1,5 +1,6 @@
 //! The life of an EvalJob: slots, runs, crashes, verdicts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
@@ -27,6 +28,7 @@ struct World {
     datasets: Datasets,
     jobs: Vec<Arc<Job>>,
     pods: Vec<Arc<Pod>>,
+    elsewhere: BTreeMap<String, String>,
     book: Book,
     now: Timestamp,
 }
@@ -39,6 +41,7 @@ impl World {
             datasets: fixtures::datasets(),
             jobs: vec![],
             pods: vec![],
+            elsewhere: BTreeMap::new(),
             book: Book::default(),
             now: at("2026-05-01T12:00:00Z"),
         }
@@ -49,6 +52,7 @@ impl World {
             models: &self.models,
             datasets: None,
             runs,
+            elsewhere: &self.elsewhere,
             prices: &self.book,
         }
     }
@@ -175,6 +179,26 @@ fn report(correct: u32) -> Report {
 }
 
 const SLOT: &str = "2026-05-02T02:00:00Z";
+
+#[test]
+fn a_model_that_another_run_asks_is_waited_for() {
+    let mut world = World::new();
+    world.at("2026-05-01T12:00:00Z");
+    world.now = at(SLOT);
+    world.elsewhere = [("llama".to_owned(), "other-29628120".to_owned())].into();
+    let plan = world.plan();
+    assert_eq!((plan.start, plan.wake), (None, Some(at("2026-05-02T02:00:15Z"))));
+    let reconciling = condition::find(&plan.status.conditions, Kind::Reconciling).unwrap();
+    assert_eq!(
+        (reconciling.reason.as_str(), reconciling.message.as_str()),
+        (
+            "WaitingForRuns",
+            "a run is due and waits its turn: other-29628120 asks llama, and each model is asked by one run at a time"
+        )
+    );
+    world.elsewhere.clear();
+    assert!(world.plan().start.is_some());
+}
 
 #[test]
 fn before_its_first_slot_it_is_ready_and_waits_for_it() {
