@@ -56,6 +56,9 @@ pub struct DriftStatus {
     /// The Jobs of the first five runs, of whose answers the mean is what later ones are compared with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub baseline: Vec<String>,
+    /// Why it began anew with the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
     /// Runs that were compared since.
     #[serde(default)]
     pub runs: u32,

@@ -61,6 +61,8 @@ pub(crate) const CONFIDENCE: &str = r"^0\.[5-9][0-9]{0,5}$";
     .message("at most two suites may be of the kind latency: a run's report has no room for the numbers of more").field_path(".suites"))]
 #[x_kube(validation = Rule::new("has(self.drift) || !has(self.triggers) || !self.triggers.exists(t, t == 'DriftAlarm')")
     .message("nothing raises an alarm that DriftAlarm could wait for: set drift, such as {}").field_path(".drift"))]
+#[x_kube(validation = Rule::new("!has(self.drift) || self.suites.exists(s, !has(s.latency))")
+    .message("drift compares answers to questions: add a suite that asks some").field_path(".drift"))]
 #[x_kube(validation = Rule::new("has(self.reports) || !has(self.drift)")
     .message("drift compares with the answers of earlier runs: set reports, which keeps them").field_path(".reports"))]
 #[x_kube(validation = Rule::new("!has(self.onInconclusive) || self.suites.exists(s, has(s.sample) && s.sample.size < self.onInconclusive.extendSampleTo)")
@@ -121,7 +123,7 @@ pub struct EvalJobSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reports {
     /// `pvc://claim/folder`: a PersistentVolumeClaim in this namespace, which pods of group 65532 may write. Each run has a folder of the name of
-    /// its Job in it, with `report.json`, the answers in `lm-eval/` as lm-evaluation-harness writes them, and `progress.jsonl`.
+    /// its Job in it, with `report.html` for people, `report.json`, the answers in `lm-eval/` as lm-evaluation-harness writes them, and `progress.jsonl`.
     #[schemars(
         length(max = 512),
         regex(pattern = "^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$")
@@ -189,7 +191,10 @@ pub enum Trigger {
     /// A target or the evaluation was changed in a way that makes the latest result one about something else, and every target is settled; at
     /// first when there is no result yet. Once for each such change, however its run ends.
     SpecChange,
-    /// `drift` has raised an alarm: once, so that there is a second look before a person is woken.
+    /// The pods of a target run another image than when a run was last started, by its digest: behind a tag that was moved, or by the installer's
+    /// settings. Once every pod of it runs the same.
+    ImageChange,
+    /// `drift` has raised an alarm: once for each, so that there is a fresh verdict beside it. This run is none of the schedule's, and no step of `drift`.
     DriftAlarm,
 }
 

@@ -53,6 +53,9 @@ pub struct EvalJobStatus {
     /// A digest over what every target was when a run was last started: `SpecChange` starts none for it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempted: Option<String>,
+    /// A digest over the images that the pods of targets ran when a run was last started: `ImageChange` starts one for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempted_images: Option<String>,
     /// The value of the annotation `llmportfolio.dev/reset-drift` that `drift` last began anew for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_reset: Option<String>,
@@ -150,7 +153,7 @@ pub struct MetricResult {
     pub upper: Option<String>,
     /// How many questions or requests it is from.
     pub n: u32,
-    /// How the interval was made: `wilson`, `stratified`, `clustered` or `t`.
+    /// How the interval was made: `wilson`, `stratified`, `clustered`, `t` or `ranks`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
 }

@@ -42,6 +42,7 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
     let now = cx.now();
     let models = cx.cluster.stores.models.all();
     let runs = observe::runs(&job, &jobs(&job, &cx), &pods(&job, &cx), now);
+    let all_pods = cx.cluster.stores.pods.all();
     let elsewhere = observe::asked_elsewhere(&job, &cx.cluster.stores.jobs.all(), now);
     let prices = cx.prices();
     let seen = Seen {
@@ -49,6 +50,7 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
         datasets: None,
         runs: &runs,
         elsewhere: &elsewhere,
+        pods: &all_pods,
         prices: &prices,
     };
     let datasets = if evaluation::wants_datasets(&job, seen, now) {

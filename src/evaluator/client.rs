@@ -118,21 +118,36 @@ impl Door {
     ///
     /// # Errors
     /// Why there is none, in words that hold no part of the request.
-    pub(super) async fn send(&self, url: &Uri, body: Bytes) -> Result<Response<Incoming>, String> {
+    pub(super) async fn send(&self, url: &Uri, body: Bytes) -> Result<Response<Incoming>, Unsent> {
         let mut request = Request::post(url.clone()).header(CONTENT_TYPE, "application/json");
         if let Some(file) = &self.token_file {
             // Read anew each time: the kubelet replaces it while a run goes on.
             let token = tokio::fs::read_to_string(file)
                 .await
-                .map_err(|error| format!("the token {} cannot be read: {error}", file.display()))?;
+                .map_err(|error| Unsent::Unreachable(format!("the token {} cannot be read: {error}", file.display())))?;
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.trim()));
         }
         let request = request
             .body(Full::new(body))
-            .map_err(|error| format!("the request cannot be written: {error}"))?;
+            .map_err(|error| Unsent::Unreachable(format!("the request cannot be written: {error}")))?;
         let answered = self.pool.request(request).await;
-        answered.map_err(|error| format!("{url} does not answer: {}", root_cause(&error)))
+        answered.map_err(|error| {
+            let why = format!("{url} does not answer: {}", root_cause(&error));
+            if error.is_connect() {
+                Unsent::Unreachable(why)
+            } else {
+                Unsent::Broken(why)
+            }
+        })
     }
+}
+
+/// Why there is no answer at all.
+pub(super) enum Unsent {
+    /// Nothing was sent.
+    Unreachable(String),
+    /// The connection broke after the request was sent, which may be answered, and paid for.
+    Broken(String),
 }
 
 /// How a model wants to be asked. Some providers refuse what others require, and say so; no model is known by its name here.
@@ -332,7 +347,8 @@ impl Client {
     async fn attempt(&self, url: &Uri, body: Bytes) -> Attempt {
         let (head, body) = match self.door.send(url, body).await {
             Ok(response) => response.into_parts(),
-            Err(why) => return Attempt::Unreachable(why),
+            Err(Unsent::Unreachable(why)) => return Attempt::Unreachable(why),
+            Err(Unsent::Broken(why)) => return Attempt::Broken(why),
         };
         match Limited::new(body, MOST_BYTES).collect().await {
             Ok(body) => understand(head.status, &head.headers, &body.to_bytes()),

@@ -69,7 +69,7 @@ fn line(standing: Standing) -> String {
 }
 
 fn bar(standing: Standing) -> String {
-    let full = (standing.ended * WIDTH).checked_div(standing.total).unwrap_or(WIDTH);
+    let full = (standing.ended * WIDTH).checked_div(standing.total).unwrap_or(WIDTH).min(WIDTH);
     format!("[{}{}] {}", "#".repeat(full), "-".repeat(WIDTH - full), line(standing))
 }
 

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::files::Places;
 use super::progress::End;
-use super::reports::Past;
+use super::reports::{Past, Unread};
 use super::suite::Suite;
 use super::tally::Tally;
 use crate::plan::evaluation::drift::{Drift, Left, Step, Track};
+use crate::plan::evaluation::run::Evaluation;
 use crate::plan::fingerprint;
 use crate::plan::statistics::drift::{BASELINE_RUNS, Baseline, Detector, Scores, paired_bound};
 
@@ -36,13 +37,36 @@ fn means<'a>(each: impl Iterator<Item = (&'a str, &'a str, End, f64)>) -> Scores
     sums.into_iter().map(|(id, (sum, count))| (id, sum / f64::from(count))).collect()
 }
 
-/// What the run leaves behind about a target with these scores, by what `track` knows of those before it.
-pub(super) fn left(drift: &Drift, track: &Track, model: &str, suites: &[Suite], scores: &Scores, places: &Places) -> Option<Left> {
-    let asked: Vec<_> = suites
-        .iter()
-        .map(|suite| (&suite.name, &suite.protocol, &suite.digest, suite.repeats, suite.asked(false)))
-        .collect();
-    let about = fingerprint::digest(&(&track.fingerprint, asked));
+/// The reports of earlier runs, each read once for all targets.
+#[derive(Default)]
+pub(super) struct Earlier(BTreeMap<String, Result<Past, Unread>>);
+
+impl Earlier {
+    fn read(&mut self, run: &str, places: &Places) -> &Result<Past, Unread> {
+        self.0.entry(run.to_owned()).or_insert_with(|| match &places.report {
+            Some(folder) => Past::read(folder, run),
+            None => Err(Unread::Broken("there is no folder of reports".to_owned())),
+        })
+    }
+}
+
+/// What the run leaves behind about a target with these scores, by what `track` knows of those before it. Nothing where an earlier run cannot be read
+/// just now: a later one may.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what was asked, what came of it, and what is known of before"
+)]
+pub(super) fn left(
+    run: &Evaluation,
+    drift: &Drift,
+    track: &Track,
+    model: &str,
+    suites: &[Suite],
+    scores: &Scores,
+    places: &Places,
+    earlier: &mut Earlier,
+) -> Option<Left> {
+    let about = about(run, track, suites);
     let left = Left {
         was: Some(track.about.clone()).filter(|was| *was != about),
         about,
@@ -52,16 +76,27 @@ pub(super) fn left(drift: &Drift, track: &Track, model: &str, suites: &[Suite], 
     if left.about != track.about || track.baseline.len() < BASELINE_RUNS {
         return Some(left);
     }
-    let read = |run: &String| {
-        let past = Past::read(places.report.as_ref()?, run)
-            .map_err(|why| tracing::warn!("{why}; drift begins anew"))
-            .ok()?;
-        Some(means(past.all(model)))
-    };
-    let runs: Option<Vec<Scores>> = track.baseline.iter().map(read).collect();
-    let Some(baseline) = runs.and_then(|runs| Baseline::freeze(&runs).ok()) else {
-        let lost = Some("the reports of its first runs are gone".to_owned());
-        return Some(Left { lost, ..left });
+    let asked = asked(suites);
+    let mut runs = Vec::new();
+    for name in &track.baseline {
+        match earlier.read(name, places) {
+            Ok(past) => runs.push(means(past.all(model).filter(|(suite, id, ..)| asked.contains(&(*suite, *id))))),
+            Err(Unread::Gone(why)) => {
+                let lost = Some(why.clone());
+                return Some(Left { lost, ..left });
+            }
+            Err(Unread::Broken(why)) => {
+                tracing::warn!(model, "no step of drift: {why}");
+                return None;
+            }
+        }
+    }
+    let baseline = match Baseline::freeze(&runs) {
+        Ok(baseline) => baseline,
+        Err(why) => {
+            let lost = Some(why.to_string());
+            return Some(Left { lost, ..left });
+        }
     };
     let paired = baseline.pair(scores);
     let mut detector = Detector::new(paired_bound(drift.tolerance), drift.threshold, track.state);
@@ -73,6 +108,28 @@ pub(super) fn left(drift: &Drift, track: &Track, model: &str, suites: &[Suite], 
         standard_error: short(baseline.standard_error()),
     };
     Some(Left { step: Some(step), ..left })
+}
+
+/// A digest over what the target is, what it is asked, and how its answers are read.
+fn about(run: &Evaluation, track: &Track, suites: &[Suite]) -> String {
+    let each = suites.iter().map(|suite| {
+        let spec = run.suites.iter().find(|spec| spec.name == suite.name);
+        let read = spec.map(|spec| (&spec.scorer, spec.max_output_tokens));
+        (&suite.name, &suite.protocol, &suite.digest, suite.repeats, read, suite.asked(false))
+    });
+    fingerprint::digest(&(&track.fingerprint, each.collect::<Vec<_>>()))
+}
+
+/// The questions that every run asks, by suite and id.
+fn asked(suites: &[Suite]) -> HashSet<(&str, &str)> {
+    let of_each = |suite| {
+        let suite: &Suite = suite;
+        suite
+            .asked(false)
+            .iter()
+            .map(move |question| (suite.name.as_str(), suite.id(*question)))
+    };
+    suites.iter().flat_map(of_each).collect()
 }
 
 /// As many digits as anybody reads: a report has little room. An alarm is 1 and nothing that is rounded to it.

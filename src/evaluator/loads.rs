@@ -178,15 +178,19 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         self.tally.release(&reserved);
         self.lose(&reserved, warmed.lost);
         match warmed.answered {
-            Ok(answer) => self.end(&Entry {
-                asked: reserved.asked,
-                end: End::Right,
-                score: 1.0,
-                tokens: answer.tokens,
-                lost: warmed.lost,
-                text: None,
-                timed: None,
-            })?,
+            Ok(answer) => {
+                let untold = u32::from(answer.tokens.is_none() && self.is_limited());
+                self.lose(&reserved, untold);
+                self.end(&Entry {
+                    asked: reserved.asked,
+                    end: End::Right,
+                    score: 1.0,
+                    tokens: answer.tokens,
+                    lost: warmed.lost + untold,
+                    text: None,
+                    timed: None,
+                })?;
+            }
             Err(Failure::Unreachable(why)) => bail!("{why}"),
             Err(Failure::Refused(why)) => {
                 self.tally.failed(&self.asked[target].model, &why);
@@ -234,11 +238,15 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         Ok(())
     }
 
+    /// Whether what is used must be known.
+    fn is_limited(&self) -> bool {
+        self.run.limits.tokens.is_some() || self.run.limits.cost.is_some()
+    }
+
     /// Notes down how a request ended.
     fn timed(&mut self, most: &Reserved, mut ended: Ended) -> anyhow::Result<Ended> {
         let tokens = ended.outcome.as_ref().ok().and_then(|timing| timing.tokens);
-        let is_limited = self.run.limits.tokens.is_some() || self.run.limits.cost.is_some();
-        let is_untold = is_limited && ended.outcome.is_ok() && tokens.is_none();
+        let is_untold = self.is_limited() && ended.outcome.is_ok() && tokens.is_none();
         if is_untold {
             ended.outcome = Err(Lost::Refused(UNTOLD.to_owned()));
         }

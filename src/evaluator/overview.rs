@@ -20,7 +20,7 @@ use crate::plan::names;
 use crate::plan::statistics::Confidence;
 
 /// Earlier runs that are shown.
-const MOST_RUNS: usize = 30;
+const MOST_RUNS: usize = 12;
 
 /// The page of a run whose report is kept in `folder`.
 pub(super) fn page(folder: &Path, outcome: &Outcome<'_>) -> String {
@@ -40,11 +40,7 @@ pub(super) fn page(folder: &Path, outcome: &Outcome<'_>) -> String {
         earlier: &earlier,
         previous: previous.as_ref(),
         slot: slot(run),
-        texts: outcome
-            .entries
-            .iter()
-            .map(|entry| ((entry.asked.target, entry.asked.suite, entry.asked.question), entry))
-            .collect(),
+        texts: texts(outcome.entries),
     };
     let report = outcome.report;
     page::page(&View {
@@ -66,7 +62,7 @@ pub(super) fn page(folder: &Path, outcome: &Outcome<'_>) -> String {
             .enumerate()
             .map(|(place, target)| this.target(place, target))
             .collect(),
-        baselines: Vec::new(),
+        baselines: this.baseline().into_iter().collect(),
         drift: report.targets.iter().filter_map(drift).collect(),
     })
 }
@@ -86,6 +82,13 @@ fn earlier(folder: &Path, job: &str, run: &str) -> Vec<String> {
     before.into_values().rev().take(MOST_RUNS).collect()
 }
 
+fn texts(entries: &[Entry]) -> BTreeMap<(usize, usize, usize), &Entry> {
+    let first = entries.iter().filter(|entry| entry.asked.repeat == 0);
+    first
+        .map(|entry| ((entry.asked.target, entry.asked.suite, entry.asked.question), entry))
+        .collect()
+}
+
 struct Shown<'a> {
     outcome: &'a Outcome<'a>,
     confidence: Confidence,
@@ -94,7 +97,7 @@ struct Shown<'a> {
     /// The latest of them with its answers, and its slot.
     previous: Option<&'a (String, Past)>,
     slot: String,
-    /// What was said to each question of each suite by each model.
+    /// What was said to each question of each suite by each model, when it was asked first.
     texts: BTreeMap<(usize, usize, usize), &'a Entry>,
 }
 
@@ -114,6 +117,16 @@ impl Shown<'_> {
                 .collect(),
             comparisons: self.comparisons(place, target),
         }
+    }
+
+    /// The model that others are compared with, where it is none of the targets.
+    fn baseline(&self) -> Option<page::Baseline> {
+        let (place, numbers) = self.outcome.baseline?;
+        let target = self.outcome.asked.get(*place)?;
+        Some(page::Baseline {
+            name: target.model.clone(),
+            suites: numbers.suites.iter().map(|suite| self.suite(*place, target, suite)).collect(),
+        })
     }
 
     fn suite(&self, place: usize, target: &Target, suite: &SuiteNumbers) -> page::Suite {
@@ -158,16 +171,20 @@ impl Shown<'_> {
             return Vec::new();
         };
         let mut strata: BTreeMap<String, Vec<Scored>> = BTreeMap::new();
-        for question in suite.asked(false) {
-            let ended = self.texts.get(&(target, place, *question)).filter(|entry| entry.end != End::Error);
-            let (Some(entry), Some(stratum)) = (ended, suite.drawn_from(*question)) else {
-                continue;
-            };
+        let mut scores: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        let own = self
+            .outcome
+            .entries
+            .iter()
+            .filter(|entry| (entry.asked.target, entry.asked.suite) == (target, place));
+        own.for_each(|entry| scores.entry(entry.asked.question).or_default().push(entry.score));
+        for (question, scores) in scores {
+            let Some(stratum) = suite.drawn_from(question) else { continue };
             strata.entry(stratum).or_default().push(Scored {
-                question: *question,
-                cluster: None,
+                question,
+                cluster: suite.cluster(question),
                 stratum: None,
-                score: entry.score,
+                score: scores.iter().sum::<f64>() / scores.len() as f64,
             });
         }
         let measured = strata.into_iter().filter_map(|(category, scores)| {
@@ -233,7 +250,8 @@ impl Shown<'_> {
                 }
                 (None, None) => {
                     let (slot, past) = self.previous?;
-                    let asks_the_same = past.suite(&suite.name) == Some((&suite.protocol, &suite.digest));
+                    let spec = run.suites.iter().find(|spec| spec.name == suite.name)?;
+                    let asks_the_same = past.is_like(suite, spec).is_ok();
                     let then = |question: usize| then(past, &target.model, suite, question);
                     asks_the_same.then(|| self.comparison(place, at, suite, format!("the run of {slot}"), &then))
                 }

@@ -19,6 +19,7 @@ use super::lm_eval::File;
 use super::loads::LoadSuite;
 use super::progress::{End, Entry};
 use super::suite::Suite;
+use crate::api::eval_job as api;
 use crate::plan::evaluation::judge::Judgement;
 use crate::plan::evaluation::measure::Numbers;
 use crate::plan::evaluation::report::Report;
@@ -66,6 +67,8 @@ pub(super) struct Outcome<'a> {
     pub(super) report: &'a Report,
     /// The numbers of each target, and what they say.
     pub(super) judged: &'a [(Numbers, Judgement)],
+    /// The place and numbers of the baseline, where it is none of the targets.
+    pub(super) baseline: Option<&'a (usize, Numbers)>,
     /// The earlier run that targets are compared with.
     pub(super) past: Option<&'a Past>,
     /// In seconds since 1970.
@@ -149,8 +152,14 @@ pub(super) fn write(folder: &Path, outcome: &Outcome<'_>) -> anyhow::Result<()> 
 /// What a later run reads in a report.
 #[derive(Deserialize)]
 struct Read {
+    evaluation: Asked,
     report: Report,
     samples: Vec<Sample>,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    suites: Vec<api::Suite>,
 }
 
 #[derive(Deserialize)]
@@ -166,8 +175,27 @@ struct Sample {
 
 type Answers = HashMap<(String, String, u32), (End, f64)>;
 
+/// Why an earlier run is not known.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// There is no report of it.
+    Gone(String),
+    /// There is one, and it cannot be read now.
+    Broken(String),
+}
+
+impl Unread {
+    /// In a sentence.
+    pub(super) fn why(self) -> String {
+        match self {
+            Self::Gone(why) | Self::Broken(why) => why,
+        }
+    }
+}
+
 /// An earlier run.
 pub(super) struct Past {
+    asked: Vec<api::Suite>,
     report: Report,
     /// How each model fared, by the suite's name, the question's id, and which time it was asked.
     ended: HashMap<String, Answers>,
@@ -177,15 +205,19 @@ impl Past {
     /// Reads the report of the run of that name, which is kept beside this one's `folder`.
     ///
     /// # Errors
-    /// One sentence: that it is not there, or cannot be read.
-    pub(super) fn read(folder: &Path, run: &str) -> Result<Self, String> {
+    /// That it is not there, or cannot be read.
+    pub(super) fn read(folder: &Path, run: &str) -> Result<Self, Unread> {
         let path = folder.with_file_name(run).join(REPORT);
-        let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => format!("spec.reports has no report of the run {run}"),
-            _ => format!("the report of the run {run} cannot be read: {error}"),
+        let file = std::fs::File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Unread::Gone(format!("spec.reports has no report of the run {run}")),
+            _ => Unread::Broken(format!("the report of the run {run} cannot be read: {error}")),
         })?;
-        let Read { report, samples } =
-            serde_json::from_slice(&bytes).map_err(|error| format!("the report of the run {run} cannot be understood: {error}"))?;
+        let Read {
+            evaluation: Asked { suites: asked },
+            report,
+            samples,
+        } = serde_json::from_reader(io::BufReader::new(file))
+            .map_err(|error| Unread::Broken(format!("the report of the run {run} cannot be understood: {error}")))?;
         let mut ended: HashMap<String, Answers> = HashMap::new();
         for Sample {
             model,
@@ -198,16 +230,37 @@ impl Past {
         {
             ended.entry(model).or_default().insert((suite, id, repeat), (end, score));
         }
-        Ok(Self { report, ended })
+        Ok(Self { asked, report, ended })
     }
 
-    /// How it was asked and read, and the digest of what was asked, of the suite of that name.
-    pub(super) fn suite(&self, name: &str) -> Option<(&str, &str)> {
-        let suites = self.report.targets.iter().flat_map(|target| &target.suites);
-        suites
-            .filter(|suite| suite.name == name)
-            .map(|suite| (suite.protocol.as_str(), suite.digest.as_str()))
-            .next()
+    /// Whether it asked what `suite` asks, and read answers likewise; `spec` is how the suite is specified now.
+    ///
+    /// # Errors
+    /// What was otherwise.
+    pub(super) fn is_like(&self, suite: &Suite, spec: &api::Suite) -> Result<(), String> {
+        let name = &suite.name;
+        let Some(then) = self.asked.iter().find(|then| then.name == *name) else {
+            return Err(format!("it had no suite {name}"));
+        };
+        let how = |spec: &api::Suite| (spec.scorer.clone(), spec.repeats.unwrap_or(1), spec.max_output_tokens);
+        if how(then) != how(spec) {
+            return Err(format!("its suite {name} had another scorer, repeats or maxOutputTokens"));
+        }
+        let mut said = self.report.targets.iter().flat_map(|target| &target.suites);
+        match said.find(|said| said.name == *name) {
+            Some(said) if said.protocol == suite.protocol && said.digest == suite.digest => Ok(()),
+            Some(said) => Err(format!(
+                "its suite {name} asked {} as {}, and now it is {} as {}",
+                said.digest, said.protocol, suite.digest, suite.protocol
+            )),
+            None => Err(format!("nothing in it was judged of the suite {name}")),
+        }
+    }
+
+    /// How many of these questions have no end in it, all repetitions told.
+    pub(super) fn lacks(&self, model: &str, suite: &Suite, questions: &[usize]) -> usize {
+        let has = |question: &usize| (0..suite.repeats).all(|repeat| self.ended(model, &suite.name, suite.id(*question), repeat).is_some());
+        questions.iter().filter(|question| !has(question)).count()
     }
 
     /// Whether the model was asked at all.

@@ -17,7 +17,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::client::{Asking, Client, Failure, Finish};
-use super::drift;
+use super::drift::{self, Earlier};
 use super::export::{Frame, export};
 use super::files::{Flaw, Places};
 use super::loads::{LoadSuite, Loaded, UNTOLD};
@@ -112,7 +112,10 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     };
     let sampled = asker.ask_all(&noted).await?;
     let judged: Vec<(Numbers, Judgement)> = (0..run.targets.len()).map(|target| asker.judged(target, &sampled)).collect();
-    let report = asker.report(&judged);
+    let drift = asker.drift(&judged);
+    let baseline = asker.baseline().filter(|place| *place >= run.targets.len());
+    let baseline = baseline.map(|place| (place, numbers(&suites, &asker.tally, place, Against::Nobody, &sampled)));
+    let report = asker.report(&judged, drift);
     if let Some(folder) = &places.report {
         let noted = Progress::read(&places.progress, &digest)?;
         let outcome = Outcome {
@@ -123,6 +126,7 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
             entries: &noted.ended,
             report: &report,
             judged: &judged,
+            baseline: baseline.as_ref(),
             past: past.as_ref(),
             begun: noted.begun,
             ended: (places.clock)().as_second(),
@@ -133,6 +137,10 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         }
         if let Err(error) = keep(folder, client, &outcome) {
             tracing::warn!("the report is not kept: {error:#}");
+            // No later run can be compared with this one.
+            let mut report = report;
+            report.targets.iter_mut().for_each(|target| target.drift = None);
+            return Ok(report);
         }
     }
     Ok(report)
@@ -161,27 +169,28 @@ fn past(run: &Evaluation, suites: &[Suite], places: &Places) -> Result<Option<Pa
     let Some(wanted) = &run.past else { return Ok(None) };
     let nowhere = "spec.baseline.run needs spec.reports".to_owned();
     let remedy = "name a run in spec.baseline.run whose report is there and that asked the same";
-    let past = Past::read(places.report.as_ref().ok_or(nowhere)?, &wanted.run).map_err(|why| format!("{why}; {remedy}"))?;
-    let mut models = run.targets.iter().map(|target| wanted.model.as_ref().unwrap_or(&target.model));
-    if let Some(unknown) = models.find(|model| !past.knows(model)) {
-        return Err(format!("the run {} did not ask {unknown}; {remedy}", wanted.run));
+    let past = Past::read(places.report.as_ref().ok_or(nowhere)?, &wanted.run).map_err(|unread| format!("{}; {remedy}", unread.why()))?;
+    if let Some(model) = wanted.model.as_ref().filter(|model| !past.knows(model)) {
+        return Err(format!("the run {} did not ask {model}; {remedy}", wanted.run));
     }
     let is_compared = |suite: &&Suite| {
         let mut criteria = run.targets.iter().flat_map(|target| &target.criteria);
         criteria.any(|criterion| criterion.not_worse_than_baseline_by.is_some() && criterion.suite.as_ref() == Some(&suite.name))
     };
     for suite in suites.iter().filter(is_compared) {
-        let then = past.suite(&suite.name);
-        if then != Some((&suite.protocol, &suite.digest)) {
-            let then = then.map_or_else(
-                || "had none".to_owned(),
-                |(protocol, digest)| format!("asked {digest} as {protocol}"),
-            );
-            let now = format!("{} as {}", suite.digest, suite.protocol);
-            return Err(format!(
-                "suite {} asks {now}, and the run {} {then}; {remedy}",
-                suite.name, wanted.run
-            ));
+        let flawed = |why: String| format!("the run {} cannot be compared with: {why}; {remedy}", wanted.run);
+        let spec = run.suites.iter().find(|spec| spec.name == suite.name);
+        spec.map_or(Ok(()), |spec| past.is_like(suite, spec)).map_err(flawed)?;
+        let models = run.targets.iter().map(|target| wanted.model.as_ref().unwrap_or(&target.model));
+        // A target that was not asked then is judged by itself: others may well be compared.
+        for model in models.filter(|model| past.knows(model)) {
+            let (lacking, all) = (past.lacks(model, suite, suite.asked(false)), suite.asked(false).len());
+            if lacking > 0 {
+                return Err(flawed(format!(
+                    "{model} has no answer in it to {lacking} of the {all} questions of suite {}",
+                    suite.name
+                )));
+            }
         }
     }
     Ok(Some(past))
@@ -264,7 +273,12 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
     /// The suites of which more questions may decide about a target.
     fn undecided(&self, target: usize, sampled: &Sampled) -> BTreeSet<usize> {
         let (_, judged) = self.judged(target, sampled);
-        let is_open = |suite: &Suite| judged.undecided.contains(&suite.name) && !suite.asked(true).is_empty();
+        // What an earlier run was not asked cannot be compared with it.
+        let is_known = |suite: &Suite| match self.against(target) {
+            Against::Past(past, model) => past.lacks(model, suite, suite.asked(true)) == 0,
+            Against::Nobody | Against::Itself | Against::Asked(_) => true,
+        };
+        let is_open = |suite: &Suite| judged.undecided.contains(&suite.name) && !suite.asked(true).is_empty() && is_known(suite);
         let suites = self.suites.iter().enumerate();
         suites.filter(|(_, suite)| is_open(suite)).map(|(place, _)| place).collect()
     }
@@ -416,25 +430,26 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         let (ended, errors) = self.tally.counts();
         (self.watch)(Standing {
             ended,
-            total: self.total,
+            // A load has a request that goes before it, and one that was killed has more.
+            total: self.total.max(ended),
             errors,
             tokens: self.tally.tokens().iter().sum(),
         });
     }
 
-    fn report(&self, judged: &[(Numbers, Judgement)]) -> Report {
+    fn report(&self, judged: &[(Numbers, Judgement)], drift: Vec<Option<Left>>) -> Report {
         let confidence = |target: &Target| self.run.rules(target).confidence;
-        let target = |(place, target): (usize, &Target)| {
+        let target = |((place, target), drift): ((usize, &Target), Option<Left>)| {
             let (numbers, judged) = &judged[place];
             report::Target {
                 model: target.model.clone(),
                 verdict: judged.verdict,
                 message: judged.message.clone(),
-                drift: self.drift(place).filter(|_| judged.verdict != Verdict::Invalid),
+                drift,
                 suites: numbers.suites.iter().map(|suite| suite.result(confidence(target))).collect(),
             }
         };
-        let targets: Vec<report::Target> = self.run.targets.iter().enumerate().map(target).collect();
+        let targets: Vec<report::Target> = self.run.targets.iter().enumerate().zip(drift).map(target).collect();
         let is_cut = targets.iter().any(|target| target.verdict == Verdict::Invalid);
         Report {
             invalid: None,
@@ -448,19 +463,27 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
 }
 
 impl<W> Asker<'_, W> {
-    /// What the run leaves behind for the question whether a target becomes worse.
-    fn drift(&self, target: usize) -> Option<Left> {
-        let drift = self.run.drift.as_ref()?;
-        let model = &self.asked[target].model;
-        let track = drift.targets.get(model)?;
-        drift::left(
-            drift,
-            track,
-            model,
-            self.suites,
-            &drift::scores(self.suites, &self.tally, target),
-            self.places,
-        )
+    /// What the run leaves behind for the question whether targets become worse. Nothing of a target whose questions were not all answered, which
+    /// says nothing about the model; that answers cannot be read does.
+    fn drift(&self, judged: &[(Numbers, Judgement)]) -> Vec<Option<Left>> {
+        let Some(wanted) = &self.run.drift else {
+            return vec![None; judged.len()];
+        };
+        let is_whole = |numbers: &Numbers| {
+            let of_questions = numbers.suites.iter().take(self.suites.len());
+            of_questions.into_iter().all(|suite| {
+                let errors = f64::from(suite.counts.errors) / f64::from(suite.wanted.max(1));
+                suite.counts.questions >= suite.wanted && errors <= self.run.limits.errors
+            })
+        };
+        let mut earlier = Earlier::default();
+        let mut left = |(place, (numbers, _)): (usize, &(Numbers, Judgement))| {
+            let model = &self.asked[place].model;
+            let track = wanted.targets.get(model).filter(|_| is_whole(numbers))?;
+            let scores = drift::scores(self.suites, &self.tally, place);
+            drift::left(self.run, wanted, track, model, self.suites, &scores, self.places, &mut earlier)
+        };
+        judged.iter().enumerate().map(&mut left).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each evaluation of these files will cost and can find out, as far as its datasets are in them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -8,11 +9,10 @@ use super::Portfolio;
 use super::finding::Severity;
 use crate::api::eval_job::{Dataset, Latency, Suite};
 use crate::api::{EvalJob, ModelDeployment};
-use crate::plan::evaluation::criteria;
 use crate::plan::evaluation::outlook::{Held, Outline};
+use crate::plan::evaluation::{check, criteria};
 use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::{Book, Pricing};
-use crate::plan::statistics::Confidence;
 
 impl Portfolio {
     /// What each evaluation comes to, a line for each suite and each criterion, by `outline`, with the prices of `book` at `now`. What can never pass
@@ -48,7 +48,10 @@ impl Portfolio {
                     let price = pricing.as_ref().and_then(|pricing| pricing.at(now));
                     format!("{head}: asking {name} uses {}", outline.cost(price.map(|rates| &**rates)))
                 }));
-                let (look, tier) = (look(job), targets.iter().find_map(|(_, model)| Some(model.as_ref()?.spec.tier)));
+                let (look, tier) = (
+                    criteria::look(&job.spec),
+                    targets.iter().find_map(|(_, model)| Some(model.as_ref()?.spec.tier)),
+                );
                 let criteria = criteria::of(&job.spec, tier.unwrap_or_default(), false);
                 for (at, criterion) in criteria.iter().enumerate().filter(|(_, c)| c.suite.as_ref() == Some(&suite.name)) {
                     lines.extend(outline.takes(criterion, look).map(|takes| format!("{head}: {takes}")));
@@ -78,8 +81,16 @@ impl Portfolio {
         suite.datasets().map(one).collect()
     }
 
-    /// The targets of `job` by name, with their ModelDeployments as far as they are in these files.
+    /// Who is asked by `job`, by name, with their ModelDeployments as far as they are in these files.
     fn targets(&self, job: &EvalJob) -> Vec<(String, Option<&ModelDeployment>)> {
+        let all: Vec<Arc<ModelDeployment>> = self.models.iter().map(|written| Arc::new(written.object.clone())).collect();
+        let mut names = check::targets(job, &all);
+        let baseline = job.spec.baseline.as_ref().filter(|baseline| baseline.run.is_none());
+        names.extend(
+            baseline
+                .and_then(|baseline| baseline.model.clone())
+                .filter(|name| !names.contains(name)),
+        );
         let namespace = Key::of(job).namespace;
         let named = |name: &str| {
             let key = Key::new(&namespace, asked_parts(name).0);
@@ -88,15 +99,8 @@ impl Portfolio {
                 .map(|written| &written.object)
                 .find(|model| Key::of(*model) == key)
         };
-        job.spec.targets.models.iter().map(|name| (name.clone(), named(name))).collect()
+        names.into_iter().map(|name| (name.clone(), named(&name))).collect()
     }
-}
-
-/// The confidence of one look at the numbers of `job`.
-fn look(job: &EvalJob) -> Confidence {
-    let whole = criteria::confidence(&job.spec);
-    let looks = if job.spec.on_inconclusive.is_some() { 2.0 } else { 1.0 };
-    Confidence::new(1.0 - (1.0 - whole.share()) / looks).unwrap_or(whole)
 }
 
 fn of_load(load: &Latency) -> String {

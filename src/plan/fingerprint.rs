@@ -15,10 +15,7 @@ use crate::plan::evaluation::criteria;
 /// over those lasts until the next run.
 #[must_use]
 pub fn of(model: &ModelDeployment, evaluation: &EvalJob) -> String {
-    let served = json!({
-        "api": model.spec.api.as_ref().map(|a| json!([a.provider, a.model, a.endpoint, a.region])),
-        "selfHosted": model.spec.self_hosted.as_ref().map(own),
-    });
+    let served = answers(model);
     let spec = &evaluation.spec;
     // The price is no part of what a model is, so whether it is known is taken as given.
     let criteria = criteria::of(spec, model.spec.tier, true);
@@ -38,6 +35,19 @@ pub fn of(model: &ModelDeployment, evaluation: &EvalJob) -> String {
         parts.extend(others.into_iter().flatten());
     }
     digest(&parts)
+}
+
+/// The digest of what `model` answers with, whatever it is asked.
+#[must_use]
+pub fn served(model: &ModelDeployment) -> String {
+    digest(&answers(model))
+}
+
+fn answers(model: &ModelDeployment) -> Value {
+    json!({
+        "api": model.spec.api.as_ref().map(|a| json!([a.provider, a.model, a.endpoint, a.region])),
+        "selfHosted": model.spec.self_hosted.as_ref().map(own),
+    })
 }
 
 /// What decides the answers of a model that we serve. What was not there when a verdict was given is absent, not null: a field that is new to

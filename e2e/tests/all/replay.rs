@@ -220,9 +220,15 @@ async fn intervals_hold_what_is_known_and_a_limit_on_money_holds() -> Result<()>
     let providers: [Provider; 2] = providers.try_into().map_err(|_| anyhow::anyhow!("two providers"))?;
     ns.apply(&objects(&class, &format!("replay-{}", ns.name()), &providers)).await?;
 
-    let whole = ended(&ns, "replay").await?;
+    // One run is enough.
+    until("a run of replay has started", A_RUN, async || {
+        let status = status(&ns, "replay").await?;
+        Ok(status["lastScheduleTime"].is_string().then_some(()))
+    })
+    .await?;
     ns.kubectl(&["patch", "evj/replay", "--type=merge", "-p", "{\"spec\":{\"suspend\":true}}"])
         .await?;
+    let whole = ended(&ns, "replay").await?;
     // Those that are selected come by name.
     for (target, (name, truth)) in [(1, ("pro", truths[0])), (0, ("flash", truths[1]))] {
         let [lower, value, upper] = accuracy(&whole, target)?;

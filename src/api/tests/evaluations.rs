@@ -91,6 +91,11 @@ pub(super) fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'st
             "drift compares with the answers of earlier runs: set reports, which keeps them",
         ),
         (
+            suite(&format!("{{{LOAD}}}"), &format!("{REPORTS}, drift: {{}}")),
+            "spec.drift",
+            "drift compares answers to questions: add a suite that asks some",
+        ),
+        (
             suite(SUITE, "triggers: [DriftAlarm]"),
             "spec.drift",
             "nothing raises an alarm that DriftAlarm could wait for: set drift, such as {}",

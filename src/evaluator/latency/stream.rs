@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout_at;
 
 use super::timing::{Stopwatch, Timing};
-use crate::evaluator::client::{Client, Door, Manners, may_have_answered, words};
+use crate::evaluator::client::{Client, Door, Manners, Unsent, may_have_answered, words};
 use crate::evaluator::prompt::Prompt;
 use crate::protocol::openai::chat;
 use crate::protocol::sse::Splitter;
@@ -128,7 +128,8 @@ impl Streams {
         let answered = timeout_at(until.into(), self.door.send(&self.chat, body)).await;
         let (head, body) = match answered {
             Err(_) => return Err(self.out_of_patience()),
-            Ok(Err(why)) => return Err(Failure::Unreachable(why)),
+            Ok(Err(Unsent::Unreachable(why))) => return Err(Failure::Unreachable(why)),
+            Ok(Err(Unsent::Broken(why))) => return Err(Failure::Broken(why)),
             Ok(Ok(response)) => response.into_parts(),
         };
         if head.status.is_success() {

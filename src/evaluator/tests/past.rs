@@ -56,15 +56,22 @@ async fn a_model_that_becomes_worse_than_in_its_first_runs_raises_an_alarm() {
     assert_eq!(worse.progress, 1.0);
 
     world.run.suites[0].max_output_tokens = Some(99);
-    let still = step(&mut world, RUNS[7], &first.about, baseline, nothing.clone()).await;
-    assert_eq!(
-        still.about, first.about,
-        "how long an answer may be is the specification's, which its fingerprint tells"
-    );
+    let another = step(&mut world, RUNS[7], &first.about, baseline, nothing.clone()).await;
+    assert_ne!(another.about, first.about, "a shorter answer is another one");
+    world.run.suites[0].max_output_tokens = Some(100);
+    std::fs::write(world.folder.0.join(RUNS[2]).join("report.json"), "{").unwrap();
+    std::fs::remove_dir_all(world.folder.0.join(RUNS[7])).unwrap();
+    world.kept = Some(RUNS[7]);
+    let track = json!({"fingerprint": "f", "about": first.about, "baseline": baseline, "state": nothing});
+    world.run.drift = Some(serde_json::from_value(json!({"tolerance": 0.01, "threshold": 3, "targets": {"llama": track}})).unwrap());
+    assert_eq!(world.report().await.targets[0].drift, None, "what cannot be read now may be later");
     std::fs::remove_dir_all(world.folder.0.join(RUNS[2])).unwrap();
     std::fs::remove_dir_all(world.folder.0.join(RUNS[7])).unwrap();
     let lost = step(&mut world, RUNS[7], &first.about, baseline, nothing).await;
-    assert_eq!((lost.step, lost.lost.is_some()), (None, true));
+    assert_eq!(
+        (lost.step, lost.lost.as_deref()),
+        (None, Some("spec.reports has no report of the run r2"))
+    );
 }
 
 #[tokio::test]
@@ -117,8 +124,49 @@ async fn an_earlier_run_that_cannot_be_compared_with_is_told_before_anything_is_
     world.dataset(r#"{"id": 1, "input": "question 1", "expected": "right"}"#);
     world.run.past = Some(serde_json::from_value(json!({"run": "then"})).unwrap());
     let changed = world.report().await.invalid.unwrap();
-    assert!(changed.contains("as exemplars, and the run then asked sha256:"), "{changed}");
+    assert!(changed.contains("its suite claims asked sha256:"), "{changed}");
+    world.run.suites[0].scorer = Some(serde_json::from_value(json!({"contains": {}})).unwrap());
+    let read = world.report().await.invalid.unwrap();
+    assert!(read.contains("another scorer, repeats or maxOutputTokens"), "{read}");
     assert_eq!(world.requests(), asked);
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_was_not_asked_is_not_asked_for_its_sake() {
+    let mut world = World::new(|_, _, _| Reply::Text("right".to_owned())).await;
+    world.kept = Some("then");
+    world.run.suites[0].sample = Some(serde_json::from_value(json!({"size": 6})).unwrap());
+    world.report().await;
+    let asked = world.requests();
+    world.kept = Some("now");
+    let criterion = json!([{"suite": "claims", "metric": "accuracy", "notWorseThanBaselineBy": "0.05"}]);
+    world.run.targets[0].criteria = serde_json::from_value(criterion).unwrap();
+    world.run.past = Some(serde_json::from_value(json!({"run": "then"})).unwrap());
+    world.run.extend_to = Some(12);
+    let report = world.report().await;
+    let target = &report.targets[0];
+    assert_eq!(target.verdict, Verdict::Inconclusive, "{}", target.message);
+    assert_eq!(world.requests(), 2 * asked);
+    world.run.suites[0].sample = None;
+    world.kept = Some("more");
+    let more = world.report().await.invalid.unwrap();
+    assert!(
+        more.contains("llama has no answer in it to 6 of the 12 questions of suite claims"),
+        "{more}"
+    );
+}
+
+#[tokio::test]
+async fn a_run_whose_report_is_not_kept_is_no_part_of_a_baseline() {
+    let right = Arc::new(AtomicUsize::new(10));
+    let mut world = world(&right).await;
+    // A file where the folder is to be.
+    std::fs::write(world.folder.0.join("full"), "").unwrap();
+    world.kept = Some("full");
+    let track = json!({"fingerprint": "f"});
+    world.run.drift = Some(serde_json::from_value(json!({"tolerance": 0.01, "threshold": 3, "targets": {"llama": track}})).unwrap());
+    let report = world.report().await;
+    assert_eq!((report.targets[0].verdict, &report.targets[0].drift), (Verdict::Pass, &None));
 }
 
 #[tokio::test]

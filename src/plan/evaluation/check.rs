@@ -8,10 +8,10 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::condition::Kind;
-use crate::api::eval_job::{Dataset, Scorer};
+use crate::api::eval_job::{Dataset, Latency, Scorer};
 use crate::api::{EvalJob, ModelDeployment, eval_job};
 use crate::fetch::Location;
-use crate::plan::evaluation::criteria;
+use crate::plan::evaluation::{criteria, run};
 use crate::plan::names::{self, Key};
 use crate::plan::price::{Book, Pricing};
 use crate::plan::schedule::Schedule;
@@ -61,8 +61,24 @@ pub fn accept(job: &EvalJob) -> Result<Schedule, Problem> {
             location(dataset, &field).map_err(|invalid| refused("InvalidDataset", invalid))?;
         }
     }
+    in_time(job).map_err(|invalid| refused("InvalidLimits", invalid))?;
     criteria::accept(&job.spec).map_err(|invalid| refused("InvalidCriterion", invalid))?;
     Ok(schedule)
+}
+
+/// Whether the loads can end within the time that a run has, which is known before anything is asked.
+fn in_time(job: &EvalJob) -> Result<(), Invalid> {
+    let seconds = |load: &Latency| f64::from(load.requests) / load.rate_per_second.parse::<f64>().unwrap_or(f64::NAN);
+    let loads = job.spec.suites.iter().filter_map(|suite| suite.latency.as_ref());
+    let each: f64 = loads.map(seconds).sum();
+    let targets = job.spec.targets.models.len().max(1);
+    let (takes, has) = (each * targets as f64, run::longest(job).as_secs_f64());
+    if takes <= has {
+        return Ok(());
+    }
+    let problem = format!("the loads of {targets} targets take {takes:.0} s, one after the other, and a run has {has:.0} s");
+    let remedy = "raise it, ask for fewer requests or for more a second, or use several EvalJobs";
+    Err(Invalid::new("spec.limits.maxDuration", problem, remedy))
 }
 
 fn pattern(scorer: &Scorer, field: &str) -> Result<(), Invalid> {
@@ -312,6 +328,11 @@ mod tests {
         let found = [
             problem(|job, _, _| job.spec.schedule.cron = "0 25 * * *".to_owned()),
             problem(|job, _, _| job.spec.suites[0].scorer = Some(fixtures::read("regex: {pattern: '(?<=a)b'}"))),
+            problem(|job, _, _| {
+                job.spec.suites =
+                    fixtures::read("[{name: s, latency: {requests: 100000, ratePerSecond: '1', inputTokens: 60, outputTokens: 1}}]");
+                job.spec.criteria.clear();
+            }),
             problem(|_, models, _| models.clear()),
             problem(|_, models, _| models[0].metadata.namespace = Some("other".to_owned())),
             problem(|job, models, _| {
@@ -330,6 +351,7 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @r#"
         Accepted InvalidSchedule spec.schedule.cron: "0 25 * * *" is not a schedule (number out of bounds); write five fields: minute, hour, day of month, month, day of week, such as "0 2 * * 1-5"
         Accepted InvalidScorer spec.suites[claims].scorer.regex.pattern: look-around, including look-ahead and look-behind, is not supported; write a regular expression in RE2 syntax, which has no look-around and no back-references
+        Accepted InvalidLimits spec.limits.maxDuration: the loads of 1 targets take 100000 s, one after the other, and a run has 21600 s; raise it, ask for fewer requests or for more a second, or use several EvalJobs
         ResolvedRefs TargetNotFound spec.targets.models: there is no ModelDeployment claims/llama; create it, or remove the name
         ResolvedRefs TargetNotFound spec.targets.models: there is no ModelDeployment claims/llama; create it, or remove the name
         Accepted PriceUnknown spec.limits.maxCostUSD: the price of ModelDeployment claims/llama is unknown, so its cost cannot be capped; set the model's spec.price or add it to the price book, or use spec.limits.maxTokens instead

@@ -72,6 +72,13 @@ pub fn confidence(spec: &EvalJobSpec) -> Confidence {
     share.and_then(Confidence::new).unwrap_or(Confidence::P95)
 }
 
+/// How sure one look at the numbers is: each is held to a part of what the confidence leaves.
+#[must_use]
+pub fn look(spec: &EvalJobSpec) -> Confidence {
+    let looks = if spec.on_inconclusive.is_some() { 2 } else { 1 };
+    confidence(spec).of_looks(looks)
+}
+
 /// Whether each criterion is on something that is measured.
 ///
 /// # Errors
@@ -201,7 +208,7 @@ fn enough(spec: &EvalJobSpec, criterion: &Criterion, metric: Metric, field: &str
     let (Some(load), Metric::Time(time)) = (load.and_then(|suite| suite.latency.as_ref()), metric) else {
         return Ok(());
     };
-    let needed = time.requests_for_bound(confidence(spec));
+    let needed = time.requests_for_bound(look(spec));
     if load.requests >= needed {
         return Ok(());
     }

@@ -165,11 +165,12 @@ fn known(job: &EvalJob) -> Vec<DriftStatus> {
     status.drift.clone()
 }
 
-/// The word by which a person began anew last.
+/// The word by which a person began anew last. That the annotation is taken away is none.
 #[must_use]
 pub fn reset(job: &EvalJob) -> Option<String> {
-    let word = job.annotations().get(RESET_DRIFT_ANNOTATION)?;
-    Some(word.chars().take(MOST_WORDS).collect())
+    let word = job.annotations().get(RESET_DRIFT_ANNOTATION);
+    let word = word.map(|word| word.chars().take(MOST_WORDS).collect());
+    word.or_else(|| job.status.as_ref()?.drift_reset.clone())
 }
 
 /// What is known of each target, over the runs that are recorded.
@@ -192,10 +193,14 @@ impl Memory {
             return;
         }
         if left.about != was || left.lost.is_some() {
+            // That a report is gone makes no model better: an alarm about the same stands.
+            let alarm = place.and_then(|place| self.0[place].alarm.clone()).filter(|_| left.about == was);
             let new = DriftStatus {
                 model: model.to_owned(),
                 about: left.about.clone(),
                 baseline: vec![run.to_owned()],
+                lost: left.lost.clone(),
+                alarm,
                 ..DriftStatus::default()
             };
             match place {
@@ -261,7 +266,13 @@ pub fn claim(job: &EvalJob, known: &[DriftStatus]) -> Option<Claim> {
         .collect();
     if compared.is_empty() {
         let has = known.iter().map(|known| known.baseline.len()).max().unwrap_or(0);
-        let message = format!("{has} of the {BASELINE_RUNS} runs of the schedule that later ones are compared with");
+        let lost = known
+            .iter()
+            .find_map(|known| Some(format!("; {} began anew: {}", known.model, known.lost.as_ref()?)));
+        let message = format!(
+            "{has} of the {BASELINE_RUNS} runs of the schedule that later ones are compared with{}",
+            lost.unwrap_or_default()
+        );
         return claim(Status::Unknown, "BaselineIncomplete", message);
     }
     claim(Status::False, "AsBefore", compared.join("; "))
@@ -269,9 +280,10 @@ pub fn claim(job: &EvalJob, known: &[DriftStatus]) -> Option<Claim> {
 
 fn alarmed(known: &DriftStatus) -> Option<String> {
     let since = known.alarm.as_ref()?.0;
-    let drop = points(known.drop.as_deref()?)?;
+    let latest = known.drop.as_deref().and_then(points);
+    let latest = latest.map_or_else(String::new, |drop| format!(", {drop} in the latest"));
     Some(format!(
-        "{} became worse than in its first {BASELINE_RUNS} runs: alarm since the run of {since}, {drop} in the latest",
+        "{} became worse than in its first {BASELINE_RUNS} runs: alarm since the run of {since}{latest}",
         known.model
     ))
 }
@@ -421,7 +433,18 @@ mod tests {
             ..first("a", "a")
         };
         memory.add("llama", &gone, "quality-6", at("2026-05-07T02:00:00Z"));
-        assert_eq!(memory.0[0].baseline, ["quality-6"]);
+        assert_eq!(
+            (memory.0[0].baseline.as_slice(), alarm(&memory.0)),
+            (&["quality-6".to_owned()][..], None)
+        );
+        let said = claim(&job(), &memory.0).unwrap().message;
+        assert!(said.ends_with("llama began anew: there is no report"), "{said}");
+
+        let mut memory = complete();
+        memory.add("llama", &step(1.0), "quality-6", at("2026-05-07T02:00:00Z"));
+        memory.add("llama", &gone, "quality-7", at("2026-05-08T02:00:00Z"));
+        assert_eq!(alarm(&memory.0), Some(at("2026-05-07T02:00:00Z")), "it is no better for that");
+        assert_eq!(claim(&job(), &memory.0).unwrap().reason, "DriftAlarm");
     }
 
     #[test]
@@ -436,6 +459,15 @@ mod tests {
         assert_eq!(memory, Memory::default());
         memory.add("llama", &step(1.0), "quality-6", at("2026-05-07T02:00:00Z"));
         assert_eq!(memory, Memory::default());
+
+        let status = job.status.as_mut().unwrap();
+        (status.drift, status.drift_reset) = (complete().0, Some("now".to_owned()));
+        job.annotations_mut().clear();
+        assert_eq!(
+            (Memory::of(&job).0.len(), reset(&job).as_deref()),
+            (1, Some("now")),
+            "that it is taken away says nothing"
+        );
     }
 
     #[test]

@@ -28,8 +28,7 @@ pub struct Rules<'a> {
 impl Rules<'_> {
     /// The confidence of one look.
     fn look(&self) -> Confidence {
-        let left = (1.0 - self.confidence.share()) / f64::from(self.looks.max(1));
-        Confidence::new(1.0 - left).unwrap_or(self.confidence)
+        self.confidence.of_looks(self.looks)
     }
 }
 

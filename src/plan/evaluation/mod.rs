@@ -29,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
@@ -40,7 +41,7 @@ use self::run::Evaluation;
 use self::schedule::{Decision, Due};
 use self::status::Facts;
 use crate::api::condition::{self, Kind};
-use crate::api::eval_job::EvalJobStatus;
+use crate::api::eval_job::{EvalJobStatus, Trigger};
 use crate::api::model_deployment::ModelDeploymentStatus;
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::fingerprint;
@@ -68,6 +69,8 @@ pub struct Seen<'a> {
     pub runs: &'a [Run],
     /// Models that runs of other EvalJobs ask now, from `observe::asked_elsewhere`.
     pub elsewhere: &'a BTreeMap<String, String>,
+    /// The pods of models.
+    pub pods: &'a [Arc<Pod>],
     /// What models cost that do not say so themselves.
     pub prices: &'a Book,
 }
@@ -102,11 +105,13 @@ pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
         let record = Record::of(job, &runs, &check::targets(job, seen.models));
         let is_outdated = !outdated(job, &record, seen.models).is_empty();
         let settled = settled(job, &models, &unsettled).filter(|_| is_outdated);
+        let images = images(job, &models, seen);
         let due = Due {
             job,
             schedule: &schedule,
             runs: &runs,
             settled: settled.as_deref(),
+            images: images.as_deref(),
             alarm: drift::alarm(&record.drift.0),
             now,
         };
@@ -136,11 +141,13 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     let unsettled = unsettled(&models);
     // That a target is no longer one makes no result outdated.
     let settled = settled(job, &models, &unsettled).filter(|_| !outdated.is_empty());
+    let images = images(job, &models, seen);
     let due = Due {
         job,
         schedule: &schedule,
         runs: &runs,
         settled: settled.as_deref(),
+        images: images.as_deref(),
         alarm: drift::alarm(&facts.record.drift.0),
         now,
     };
@@ -163,11 +170,15 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
             let fingerprints = fingerprints(job, &models.targets, &unsettled);
             let targets: Vec<&ModelDeployment> = models.targets.iter().map(AsRef::as_ref).collect();
             let run = Evaluation {
-                drift: drift::told(job, &schedule, &fingerprints, slot),
+                drift: drift::told(job, &schedule, &served(&models.targets, &unsettled), slot),
                 ..Evaluation::of(job, &targets, models.baseline.as_deref(), seen.prices, now)
             };
             let mut start = job::job(job, &run, &fingerprints, runner, slot);
             facts.attempted = Some(fingerprint::digest(&fingerprints));
+            if let Some(images) = images {
+                start.annotations_mut().insert(names::IMAGES_ANNOTATION.to_owned(), images.clone());
+                facts.attempted_images = Some(images);
+            }
             if let Some(request) = schedule::pending(job, &runs) {
                 start
                     .annotations_mut()
@@ -219,6 +230,7 @@ fn facts<'a>(job: &EvalJob, record: Record, outdated: &'a [String], runs: &'a [R
         missed: None,
         answered: schedule::answered(job, runs),
         attempted: schedule::attempted(job, runs),
+        attempted_images: schedule::attempted_images(job, runs),
         record,
     }
 }
@@ -226,6 +238,12 @@ fn facts<'a>(job: &EvalJob, record: Record, outdated: &'a [String], runs: &'a [R
 /// When time alone will change what a run is.
 fn look(runs: &[Run]) -> Option<Timestamp> {
     runs.iter().filter_map(Run::look).min()
+}
+
+/// A digest over the images of the targets' pods, where anybody asks for it and it is known.
+fn images(job: &EvalJob, models: &Models, seen: Seen<'_>) -> Option<String> {
+    let is_wanted = job.spec.triggers.contains(&Trigger::ImageChange);
+    is_wanted.then(|| observe::images(models.targets.iter().map(AsRef::as_ref), seen.pods))?
 }
 
 /// A model of these that a run of another EvalJob asks now.
@@ -287,6 +305,12 @@ fn fingerprints(job: &EvalJob, targets: &[Arc<ModelDeployment>], unsettled: &[St
         (name, if settled { fingerprint::of(model, job) } else { String::new() })
     };
     targets.iter().map(of).collect()
+}
+
+/// What each settled target is, whatever is asked of it.
+fn served(targets: &[Arc<ModelDeployment>], unsettled: &[String]) -> BTreeMap<String, String> {
+    let named = targets.iter().map(|model| (model.name_any(), fingerprint::served(model)));
+    named.filter(|(name, _)| !unsettled.contains(name)).collect()
 }
 
 /// Targets whose latest result is not about what they are now.

@@ -6,7 +6,7 @@
 //!     └───────────┴──► Stuck: it did not start in time, or its pod was lost; recorded, then its Job is removed
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
@@ -16,7 +16,8 @@ use kube::ResourceExt;
 
 use super::job::{CONTAINER, REPORTS_VOLUME};
 use super::report::Report;
-use crate::api::EvalJob;
+use crate::api::{EvalJob, ModelDeployment};
+use crate::plan::fingerprint;
 use crate::plan::names::{self, Key};
 use crate::plan::pods::{self, Trouble, Words};
 
@@ -54,6 +55,8 @@ pub struct Run {
     pub fingerprints: BTreeMap<String, String>,
     /// The request that it was started for.
     pub requested: Option<String>,
+    /// A digest over the images that the pods of its targets ran when it started.
+    pub images: Option<String>,
     /// How far it is.
     pub state: State,
 }
@@ -128,12 +131,42 @@ pub fn runs(owner: &EvalJob, jobs: &[Arc<Job>], pods: &[Arc<Pod>], now: Timestam
                 slot,
                 fingerprints: fingerprints(job),
                 requested: job.annotations().get(names::REQUESTED_ANNOTATION).cloned(),
+                images: job.annotations().get(names::IMAGES_ANNOTATION).cloned(),
                 state: state(job, pods, now),
             })
         })
         .collect();
     runs.sort_by_key(|run| run.slot);
     runs
+}
+
+/// A digest over the images that the pods of these models run, by what the nodes say they are. None while a model of our own has no pod, or
+/// its pods do not all run the same.
+#[must_use]
+pub fn images<'a>(models: impl IntoIterator<Item = &'a ModelDeployment>, pods: &[Arc<Pod>]) -> Option<String> {
+    let own = models.into_iter().filter(|model| model.spec.self_hosted.is_some());
+    let of_each = own.map(|model| {
+        let Key { namespace, name } = Key::of(model);
+        let base = names::asked_parts(&name).0;
+        let is_own = |pod: &&Arc<Pod>| pod.namespace().as_ref() == Some(&namespace) && names::is_pod_of(pod.labels(), base);
+        let known = pods.iter().filter(is_own).map(|pod| image(pod));
+        let known: BTreeSet<Option<String>> = known.collect();
+        let mut known = known.into_iter();
+        match (known.next(), known.next()) {
+            (Some(Some(image)), None) => Some((base.to_owned(), image)),
+            _ => None,
+        }
+    });
+    let known: BTreeMap<String, String> = of_each.collect::<Option<_>>()?;
+    (!known.is_empty()).then(|| fingerprint::digest(&known))
+}
+
+/// What the node says that the containers of a pod run, once they do.
+fn image(pod: &Pod) -> Option<String> {
+    let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let each = containers.iter().map(|container| (&container.name, &container.image_id));
+    let each: BTreeMap<_, _> = each.filter(|(_, image)| !image.is_empty()).collect();
+    (each.len() == containers.len() && !each.is_empty()).then(|| fingerprint::digest(&each))
 }
 
 /// The models that runs of other EvalJobs ask now, and the run that does.
@@ -320,6 +353,38 @@ mod tests {
         format!(
             "{{conditions: [{{type: Failed, status: 'True', reason: {reason}, message: it was too much, lastTransitionTime: '{END}'}}]}}"
         )
+    }
+
+    #[test]
+    fn what_pods_run_is_known_once_they_all_run_the_same() {
+        let model: ModelDeployment =
+            fixtures::read("{metadata: {name: own, namespace: claims}, spec: {selfHosted: {engine: {kind: VLLM}}}}");
+        let pod = |image: &str| {
+            let labels = names::labels("engine", names::MODEL_LABEL, "own");
+            let mut pod: Pod = fixtures::read(&format!(
+                "{{metadata: {{name: p, namespace: claims}}, status: {{containerStatuses: [{{name: engine, image: i, imageID: '{image}', ready: true, restartCount: 0}}]}}}}"
+            ));
+            pod.metadata.labels = Some(labels);
+            Arc::new(pod)
+        };
+        let images = |pods: &[Arc<Pod>]| images([&model], pods);
+        assert_eq!(
+            [
+                images(&[]),
+                images(&[pod("")]),
+                images(&[pod("a"), pod("b")]),
+                images(&[pod("a"), pod("")])
+            ],
+            [None, None, None, None]
+        );
+        assert!(images(&[pod("a")]).is_some());
+        assert_eq!(images(&[pod("a")]), images(&[pod("a"), pod("a")]), "however many there are");
+        assert_ne!(images(&[pod("a")]), images(&[pod("b")]));
+        assert_eq!(
+            super::images([&fixtures::model("llama")], &[]),
+            None,
+            "nobody knows what a provider runs"
+        );
     }
 
     #[test]

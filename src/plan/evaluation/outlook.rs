@@ -129,7 +129,7 @@ impl Outline {
                 None => format!("{metric} of at least {least} cannot be proved by {n} questions"),
             }),
             Bound::NotWorseBy(margin) => {
-                let effect = |variance: f64| self.detectable(variance, look).unwrap_or(1.0) * 100.0;
+                let effect = |variance: f64| self.loss(margin, variance, look).unwrap_or(1.0) * 100.0;
                 let points = |x: f64| format!("{x:.1} points");
                 Some(format!(
                     "{metric} not worse by {}: in {} of 100 runs it finds a loss of {} where weights are the same, of {} against another model",
@@ -162,11 +162,16 @@ impl Outline {
         Some(from)
     }
 
-    /// The loss that a comparison finds with the power that is promised, by how much one question's difference varies.
+    /// The loss that a comparison says `Fail` to with the power that is promised, by how much one question's difference varies: large enough to be
+    /// told from none, and not to be taken for one within the margin, which passes.
     #[must_use]
-    pub fn detectable(&self, variance: f64, look: Confidence) -> Option<f64> {
+    pub fn loss(&self, margin: f64, variance: f64, look: Confidence) -> Option<f64> {
         let design = Design::new(look, Sides::One, POWER)?;
-        design.smallest_effect(variance, self.independent())
+        let n = self.independent();
+        let told = design.smallest_effect(variance, n)?;
+        let error = (variance / f64::from(n)).sqrt();
+        let missed = Confidence::new(POWER)?.one_sided_z();
+        Some(told.max(margin - (look.one_sided_z() - missed) * error))
     }
 
     /// That a criterion can never be met, whatever the model answers.
@@ -176,7 +181,11 @@ impl Outline {
         let Some(Bound::LowerAtLeast(least)) = criterion.bound() else {
             return None;
         };
-        let most = self.independent() + if self.clusters.is_none() { self.beyond } else { 0 };
+        // How many groups there are beyond is not known.
+        if self.beyond > 0 && self.clusters.is_some_and(|clusters| clusters < self.asked) {
+            return None;
+        }
+        let most = self.independent() + self.beyond;
         let whole = Self {
             asked: most,
             clusters: None,
@@ -204,7 +213,7 @@ impl Outline {
 mod tests {
     use super::*;
     use crate::plan::evaluation::fixtures;
-    use crate::plan::statistics::Pairs;
+    use crate::plan::statistics::{NonInferiority, Pairs};
 
     fn outline(asked: u32) -> Outline {
         Outline {
@@ -278,16 +287,11 @@ mod tests {
         assert_eq!(hopeless(24, "notWorseThanBaselineBy: '0.01'"), None);
     }
 
-    /// Of so many runs with a loss as large as told, so many find it; a smaller sample would not.
+    /// Of so many runs with a loss as large as told, so many fail, as the verdict is made; a smaller sample would not do.
     #[test]
-    fn a_loss_as_large_as_told_is_found_as_often_as_is_promised() {
+    fn a_loss_as_large_as_told_fails_as_often_as_is_promised() {
         const RUNS: u32 = 300;
         let outline = outline(500);
-        let variance: f64 = 0.1;
-        let loss = outline.detectable(variance, Confidence::P95).unwrap();
-        // Questions that only one of the two answers right, and how they are shared so that the difference is the loss.
-        let discordant = variance + loss * loss;
-        let worse = f64::midpoint(discordant, loss);
         let mut state = 0x9e37_79b9_u64;
         let mut random = move || {
             state ^= state << 13;
@@ -295,15 +299,25 @@ mod tests {
             state ^= state << 17;
             (state >> 11) as f64 / (1_u64 << 53) as f64
         };
-        let found = (0..RUNS).filter(|_| {
-            let pairs = Pairs::count((0..500).map(|_| {
-                let draw = random();
-                (draw >= worse, draw < worse || draw >= discordant)
-            }));
-            pairs.p_worse() < 0.05
-        });
-        let found = found.count();
-        // Three standard errors below what is promised; the exact test is a little more careful than the formula.
-        assert!((219..=270).contains(&found), "{found} of {RUNS} found a loss of {loss:.3}");
+        for (margin, variance) in [(0.05, SAME_WEIGHTS), (0.03, 0.1), (0.05, OTHER_MODEL)] {
+            let loss = outline.loss(margin, variance, Confidence::P95).unwrap();
+            // Questions that only one of the two answers right, and how they are shared so that the difference is the loss.
+            let discordant = variance + loss * loss;
+            let worse = f64::midpoint(discordant, loss);
+            let mut failed = 0;
+            for _ in 0..RUNS {
+                let pairs = Pairs::count((0..500).map(|_| {
+                    let draw = random();
+                    (draw >= worse, draw < worse || draw >= discordant)
+                }));
+                let is_met = pairs.non_inferiority(margin, Confidence::P95) == NonInferiority::Shown;
+                failed += u32::from(!is_met && pairs.p_worse() < 0.05);
+            }
+            // Three standard errors below what is promised; exact tests are a little more careful than the formula.
+            assert!(
+                (215..=285).contains(&failed),
+                "{failed} of {RUNS} failed with a loss of {loss:.3}, margin {margin}, variance {variance}"
+            );
+        }
     }
 }

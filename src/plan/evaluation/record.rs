@@ -154,6 +154,7 @@ fn vanished(job: &EvalJob, runs: &[Run], targets: &[String]) -> Option<(Run, Str
         slot: names::evaluation_slot(&job.name_any(), name)?,
         fingerprints: targets.iter().map(|model| (model.clone(), String::new())).collect(),
         requested: None,
+        images: None,
         state: State::Running,
     };
     Some((

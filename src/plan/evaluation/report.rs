@@ -125,7 +125,7 @@ impl Report {
     }
 
     /// The termination message, of at most [`MESSAGE_LIMIT`] bytes: JSON, packed where it would be too long. Sentences are shortened where that is
-    /// not enough; numbers never are.
+    /// not enough, and then numbers are left out, those that say least first; the verdicts stay.
     #[must_use]
     pub fn encode(&self) -> String {
         let fits = |text: &String| text.len() <= MESSAGE_LIMIT;
@@ -134,11 +134,41 @@ impl Report {
             return whole;
         }
         let packed = |limit: usize| format!("{PACKED}{}", packed(&json(&self.shortened(limit))));
+        let shortest = self.shortened(SENTENCE_LIMITS[3]);
+        let thinner = [Self::without_methods, Self::without_most_numbers, Self::without_numbers];
+        let thinned = thinner
+            .into_iter()
+            .map(|thin| format!("{PACKED}{}", self::packed(&json(&thin(&shortest)))));
         SENTENCE_LIMITS
             .into_iter()
             .map(packed)
+            .chain(thinned)
             .find(fits)
             .unwrap_or_else(|| Self::invalid("the report does not fit into the termination message; use fewer targets or suites").encode())
+    }
+
+    /// How numbers were made, and of what, is in the report that is kept; a verdict is worth more here.
+    fn without_methods(&self) -> Self {
+        let mut report = self.clone();
+        for suite in report.targets.iter_mut().flat_map(|target| &mut target.suites) {
+            suite.digest.clear();
+            suite.protocol.clear();
+            suite.metrics.iter_mut().for_each(|metric| metric.method = None);
+        }
+        report
+    }
+
+    fn without_most_numbers(&self) -> Self {
+        let mut report = self.without_methods();
+        let suites = report.targets.iter_mut().flat_map(|target| &mut target.suites);
+        suites.for_each(|suite| suite.metrics.truncate(1));
+        report
+    }
+
+    fn without_numbers(&self) -> Self {
+        let mut report = self.clone();
+        report.targets.iter_mut().for_each(|target| target.suites.clear());
+        report
     }
 
     fn shortened(&self, limit: usize) -> Self {
@@ -261,8 +291,37 @@ mod tests {
     }
 
     #[test]
+    fn a_report_that_is_too_large_loses_numbers_and_no_verdict() {
+        let mut report = largest("claims: accuracy 0.812 (0.776 to 0.843), at least 0.784", 8);
+        for (at, suite) in report.targets.iter_mut().flat_map(|target| &mut target.suites).enumerate() {
+            let more = (1..6).map(|i| MetricResult {
+                name: format!("metric_{at}_{i}"),
+                value: format!("{}", at * 7919 % 1000 + i),
+                ..suite.metrics[0].clone()
+            });
+            let more: Vec<MetricResult> = more.collect();
+            suite.metrics.extend(more);
+        }
+        let message = report.encode();
+        assert!(message.len() <= MESSAGE_LIMIT, "{}", message.len());
+        let read = Report::decode(&message).unwrap();
+        let verdicts = |report: &Report| {
+            report
+                .targets
+                .iter()
+                .map(|target| (target.model.clone(), target.verdict))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (verdicts(&read), read.tokens, read.cost),
+            (verdicts(&report), report.tokens, report.cost)
+        );
+        assert!(read.targets.iter().all(|target| target.drift.is_some() && target.suites.len() == 8));
+    }
+
+    #[test]
     fn a_report_that_cannot_fit_says_so() {
-        let decoded = Report::decode(&largest("", 32).encode()).unwrap();
+        let decoded = Report::decode(&largest("", 200).encode()).unwrap();
         assert!(decoded.invalid.unwrap().starts_with("the report does not fit"));
     }
 

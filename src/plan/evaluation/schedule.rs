@@ -52,6 +52,8 @@ pub struct Due<'a> {
     pub runs: &'a [Run],
     /// A digest over what all targets are, once all are settled.
     pub settled: Option<&'a str>,
+    /// A digest over the images of the targets' pods, where it is known.
+    pub images: Option<&'a str>,
     /// The slot whose run raised an alarm, if one did.
     pub alarm: Option<Timestamp>,
     /// The time.
@@ -76,7 +78,7 @@ impl Due<'_> {
         let next = self.schedule.next(self.now - offset).map(|slot| slot + offset);
         match slot {
             Some(slot) if is_in_time(self.job, slot, self.now) => Decision::Start { slot },
-            _ if is_requested || self.is_changed() || self.is_alarmed() => self.at_once(),
+            _ if is_requested || self.is_changed() || self.is_another_image() || self.is_alarmed() => self.at_once(),
             missed => Decision::Wait { until: next, missed },
         }
     }
@@ -94,6 +96,13 @@ impl Due<'_> {
     fn is_changed(&self) -> bool {
         let attempted = attempted(self.job, self.runs);
         self.job.spec.triggers.contains(&Trigger::SpecChange) && self.settled.is_some_and(|settled| attempted.as_deref() != Some(settled))
+    }
+
+    /// Whether pods run another image than when a run was last started. What was never known has not changed.
+    fn is_another_image(&self) -> bool {
+        let attempted = attempted_images(self.job, self.runs);
+        let is_other = self.images.zip(attempted.as_deref()).is_some_and(|(now, then)| now != then);
+        self.job.spec.triggers.contains(&Trigger::ImageChange) && is_other
     }
 
     /// Whether the latest run raised an alarm, and is to have a second look.
@@ -163,6 +172,13 @@ pub fn attempted(job: &EvalJob, runs: &[Run]) -> Option<String> {
     latest.or_else(|| job.status.as_ref()?.attempted.clone())
 }
 
+/// A digest over the images of the targets' pods when a run was last started.
+#[must_use]
+pub fn attempted_images(job: &EvalJob, runs: &[Run]) -> Option<String> {
+    let latest = runs.iter().rev().find_map(|run| run.images.clone());
+    latest.or_else(|| job.status.as_ref()?.attempted_images.clone())
+}
+
 /// The runs, with those given up that the slot of another one takes the place of.
 #[must_use]
 pub fn overtaken<'a>(job: &EvalJob, schedule: &Schedule, runs: &'a [Run], now: Timestamp) -> Cow<'a, [Run]> {
@@ -210,6 +226,7 @@ mod tests {
             slot: at(slot),
             fingerprints: [].into(),
             requested: None,
+            images: None,
             state,
         }
     }
@@ -220,6 +237,7 @@ mod tests {
             schedule: &daily(),
             runs,
             settled,
+            images: None,
             alarm: None,
             now: at(now),
         }
@@ -331,6 +349,32 @@ mod tests {
     }
 
     #[test]
+    fn another_image_starts_a_run_once_where_that_is_wanted() {
+        let mut job = fixtures::job();
+        job.spec.triggers = vec![Trigger::ImageChange];
+        let decided = |job: &EvalJob, then: Option<&str>, now: &str| {
+            let mut ended = run("2026-05-02T02:00:00Z", State::Stuck(at("2026-05-02T02:00:00Z"), String::new()));
+            ended.images = then.map(str::to_owned);
+            Due {
+                job,
+                schedule: &daily(),
+                runs: &[ended],
+                settled: None,
+                images: Some(now),
+                alarm: None,
+                now: at("2026-05-02T02:20:30Z"),
+            }
+            .decide()
+        };
+        let wait = Decision::wait(Some(at("2026-05-03T02:00:00Z")));
+        assert_eq!(decided(&job, Some("a"), "b"), start("2026-05-02T02:20:00Z"));
+        assert_eq!(decided(&job, Some("a"), "a"), wait);
+        assert_eq!(decided(&job, None, "b"), wait, "nothing is known of before");
+        job.spec.triggers.clear();
+        assert_eq!(decided(&job, Some("a"), "b"), wait);
+    }
+
+    #[test]
     fn an_alarm_has_one_second_look() {
         let mut job = fixtures::job();
         job.spec.triggers = vec![Trigger::DriftAlarm];
@@ -341,6 +385,7 @@ mod tests {
                 schedule: &daily(),
                 runs: &runs,
                 settled: None,
+                images: None,
                 alarm: Some(at("2026-05-02T02:00:00Z")),
                 now: at("2026-05-02T02:20:30Z"),
             }

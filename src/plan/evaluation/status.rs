@@ -55,6 +55,8 @@ pub struct Facts<'a> {
     pub answered: Option<String>,
     /// A digest over what all targets were when a run was last started.
     pub attempted: Option<String>,
+    /// A digest over the images of the targets' pods then.
+    pub attempted_images: Option<String>,
 }
 
 /// The status of `job` by `facts`.
@@ -69,6 +71,7 @@ pub fn status(job: &EvalJob, facts: Facts<'_>, now: Timestamp) -> EvalJobStatus 
         next,
         answered,
         attempted,
+        attempted_images,
         ..
     } = facts;
     let recorded = record.latest();
@@ -83,6 +86,7 @@ pub fn status(job: &EvalJob, facts: Facts<'_>, now: Timestamp) -> EvalJobStatus 
         drift_reset: drift::reset(job).filter(|_| job.spec.drift.is_some()),
         drift: record.drift.0,
         attempted,
+        attempted_images,
         last_schedule_time: [recorded, started, known].into_iter().flatten().max().map(Time),
         next_schedule_time: next.map(|slot| Time(seconds(slot))),
         active: active.map(|(name, _)| name),

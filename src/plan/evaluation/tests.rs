@@ -53,6 +53,7 @@ impl World {
             datasets: None,
             runs,
             elsewhere: &self.elsewhere,
+            pods: &[],
             prices: &self.book,
         }
     }

@@ -22,6 +22,12 @@ impl Confidence {
         self.0
     }
 
+    /// That of each of so many looks, which are together as sure as this: each is held to its part of what is left.
+    #[must_use]
+    pub fn of_looks(self, looks: u8) -> Self {
+        Self::new(1.0 - (1.0 - self.0) / f64::from(looks.max(1))).unwrap_or(self)
+    }
+
     /// What is left beyond each end of a two-sided interval, as a share of runs.
     pub(super) fn tail(self) -> f64 {
         (1.0 - self.0) / 2.0
@@ -34,7 +40,8 @@ impl Confidence {
     }
 
     /// The quantile that bounds one side alone: 1.645 for 95 %.
-    pub(super) fn one_sided_z(self) -> f64 {
+    #[must_use]
+    pub fn one_sided_z(self) -> f64 {
         -Normal::standard().inverse_cdf(1.0 - self.0)
     }
 
