@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use super::comparison::{Baseline, Drift, DriftStatus};
 pub use super::criterion::{Bound, Criterion};
 pub use super::eval_status::{EvalJobStatus, MetricResult, PastRun, SuiteResult, TargetResult, Verdict};
-pub use super::scorer::Scorer;
+pub use super::scorer::{Scorer, Webhook};
 pub use super::selector::Selector;
 pub use super::suite::{Dataset, Exemplars, Kind, Latency, MmluPro, Sample, Suite, Variant};
 

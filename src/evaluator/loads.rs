@@ -185,6 +185,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                 tokens: answer.tokens,
                 lost: warmed.lost,
                 text: None,
+                reason: None,
                 timed: None,
             })?,
             Err(Failure::Unreachable(why)) => bail!("{why}"),
@@ -252,6 +253,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             tokens,
             lost,
             text: None,
+            reason: None,
             timed: Some(Box::new(ended.clone())),
         })?;
         Ok(ended)

@@ -2,6 +2,7 @@
 //! report. Every answer is noted down, so that a run that is killed goes on where it stopped.
 
 pub mod client;
+mod connector;
 mod dataset;
 pub mod display;
 mod drift;
@@ -24,8 +25,10 @@ pub mod run;
 mod sample;
 pub mod score;
 mod scorers;
+mod scoring;
 mod suite;
 mod tally;
+mod webhook;
 
 pub use suite::check;
 

@@ -56,6 +56,9 @@ pub(super) struct Entry {
     /// What was said, thoughts aside, where the run keeps it.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(super) text: Option<String>,
+    /// Why a program scored it so, where the run keeps it.
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<Box<str>>,
     /// How long it took, of a request of a load.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub(super) timed: Option<Box<Ended>>,
@@ -240,6 +243,7 @@ mod tests {
             }),
             lost: 0,
             text: None,
+            reason: None,
             timed: None,
         }
     }

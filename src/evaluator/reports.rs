@@ -51,6 +51,9 @@ struct One<'a> {
     end: End,
     score: f64,
     tokens: Option<Tokens>,
+    /// Why a program scored it so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     /// How long it took, of a request of a load.
     #[serde(skip_serializing_if = "Option::is_none")]
     timed: Option<&'a Ended>,
@@ -130,6 +133,7 @@ pub(super) fn write(folder: &Path, outcome: &Outcome<'_>) -> anyhow::Result<()> 
             end: entry.end,
             score: entry.score,
             tokens: entry.tokens,
+            reason: entry.reason.as_deref(),
             timed: entry.timed.as_deref(),
         })
     });

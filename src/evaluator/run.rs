@@ -16,7 +16,7 @@ use anyhow::{Context, bail};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::client::{Asking, Client, Failure, Finish};
+use super::client::{Answer, Asking, Client, Failure, Finish};
 use super::drift;
 use super::export::{Frame, export};
 use super::files::{Flaw, Places};
@@ -26,6 +26,7 @@ use super::overview;
 use super::progress::{Asked, End, Entry, Noted, Progress, Reserved};
 use super::reports::{self, Outcome, Past};
 use super::score::{Score, after_thinking};
+use super::scoring::{Scored, Scorers};
 use super::suite::Suite;
 use super::tally::{Room, Tally, most};
 use crate::api::eval_job::Verdict;
@@ -83,6 +84,10 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     let digests: Vec<&str> = suites.iter().map(|suite| suite.digest.as_str()).collect();
     let now = (places.clock)().as_second();
     let digest = fingerprint::digest(&(run, digests));
+    let scorers = match Scorers::new(&suites, &digest, places) {
+        Ok(scorers) => scorers,
+        Err(why) => return Ok(Report::invalid(why)),
+    };
     let (progress, noted) = Progress::open(&places.progress, &digest, now)?;
     let asked: Vec<&Target> = run.asked().collect();
     let mut tally = Tally::default();
@@ -99,6 +104,7 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         places,
         asked,
         suites: &suites,
+        scorers: &scorers,
         loads: &loads,
         loaded: Loaded::new(),
         digest: &digest,
@@ -205,6 +211,8 @@ pub(super) struct Asker<'a, W> {
     /// Everybody who is asked; the targets first, in their order.
     pub(super) asked: Vec<&'a Target>,
     suites: &'a [Suite],
+    /// Who scores what no rule can.
+    scorers: &'a Scorers<'a>,
     pub(super) loads: &'a [LoadSuite],
     /// What came of the loads.
     pub(super) loaded: Loaded,
@@ -330,15 +338,28 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                     self.progress.note(&most)?;
                     self.tally.reserve(&most);
                     busy[target] += 1;
-                    let model = format!("{}/{}", self.run.namespace, self.asked[target].model);
-                    let client = self.client;
-                    under_way.push(async move { (most, client.ask(&model, &prompt).await) });
+                    let name = self.asked[target].model.as_str();
+                    let model = format!("{}/{name}", self.run.namespace);
+                    let (client, scorers) = (self.client, self.scorers);
+                    under_way.push(async move {
+                        let Asking { answered, lost } = client.ask(&model, &prompt).await;
+                        let answered = match answered {
+                            Ok(answer) => {
+                                let scored = scorers.score(asked, name, &prompt, &answer).await;
+                                Ok((answer, scored))
+                            }
+                            Err(failure) => Err(failure),
+                        };
+                        (most, answered, lost)
+                    });
                 }
             }
-            let Some((most, answered)) = under_way.next().await else { break };
+            let Some((most, answered, lost)) = under_way.next().await else {
+                break;
+            };
             busy[most.asked.target] -= 1;
             self.tally.release(&most);
-            self.take(&most, answered)?;
+            self.take(&most, answered, lost)?;
         }
         self.tell();
         Ok(())
@@ -351,41 +372,62 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         self.tally.room(&self.run.limits, most, is_busy)
     }
 
-    /// What came of a question.
-    fn take(&mut self, most: &Reserved, Asking { answered, lost }: Asking) -> anyhow::Result<()> {
+    /// What came of a question, after so many answers were lost.
+    fn take(&mut self, most: &Reserved, answered: Result<(Answer, Scored), Failure>, lost: u32) -> anyhow::Result<()> {
         self.lose(most, lost);
         let asked = most.asked;
         let suite = &self.suites[asked.suite];
         let model = self.asked[asked.target].model.as_str();
-        match answered {
-            Ok(answer) if answer.tokens.is_none() && (self.run.limits.tokens.is_some() || self.run.limits.cost.is_some()) => {
-                self.tally.failed(model, UNTOLD);
-                // It was paid for all the same.
-                self.lose(most, 1);
-                self.fail(asked, 1)
-            }
-            Ok(answer) => {
-                let ended = end(suite.score(asked.question, &answer.text), answer.finish);
-                let text = self.places.report.is_some().then(|| after_thinking(&answer.text).to_owned());
-                let entry = Entry {
-                    asked,
-                    end: ended.0,
-                    score: ended.1,
-                    tokens: answer.tokens,
-                    lost,
-                    text,
-                    timed: None,
-                };
-                self.end(&entry)
-            }
+        let (answer, scored) = match answered {
+            Ok(answered) => answered,
             Err(Failure::Refused(why)) => {
                 let (suite, id) = (&suite.name, suite.id(asked.question));
                 tracing::warn!(model, suite, id, "no answer: {why}");
                 self.tally.failed(model, &why);
-                self.fail(asked, lost)
+                return self.fail(asked, lost);
             }
             Err(Failure::Unreachable(why)) => bail!("{why}"),
+        };
+        if answer.tokens.is_none() && (self.run.limits.tokens.is_some() || self.run.limits.cost.is_some()) {
+            self.tally.failed(model, UNTOLD);
+            // It was paid for all the same.
+            self.lose(most, 1);
+            return self.fail(asked, 1);
         }
+        let keeps = self.places.report.is_some();
+        let text = keeps.then(|| after_thinking(&answer.text).to_owned());
+        let mut entry = Entry {
+            asked,
+            end: End::Error,
+            score: 0.0,
+            tokens: answer.tokens,
+            lost,
+            text: None,
+            reason: None,
+            timed: None,
+        };
+        match scored {
+            Scored::Here(score) => {
+                (entry.end, entry.score) = end(score, answer.finish);
+                entry.text = text;
+            }
+            Scored::Webhook(Ok(graded)) => {
+                (entry.end, entry.score) = match graded.score {
+                    // Whatever it thinks of an answer that was withheld or cut off.
+                    Some(score) => (End::Graded, score),
+                    None => end(Score::Unparsed, answer.finish),
+                };
+                entry.text = text;
+                entry.reason = graded.reason.filter(|_| keeps).map(Into::into);
+            }
+            // The answer was paid for, and nobody knows how good it is.
+            Scored::Webhook(Err(why)) => {
+                let (suite, id) = (&suite.name, suite.id(asked.question));
+                tracing::warn!(model, suite, id, "no score: {why}");
+                self.tally.failed(model, &why);
+            }
+        }
+        self.end(&entry)
     }
 
     /// Counts answers that were paid for and never came.
@@ -402,6 +444,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             tokens: None,
             lost,
             text: None,
+            reason: None,
             timed: None,
         })
     }

@@ -1,12 +1,18 @@
 //! Is an answer right? An answer in which none can be found is wrong and counted apart; a random guess in its place would add about a tenth
 //! of its share to the accuracy and not be repeatable.
 
+use std::time::Duration;
+
 use regex::Regex;
 
 use super::dataset::{self, Exemplar};
 use super::extract::Extractor;
 use super::scorers::{Schema, bleu, contains, f1, number, rouge_l, within};
+use super::webhook;
 use crate::api::eval_job as api;
+
+/// How long one attempt at a webhook may take where nothing is said.
+const WEBHOOK: Duration = Duration::from_secs(30);
 
 /// How answers are compared.
 #[derive(Clone, Debug)]
@@ -29,6 +35,20 @@ pub(super) enum Scorer {
     Bleu,
     /// JSON of a schema.
     JsonSchema(Schema),
+    /// A program says.
+    Webhook(Program),
+}
+
+/// A program that scores.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    pub(super) url: String,
+    /// What messages call it.
+    pub(super) host: String,
+    /// The Secret with its token.
+    pub(super) secret: Option<String>,
+    /// For one attempt.
+    pub(super) timeout: Duration,
 }
 
 /// How one answer fares.
@@ -60,6 +80,7 @@ impl Scorer {
             rouge_l,
             bleu,
             json_schema,
+            webhook,
         } = spec;
         let mut all = [
             exact.as_ref().map(|_| Ok(Self::Exact)),
@@ -71,6 +92,7 @@ impl Scorer {
             rouge_l.as_ref().map(|_| Ok(Self::RougeL)),
             bleu.as_ref().map(|_| Ok(Self::Bleu)),
             json_schema.as_ref().map(|json| schema(&json.schema)),
+            webhook.as_ref().map(program),
         ]
         .into_iter()
         .flatten();
@@ -90,19 +112,29 @@ impl Scorer {
             Self::RougeL => "rougeL",
             Self::Bleu => "bleu",
             Self::JsonSchema(_) => "json_schema",
+            Self::Webhook(_) => "webhook",
+        }
+    }
+
+    /// How answers are read and by whom they are scored: what differs in this cannot be compared.
+    #[must_use]
+    pub(super) fn protocol(&self) -> String {
+        match self {
+            Self::Webhook(program) => format!("exemplars, scored by webhook {}", program.host),
+            _ => "exemplars".to_owned(),
         }
     }
 
     /// Whether an answer is compared with an expected one.
     #[must_use]
     pub(super) fn wants_expected(&self) -> bool {
-        !matches!(self, Self::JsonSchema(_))
+        !matches!(self, Self::JsonSchema(_) | Self::Webhook(_))
     }
 
     /// Whether it says how good an answer is, and not only right or wrong.
     #[must_use]
     pub(super) fn is_graded(&self) -> bool {
-        matches!(self, Self::F1 | Self::RougeL | Self::Bleu)
+        matches!(self, Self::F1 | Self::RougeL | Self::Bleu | Self::Webhook(_))
     }
 
     /// What is expected, as it is compared.
@@ -120,9 +152,9 @@ impl Scorer {
         }
     }
 
-    /// How `answer` fares.
+    /// How `answer` fares; none where that is for somebody else to say.
     #[must_use]
-    pub(super) fn score(&self, exemplar: &Exemplar, answer: &str) -> Score {
+    pub(super) fn score(&self, exemplar: &Exemplar, answer: &str) -> Option<Score> {
         let answer = after_thinking(answer).trim();
         let expected = &exemplar.expected;
         let plain = |text: &str| text.trim().to_lowercase();
@@ -132,7 +164,8 @@ impl Scorer {
             Some(true) => Score::Right,
             Some(false) => Score::Wrong,
         };
-        match self {
+        Some(match self {
+            Self::Webhook(_) => return None,
             _ if answer.is_empty() => Score::Unparsed,
             Self::Exact => found(Some(is_expected(answer))),
             Self::Regex(pattern) => {
@@ -153,7 +186,7 @@ impl Scorer {
             Self::RougeL => Score::Graded(rouge_l(answer, expected)),
             Self::Bleu => Score::Graded(bleu(answer, expected)),
             Self::JsonSchema(schema) => found(schema.holds(answer)),
-        }
+        })
     }
 }
 
@@ -172,6 +205,15 @@ fn schema(text: &str) -> Result<Scorer, String> {
     let flaw = |why: String| format!("scorer.jsonSchema.schema is no JSON Schema: {why}");
     let value = serde_json::from_str(text).map_err(|error| flaw(error.to_string()))?;
     Ok(Scorer::JsonSchema(Schema::new(&value).map_err(flaw)?))
+}
+
+fn program(spec: &api::Webhook) -> Result<Scorer, String> {
+    Ok(Scorer::Webhook(Program {
+        url: spec.url.clone(),
+        host: webhook::host(&spec.url)?,
+        secret: spec.secret_ref.as_ref().map(|secret| secret.name.clone()),
+        timeout: spec.timeout.map_or(WEBHOOK, Duration::from),
+    }))
 }
 
 /// Reasoning models think aloud first; what they consider on the way is not their answer, and where they came to no end there is none.
@@ -200,7 +242,7 @@ mod tests {
     fn score(scorer: &Scorer, expected: &str, answer: &str) -> Score {
         let line = format!(r#"{{"id": 1, "input": "?", "choices": ["w", "x", "y", "z"], "expected": {expected}}}"#);
         let exemplar = dataset::exemplar(&serde_json::from_str(&line).unwrap(), scorer).unwrap();
-        scorer.score(&exemplar, answer)
+        scorer.score(&exemplar, answer).unwrap()
     }
 
     fn read(spec: serde_json::Value) -> Result<Scorer, String> {

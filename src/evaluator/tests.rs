@@ -24,6 +24,7 @@ use crate::plan::evaluation::run::Evaluation;
 
 mod loads;
 mod past;
+mod scored;
 
 const QUESTIONS: usize = 12;
 

@@ -98,7 +98,7 @@ impl fmt::Display for Metric {
 /// Whether the scorer says how good an answer is, and not only right or wrong.
 #[must_use]
 pub fn is_graded(scorer: &Scorer) -> bool {
-    scorer.f1.is_some() || scorer.rouge_l.is_some() || scorer.bleu.is_some()
+    scorer.f1.is_some() || scorer.rouge_l.is_some() || scorer.bleu.is_some() || scorer.webhook.is_some()
 }
 
 /// What `suite` measures.
@@ -136,6 +136,7 @@ mod tests {
             of_suite(&serde_saphyr::from_str(&suite).unwrap())[0]
         };
         assert_eq!(of("f1: {}"), Metric::Score);
+        assert_eq!(of("webhook: {url: 'https://h/'}"), Metric::Score);
         assert_eq!(of("exact: {}"), Metric::Accuracy);
         let benchmark = "{name: s, mmluPro: {dataset: {uri: 'https://h/f.parquet'}}}";
         assert_eq!(of_suite(&serde_saphyr::from_str(benchmark).unwrap())[0], Metric::Accuracy);

@@ -7,6 +7,7 @@
 pub mod check;
 pub mod criteria;
 pub mod drift;
+pub mod family;
 pub mod job;
 pub mod judge;
 pub mod measure;
