@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::routing_policy::DURATION;
 use super::suite::SecretName;
 
+/// A decimal from 0 to less than 1: what is proved to be above 1 cannot be.
+const BELOW_ONE: &str = r"^0(\.[0-9]{1,6})?$";
+
 /// How an answer is scored; exactly one member is set.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("[has(self.exact), has(self.regex), has(self.multipleChoice), has(self.numeric), has(self.contains), has(self.f1), has(self.rougeL), has(self.bleu), has(self.jsonSchema), has(self.webhook)].filter(x, x).size() == 1",
+#[x_kube(validation = ("[has(self.exact), has(self.regex), has(self.multipleChoice), has(self.numeric), has(self.contains), has(self.f1), has(self.rougeL), has(self.bleu), has(self.jsonSchema), has(self.judge), has(self.webhook)].filter(x, x).size() == 1",
     "exactly one scorer must be set, such as exact: {}"))]
 pub struct Scorer {
     /// Right when the answer equals `expected`, white space at both ends and case aside.
@@ -40,6 +43,10 @@ pub struct Scorer {
     /// Right when the JSON in the answer, alone or in a fence, is of a schema. `expected` is not needed then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_schema: Option<JsonSchema>,
+    /// A model compares the answer with `expected`, one text: 1 where it is better, 0 where it is worse, 0.5 where it is as good. Each pair is judged
+    /// twice, with the answers the other way round; where the order decides, the score is 0.5. Costs two requests more for each answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<Judge>,
     /// A program of one's own says how good the answer is, from 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
@@ -92,6 +99,28 @@ pub struct JsonSchema {
     /// The JSON Schema, as text; references to other documents are not followed. Example: `'{"type": "object", "required": ["total"]}'`.
     #[schemars(length(min = 2, max = 8192))]
     pub schema: String,
+}
+
+/// A model that judges. It is asked at temperature 0, where it takes one, with one fixed form of question, of which the protocol of the suite names the
+/// version. What it is told of the answers is fenced, so that an answer which gives it instructions is only that.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judge {
+    /// A ModelDeployment in this namespace, or `name:adapter`. Not of the family of a target or the baseline, as far as their names tell: models
+    /// favour their own. What it uses counts towards `spec.limits`, which need its price where they cap the cost. Example: `claude`.
+    #[schemars(length(min = 1, max = 253))]
+    pub model: String,
+    /// By what answers are judged, as a person would be told. Another rubric makes results incomparable. Default: the better answer is more correct,
+    /// does more of what the task asks for, and claims nothing that is wrong or made up. Limit: 4096 characters.
+    /// Example: `The better answer names the clause that decides the claim, and is polite.`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub rubric: Option<String>,
+    /// The share of pairs on which the judge must be shown to say the same in both orders; otherwise the verdict is `Invalid`. A decimal from 0 to
+    /// less than 1. Default: `"0.6"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8), regex(pattern = BELOW_ONE))]
+    pub min_agreement: Option<String>,
 }
 
 /// A program that scores. It is sent `{"id", "input": [{"role", "content"}], "expected": [texts], "answer", "finish": "stop", "length" or "withheld"}` with

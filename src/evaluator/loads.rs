@@ -96,6 +96,7 @@ impl LoadSuite {
             comparison: None,
             baseline: None,
             flaw: summary.and_then(Summary::invalid),
+            baseline_flaw: None,
         }
     }
 }
@@ -185,6 +186,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                 tokens: answer.tokens,
                 lost: warmed.lost,
                 text: None,
+                judge: None,
                 reason: None,
                 timed: None,
             })?,
@@ -253,6 +255,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             tokens,
             lost,
             text: None,
+            judge: None,
             reason: None,
             timed: Some(Box::new(ended.clone())),
         })?;

@@ -9,6 +9,7 @@ mod drift;
 mod export;
 pub mod extract;
 pub mod files;
+mod judge;
 pub mod latency;
 pub mod lm_eval;
 mod loads;

@@ -123,6 +123,7 @@ impl Shown<'_> {
                 refused: suite.counts.refused,
                 truncated: suite.counts.truncated,
                 unparsed: suite.counts.unparsed,
+                unjudged: suite.counts.unjudged,
                 errors: suite.counts.errors,
             }),
             metrics: shown
@@ -282,6 +283,7 @@ fn ending(end: End, score: f64) -> Ending {
         End::Refused => Ending::Refused,
         End::Truncated => Ending::Truncated,
         End::Unparsed => Ending::Unparsed,
+        End::Unjudged => Ending::Unjudged,
         End::Error => Ending::Error,
     }
 }

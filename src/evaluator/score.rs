@@ -7,10 +7,13 @@ use regex::Regex;
 
 use super::dataset::{self, Exemplar};
 use super::extract::Extractor;
+use super::judge;
 use super::scorers::{Schema, bleu, contains, f1, number, rouge_l, within};
 use super::webhook;
 use crate::api::eval_job as api;
 
+/// The agreement with itself that a judge must be shown to be above where nothing is said.
+const LEAST_AGREEMENT: f64 = 0.6;
 /// How long one attempt at a webhook may take where nothing is said.
 const WEBHOOK: Duration = Duration::from_secs(30);
 
@@ -35,8 +38,21 @@ pub(super) enum Scorer {
     Bleu,
     /// JSON of a schema.
     JsonSchema(Schema),
+    /// A model says whether it is better than what is expected.
+    Judge(Judge),
     /// A program says.
     Webhook(Program),
+}
+
+/// A model that judges.
+#[derive(Clone, Debug)]
+pub(super) struct Judge {
+    /// Its name.
+    pub(super) model: String,
+    /// By what it judges; none: as is usual.
+    pub(super) rubric: Option<String>,
+    /// What its agreement with itself must be shown to be above.
+    pub(super) least: f64,
 }
 
 /// A program that scores.
@@ -80,6 +96,7 @@ impl Scorer {
             rouge_l,
             bleu,
             json_schema,
+            judge,
             webhook,
         } = spec;
         let mut all = [
@@ -92,6 +109,7 @@ impl Scorer {
             rouge_l.as_ref().map(|_| Ok(Self::RougeL)),
             bleu.as_ref().map(|_| Ok(Self::Bleu)),
             json_schema.as_ref().map(|json| schema(&json.schema)),
+            judge.as_ref().map(model),
             webhook.as_ref().map(program),
         ]
         .into_iter()
@@ -112,6 +130,7 @@ impl Scorer {
             Self::RougeL => "rougeL",
             Self::Bleu => "bleu",
             Self::JsonSchema(_) => "json_schema",
+            Self::Judge(_) => "judge",
             Self::Webhook(_) => "webhook",
         }
     }
@@ -120,6 +139,7 @@ impl Scorer {
     #[must_use]
     pub(super) fn protocol(&self) -> String {
         match self {
+            Self::Judge(judge) => format!("exemplars, {} by {}", judge::protocol(judge.rubric.as_deref()), judge.model),
             Self::Webhook(program) => format!("exemplars, scored by webhook {}", program.host),
             _ => "exemplars".to_owned(),
         }
@@ -134,7 +154,7 @@ impl Scorer {
     /// Whether it says how good an answer is, and not only right or wrong.
     #[must_use]
     pub(super) fn is_graded(&self) -> bool {
-        matches!(self, Self::F1 | Self::RougeL | Self::Bleu | Self::Webhook(_))
+        matches!(self, Self::F1 | Self::RougeL | Self::Bleu | Self::Judge(_) | Self::Webhook(_))
     }
 
     /// What is expected, as it is compared.
@@ -147,6 +167,11 @@ impl Scorer {
             Self::Numeric(_) => match expected.iter().find(|text| number(text).is_none()) {
                 Some(text) => Err(format!("expected {text:?} is no number; write one")),
                 None => Ok(expected),
+            },
+            Self::Judge(_) => match expected.as_slice() {
+                [one] if one.trim().is_empty() => Err("expected is empty; write the reference answer".to_owned()),
+                [_] => Ok(expected),
+                _ => Err("expected has several texts; a judge compares with one answer: write one".to_owned()),
             },
             _ => Ok(expected),
         }
@@ -165,7 +190,7 @@ impl Scorer {
             Some(false) => Score::Wrong,
         };
         Some(match self {
-            Self::Webhook(_) => return None,
+            Self::Judge(_) | Self::Webhook(_) => return None,
             _ if answer.is_empty() => Score::Unparsed,
             Self::Exact => found(Some(is_expected(answer))),
             Self::Regex(pattern) => {
@@ -205,6 +230,21 @@ fn schema(text: &str) -> Result<Scorer, String> {
     let flaw = |why: String| format!("scorer.jsonSchema.schema is no JSON Schema: {why}");
     let value = serde_json::from_str(text).map_err(|error| flaw(error.to_string()))?;
     Ok(Scorer::JsonSchema(Schema::new(&value).map_err(flaw)?))
+}
+
+fn model(spec: &api::Judge) -> Result<Scorer, String> {
+    let least = spec.min_agreement.as_deref().map_or(Ok(LEAST_AGREEMENT), str::parse);
+    let flaw = || {
+        format!(
+            "scorer.judge.minAgreement {:?} is not a decimal",
+            spec.min_agreement.as_deref().unwrap_or_default()
+        )
+    };
+    Ok(Scorer::Judge(Judge {
+        model: spec.model.clone(),
+        rubric: spec.rubric.clone(),
+        least: least.map_err(|_| flaw())?,
+    }))
 }
 
 fn program(spec: &api::Webhook) -> Result<Scorer, String> {
@@ -306,6 +346,35 @@ mod tests {
             let seen = read(spec).unwrap_err();
             assert!(seen.starts_with(flaw), "{seen}");
         }
+    }
+
+    #[test]
+    fn a_judge_compares_with_one_text() {
+        let judge = read(json!({"judge": {"model": "claude"}})).unwrap();
+        for (expected, flaw) in [
+            (
+                r#"["Paris", "Lyon"]"#,
+                "expected has several texts; a judge compares with one answer: write one",
+            ),
+            (r#"" ""#, "expected is empty; write the reference answer"),
+            ("null", "expected is not a text or a list of texts; write one"),
+        ] {
+            let line = format!(r#"{{"id": 1, "input": "?", "expected": {expected}}}"#);
+            assert_eq!(dataset::exemplar(&serde_json::from_str(&line).unwrap(), &judge).unwrap_err(), flaw);
+        }
+    }
+
+    #[test]
+    fn who_scores_is_part_of_the_protocol() {
+        let of = |spec| read(spec).unwrap().protocol();
+        assert_eq!(of(json!({"exact": {}})), "exemplars");
+        assert_eq!(
+            of(json!({"webhook": {"url": "https://h:8443/p?secret"}})),
+            "exemplars, scored by webhook h:8443"
+        );
+        let plain = of(json!({"judge": {"model": "claude"}}));
+        assert_eq!(plain, "exemplars, judge-1 by claude");
+        assert_ne!(plain, of(json!({"judge": {"model": "claude", "rubric": "Be kind."}})));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use serde_json::json;
 use super::client::Finish;
 use super::dataset::{self, Exemplar, Members};
 use super::files::{self, File, Flaw, Places};
+use super::judge::Pair;
 use super::lm_eval::{self, Filter, Group, Json, Metric, Task};
 use super::mmlu_pro::{self, Question};
 use super::prompt::{self, Prompt};
 use super::rows;
 use super::sample;
-use super::score::{Program, Score, Scorer, after_thinking, chosen};
+use super::score::{Judge, Program, Score, Scorer, after_thinking, chosen};
 use super::webhook::Answered;
 use crate::api::eval_job::{self as api, Kind, MmluPro, Variant};
 
@@ -40,6 +41,8 @@ pub(super) struct Suite {
 pub(super) enum By<'a> {
     /// The suite itself, and what it says.
     Itself(Score),
+    /// Its judge, of this pair.
+    Judge(Pair<'a>),
     /// A program.
     Webhook(Answered<'a>),
 }
@@ -327,21 +330,49 @@ impl Suite {
         }
     }
 
+    /// The model that judges its answers.
+    pub(super) fn judge(&self) -> Option<&Judge> {
+        match &self.questions {
+            Questions::Exemplars(_, Scorer::Judge(judge)) => Some(judge),
+            Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
+        }
+    }
+
+    /// What its judge is asked about an answer to `prompt`, thoughts aside.
+    pub(super) fn pair<'a>(&'a self, question: usize, prompt: &'a Prompt, answer: &'a str) -> Option<Pair<'a>> {
+        let (Questions::Exemplars(exemplars, _), Some(judge)) = (&self.questions, self.judge()) else {
+            return None;
+        };
+        Some(Pair {
+            task: prompt.messages(),
+            reference: exemplars[question].expected.first().map_or("", |expected| expected.trim()),
+            answer,
+            rubric: judge.rubric.as_deref(),
+            most_tokens: prompt.max_tokens,
+        })
+    }
+
     /// Who says how good the answer to `prompt` is.
     pub(super) fn by<'a>(&'a self, question: usize, prompt: &'a Prompt, answer: &'a str, finish: Finish) -> By<'a> {
         match &self.questions {
             Questions::Exemplars(exemplars, scorer) => {
                 let exemplar = &exemplars[question];
+                let said = after_thinking(answer).trim();
                 match scorer.score(exemplar, answer) {
                     Some(score) => By::Itself(score),
-                    // Also what is empty or was withheld: where a suite is about safety, a refusal may be what is right.
-                    None => By::Webhook(Answered {
-                        id: &exemplar.id,
-                        input: prompt.messages(),
-                        expected: &exemplar.expected,
-                        answer: after_thinking(answer).trim(),
-                        finish,
-                    }),
+                    None => match self.pair(question, prompt, said) {
+                        // There is nothing to compare.
+                        Some(_) if said.is_empty() || finish == Finish::Withheld => By::Itself(Score::Unparsed),
+                        Some(pair) => By::Judge(pair),
+                        // Also what is empty or was withheld: where a suite is about safety, a refusal may be what is right.
+                        None => By::Webhook(Answered {
+                            id: &exemplar.id,
+                            input: prompt.messages(),
+                            expected: &exemplar.expected,
+                            answer: said,
+                            finish,
+                        }),
+                    },
                 }
             }
             Questions::MmluPro { variant, questions, .. } => {

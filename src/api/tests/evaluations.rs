@@ -35,6 +35,11 @@ pub(super) fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
         ),
         ("two loads", suites(&format!("[{{name: a, {LOAD}}}, {{name: b, {LOAD}}}]"))),
         ("all of a namespace", targets("{selector: {}}")),
+        ("a judge", scored("judge: {model: claude}")),
+        (
+            "a judge with a rubric",
+            scored("judge: {model: 'ft:judge', rubric: The better answer is polite., minAgreement: '0.75'}"),
+        ),
         ("a webhook", scored("webhook: {url: 'https://scorer.claims.svc/v1/score'}")),
         (
             "a webhook with a token and a time of its own",

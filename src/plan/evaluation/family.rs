@@ -14,6 +14,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::api::ModelDeployment;
 use crate::plan::Invalid;
 
 /// Makers with several lines, or with another name than their line: what their models' names begin with, and what they are called themselves.
@@ -93,6 +94,41 @@ struct Kin {
 #[must_use]
 pub fn family(names: &[&str]) -> BTreeSet<String> {
     Kin::of(names).lines
+}
+
+/// Why the model `judge` may not judge `candidate` in the suite of that name, if so, by what the two say of themselves.
+#[must_use]
+pub fn between(suite: &str, judge: &ModelDeployment, candidate: &ModelDeployment) -> Option<Invalid> {
+    let provider = |model: &ModelDeployment| model.spec.api.as_ref().map(|api| api.provider.to_string());
+    let providers = [judge, candidate].map(provider);
+    let names = [judge, candidate].map(names);
+    let origin = |model: &'_ ModelDeployment| model.metadata.name.clone().unwrap_or_default();
+    let deployments = [judge, candidate].map(origin);
+    let [judge, candidate] = [0, 1].map(|which| Origin {
+        deployment: &deployments[which],
+        provider: providers[which].as_deref(),
+        names: &names[which],
+    });
+    flaw(suite, &judge, &candidate)
+}
+
+/// See [`Origin::names`].
+fn names(model: &ModelDeployment) -> Vec<&str> {
+    if let Some(api) = &model.spec.api {
+        return vec![&api.model];
+    }
+    let Some(own) = &model.spec.self_hosted else { return Vec::new() };
+    let adapters = own.custom.iter().flat_map(|custom| &custom.adapters);
+    let sources = own.source.iter().chain(adapters.map(|adapter| &adapter.source));
+    let stored: Vec<&str> = sources.map(|source| source.uri.as_str()).collect();
+    let on_the_hub = stored.iter().copied().filter(|uri| uri.starts_with("hf://"));
+    let base = own.custom.iter().map(|custom| custom.base_model.as_str());
+    let told: Vec<&str> = base.chain(on_the_hub).collect();
+    match (told.is_empty(), stored.is_empty()) {
+        (false, _) => told,
+        (true, false) => stored,
+        (true, true) => own.engine.image.as_deref().into_iter().collect(),
+    }
 }
 
 /// Why the model that `judge` says may not judge `candidate` in the suite of that name, if so.
@@ -366,6 +402,49 @@ mod tests {
         };
         insta::assert_snapshot!(flaw("claims", &origin("ft"), &origin("ft:fraud")).unwrap(), @"spec.suites[claims].scorer.judge.model: ft would judge itself, as ft:fraud; name a judge of another family");
         assert_eq!(flaw("claims", &origin("ft"), &origin("ftx")), None);
+    }
+
+    #[test]
+    fn what_deployments_say_of_themselves_is_looked_at() {
+        let model = |name: &str, spec: &str| -> ModelDeployment {
+            serde_saphyr::from_str(&format!("{{metadata: {{name: {name}, namespace: n}}, spec: {spec}}}")).unwrap()
+        };
+        let own = |rest: &str| format!("{{selfHosted: {{engine: {{kind: VLLM, image: 'r/zyzzyva:1'}}{rest}}}}}");
+        let adapters = "adapters: [{name: a, source: {uri: 'hf://org/Llama-3-fraud'}}]";
+        let credentials = "credentials: {secretRef: {name: s, key: k}}";
+        let api = |provider: &str, model: &str| format!("{{api: {{provider: {provider}, model: {model}, {credentials}}}}}");
+        for (judge, candidate, is_kin) in [
+            (api("OpenAI", "davinci-002"), api("OpenAI", "gpt-5"), true),
+            (api("Anthropic", "claude-sonnet-4-5"), api("OpenAI", "gpt-5"), false),
+            (
+                own(", source: {uri: 'hf://meta-llama/Llama-3.3-70B'}"),
+                own(", custom: {baseModel: llama-3, developmentCostUSD: '1'}"),
+                true,
+            ),
+            (
+                own(", source: {uri: 'hf://meta-llama/Llama-3.3-70B'}"),
+                own(&format!(", custom: {{baseModel: x-1, {adapters}}}")),
+                true,
+            ),
+            // What is served is in the source, whatever the image is called.
+            (
+                own(", source: {uri: 's3://models/qwen3-32b'}"),
+                own(", source: {uri: 's3://models/llama-3'}"),
+                false,
+            ),
+            (
+                own(", source: {uri: 's3://models/qwen3-32b'}"),
+                api("OpenAICompatible", "qwen2.5-7b"),
+                true,
+            ),
+            (own(""), api("OpenAICompatible", "zyzzyva-2"), true),
+        ] {
+            let found = between("s", &model("big", &judge), &model("small", &candidate));
+            assert_eq!(found.is_some(), is_kin, "{judge} and {candidate}");
+        }
+        let same = model("ft", &own(""));
+        let adapter = model("ft:a", &own(""));
+        assert!(between("s", &same, &adapter).unwrap().problem.contains("would judge itself"));
     }
 
     proptest! {

@@ -27,7 +27,8 @@ pub struct Rules<'a> {
 
 impl Rules<'_> {
     /// The confidence of one look.
-    fn look(&self) -> Confidence {
+    #[must_use]
+    pub fn look(&self) -> Confidence {
         let left = (1.0 - self.confidence.share()) / f64::from(self.looks.max(1));
         Confidence::new(1.0 - left).unwrap_or(self.confidence)
     }
@@ -94,6 +95,9 @@ pub fn judge(rules: &Rules<'_>, numbers: &Numbers, stopped: Option<Limit>, error
         {
             return invalid(flaw);
         }
+        if let Some(why) = suite.baseline_flaw.as_ref().filter(|_| compared.is_some()) {
+            return invalid(format!("the baseline in suite {}: {why}", suite.name));
+        }
     }
     if rules.criteria.is_empty() {
         return invalid("there is no criterion; set spec.criteria".to_owned());
@@ -133,6 +137,7 @@ fn flaw(rules: &Rules<'_>, place: &str, wanted: u32, counts: &Counts, stopped: O
         questions,
         errors,
         unparsed,
+        unjudged,
         truncated,
         ..
     } = *counts;
@@ -155,6 +160,12 @@ fn flaw(rules: &Rules<'_>, place: &str, wanted: u32, counts: &Counts, stopped: O
     }
     if questions != wanted {
         return Some(format!("{place}: only {questions} of {wanted} questions ended"));
+    }
+    if share(unjudged) > rules.unparsed {
+        let allowed = format!("{} may be so (spec.limits.maxUnparsedRate)", percent(rules.unparsed));
+        return Some(format!(
+            "{place}: the judge's verdict on {unjudged} of {questions} answers could not be read, {allowed}; name another judge"
+        ));
     }
     if share(unparsed + truncated) > rules.unparsed {
         let allowed = format!("{} may be so (spec.limits.maxUnparsedRate)", percent(rules.unparsed));
@@ -362,6 +373,7 @@ mod tests {
     fn numbers(wanted: u32, counts: Counts) -> Numbers {
         let mut suite = SuiteNumbers {
             flaw: None,
+            baseline_flaw: None,
             name: "claims".to_owned(),
             protocol: String::new(),
             digest: String::new(),

@@ -10,7 +10,8 @@ use flate2::write::DeflateEncoder;
 use serde::{Deserialize, Serialize};
 
 use super::drift::Left;
-use crate::api::eval_job::{SuiteResult, Verdict};
+use super::metric::Metric;
+use crate::api::eval_job::{MetricResult, SuiteResult, Verdict};
 
 /// Kubernetes keeps this much of a container's termination message.
 pub const MESSAGE_LIMIT: usize = 4096;
@@ -110,6 +111,8 @@ pub struct Counts {
     pub truncated: u32,
     /// Other answers in which no answer could be found.
     pub unparsed: u32,
+    /// Answers of which the judge's verdict could not be read.
+    pub unjudged: u32,
     /// Requests that failed.
     pub errors: u32,
 }
@@ -125,7 +128,7 @@ impl Report {
     }
 
     /// The termination message, of at most [`MESSAGE_LIMIT`] bytes: JSON, packed where it would be too long. Sentences are shortened where that is
-    /// not enough; numbers never are.
+    /// not enough, and then what is told of judges is left out; numbers of models never are.
     #[must_use]
     pub fn encode(&self) -> String {
         let fits = |text: &String| text.len() <= MESSAGE_LIMIT;
@@ -133,12 +136,22 @@ impl Report {
         if fits(&whole) {
             return whole;
         }
-        let packed = |limit: usize| format!("{PACKED}{}", packed(&json(&self.shortened(limit))));
-        SENTENCE_LIMITS
-            .into_iter()
-            .map(packed)
-            .find(fits)
+        let within = |report: &Self| {
+            let packed = |limit: usize| format!("{PACKED}{}", packed(&json(&report.shortened(limit))));
+            SENTENCE_LIMITS.into_iter().map(packed).find(fits)
+        };
+        within(self)
+            .or_else(|| within(&self.without_judges()))
             .unwrap_or_else(|| Self::invalid("the report does not fit into the termination message; use fewer targets or suites").encode())
+    }
+
+    fn without_judges(&self) -> Self {
+        let mut report = self.clone();
+        for suite in report.targets.iter_mut().flat_map(|target| &mut target.suites) {
+            let is_of_a_judge = |told: &MetricResult| Metric::named(&told.name).is_some_and(Metric::is_of_a_judge);
+            suite.metrics.retain(|told| !is_of_a_judge(told));
+        }
+        report
     }
 
     fn shortened(&self, limit: usize) -> Self {
@@ -203,7 +216,6 @@ fn shorten(text: &str, limit: usize) -> String {
 mod tests {
     use super::super::drift::Step;
     use super::*;
-    use crate::api::eval_job::MetricResult;
     use crate::plan::statistics::drift::State;
     use proptest::prelude::*;
 
@@ -258,6 +270,30 @@ mod tests {
         let message = report.encode();
         assert!(message.len() <= MESSAGE_LIMIT, "{}", message.len());
         assert_eq!(Report::decode(&message).unwrap(), report);
+    }
+
+    #[test]
+    fn what_is_told_of_judges_is_left_out_where_it_would_not_fit() {
+        let plain = largest("claims: score 0.812 (0.776 to 0.843), at least 0.784", 8);
+        let mut judged = plain.clone();
+        let suites = judged.targets.iter_mut().flat_map(|target| &mut target.suites);
+        for (i, suite) in suites.enumerate() {
+            let told = ["judge_agreement", "judge_kappa", "judge_first_rate"].map(|name| MetricResult {
+                name: name.to_owned(),
+                value: format!("0.{:03}", i * 149 % 1000),
+                lower: Some(format!("0.{:03}", i * 151 % 1000)),
+                upper: Some(format!("0.{:03}", i * 157 % 1000)),
+                n: 777 + i as u32,
+                method: Some("wilson".to_owned()),
+            });
+            suite.metrics.extend(told);
+        }
+        let message = judged.encode();
+        assert!(message.len() <= MESSAGE_LIMIT, "{}", message.len());
+        let numbers = |report: &Report| report.targets.iter().map(|target| target.suites.clone()).collect::<Vec<_>>();
+        assert_eq!(numbers(&Report::decode(&message).unwrap()), numbers(&plain));
+        judged.targets.truncate(1);
+        assert_eq!(Report::decode(&judged.encode()).unwrap(), judged, "it is told where there is room");
     }
 
     #[test]
