@@ -160,6 +160,13 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
         });
         found.extend(of_models.map(|invalid| evaluation.origin.finding(Severity::Warning, invalid)));
         for (i, suite) in spec.suites.iter().enumerate() {
+            let of_judge = suite.judge().and_then(|judge| {
+                let (field, (model, adapter)) = (format!("spec.suites[{i}].scorer.judge.model"), asked_parts(&judge.model));
+                let key = Key::new(&namespace, model);
+                let missing = missing(&models, "ModelDeployment", field.clone(), &key, false);
+                missing.or_else(|| lacking(field, &key, adapter))
+            });
+            found.extend(of_judge.map(|invalid| evaluation.origin.finding(Severity::Warning, invalid)));
             let webhook = suite.scorer.as_ref().and_then(|scorer| scorer.webhook.as_ref());
             let token = webhook.and_then(|webhook| webhook.secret_ref.as_ref()).map(|secret| KeyRef {
                 name: secret.name.clone(),
