@@ -1,5 +1,7 @@
 //! `EvalJob`: what "good" means for some models, measured on a schedule.
 
+use std::collections::BTreeSet;
+
 use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use super::comparison::{Baseline, Drift, DriftStatus};
 pub use super::criterion::{Bound, Criterion};
 pub use super::eval_status::{EvalJobStatus, MetricResult, PastRun, SuiteResult, TargetResult, Verdict};
-pub use super::scorer::Scorer;
+pub use super::scorer::{Judge, Scorer, Webhook};
 pub use super::selector::Selector;
 pub use super::suite::{Dataset, Exemplars, Kind, Latency, MmluPro, Sample, Suite, Variant};
 
@@ -202,11 +204,12 @@ pub enum Trigger {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// US dollars, such as `"25"`; not passed by a model that uses no more than it may. Needs `price` on every target: what is not known cannot be capped.
+    /// US dollars, such as `"25"`; not passed by a model that uses no more than it may. Needs `price` on every target and judge: what is not known cannot be capped.
     #[serde(rename = "maxCostUSD", default, skip_serializing_if = "Option::is_none")]
     pub max_cost_usd: Option<Usd>,
     /// Tokens, prompts and answers together. As with dollars, a question is asked only while the most that it may use fits: as many tokens as
-    /// its prompt has bytes, and the longest answer.
+    /// its prompt has bytes, and the longest answer; and where a judge scores it, twice as many as it may be shown and may answer, which is much
+    /// more than it will: near the limit such a run becomes slow, and then stops. `maxOutputTokens` of the suite lowers what is kept for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
     pub max_tokens: Option<i64>,
@@ -248,6 +251,15 @@ pub struct History {
 
 fn ten() -> u32 {
     10
+}
+
+impl EvalJobSpec {
+    /// The models that judge answers, each once.
+    #[must_use]
+    pub fn judges(&self) -> BTreeSet<&str> {
+        let judges = self.suites.iter().filter_map(Suite::judge);
+        judges.map(|judge| judge.model.as_str()).collect()
+    }
 }
 
 impl Default for History {

@@ -92,7 +92,7 @@ pub struct TargetResult {
     pub message: String,
     /// What was evaluated: a digest over these fields and nothing else. Of the ModelDeployment: `api.provider`, `model`, `endpoint` and
     /// `region`; `selfHosted.source`, `engine`, `accelerator`, `custom`, `podTemplate` and `parallelism`. Of the EvalJob: `suites`, `criteria`,
-    /// `confidence`, `onInconclusive`, `baseline` by its name, and the rates of `limits`. When one of them
+    /// `confidence`, `onInconclusive`, `baseline` by its name, and the rates of `limits`; and of each judge the same fields as of the model. When one of them
     /// changes, this verdict no longer counts. Not in it, so that a change goes unnoticed until the next run: what is behind a name (the
     /// lines of a dataset's ConfigMap, the weights at a URI without revision, the image of a tag, the model of a provider's alias) and the
     /// images and arguments that the installer sets for each kind of engine. Empty: the model was changing when the run started, or what
@@ -130,6 +130,9 @@ pub struct SuiteResult {
     pub truncated: u32,
     /// Other answers in which no answer could be found; they count as wrong.
     pub unparsed: u32,
+    /// Answers of which the judge's verdict could not be read; they count as worse than the reference.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub unjudged: u32,
     /// Requests that failed; they count as wrong.
     pub errors: u32,
     /// What was measured.
@@ -137,11 +140,17 @@ pub struct SuiteResult {
     pub metrics: Vec<MetricResult>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
 /// One number and how sure it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricResult {
-    /// Its name, such as `accuracy`.
+    /// Its name, such as `accuracy`. Of a judge: `judge_agreement`, the share of pairs of which it says the same whichever answer stands first;
+    /// `judge_kappa`, that agreement beyond chance; `judge_first_rate`, how often the answer that it prefers is the one that stands first.
     pub name: String,
     /// What was measured.
     pub value: String,
@@ -153,7 +162,7 @@ pub struct MetricResult {
     pub upper: Option<String>,
     /// How many questions or requests it is from.
     pub n: u32,
-    /// How the interval was made: `wilson`, `stratified`, `clustered`, `t` or `ranks`.
+    /// How the interval was made: `wilson`, `stratified`, `clustered`, `t` or `ranks`; of a kappa `fleiss`; `none` where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
 }

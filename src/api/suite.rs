@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model_deployment::KeyRef;
 use super::placement;
-use super::scorer::Scorer;
+use super::scorer::{Judge, Scorer};
 
 /// What a dataset's URI may be.
 const URI: &str = r"^(hf|s3|gs|az|https?|pvc)://[^\s\x00-\x1f]+$";
@@ -193,6 +193,12 @@ impl Suite {
             (None, None, Some(latency), None) => Some(Kind::Latency(latency)),
             _ => None,
         }
+    }
+
+    /// The model that judges its answers.
+    #[must_use]
+    pub fn judge(&self) -> Option<&Judge> {
+        self.scorer.as_ref()?.judge.as_ref()
     }
 
     /// Each dataset that it names, and the field that does.

@@ -226,16 +226,16 @@ impl Render {
         let models: Vec<Arc<ModelDeployment>> = portfolio.models.iter().map(|m| Arc::new(m.object.clone())).collect();
         let schedule = check::accept(evaluation).ok()?;
         let slot = schedule.next(self.after.unwrap_or_else(cluster::now))?;
-        let check::Models { targets, baseline } = check::resolve(evaluation, &models, None, book, slot).ok()?;
+        let check::Models { targets, baseline, judges } = check::resolve(evaluation, &models, None, book, slot).ok()?;
         let fingerprints = targets
             .iter()
-            .map(|md| (Key::of(&**md).name, fingerprint::of(md, evaluation)))
+            .map(|md| (Key::of(&**md).name, fingerprint::of(md, evaluation, &models)))
             .collect();
         let runner = Runner::new(self.image.clone(), self.gateway_url.clone(), settings);
         let targets: Vec<&ModelDeployment> = targets.iter().map(AsRef::as_ref).collect();
         Some(document(&job::job(
             evaluation,
-            &Evaluation::of(evaluation, &targets, baseline.as_deref(), book, slot),
+            &Evaluation::of(evaluation, &targets, baseline.as_deref(), book, slot).judged_by(&judges, book, slot),
             &fingerprints,
             &runner,
             slot,

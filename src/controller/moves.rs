@@ -105,7 +105,16 @@ pub(super) fn models_naming(models: &[Arc<ModelDeployment>], named: &Key, part: 
 pub(super) fn evaluations_of(evaluations: &[Arc<EvalJob>], model: &Key) -> Vec<ObjectRef<EvalJob>> {
     let asks_it = |job: &&Arc<EvalJob>| {
         let baseline = job.spec.baseline.iter().filter_map(|baseline| baseline.model.as_ref());
-        let mut asked = job.spec.targets.models.iter().chain(baseline).map(|target| asked_parts(target).0);
+        // A verdict is about the judge as well.
+        let named = job
+            .spec
+            .targets
+            .models
+            .iter()
+            .chain(baseline)
+            .map(String::as_str)
+            .chain(job.spec.judges());
+        let mut asked = named.map(|name| asked_parts(name).0);
         // Whether its labels are, or were, those that are selected, the reconcile finds out.
         let may_select = job.spec.targets.selector.is_some();
         Key::of(&***job).namespace == model.namespace && (may_select || asked.any(|asked| asked == model.name))
@@ -192,6 +201,25 @@ mod tests {
     use kube::runtime::watcher::Event;
 
     use super::*;
+
+    #[test]
+    fn a_model_moves_the_evaluations_that_ask_it_and_those_that_it_judges() {
+        let job = |name: &str, scorer: &str| -> Arc<EvalJob> {
+            let suite = format!("{{name: s, exemplars: {{dataset: {{uri: 'https://h/f.jsonl'}}}}, scorer: {scorer}}}");
+            let spec = format!("{{targets: {{models: [m]}}, schedule: {{cron: '0 0 1 1 *'}}, suites: [{suite}]}}");
+            Arc::new(serde_saphyr::from_str(&format!("{{metadata: {{name: {name}, namespace: n}}, spec: {spec}}}")).unwrap())
+        };
+        let jobs = [job("plain", "{exact: {}}"), job("judged", "{judge: {model: 'j:a'}}")];
+        let moved = |model: &str| {
+            evaluations_of(&jobs, &Key::new("n", model))
+                .into_iter()
+                .map(|moved| moved.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(moved("m"), ["plain", "judged"]);
+        assert_eq!(moved("j"), ["judged"]);
+        assert!(moved("a").is_empty());
+    }
 
     #[tokio::test]
     async fn times_that_others_write_into_their_objects_are_no_moves() {

@@ -12,13 +12,14 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::connector::connector;
 use super::prompt::{Body, Prompt};
 use crate::protocol::openai;
 use crate::protocol::root_cause;
@@ -26,7 +27,6 @@ use crate::protocol::usage::Tokens;
 
 /// More than any answer.
 const MOST_BYTES: usize = 4 << 20;
-const CONNECT: Duration = Duration::from_secs(10);
 /// The most of a gateway's own words that is passed on.
 const WORDS: usize = 200;
 
@@ -222,25 +222,7 @@ impl Client {
     /// # Errors
     /// When the URL or the machine's certificate authorities cannot be read.
     pub fn new(url: &str, token_file: Option<PathBuf>, pace: Pace) -> anyhow::Result<Self> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(CONNECT));
-        // Only TLS needs the authorities, and a minimal image may have none.
-        let connector = if url.starts_with("https:") {
-            HttpsConnectorBuilder::new()
-                .with_native_roots()
-                .context("reading the certificate authorities")?
-        } else {
-            let provider = rustls::crypto::ring::default_provider().into();
-            let config = rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .context("setting up TLS")?
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth();
-            HttpsConnectorBuilder::new().with_tls_config(config)
-        };
-        let connector = connector.https_or_http().enable_http1().wrap_connector(http);
+        let connector = connector(url)?;
         let base = url.trim_end_matches('/');
         let at = |path: &str| -> anyhow::Result<Uri> {
             let url = format!("{base}/v1/{path}");

@@ -90,6 +90,7 @@ pub fn summary(report: &Report) -> String {
                 refused,
                 truncated,
                 unparsed,
+                unjudged,
                 errors,
                 metrics,
                 protocol,
@@ -97,7 +98,7 @@ pub fn summary(report: &Report) -> String {
             } = suite;
             let measured: Vec<String> = metrics.iter().map(number).collect();
             text += &format!(
-                "  {name}, {protocol}: {}; of {questions} answers {correct} right, {refused} refused, {truncated} truncated, {unparsed} unparsed, {errors} errors\n",
+                "  {name}, {protocol}: {}; of {questions} answers {correct} right, {refused} refused, {truncated} truncated, {unparsed} unparsed, {unjudged} unjudged, {errors} errors\n",
                 measured.join(", ")
             );
         }

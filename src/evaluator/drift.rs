@@ -13,7 +13,7 @@ use crate::plan::fingerprint;
 use crate::plan::statistics::drift::{BASELINE_RUNS, Baseline, Detector, Scores, paired_bound};
 
 /// What a target scored in the questions that every run asks: those of the first samples. One that was not answered has no score, so that a server
-/// that was ill makes no model worse.
+/// that was ill makes no model worse, and neither has one that the judge gave no verdict on.
 pub(super) fn scores(suites: &[Suite], tally: &Tally, target: usize) -> Scores {
     let is_first: Vec<HashSet<usize>> = suites.iter().map(|suite| suite.asked(false).iter().copied().collect()).collect();
     let of_first = tally
@@ -29,7 +29,7 @@ pub(super) fn scores(suites: &[Suite], tally: &Tally, target: usize) -> Scores {
 /// The mean score of each question, by its suite and id.
 fn means<'a>(each: impl Iterator<Item = (&'a str, &'a str, End, f64)>) -> Scores {
     let mut sums: BTreeMap<String, (f64, u32)> = BTreeMap::new();
-    for (suite, id, _, score) in each.filter(|(_, _, end, _)| *end != End::Error) {
+    for (suite, id, _, score) in each.filter(|(_, _, end, _)| !matches!(end, End::Error | End::Unjudged)) {
         let (sum, count) = sums.entry(format!("{suite}/{id}")).or_default();
         *sum += score;
         *count += 1;

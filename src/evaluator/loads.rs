@@ -96,6 +96,7 @@ impl LoadSuite {
             comparison: None,
             baseline: None,
             flaw: summary.and_then(Summary::invalid),
+            baseline_flaw: None,
         }
     }
 }
@@ -188,6 +189,8 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                     tokens: answer.tokens,
                     lost: warmed.lost + untold,
                     text: None,
+                    judge: None,
+                    reason: None,
                     timed: None,
                 })?;
             }
@@ -238,11 +241,6 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         Ok(())
     }
 
-    /// Whether what is used must be known.
-    fn is_limited(&self) -> bool {
-        self.run.limits.tokens.is_some() || self.run.limits.cost.is_some()
-    }
-
     /// Notes down how a request ended.
     fn timed(&mut self, most: &Reserved, mut ended: Ended) -> anyhow::Result<Ended> {
         let tokens = ended.outcome.as_ref().ok().and_then(|timing| timing.tokens);
@@ -260,6 +258,8 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             tokens,
             lost,
             text: None,
+            judge: None,
+            reason: None,
             timed: Some(Box::new(ended.clone())),
         })?;
         Ok(ended)

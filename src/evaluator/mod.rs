@@ -2,12 +2,14 @@
 //! report. Every answer is noted down, so that a run that is killed goes on where it stopped.
 
 pub mod client;
+mod connector;
 mod dataset;
 pub mod display;
 mod drift;
 mod export;
 pub mod extract;
 pub mod files;
+mod judge;
 pub mod latency;
 pub mod lm_eval;
 mod loads;
@@ -25,8 +27,10 @@ pub mod run;
 mod sample;
 pub mod score;
 mod scorers;
+mod scoring;
 mod suite;
 mod tally;
+mod webhook;
 
 pub use outline::outline;
 pub use suite::check;

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::judge::{Agreement, Judged};
 use super::progress::{Asked, End};
 use super::reports::Past;
 use super::suite::Suite;
 use super::tally::Tally;
-use crate::plan::evaluation::measure::{self, Comparison, Numbers, Scored, SuiteNumbers, compare, cost};
+use crate::plan::evaluation::measure::{self, Comparison, Measured, Numbers, Scored, SuiteNumbers, compare, cost};
 use crate::plan::evaluation::metric::Metric;
 use crate::plan::evaluation::report::Counts;
+use crate::plan::statistics::{Confidence, Estimate};
 
 /// Which samples were extended: of each model, the places of suites.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,21 +37,35 @@ pub(super) enum Against<'a> {
     Past(&'a Past, &'a str),
 }
 
-/// The numbers of a model, over the samples that it was asked.
-pub(super) fn numbers(suites: &[Suite], tally: &Tally, target: usize, against: Against<'_>, sampled: &Sampled) -> Numbers {
+/// The numbers of a model, over the samples that it was asked. `look` is how sure it must be that a judge agrees with itself.
+pub(super) fn numbers(
+    suites: &[Suite],
+    tally: &Tally,
+    target: usize,
+    against: Against<'_>,
+    sampled: &Sampled,
+    look: Confidence,
+) -> Numbers {
     let of_suite = |(place, suite): (usize, &Suite)| {
         let is_extended = sampled.is_extended(target, place);
-        let asked = |target: usize| {
-            move |question: usize, repeat: u32| {
-                let asked = Asked {
-                    target,
-                    suite: place,
-                    question,
-                    repeat,
-                };
-                tally.ended(&asked).map(|ended| (ended.end, ended.score))
-            }
+        let ended = |target: usize, question: usize, repeat: u32| {
+            let asked = Asked {
+                target,
+                suite: place,
+                question,
+                repeat,
+            };
+            tally.ended(&asked)
         };
+        let asked =
+            |target: usize| move |question: usize, repeat: u32| ended(target, question, repeat).map(|ended| (ended.end, ended.score));
+        let agreement = |target: usize| {
+            let least = suite.judge()?.least;
+            let agreement = agreement(suite, is_extended, |question, repeat| ended(target, question, repeat)?.judged);
+            let flaw = agreement.flaw(least, look);
+            Some((agreement, flaw))
+        };
+        let (agrees, flaw) = agreement(target).unzip();
         let own = scores(suite, is_extended, asked(target));
         let theirs = match against {
             Against::Nobody | Against::Itself => None,
@@ -75,10 +91,16 @@ pub(super) fn numbers(suites: &[Suite], tally: &Tally, target: usize, against: A
             counts: own.counts,
             metrics: measured
                 .filter_map(|(metric, scores)| Some((metric, measure::quality(scores)?)))
+                .chain(agrees.iter().flat_map(told))
                 .collect(),
             comparison,
             baseline: theirs.map(|theirs| (theirs.wanted, theirs.counts)),
-            flaw: None,
+            flaw: flaw.flatten(),
+            baseline_flaw: match against {
+                Against::Asked(other) => agreement(other).and_then(|(_, flaw)| flaw),
+                // What a judge said in an earlier run was held to its agreement there.
+                Against::Nobody | Against::Itself | Against::Past(..) => None,
+            },
         }
     };
     // What was asked beyond a sample that stands is not part of it: a run that is killed in between comes to the same.
@@ -96,6 +118,43 @@ pub(super) fn numbers(suites: &[Suite], tally: &Tally, target: usize, against: A
         suites: suites.iter().enumerate().map(of_suite).collect(),
         metrics: cost.map(|measured| (Metric::CostPerThousandTokens, measured)).into_iter().collect(),
     }
+}
+
+/// How far the suite's judge agrees with itself about a sample. What belongs together, such as the repetitions of a question, is judged alike.
+fn agreement(suite: &Suite, is_extended: bool, judged: impl Fn(usize, u32) -> Option<Judged>) -> Agreement {
+    let group = |question: usize| suite.cluster(question).unwrap_or_else(|| suite.id(question).to_owned());
+    let mut pairs = Vec::new();
+    for question in sampled_of(suite, is_extended) {
+        let judged = (0..suite.repeats).filter_map(|repeat| judged(*question, repeat));
+        pairs.extend(judged.map(|judged| (group(*question), judged)));
+    }
+    Agreement::of(pairs)
+}
+
+/// What is told of a judge. No criterion is on it: where it agrees too little with itself, the suite does not count.
+fn told(agreement: &Agreement) -> impl Iterator<Item = (Metric, Measured)> + use<> {
+    let pairs = agreement.pairs();
+    let plain = |value| Estimate {
+        value,
+        standard_error: 0.0,
+        degrees: f64::INFINITY,
+    };
+    let share = agreement
+        .share()
+        .map(|share| (Metric::JudgeAgreement, Measured::Share(share, "wilson")));
+    let kappa = agreement
+        .kappa()
+        .map(|kappa| (Metric::JudgeKappa, Measured::Mean(kappa, pairs, "fleiss")));
+    let first = agreement
+        .first()
+        .map(|first| (Metric::JudgeFirstRate, Measured::Mean(plain(first), pairs, "none")));
+    share.into_iter().chain(kappa).chain(first)
+}
+
+/// The questions of a sample, in its order.
+fn sampled_of(suite: &Suite, is_extended: bool) -> impl Iterator<Item = &usize> {
+    let beyond: &[usize] = if is_extended { suite.asked(true) } else { &[] };
+    suite.asked(false).iter().chain(beyond)
 }
 
 /// Each question counts once, however often it was asked.
@@ -117,14 +176,13 @@ const RATES: [(Metric, End); 4] = [
 
 /// The scores of the questions of a sample of which every repetition has ended, and how their answers ended.
 fn scores(suite: &Suite, is_extended: bool, ended: impl Fn(usize, u32) -> Option<(End, f64)>) -> Scores {
-    let beyond: &[usize] = if is_extended { suite.asked(true) } else { &[] };
     let mut scores = Scores {
         quality: Vec::new(),
         rates: RATES.map(|(metric, _)| (metric, Vec::new())).into(),
         counts: Counts::default(),
         wanted: 0,
     };
-    for question in suite.asked(false).iter().chain(beyond) {
+    for question in sampled_of(suite, is_extended) {
         scores.wanted += suite.repeats;
         let ended: Vec<(End, f64)> = (0..suite.repeats).filter_map(|repeat| ended(*question, repeat)).collect();
         ended.iter().for_each(|(end, _)| count(&mut scores.counts, *end));
@@ -153,6 +211,7 @@ fn count(counts: &mut Counts, end: End) {
         End::Refused => counts.refused += 1,
         End::Truncated => counts.truncated += 1,
         End::Unparsed => counts.unparsed += 1,
+        End::Unjudged => counts.unjudged += 1,
         End::Error => counts.errors += 1,
     }
 }

@@ -141,6 +141,7 @@ impl Shown<'_> {
                 refused: suite.counts.refused,
                 truncated: suite.counts.truncated,
                 unparsed: suite.counts.unparsed,
+                unjudged: suite.counts.unjudged,
                 errors: suite.counts.errors,
             }),
             metrics: shown
@@ -310,6 +311,7 @@ fn ending(end: End, score: f64) -> Ending {
         End::Refused => Ending::Refused,
         End::Truncated => Ending::Truncated,
         End::Unparsed => Ending::Unparsed,
+        End::Unjudged => Ending::Unjudged,
         End::Error => Ending::Error,
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::judge::Judged;
 use super::latency::stream::Ended;
 use crate::protocol::usage::Tokens;
 
@@ -56,9 +57,29 @@ pub(super) struct Entry {
     /// What was said, thoughts aside, where the run keeps it.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(super) text: Option<String>,
+    /// What a judge said of it.
+    #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
+    pub(super) judge: Option<Box<Judgements>>,
+    /// Why a program scored it so, where the run keeps it.
+    #[serde(rename = "y", default, skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<Box<str>>,
     /// How long it took, of a request of a load.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     pub(super) timed: Option<Box<Ended>>,
+}
+
+/// What a judge said of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Judgements {
+    /// Both verdicts; none where one of them could not be read.
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
+    pub(super) verdicts: Option<Judged>,
+    /// What each judgement that came used, when known: each has its own price, which may depend on how long a prompt is.
+    #[serde(rename = "u")]
+    pub(super) tokens: Vec<Option<Tokens>>,
+    /// What was said, where the run keeps it.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) texts: Vec<String>,
 }
 
 /// The ends that a question can come to.
@@ -76,6 +97,8 @@ pub(super) enum End {
     Truncated,
     /// No answer was found in what was said.
     Unparsed,
+    /// What the judge said of the answer could not be read.
+    Unjudged,
     /// There was no answer.
     Error,
 }
@@ -240,6 +263,8 @@ mod tests {
             }),
             lost: 0,
             text: None,
+            judge: None,
+            reason: None,
             timed: None,
         }
     }

@@ -43,6 +43,15 @@ pub struct Message {
 }
 
 impl Prompt {
+    /// What is said, by whom; nothing of a text that is gone on with.
+    #[must_use]
+    pub fn messages(&self) -> &[Message] {
+        match &self.body {
+            Body::Chat(messages) => messages,
+            Body::Completion(_) => &[],
+        }
+    }
+
     /// More tokens than the prompt has, whatever the tokeniser: none of them writes a byte as two.
     #[must_use]
     pub fn most_input(&self) -> u64 {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::latency::stream::Ended;
 use super::lm_eval::File;
 use super::loads::LoadSuite;
-use super::progress::{End, Entry};
+use super::progress::{End, Entry, Judgements};
 use super::suite::Suite;
 use crate::api::eval_job as api;
 use crate::plan::evaluation::judge::Judgement;
@@ -52,9 +52,35 @@ struct One<'a> {
     end: End,
     score: f64,
     tokens: Option<Tokens>,
+    /// What a judge said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judge: Option<Said<'a>>,
+    /// Why a program scored it so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     /// How long it took, of a request of a load.
     #[serde(skip_serializing_if = "Option::is_none")]
     timed: Option<&'a Ended>,
+}
+
+/// What a judge said of one answer.
+#[derive(Serialize)]
+struct Said<'a> {
+    /// Whose answer is better, with the candidate's first and with the reference first; none where one verdict could not be read.
+    preferred: Option<[&'static str; 2]>,
+    /// What each judgement used.
+    tokens: &'a [Option<Tokens>],
+    /// What was said.
+    texts: &'a [String],
+}
+
+fn said(judgements: &Judgements) -> Said<'_> {
+    let verdicts = judgements.verdicts.as_ref();
+    Said {
+        preferred: verdicts.map(|judged| [judged.candidate_first.word(), judged.reference_first.word()]),
+        tokens: &judgements.tokens,
+        texts: &judgements.texts,
+    }
 }
 
 /// What was asked, and what came of it.
@@ -133,6 +159,8 @@ pub(super) fn write(folder: &Path, outcome: &Outcome<'_>) -> anyhow::Result<()> 
             end: entry.end,
             score: entry.score,
             tokens: entry.tokens,
+            judge: entry.judge.as_deref().map(said),
+            reason: entry.reason.as_deref(),
             timed: entry.timed.as_deref(),
         })
     });

@@ -1,7 +1,7 @@
 //! The run: every model, every suite, every question, a few of each model at a time, each to a terminal end; then the verdicts.
 //!
 //! ```text
-//! not asked ──► reserved ──► under way ──► Right | Wrong | Graded | Refused | Truncated | Unparsed | Error
+//! not asked ──► reserved ──► under way ──► Right | Wrong | Graded | Refused | Truncated | Unparsed | Unjudged | Error
 //!      ▲                         │            noted down, never asked again
 //!      └─────────────────────────┘ the run is killed, or the gateway cannot be reached: a later attempt asks again,
 //!                                  and counts what was lost at the most that it may have cost
@@ -16,16 +16,18 @@ use anyhow::{Context, bail};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use super::client::{Asking, Client, Failure, Finish};
+use super::client::{Answer, Asking, Client, Failure, Finish};
 use super::drift::{self, Earlier};
 use super::export::{Frame, export};
 use super::files::{Flaw, Places};
+use super::judge::{Judged, Letter};
 use super::loads::{LoadSuite, Loaded, UNTOLD};
 use super::numbers::{Against, Sampled, numbers};
 use super::overview;
-use super::progress::{Asked, End, Entry, Noted, Progress, Reserved};
+use super::progress::{Asked, End, Entry, Judgements, Noted, Progress, Reserved};
 use super::reports::{self, Outcome, Past};
 use super::score::{Score, after_thinking};
+use super::scoring::{Judging, Scored, Scorers};
 use super::suite::Suite;
 use super::tally::{Room, Tally, most};
 use crate::api::eval_job::Verdict;
@@ -83,12 +85,16 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     let digests: Vec<&str> = suites.iter().map(|suite| suite.digest.as_str()).collect();
     let now = (places.clock)().as_second();
     let digest = fingerprint::digest(&(run, digests));
+    let scorers = match Scorers::new(run, &suites, client, &digest, places) {
+        Ok(scorers) => scorers,
+        Err(why) => return Ok(Report::invalid(why)),
+    };
     let (progress, noted) = Progress::open(&places.progress, &digest, now)?;
     let asked: Vec<&Target> = run.asked().collect();
     let mut tally = Tally::default();
     for entry in &noted.ended {
         if let Some(target) = asked.get(entry.asked.target) {
-            tally.add(target, entry);
+            tally.add(target, scorers.judge(entry.asked.suite), entry);
         }
     }
     noted.lost.iter().for_each(|lost| tally.lose(lost));
@@ -99,6 +105,7 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         places,
         asked,
         suites: &suites,
+        scorers: &scorers,
         loads: &loads,
         loaded: Loaded::new(),
         digest: &digest,
@@ -114,7 +121,19 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     let judged: Vec<(Numbers, Judgement)> = (0..run.targets.len()).map(|target| asker.judged(target, &sampled)).collect();
     let drift = asker.drift(&judged);
     let baseline = asker.baseline().filter(|place| *place >= run.targets.len());
-    let baseline = baseline.map(|place| (place, numbers(&suites, &asker.tally, place, Against::Nobody, &sampled)));
+    let baseline = baseline.map(|place| {
+        (
+            place,
+            numbers(
+                &suites,
+                &asker.tally,
+                place,
+                Against::Nobody,
+                &sampled,
+                run.rules(asker.asked[place]).look(),
+            ),
+        )
+    });
     let report = asker.report(&judged, drift);
     if let Some(folder) = &places.report {
         let noted = Progress::read(&places.progress, &digest)?;
@@ -199,7 +218,10 @@ fn past(run: &Evaluation, suites: &[Suite], places: &Places) -> Result<Option<Pa
 /// A cost without a price cannot be capped.
 fn unpriced(run: &Evaluation) -> Option<String> {
     let is_priced = |target: &&Target| target.price.as_ref().is_some_and(Rates::price_text);
-    let unpriced = run.asked().find(|target| run.limits.cost.is_some() && !is_priced(target))?;
+    let unpriced = run
+        .asked()
+        .chain(&run.judges)
+        .find(|target| run.limits.cost.is_some() && !is_priced(target))?;
     Some(format!(
         "the price of {} is unknown, so spec.limits.maxCostUSD cannot be kept; set its price",
         unpriced.model
@@ -214,6 +236,8 @@ pub(super) struct Asker<'a, W> {
     /// Everybody who is asked; the targets first, in their order.
     pub(super) asked: Vec<&'a Target>,
     suites: &'a [Suite],
+    /// Who scores what no rule can.
+    scorers: &'a Scorers<'a>,
     pub(super) loads: &'a [LoadSuite],
     /// What came of the loads.
     pub(super) loaded: Loaded,
@@ -284,10 +308,11 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
     }
 
     fn judged(&self, target: usize, sampled: &Sampled) -> (Numbers, Judgement) {
-        let mut numbers = numbers(self.suites, &self.tally, target, self.against(target), sampled);
+        let rules = self.run.rules(self.asked[target]);
+        let mut numbers = numbers(self.suites, &self.tally, target, self.against(target), sampled, rules.look());
         let of_loads = self.loads.iter().map(|load| load.numbers(self.loaded.get(&(target, load.place))));
         numbers.suites.extend(of_loads);
-        let judged = judge(&self.run.rules(self.asked[target]), &numbers, self.stopped, self.tally.error());
+        let judged = judge(&rules, &numbers, self.stopped, self.tally.error());
         (numbers, judged)
     }
 
@@ -331,7 +356,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                         continue;
                     }
                     let prompt = self.suites[asked.suite].prompt(asked.question);
-                    let most = most(asked, self.asked[target], &prompt);
+                    let most = self.scorers.most(most(asked, self.asked[target], &prompt), &prompt);
                     match self.room(&most, !under_way.is_empty()) {
                         Room::Yes => {}
                         Room::Wait => break,
@@ -344,15 +369,33 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                     self.progress.note(&most)?;
                     self.tally.reserve(&most);
                     busy[target] += 1;
-                    let model = format!("{}/{}", self.run.namespace, self.asked[target].model);
-                    let client = self.client;
-                    under_way.push(async move { (most, client.ask(&model, &prompt).await) });
+                    let name = self.asked[target].model.as_str();
+                    let model = format!("{}/{name}", self.run.namespace);
+                    let (client, scorers, is_limited) = (self.client, self.scorers, self.is_limited());
+                    under_way.push(async move {
+                        let Asking { answered, mut lost } = client.ask(&model, &prompt).await;
+                        let answered = match answered {
+                            Ok(answer) if is_limited && answer.tokens.is_none() => {
+                                // It was paid for all the same, and is not to cost a judgement as well.
+                                lost += 1;
+                                Err(Failure::Refused(UNTOLD.to_owned()))
+                            }
+                            Ok(answer) => {
+                                let scored = scorers.score(asked, name, &prompt, &answer).await;
+                                Ok((answer, scored))
+                            }
+                            Err(failure) => Err(failure),
+                        };
+                        (most, answered, lost)
+                    });
                 }
             }
-            let Some((most, answered)) = under_way.next().await else { break };
+            let Some((most, answered, lost)) = under_way.next().await else {
+                break;
+            };
             busy[most.asked.target] -= 1;
             self.tally.release(&most);
-            self.take(&most, answered)?;
+            self.take(&most, answered, lost)?;
         }
         self.tell();
         Ok(())
@@ -365,41 +408,109 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         self.tally.room(&self.run.limits, most, is_busy)
     }
 
-    /// What came of a question.
-    fn take(&mut self, most: &Reserved, Asking { answered, lost }: Asking) -> anyhow::Result<()> {
+    /// What came of a question, after so many answers were lost.
+    fn take(&mut self, most: &Reserved, answered: Result<(Answer, Scored), Failure>, lost: u32) -> anyhow::Result<()> {
         self.lose(most, lost);
         let asked = most.asked;
         let suite = &self.suites[asked.suite];
         let model = self.asked[asked.target].model.as_str();
-        match answered {
-            Ok(answer) if answer.tokens.is_none() && (self.run.limits.tokens.is_some() || self.run.limits.cost.is_some()) => {
-                self.tally.failed(model, UNTOLD);
-                // It was paid for all the same.
-                self.lose(most, 1);
-                self.fail(asked, 1)
-            }
-            Ok(answer) => {
-                let ended = end(suite.score(asked.question, &answer.text), answer.finish);
-                let text = self.places.report.is_some().then(|| after_thinking(&answer.text).to_owned());
-                let entry = Entry {
-                    asked,
-                    end: ended.0,
-                    score: ended.1,
-                    tokens: answer.tokens,
-                    lost,
-                    text,
-                    timed: None,
-                };
-                self.end(&entry)
-            }
+        let (answer, scored) = match answered {
+            Ok(answered) => answered,
             Err(Failure::Refused(why)) => {
                 let (suite, id) = (&suite.name, suite.id(asked.question));
                 tracing::warn!(model, suite, id, "no answer: {why}");
                 self.tally.failed(model, &why);
-                self.fail(asked, lost)
+                return self.fail(asked, lost);
             }
             Err(Failure::Unreachable(why)) => bail!("{why}"),
+        };
+        let keeps = self.places.report.is_some();
+        let text = keeps.then(|| after_thinking(&answer.text).to_owned());
+        let mut entry = Entry {
+            asked,
+            end: End::Error,
+            score: 0.0,
+            tokens: answer.tokens,
+            lost,
+            text: None,
+            judge: None,
+            reason: None,
+            timed: None,
+        };
+        match scored {
+            Scored::Here(score) => {
+                (entry.end, entry.score) = end(score, answer.finish);
+                entry.text = text;
+            }
+            Scored::Judged(judging) => {
+                let judgements = self.judgements(most, &mut entry, judging)?;
+                entry.judge = Some(Box::new(judgements));
+                entry.text = text.filter(|_| entry.end != End::Error);
+            }
+            Scored::Webhook(Ok(graded)) => {
+                (entry.end, entry.score) = match graded.score {
+                    // Whatever it thinks of an answer that was withheld or cut off.
+                    Some(score) => (End::Graded, score),
+                    None => end(Score::Unparsed, answer.finish),
+                };
+                entry.text = text;
+                entry.reason = graded.reason.filter(|_| keeps).map(Into::into);
+            }
+            // The answer was paid for, and nobody knows how good it is.
+            Scored::Webhook(Err(why)) => {
+                let (suite, id) = (&suite.name, suite.id(asked.question));
+                tracing::warn!(model, suite, id, "no score: {why}");
+                self.tally.failed(model, &why);
+            }
         }
+        self.end(&entry)
+    }
+
+    /// What a judge said, and how the answer ends by it.
+    fn judgements(&mut self, most: &Reserved, entry: &mut Entry, judging: Judging) -> anyhow::Result<Judgements> {
+        let Judging { given, failure, mut lost } = judging;
+        let mut failure = match failure {
+            Some(Failure::Unreachable(why)) => bail!("{why}"),
+            Some(Failure::Refused(why)) => Some(why),
+            None => None,
+        };
+        let mut judgements = Judgements {
+            verdicts: None,
+            tokens: given.iter().map(|judgement| judgement.tokens).collect(),
+            texts: Vec::new(),
+        };
+        if self.is_limited() {
+            // They were paid for all the same, and count at the most that they may have been.
+            let untold = judgements.tokens.extract_if(.., |tokens| tokens.is_none()).count();
+            lost += u32::try_from(untold).unwrap_or(u32::MAX);
+            failure = failure.or_else(|| (untold > 0).then(|| UNTOLD.to_owned()));
+        }
+        entry.lost += lost;
+        self.lose(most, lost);
+        if let Some(why) = failure {
+            let judge = self.scorers.judge(entry.asked.suite).map_or("", |(_, judge)| judge.model.as_str());
+            let model = self.asked[entry.asked.target].model.as_str();
+            let suite = &self.suites[entry.asked.suite];
+            let (suite, id) = (&suite.name, suite.id(entry.asked.question));
+            tracing::warn!(model, judge, suite, id, "no judgement: {why}");
+            self.tally.failed(model, &format!("judge {judge}: {why}"));
+            return Ok(judgements);
+        }
+        let letter = |which: usize| given.get(which).and_then(|said| Letter::read(&said.text, said.finish));
+        judgements.verdicts = Judged::of([letter(0), letter(1)]);
+        (entry.end, entry.score) = match judgements.verdicts {
+            Some(judged) => (End::Graded, judged.score()),
+            None => (End::Unjudged, 0.0),
+        };
+        if self.places.report.is_some() {
+            judgements.texts = given.into_iter().map(|said| said.text).collect();
+        }
+        Ok(judgements)
+    }
+
+    /// Whether what answers use must be known.
+    pub(super) fn is_limited(&self) -> bool {
+        self.run.limits.tokens.is_some() || self.run.limits.cost.is_some()
     }
 
     /// Counts answers that were paid for and never came.
@@ -416,13 +527,16 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             tokens: None,
             lost,
             text: None,
+            judge: None,
+            reason: None,
             timed: None,
         })
     }
 
     pub(super) fn end(&mut self, entry: &Entry) -> anyhow::Result<()> {
         self.progress.note(entry)?;
-        self.tally.add(self.asked[entry.asked.target], entry);
+        let judge = self.scorers.judge(entry.asked.suite);
+        self.tally.add(self.asked[entry.asked.target], judge, entry);
         Ok(())
     }
 
@@ -457,7 +571,10 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             stopped: self.stopped.filter(|_| is_cut),
             targets,
             tokens: self.tally.tokens(),
-            cost: self.tally.cost().filter(|_| self.run.asked().all(|target| target.price.is_some())),
+            cost: self
+                .tally
+                .cost()
+                .filter(|_| self.run.asked().chain(&self.run.judges).all(|target| target.price.is_some())),
         }
     }
 }

@@ -1,12 +1,21 @@
 //! Is an answer right? An answer in which none can be found is wrong and counted apart; a random guess in its place would add about a tenth
 //! of its share to the accuracy and not be repeatable.
 
+use std::time::Duration;
+
 use regex::Regex;
 
 use super::dataset::{self, Exemplar};
 use super::extract::Extractor;
+use super::judge;
 use super::scorers::{Schema, bleu, contains, f1, number, rouge_l, within};
+use super::webhook;
 use crate::api::eval_job as api;
+
+/// The agreement with itself that a judge must be shown to be above where nothing is said.
+const LEAST_AGREEMENT: f64 = 0.6;
+/// How long one attempt at a webhook may take where nothing is said.
+const WEBHOOK: Duration = Duration::from_secs(30);
 
 /// How answers are compared.
 #[derive(Clone, Debug)]
@@ -29,6 +38,33 @@ pub(super) enum Scorer {
     Bleu,
     /// JSON of a schema.
     JsonSchema(Schema),
+    /// A model says whether it is better than what is expected.
+    Judge(Judge),
+    /// A program says.
+    Webhook(Program),
+}
+
+/// A model that judges.
+#[derive(Clone, Debug)]
+pub(super) struct Judge {
+    /// Its name.
+    pub(super) model: String,
+    /// By what it judges; none: as is usual.
+    pub(super) rubric: Option<String>,
+    /// What its agreement with itself must be shown to be above.
+    pub(super) least: f64,
+}
+
+/// A program that scores.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    pub(super) url: String,
+    /// What messages call it.
+    pub(super) host: String,
+    /// The Secret with its token.
+    pub(super) secret: Option<String>,
+    /// For one attempt.
+    pub(super) timeout: Duration,
 }
 
 /// How one answer fares.
@@ -60,6 +96,8 @@ impl Scorer {
             rouge_l,
             bleu,
             json_schema,
+            judge,
+            webhook,
         } = spec;
         let mut all = [
             exact.as_ref().map(|_| Ok(Self::Exact)),
@@ -71,6 +109,8 @@ impl Scorer {
             rouge_l.as_ref().map(|_| Ok(Self::RougeL)),
             bleu.as_ref().map(|_| Ok(Self::Bleu)),
             json_schema.as_ref().map(|json| schema(&json.schema)),
+            judge.as_ref().map(model),
+            webhook.as_ref().map(program),
         ]
         .into_iter()
         .flatten();
@@ -90,19 +130,31 @@ impl Scorer {
             Self::RougeL => "rougeL",
             Self::Bleu => "bleu",
             Self::JsonSchema(_) => "json_schema",
+            Self::Judge(_) => "judge",
+            Self::Webhook(_) => "webhook",
+        }
+    }
+
+    /// How answers are read and by whom they are scored: what differs in this cannot be compared.
+    #[must_use]
+    pub(super) fn protocol(&self) -> String {
+        match self {
+            Self::Judge(judge) => format!("exemplars, {} by {}", judge::protocol(judge.rubric.as_deref()), judge.model),
+            Self::Webhook(program) => format!("exemplars, scored by webhook {}", program.host),
+            _ => "exemplars".to_owned(),
         }
     }
 
     /// Whether an answer is compared with an expected one.
     #[must_use]
     pub(super) fn wants_expected(&self) -> bool {
-        !matches!(self, Self::JsonSchema(_))
+        !matches!(self, Self::JsonSchema(_) | Self::Webhook(_))
     }
 
     /// Whether it says how good an answer is, and not only right or wrong.
     #[must_use]
     pub(super) fn is_graded(&self) -> bool {
-        matches!(self, Self::F1 | Self::RougeL | Self::Bleu)
+        matches!(self, Self::F1 | Self::RougeL | Self::Bleu | Self::Judge(_) | Self::Webhook(_))
     }
 
     /// What is expected, as it is compared.
@@ -116,13 +168,18 @@ impl Scorer {
                 Some(text) => Err(format!("expected {text:?} is no number; write one")),
                 None => Ok(expected),
             },
+            Self::Judge(_) => match expected.as_slice() {
+                [one] if one.trim().is_empty() => Err("expected is empty; write the reference answer".to_owned()),
+                [_] => Ok(expected),
+                _ => Err("expected has several texts; a judge compares with one answer: write one".to_owned()),
+            },
             _ => Ok(expected),
         }
     }
 
-    /// How `answer` fares.
+    /// How `answer` fares; none where that is for somebody else to say.
     #[must_use]
-    pub(super) fn score(&self, exemplar: &Exemplar, answer: &str) -> Score {
+    pub(super) fn score(&self, exemplar: &Exemplar, answer: &str) -> Option<Score> {
         let answer = after_thinking(answer).trim();
         let expected = &exemplar.expected;
         let plain = |text: &str| text.trim().to_lowercase();
@@ -132,7 +189,8 @@ impl Scorer {
             Some(true) => Score::Right,
             Some(false) => Score::Wrong,
         };
-        match self {
+        Some(match self {
+            Self::Judge(_) | Self::Webhook(_) => return None,
             _ if answer.is_empty() => Score::Unparsed,
             Self::Exact => found(Some(is_expected(answer))),
             Self::Regex(pattern) => {
@@ -153,7 +211,7 @@ impl Scorer {
             Self::RougeL => Score::Graded(rouge_l(answer, expected)),
             Self::Bleu => Score::Graded(bleu(answer, expected)),
             Self::JsonSchema(schema) => found(schema.holds(answer)),
-        }
+        })
     }
 }
 
@@ -172,6 +230,30 @@ fn schema(text: &str) -> Result<Scorer, String> {
     let flaw = |why: String| format!("scorer.jsonSchema.schema is no JSON Schema: {why}");
     let value = serde_json::from_str(text).map_err(|error| flaw(error.to_string()))?;
     Ok(Scorer::JsonSchema(Schema::new(&value).map_err(flaw)?))
+}
+
+fn model(spec: &api::Judge) -> Result<Scorer, String> {
+    let least = spec.min_agreement.as_deref().map_or(Ok(LEAST_AGREEMENT), str::parse);
+    let flaw = || {
+        format!(
+            "scorer.judge.minAgreement {:?} is not a decimal",
+            spec.min_agreement.as_deref().unwrap_or_default()
+        )
+    };
+    Ok(Scorer::Judge(Judge {
+        model: spec.model.clone(),
+        rubric: spec.rubric.clone(),
+        least: least.map_err(|_| flaw())?,
+    }))
+}
+
+fn program(spec: &api::Webhook) -> Result<Scorer, String> {
+    Ok(Scorer::Webhook(Program {
+        url: spec.url.clone(),
+        host: webhook::host(&spec.url)?,
+        secret: spec.secret_ref.as_ref().map(|secret| secret.name.clone()),
+        timeout: spec.timeout.map_or(WEBHOOK, Duration::from),
+    }))
 }
 
 /// Reasoning models think aloud first; what they consider on the way is not their answer, and where they came to no end there is none.
@@ -200,7 +282,7 @@ mod tests {
     fn score(scorer: &Scorer, expected: &str, answer: &str) -> Score {
         let line = format!(r#"{{"id": 1, "input": "?", "choices": ["w", "x", "y", "z"], "expected": {expected}}}"#);
         let exemplar = dataset::exemplar(&serde_json::from_str(&line).unwrap(), scorer).unwrap();
-        scorer.score(&exemplar, answer)
+        scorer.score(&exemplar, answer).unwrap()
     }
 
     fn read(spec: serde_json::Value) -> Result<Scorer, String> {
@@ -264,6 +346,35 @@ mod tests {
             let seen = read(spec).unwrap_err();
             assert!(seen.starts_with(flaw), "{seen}");
         }
+    }
+
+    #[test]
+    fn a_judge_compares_with_one_text() {
+        let judge = read(json!({"judge": {"model": "claude"}})).unwrap();
+        for (expected, flaw) in [
+            (
+                r#"["Paris", "Lyon"]"#,
+                "expected has several texts; a judge compares with one answer: write one",
+            ),
+            (r#"" ""#, "expected is empty; write the reference answer"),
+            ("null", "expected is not a text or a list of texts; write one"),
+        ] {
+            let line = format!(r#"{{"id": 1, "input": "?", "expected": {expected}}}"#);
+            assert_eq!(dataset::exemplar(&serde_json::from_str(&line).unwrap(), &judge).unwrap_err(), flaw);
+        }
+    }
+
+    #[test]
+    fn who_scores_is_part_of_the_protocol() {
+        let of = |spec| read(spec).unwrap().protocol();
+        assert_eq!(of(json!({"exact": {}})), "exemplars");
+        assert_eq!(
+            of(json!({"webhook": {"url": "https://h:8443/p?secret"}})),
+            "exemplars, scored by webhook h:8443"
+        );
+        let plain = of(json!({"judge": {"model": "claude"}}));
+        assert_eq!(plain, "exemplars, judge-1 by claude");
+        assert_ne!(plain, of(json!({"judge": {"model": "claude", "rubric": "Be kind."}})));
     }
 
     #[test]

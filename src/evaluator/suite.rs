@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use super::client::Finish;
 use super::dataset::{self, Exemplar, Members};
 use super::files::{self, File, Flaw, Places};
+use super::judge::Pair;
 use super::lm_eval::{self, Filter, Group, Json, Metric, Task};
 use super::mmlu_pro::{self, Question};
 use super::prompt::{self, Prompt};
 use super::rows;
 use super::sample;
-use super::score::{Score, Scorer, after_thinking, chosen};
+use super::score::{Judge, Program, Score, Scorer, after_thinking, chosen};
+use super::webhook::Answered;
 use crate::api::eval_job::{self as api, Kind, MmluPro, Variant};
 
 /// A suite that can be asked.
@@ -32,6 +35,16 @@ pub(super) struct Suite {
     beyond: Vec<usize>,
     /// Whether questions were drawn from strata.
     is_stratified: bool,
+}
+
+/// Who says how good an answer is.
+pub(super) enum By<'a> {
+    /// The suite itself, and what it says.
+    Itself(Score),
+    /// Its judge, of this pair.
+    Judge(Pair<'a>),
+    /// A program.
+    Webhook(Answered<'a>),
 }
 
 /// A task, and the places of its questions.
@@ -83,7 +96,8 @@ impl Suite {
                     stratum: stratify,
                 };
                 let read = dataset::read(&file.name, &rows::read(&file.name, &file.file, &file.bytes)?, &scorer, members)?;
-                (Questions::Exemplars(read, scorer), 0, "exemplars".to_owned(), file.digest.clone())
+                let protocol = scorer.protocol();
+                (Questions::Exemplars(read, scorer), 0, protocol, file.digest.clone())
             }
             Some(Kind::MmluPro(spec)) => mmlu_pro(spec, stratify, &file)?,
             Some(Kind::Latency(_)) | None => return Err(format!("suite {} asks no questions; set exemplars or mmluPro", spec.name)),
@@ -308,13 +322,62 @@ impl Suite {
         prompt
     }
 
-    /// How an answer fares.
-    pub(super) fn score(&self, question: usize, answer: &str) -> Score {
+    /// The program that scores its answers.
+    pub(super) fn program(&self) -> Option<&Program> {
         match &self.questions {
-            Questions::Exemplars(exemplars, scorer) => scorer.score(&exemplars[question], answer),
+            Questions::Exemplars(_, Scorer::Webhook(program)) => Some(program),
+            Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
+        }
+    }
+
+    /// The model that judges its answers.
+    pub(super) fn judge(&self) -> Option<&Judge> {
+        match &self.questions {
+            Questions::Exemplars(_, Scorer::Judge(judge)) => Some(judge),
+            Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
+        }
+    }
+
+    /// What its judge is asked about an answer to `prompt`, thoughts aside.
+    pub(super) fn pair<'a>(&'a self, question: usize, prompt: &'a Prompt, answer: &'a str) -> Option<Pair<'a>> {
+        let (Questions::Exemplars(exemplars, _), Some(judge)) = (&self.questions, self.judge()) else {
+            return None;
+        };
+        Some(Pair {
+            task: prompt.messages(),
+            reference: exemplars[question].expected.first().map_or("", |expected| expected.trim()),
+            answer,
+            rubric: judge.rubric.as_deref(),
+            most_tokens: prompt.max_tokens,
+        })
+    }
+
+    /// Who says how good the answer to `prompt` is.
+    pub(super) fn by<'a>(&'a self, question: usize, prompt: &'a Prompt, answer: &'a str, finish: Finish) -> By<'a> {
+        match &self.questions {
+            Questions::Exemplars(exemplars, scorer) => {
+                let exemplar = &exemplars[question];
+                let said = after_thinking(answer).trim();
+                match scorer.score(exemplar, answer) {
+                    Some(score) => By::Itself(score),
+                    None => match self.pair(question, prompt, said) {
+                        // There is nothing to compare.
+                        Some(_) if said.is_empty() || finish == Finish::Withheld => By::Itself(Score::Unparsed),
+                        Some(pair) => By::Judge(pair),
+                        // Also what is empty or was withheld: where a suite is about safety, a refusal may be what is right.
+                        None => By::Webhook(Answered {
+                            id: &exemplar.id,
+                            input: prompt.messages(),
+                            expected: &exemplar.expected,
+                            answer: said,
+                            finish,
+                        }),
+                    },
+                }
+            }
             Questions::MmluPro { variant, questions, .. } => {
                 let letter = mmlu_pro::extractor(*variant).letter(after_thinking(answer), mmlu_pro::MOST_OPTIONS);
-                chosen(letter, |letter| letter == questions[question].answer)
+                By::Itself(chosen(letter, |letter| letter == questions[question].answer))
             }
         }
     }

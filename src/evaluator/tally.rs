@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::judge::Judged;
 use super::progress::{Asked, End, Entry, Reserved};
 use super::prompt::Prompt;
 use crate::plan::evaluation::report::Limit;
@@ -16,7 +17,7 @@ const GIVE_UP: u32 = 3;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     ended: BTreeMap<Asked, Ended>,
-    /// What each model used.
+    /// What each model used; judges are behind those that are asked.
     used: BTreeMap<usize, Used>,
     /// The most that may have been spent on answers that were lost.
     lost: Use,
@@ -31,8 +32,10 @@ pub(super) struct Tally {
 pub(super) struct Ended {
     pub(super) end: End,
     pub(super) score: f64,
-    /// Dollars and tokens, where both are known.
+    /// Dollars and tokens, where both are known. The model's own: what a judge cost is no property of it.
     pub(super) spent: Option<(f64, u64)>,
+    /// Both verdicts of a judge.
+    pub(super) judged: Option<Judged>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -44,6 +47,19 @@ struct Used {
     failures: u32,
     /// Whether an answer did not say what it used, or its cost is not known.
     unknown: bool,
+}
+
+impl Used {
+    /// Counts an answer of that model; its dollars and tokens, where both are known.
+    fn add(&mut self, model: &Target, tokens: &Tokens) -> Option<(f64, u64)> {
+        let (prompt, answer) = (tokens.prompt(), tokens.answer());
+        self.tokens[0] = self.tokens[0].saturating_add(prompt);
+        self.tokens[1] = self.tokens[1].saturating_add(answer);
+        let (cost, is_known) = cost(model, tokens);
+        self.cost = self.cost.plus(cost);
+        self.unknown |= !is_known;
+        is_known.then(|| (cost.nanos() as f64 / 1e9, prompt.saturating_add(answer)))
+    }
 }
 
 /// What is or may be used.
@@ -92,8 +108,8 @@ impl Tally {
         self.reserved.take(reserved);
     }
 
-    /// Counts one end of a question to `target`.
-    pub(super) fn add(&mut self, target: &Target, entry: &Entry) {
+    /// Counts one end of a question to `target`, and what `judge` said of the answer; beside it is its place behind those that are asked.
+    pub(super) fn add(&mut self, target: &Target, judge: Option<(usize, &Target)>, entry: &Entry) {
         let used = self.used.entry(entry.asked.target).or_default();
         let is_error = entry.end == End::Error;
         // What a load is too much for may still answer questions.
@@ -101,23 +117,20 @@ impl Tally {
             used.failures = if is_error { used.failures + 1 } else { 0 };
         }
         self.errors += u32::from(is_error);
-        let mut spent = None;
-        match entry.tokens {
-            Some(tokens) => {
-                let (prompt, answer) = (tokens.prompt(), tokens.answer());
-                used.tokens[0] = used.tokens[0].saturating_add(prompt);
-                used.tokens[1] = used.tokens[1].saturating_add(answer);
-                let (cost, is_known) = cost(target, &tokens);
-                used.cost = used.cost.plus(cost);
-                used.unknown |= !is_known;
-                spent = is_known.then(|| (cost.nanos() as f64 / 1e9, prompt.saturating_add(answer)));
+        let spent = entry.tokens.as_ref().and_then(|tokens| used.add(target, tokens));
+        used.unknown |= entry.tokens.is_none() && !is_error;
+        if let (Some((place, judge)), Some(judgements)) = (judge, &entry.judge) {
+            let used = self.used.entry(place).or_default();
+            for tokens in &judgements.tokens {
+                used.unknown |= tokens.is_none();
+                tokens.as_ref().and_then(|tokens| used.add(judge, tokens));
             }
-            None => used.unknown |= !is_error,
         }
         let ended = Ended {
             end: entry.end,
             score: entry.score,
             spent,
+            judged: entry.judge.as_ref().and_then(|judgements| judgements.verdicts),
         };
         self.ended.insert(entry.asked, ended);
     }
@@ -186,7 +199,26 @@ impl Tally {
 
 /// The most that a question with this prompt may use.
 pub(super) fn most(asked: Asked, target: &Target, prompt: &Prompt) -> Reserved {
-    let (input, output) = (prompt.most_input(), u64::from(prompt.max_tokens));
+    let most = dearest(target, prompt.most_input(), u64::from(prompt.max_tokens));
+    Reserved {
+        asked,
+        tokens: most.tokens,
+        cost: most.cost.nanos_up(),
+    }
+}
+
+/// The most that it may use where `judge` is then asked twice about the answer, each time with so many tokens of prompt and answer at most.
+pub(super) fn with_judgements(most: &Reserved, judge: &Target, [input, output]: [u64; 2]) -> Reserved {
+    let each = dearest(judge, input, output);
+    Reserved {
+        asked: most.asked,
+        tokens: most.tokens.saturating_add(each.tokens).saturating_add(each.tokens),
+        cost: Exact::of_nanos(most.cost).plus(each.cost).plus(each.cost).nanos_up(),
+    }
+}
+
+/// The most that a request with so many tokens of prompt and answer may use.
+fn dearest(target: &Target, input: u64, output: u64) -> Use {
     // As whatever kind of token costs most: a prompt may be written to a cache, and an answer be thought.
     let kinds = |count: u64, kinds: &[fn(&mut Tokens, u64)]| {
         let of = |kind: &fn(&mut Tokens, u64)| {
@@ -220,10 +252,9 @@ pub(super) fn most(asked: Asked, target: &Target, prompt: &Prompt) -> Reserved {
         ..Tokens::default()
     };
     let (together, _) = cost(target, &together);
-    Reserved {
-        asked,
+    Use {
         tokens: input.saturating_add(output),
-        cost: prompts.plus(answers).max(together).nanos_up(),
+        cost: prompts.plus(answers).max(together),
     }
 }
 

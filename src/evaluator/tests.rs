@@ -22,8 +22,10 @@ use crate::cluster;
 use crate::plan::evaluation::report::{Limit, Report};
 use crate::plan::evaluation::run::Evaluation;
 
+mod judged;
 mod loads;
 mod past;
+mod scored;
 
 const QUESTIONS: usize = 12;
 
@@ -55,7 +57,11 @@ struct Gateway {
 
 async fn answer(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Json(body): Json<Value>) -> Response {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (model, question) = (text(&body["model"]), text(&body["messages"][0]["content"]));
+    let last = body["messages"].as_array().and_then(|messages| messages.last());
+    let (model, question) = (
+        text(&body["model"]),
+        last.map_or_else(String::new, |message| text(&message["content"])),
+    );
     let token = headers.get("authorization").map_or("", |value| value.to_str().unwrap());
     gateway.tokens.lock().unwrap().push(token.to_owned());
     *gateway.asked.lock().unwrap().entry((model.clone(), question.clone())).or_default() += 1;

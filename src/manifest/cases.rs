@@ -340,7 +340,7 @@ impl Portfolio {
                     model: name.clone(),
                     verdict: verdicts.of(name)?,
                     message: "as the case has it".to_owned(),
-                    fingerprint: fingerprint::of(&asked, job),
+                    fingerprint: fingerprint::of(&asked, job, models),
                     slot: Some(Time(now)),
                     suites: Vec::new(),
                 })

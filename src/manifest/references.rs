@@ -160,6 +160,24 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
         });
         found.extend(of_models.map(|invalid| evaluation.origin.finding(Severity::Warning, invalid)));
         for (i, suite) in spec.suites.iter().enumerate() {
+            let of_judge = suite.judge().and_then(|judge| {
+                let (field, (model, adapter)) = (format!("spec.suites[{i}].scorer.judge.model"), asked_parts(&judge.model));
+                let key = Key::new(&namespace, model);
+                let missing = missing(&models, "ModelDeployment", field.clone(), &key, false);
+                missing.or_else(|| lacking(field, &key, adapter))
+            });
+            found.extend(of_judge.map(|invalid| evaluation.origin.finding(Severity::Warning, invalid)));
+            let webhook = suite.scorer.as_ref().and_then(|scorer| scorer.webhook.as_ref());
+            let token = webhook.and_then(|webhook| webhook.secret_ref.as_ref()).map(|secret| KeyRef {
+                name: secret.name.clone(),
+                key: "token".to_owned(),
+            });
+            let of_token = token.and_then(|token| {
+                let field = format!("spec.suites[{i}].scorer.webhook.secretRef");
+                data(portfolio, "Secret", &field, &namespace, &token)
+            });
+            let of_token = of_token.filter(|(severity, _)| *severity == Severity::Error);
+            found.extend(of_token.map(|(severity, invalid)| evaluation.origin.finding(severity, invalid)));
             for (field, dataset) in suite.datasets() {
                 let Some(reference) = &dataset.config_map_ref else { continue };
                 let field = format!("spec.suites[{i}].{field}.configMapRef");

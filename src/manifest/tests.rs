@@ -690,6 +690,50 @@ fn a_schedule_of_replicas_that_cannot_do_what_it_says_is_found() {
 }
 
 #[test]
+fn a_judge_that_is_not_here_is_a_warning_and_one_of_the_family_an_error() {
+    let judged = evaluation(GOOD)
+        .replace("exact: {}", "judge: {model: j}")
+        .replace("metric: accuracy", "metric: score");
+    let judge = |provider: &str| model(MODEL).replace("name: m,", "name: j,").replace("provider: OpenAI", provider);
+    let all = |files: &[&str]| {
+        let mut portfolio = Portfolio::from_text("x", &together(files));
+        portfolio.check_feasible(None, &Book::default(), Timestamp::UNIX_EPOCH);
+        portfolio.findings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let missing = all(&[&model(MODEL), CONFIG, &judged]);
+    let says = "warning: EvalJob ns/e: spec.suites[0].scorer.judge.model: no ModelDeployment ns/j is in these files; apply it too, or correct the name";
+    assert!(missing.len() == 1 && missing[0].contains(says), "{missing:#?}");
+    let kin = all(&[&model(MODEL), &judge("provider: OpenAI"), CONFIG, &judged]);
+    let says = "EvalJob ns/e: spec.suites[s].scorer.judge.model: j and m, which it would judge, are of one family (OpenAI)";
+    assert!(kin.len() == 1 && kin[0].contains(says) && !kin[0].contains("warning"), "{kin:#?}");
+    assert_eq!(
+        all(&[
+            &model(MODEL),
+            &judge("provider: Anthropic").replace("model: x", "model: zyzzyva"),
+            CONFIG,
+            &judged
+        ]),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn a_token_that_a_webhook_is_not_given_is_found() {
+    let scored = evaluation(GOOD)
+        .replace("exact: {}", "webhook: {url: 'https://h/', secretRef: {name: t}}")
+        .replace("metric: accuracy", "metric: score");
+    assert_eq!(findings(&together(&[&model(MODEL), CONFIG, &scored])), Vec::<String>::new());
+    let secret = |key: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: t, namespace: ns}}\nstringData: {{{key}: x}}\n");
+    assert_eq!(
+        findings(&together(&[&model(MODEL), CONFIG, &secret("token"), &scored])),
+        Vec::<String>::new()
+    );
+    let found = findings(&together(&[&model(MODEL), CONFIG, &secret("key"), &scored]));
+    let says = "EvalJob ns/e: spec.suites[0].scorer.webhook.secretRef.key: Secret ns/t has no key token";
+    assert!(found.len() == 1 && found[0].contains(says), "{found:#?}");
+}
+
+#[test]
 fn a_broken_line_of_a_dataset_is_found_where_it_is_named() {
     let mut portfolio = Portfolio::from_text("x", &together(&[&model(MODEL), CONFIG, &evaluation(GOOD)]));
     portfolio.check_datasets(|_, _, name, _, bytes| Err(format!("{name} line 1: {:?} is no object", String::from_utf8_lossy(bytes))));

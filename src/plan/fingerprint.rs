@@ -1,21 +1,26 @@
 //! What a verdict is about. A model or an evaluation that changed in a way that can change answers has another fingerprint, so that an old
 //! verdict no longer counts for it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::api::model_deployment::{Custom, SelfHosted};
 use crate::api::{EvalJob, ModelDeployment};
-use crate::plan::evaluation::criteria;
+use crate::plan::evaluation::{check, criteria};
+use crate::plan::names::Key;
 
 /// The digest of what `model` answers with and what `evaluation` asks and demands, as the two objects state it. Replicas, resources,
 /// prices, tiers, credentials, schedules, limits and where and when pods run are left out: they do not change answers. So is what other
 /// objects hold, which may change them: a dataset's lines, what a URI or tag points to, the installer's defaults of engines. A verdict
-/// over those lasts until the next run.
+/// over those lasts until the next run. A verdict is also about who judged the answers: the judges are looked for among `models`.
 #[must_use]
-pub fn of(model: &ModelDeployment, evaluation: &EvalJob) -> String {
+pub fn of(model: &ModelDeployment, evaluation: &EvalJob, models: &[Arc<ModelDeployment>]) -> String {
     let served = answers(model);
+    let judges = judges(evaluation, models);
     let spec = &evaluation.spec;
     // The price is no part of what a model is, so whether it is known is taken as given.
     let criteria = criteria::of(spec, model.spec.tier, true);
@@ -30,6 +35,7 @@ pub fn of(model: &ModelDeployment, evaluation: &EvalJob) -> String {
         spec.on_inconclusive.as_ref().map(|extend| json!({ "onInconclusive": extend })),
         spec.baseline.as_ref().map(|baseline| json!({ "baseline": baseline })),
         allowed.map(|rates| json!({ "rates": rates })),
+        (!judges.is_empty()).then(|| json!({ "judges": judges })),
     ];
     if let Value::Array(parts) = &mut parts {
         parts.extend(others.into_iter().flatten());
@@ -48,6 +54,13 @@ fn answers(model: &ModelDeployment) -> Value {
         "api": model.spec.api.as_ref().map(|a| json!([a.provider, a.model, a.endpoint, a.region])),
         "selfHosted": model.spec.self_hosted.as_ref().map(own),
     })
+}
+
+/// What decides the answers of each judge; null of one that is not there.
+fn judges<'a>(evaluation: &'a EvalJob, models: &[Arc<ModelDeployment>]) -> BTreeMap<&'a str, Option<Value>> {
+    let namespace = Key::of(evaluation).namespace;
+    let judge = |name| (name, check::find(models, &namespace, name).ok().as_ref().map(answers));
+    evaluation.spec.judges().into_iter().map(judge).collect()
 }
 
 /// What decides the answers of a model that we serve. What was not there when a verdict was given is absent, not null: a field that is new to
@@ -93,7 +106,7 @@ spec:
   suites: [{name: s, exemplars: {dataset: {configMapRef: {name: c, key: k}}}, scorer: {exact: {}}}]
   criteria: [{suite: s, metric: accuracy, lowerBoundAtLeast: '0.8'}]
 ";
-        of(&md, &serde_saphyr::from_str(job).unwrap())
+        of(&md, &serde_saphyr::from_str(job).unwrap(), &[])
     }
 
     #[test]
@@ -128,6 +141,31 @@ spec:
         assert_ne!(
             plain,
             of_model("custom: {baseModel: b, adapters: [{name: fraud, source: {uri: 'hf://bank/fraud'}}]}")
+        );
+    }
+
+    #[test]
+    fn a_verdict_is_about_the_judge_too() {
+        let read = |text: &str| -> ModelDeployment { serde_saphyr::from_str(text).unwrap() };
+        let model = |name: &str, called: &str| {
+            let api = format!("{{provider: Anthropic, model: {called}, credentials: {{secretRef: {{name: s, key: k}}}}}}");
+            Arc::new(read(&format!("{{metadata: {{name: {name}, namespace: n}}, spec: {{api: {api}}}}}")))
+        };
+        let job = |scorer: &str| -> EvalJob {
+            let suite = format!("{{name: s, exemplars: {{dataset: {{uri: 'https://h/f.jsonl'}}}}, scorer: {scorer}}}");
+            let spec = format!("{{targets: {{models: [m]}}, schedule: {{cron: '0 0 1 1 *'}}, suites: [{suite}]}}");
+            serde_saphyr::from_str(&format!("{{metadata: {{name: e, namespace: n}}, spec: {spec}}}")).unwrap()
+        };
+        let judged = job("{judge: {model: j}}");
+        let of = |models: &[Arc<ModelDeployment>]| of(&model("m", "x"), &judged, models);
+        let (one, other) = (of(&[model("j", "claude-a")]), of(&[model("j", "claude-b")]));
+        assert_ne!(one, other);
+        assert_ne!(one, of(&[]), "of one that is not there nothing is known");
+        assert_eq!(one, of(&[model("other", "y"), model("j", "claude-a")]));
+        let plain = job("{f1: {}}");
+        assert_eq!(
+            super::of(&model("m", "x"), &plain, &[]),
+            super::of(&model("m", "x"), &plain, &[model("j", "claude-a")])
         );
     }
 

@@ -20,6 +20,10 @@ fn suites(suites: &str) -> Result<(), ValidationErrors> {
     serde_saphyr::from_str::<EvalJob>(&yaml).unwrap().validate_cel()
 }
 
+fn scored(scorer: &str) -> Result<(), ValidationErrors> {
+    evaluation("e", &format!("{{{scorer}}}"), "{suite: s, metric: score, lowerBoundAtLeast: '0.5'}")
+}
+
 pub(super) fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
     vec![
         ("targets by their labels", targets("{selector: {matchLabels: {tier: regulated}}}")),
@@ -31,6 +35,16 @@ pub(super) fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
         ),
         ("two loads", suites(&format!("[{{name: a, {LOAD}}}, {{name: b, {LOAD}}}]"))),
         ("all of a namespace", targets("{selector: {}}")),
+        ("a judge", scored("judge: {model: claude}")),
+        (
+            "a judge with a rubric",
+            scored("judge: {model: 'ft:judge', rubric: The better answer is polite., minAgreement: '0.75'}"),
+        ),
+        ("a webhook", scored("webhook: {url: 'https://scorer.claims.svc/v1/score'}")),
+        (
+            "a webhook with a token and a time of its own",
+            scored("webhook: {url: 'http://[::1]:8080/', secretRef: {name: t}, timeout: 5m}"),
+        ),
         (
             "drift and its trigger",
             suite(
@@ -57,6 +71,21 @@ pub(super) fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'st
             suites(&format!("[{{name: a, {LOAD}, repeats: 2}}]")),
             "spec.suites[0].latency",
             "a load has no sample, repeats or maxOutputTokens: set requests and outputTokens",
+        ),
+        (
+            scored("webhook: {url: 'ftp://scorer/'}"),
+            "spec.suites[0].scorer.webhook.url",
+            "url must start with http:// or https:// and a host: such as https://scorer.claims.svc/v1/score",
+        ),
+        (
+            scored("webhook: {url: 'https://me:secret@scorer/'}"),
+            "spec.suites[0].scorer.webhook.url",
+            "url must have neither @ nor #: put a token into a Secret and name that in secretRef",
+        ),
+        (
+            scored("webhook: {url: 'https://scorer/', timeout: 6m}"),
+            "spec.suites[0].scorer.webhook.timeout",
+            "must be from 1s to 5m, such as 30s",
         ),
         (targets("{}"), "spec.targets.models", "name a model, or set selector"),
         (targets("{models: []}"), "spec.targets.models", "name a model, or set selector"),

@@ -142,6 +142,7 @@ fn name(outcome: Outcome) -> String {
         Outcome::Refused => "Refused".to_owned(),
         Outcome::Truncated => "Truncated".to_owned(),
         Outcome::Unparsed => "Unparsed".to_owned(),
+        Outcome::Unjudged => "Unjudged".to_owned(),
         Outcome::Error => "Error".to_owned(),
     }
 }

@@ -260,7 +260,7 @@ pub(super) fn counts(view: &View) -> Markup {
                         thead {
                             tr {
                                 th scope="col" { "Model" }
-                                @for ended in ["Questions", "Right", "Refused", "Truncated", "Unparsed", "Errors"] {
+                                @for ended in ["Questions", "Right", "Refused", "Truncated", "Unparsed", "Unjudged", "Errors"] {
                                     th scope="col" class="number" { (ended) }
                                 }
                             }
@@ -275,7 +275,7 @@ pub(super) fn counts(view: &View) -> Markup {
 
 fn ended(counts: Option<Counts>) -> Markup {
     let Some(counts) = counts else {
-        return html! { td class="number" colspan="6" { (ABSENT) } };
+        return html! { td class="number" colspan="7" { (ABSENT) } };
     };
     let Counts {
         questions,
@@ -283,7 +283,8 @@ fn ended(counts: Option<Counts>) -> Markup {
         refused,
         truncated,
         unparsed,
+        unjudged,
         errors,
     } = counts;
-    html! { @for number in [questions, right, refused, truncated, unparsed, errors] { td class="number" { (count(number.into())) } } }
+    html! { @for number in [questions, right, refused, truncated, unparsed, unjudged, errors] { td class="number" { (count(number.into())) } } }
 }

@@ -106,6 +106,8 @@ pub struct Counts {
     pub truncated: u32,
     /// Other answers in which no answer could be found.
     pub unparsed: u32,
+    /// Answers of which the judge's verdict could not be read.
+    pub unjudged: u32,
     /// Requests that failed.
     pub errors: u32,
 }
@@ -228,6 +230,8 @@ pub enum Outcome {
     Truncated,
     /// No answer was found in what was said.
     Unparsed,
+    /// What the judge said could not be read.
+    Unjudged,
     /// There was no answer.
     Error,
 }
@@ -238,7 +242,7 @@ impl Outcome {
         match self {
             Self::Right => 1.0,
             Self::Graded(score) if score.is_finite() => score,
-            Self::Graded(_) | Self::Wrong | Self::Refused | Self::Truncated | Self::Unparsed | Self::Error => 0.0,
+            Self::Graded(_) | Self::Wrong | Self::Refused | Self::Truncated | Self::Unparsed | Self::Unjudged | Self::Error => 0.0,
         }
     }
 }

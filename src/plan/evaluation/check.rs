@@ -11,7 +11,7 @@ use crate::api::condition::Kind;
 use crate::api::eval_job::{Dataset, Latency, Scorer};
 use crate::api::{EvalJob, ModelDeployment, eval_job};
 use crate::fetch::Location;
-use crate::plan::evaluation::{criteria, run};
+use crate::plan::evaluation::{criteria, family, run};
 use crate::plan::names::{self, Key};
 use crate::plan::price::{Book, Pricing};
 use crate::plan::schedule::Schedule;
@@ -122,7 +122,7 @@ fn location(dataset: &Dataset, field: &str) -> Result<(), Invalid> {
 ///
 /// # Errors
 /// What does not exist.
-pub(super) fn find(models: &[Arc<ModelDeployment>], namespace: &str, name: &str) -> Result<ModelDeployment, String> {
+pub(in crate::plan) fn find(models: &[Arc<ModelDeployment>], namespace: &str, name: &str) -> Result<ModelDeployment, String> {
     let (model, adapter) = names::asked_parts(name);
     let key = Key::new(namespace, model);
     let Some(found) = models.iter().find(|model| Key::of(&***model) == key) else {
@@ -154,12 +154,19 @@ pub struct Models {
     pub targets: Vec<Arc<ModelDeployment>>,
     /// What they are compared with.
     pub baseline: Option<Arc<ModelDeployment>>,
+    /// Who judges their answers, by the names that suites have for them.
+    pub judges: BTreeMap<String, Arc<ModelDeployment>>,
 }
 
 impl Models {
-    /// The baseline is one more.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<ModelDeployment>> {
+    /// Everybody whose answers are scored: the baseline is one more.
+    pub fn asked(&self) -> impl Iterator<Item = &Arc<ModelDeployment>> {
         self.targets.iter().chain(&self.baseline)
+    }
+
+    /// These, and those who judge them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ModelDeployment>> {
+        self.asked().chain(self.judges.values())
     }
 }
 
@@ -200,12 +207,32 @@ pub fn resolve(
     // One of an earlier run is not asked, and may be gone.
     let baseline = job.spec.baseline.as_ref().filter(|baseline| baseline.run.is_none());
     let baseline = baseline.and_then(|baseline| baseline.model.as_ref());
+    let mut judges = BTreeMap::new();
+    let judged = job.spec.suites.iter().filter_map(|suite| Some((suite, suite.judge()?)));
+    for (suite, judge) in judged.clone() {
+        let field = format!("spec.suites[{}].scorer.judge.model", suite.name);
+        judges.insert(judge.model.clone(), found(&judge.model, "JudgeNotFound", &field)?);
+    }
     let models = Models {
+        judges,
         targets: targets.collect::<Result<Vec<_>, _>>()?,
         baseline: baseline
             .map(|model| found(model, "BaselineNotFound", "spec.baseline.model"))
             .transpose()?,
     };
+
+    for (suite, judge) in judged {
+        let Some(judge) = models.judges.get(&judge.model) else { continue };
+        // One that favours the baseline would fail the targets.
+        let kin = models.asked().find_map(|asked| family::between(&suite.name, judge, asked));
+        if let Some(invalid) = kin {
+            return Err(Problem {
+                claim: Kind::Accepted,
+                reason: "JudgeOfFamily",
+                invalid,
+            });
+        }
+    }
 
     let capped = job.spec.limits.as_ref().is_some_and(|limits| limits.max_cost_usd.is_some());
     let is_priced = |model: &ModelDeployment| Pricing::of(model, book).at(now).is_some_and(|rates| rates.price_text());
@@ -323,6 +350,29 @@ mod tests {
         }
     }
 
+    fn judged(job: &mut EvalJob) {
+        job.spec.suites[0].scorer = Some(fixtures::read("judge: {model: claude}"));
+        job.spec.criteria[0].metric = "score".to_owned();
+    }
+
+    #[test]
+    fn a_judge_is_one_more_model_that_must_be_there_and_priced() {
+        let mut job = fixtures::job();
+        judged(&mut job);
+        job.spec.limits = Some(fixtures::read("{maxCostUSD: '25'}"));
+        let mut models = vec![Arc::new(fixtures::model("llama")), Arc::new(fixtures::judge("claude"))];
+        let resolve = |models: &[Arc<ModelDeployment>]| resolve(&job, models, None, &Book::default(), Timestamp::UNIX_EPOCH);
+        let found = resolve(&models).unwrap();
+        assert_eq!((found.asked().count(), found.iter().count()), (1, 2));
+        assert_eq!(found.judges["claude"], models[1]);
+        let mut unpriced = fixtures::judge("claude");
+        unpriced.spec.price = None;
+        models[1] = Arc::new(unpriced);
+        let problem = resolve(&models).unwrap_err();
+        assert_eq!(problem.reason, "PriceUnknown");
+        assert!(problem.invalid.problem.contains("claims/claude"), "{problem:?}");
+    }
+
     #[test]
     fn each_problem_has_its_reason_field_and_remedy() {
         let found = [
@@ -343,6 +393,16 @@ mod tests {
             problem(|job, _, _| {
                 job.spec.suites[0].exemplars = Some(fixtures::read("dataset: {configMapRef: {name: exemplars, key: other.jsonl}}"));
             }),
+            problem(|job, _, _| judged(job)),
+            problem(|job, models, _| {
+                judged(job);
+                models.push(fixtures::model("claude"));
+            }),
+            problem(|job, models, _| {
+                judged(job);
+                job.spec.baseline = Some(fixtures::read("{model: haiku}"));
+                models.extend([fixtures::judge("claude"), fixtures::judge("haiku")]);
+            }),
         ];
         let lines: Vec<String> = found
             .iter()
@@ -357,6 +417,9 @@ mod tests {
         Accepted PriceUnknown spec.limits.maxCostUSD: the price of ModelDeployment claims/llama is unknown, so its cost cannot be capped; set the model's spec.price or add it to the price book, or use spec.limits.maxTokens instead
         ResolvedRefs ConfigMapNotFound spec.suites[claims].exemplars.dataset.configMapRef: there is no ConfigMap claims/exemplars; create it with the key cases.jsonl, or change the name
         ResolvedRefs ConfigMapKeyNotFound spec.suites[claims].exemplars.dataset.configMapRef: ConfigMap claims/exemplars has no key other.jsonl; add it, or change the key
+        ResolvedRefs JudgeNotFound spec.suites[claims].scorer.judge.model: there is no ModelDeployment claims/claude; create it, or remove the name
+        Accepted JudgeOfFamily spec.suites[claims].scorer.judge.model: claude and llama, which it would judge, are of one family (OpenAI), and models favour their own; name a judge of another family
+        Accepted JudgeOfFamily spec.suites[claims].scorer.judge.model: claude and haiku, which it would judge, are of one family (Anthropic), and models favour their own; name a judge of another family
         "#);
     }
 }

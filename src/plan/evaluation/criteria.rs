@@ -106,7 +106,8 @@ pub fn accept(spec: &EvalJobSpec) -> Result<(), Invalid> {
 fn one(spec: &EvalJobSpec, criterion: &Criterion, field: &str) -> Result<(), Invalid> {
     let name = &criterion.metric;
     let Some(metric) = Metric::named(name) else {
-        let known: Vec<&str> = Metric::all().map(|metric| metric.name()).collect();
+        let known = Metric::all().filter(|metric| !metric.is_of_a_judge());
+        let known: Vec<&str> = known.map(|metric| metric.name()).collect();
         let remedy = format!("use one of {}", known.join(", "));
         return Err(Invalid::new(
             format!("{field}.metric"),

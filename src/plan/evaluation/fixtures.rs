@@ -10,6 +10,7 @@ use serde_json::json;
 use super::check::Datasets;
 use super::job::Runner;
 use super::run::Evaluation;
+use crate::api::model_deployment::Provider;
 use crate::api::{EvalJob, ModelDeployment, Settings};
 use crate::plan::price::Book;
 use crate::plan::{fingerprint, names};
@@ -48,6 +49,16 @@ pub(super) fn model(name: &str) -> ModelDeployment {
     ))
 }
 
+/// The same, of a family that is not `model`'s.
+pub(super) fn judge(name: &str) -> ModelDeployment {
+    let mut judge = model(name);
+    if let Some(api) = &mut judge.spec.api {
+        api.provider = Provider::Anthropic;
+        api.model = "claude-sonnet-4-5".to_owned();
+    }
+    judge
+}
+
 /// Reads a fixture.
 pub(super) fn read<T: serde::de::DeserializeOwned>(yaml: &str) -> T {
     serde_saphyr::from_str(yaml).unwrap()
@@ -73,7 +84,7 @@ pub(super) fn runner_under(settings: &Settings) -> Runner {
 /// The Job of `job()` for that slot, over a settled `llama`, with the status that Kubernetes gave it.
 pub(super) fn ran(slot: &str, status: &str) -> Job {
     let (owner, model) = (job(), model("llama"));
-    let fingerprints = [("llama".to_owned(), fingerprint::of(&model, &owner))].into();
+    let fingerprints = [("llama".to_owned(), fingerprint::of(&model, &owner, &[]))].into();
     let run = Evaluation::of(&owner, &[&model], None, &Book::default(), Timestamp::UNIX_EPOCH);
     Job {
         status: Some(read(status)),

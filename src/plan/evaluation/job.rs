@@ -227,6 +227,9 @@ impl Files {
                 None => {}
             }
         }
+        let webhooks = run.suites.iter().filter_map(|suite| suite.scorer.as_ref()?.webhook.as_ref());
+        let tokens = webhooks.filter_map(|webhook| webhook.secret_ref.as_ref());
+        files.secrets.extend(tokens.map(|secret| secret.name.clone()));
         files
     }
 }
@@ -373,6 +376,19 @@ mod tests {
             let claim = pod.volumes.unwrap().pop().unwrap().persistent_volume_claim.unwrap();
             assert_eq!((claim.claim_name.as_str(), claim.read_only), ("reports", None));
         }
+    }
+
+    #[test]
+    fn the_token_of_a_webhook_is_mounted_and_may_be_missing() {
+        let mut owner = fixtures::job();
+        owner.spec.suites[0].scorer = Some(fixtures::read("webhook: {url: 'https://scorer/', secretRef: {name: scorer-token}}"));
+        let run = Evaluation::of(&owner, &[&fixtures::model("llama")], None, &Book::default(), Timestamp::UNIX_EPOCH);
+        let job = job(&owner, &run, &BTreeMap::new(), &fixtures::runner(), Timestamp::UNIX_EPOCH);
+        let pod = job.spec.unwrap().template.spec.unwrap();
+        let secret = pod.volumes.unwrap().pop().unwrap().secret.unwrap();
+        assert_eq!((secret.secret_name.as_deref(), secret.optional), (Some("scorer-token"), Some(true)));
+        let mounts = pod.containers[0].volume_mounts.clone().unwrap();
+        assert_eq!(mounts.last().unwrap().mount_path, "/credentials/scorer-token");
     }
 
     #[test]

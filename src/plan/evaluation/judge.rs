@@ -27,7 +27,8 @@ pub struct Rules<'a> {
 
 impl Rules<'_> {
     /// The confidence of one look.
-    fn look(&self) -> Confidence {
+    #[must_use]
+    pub fn look(&self) -> Confidence {
         self.confidence.of_looks(self.looks)
     }
 }
@@ -93,6 +94,9 @@ pub fn judge(rules: &Rules<'_>, numbers: &Numbers, stopped: Option<Limit>, error
         {
             return invalid(flaw);
         }
+        if let Some(why) = suite.baseline_flaw.as_ref().filter(|_| compared.is_some()) {
+            return invalid(format!("the baseline in suite {}: {why}", suite.name));
+        }
     }
     if rules.criteria.is_empty() {
         return invalid("there is no criterion; set spec.criteria".to_owned());
@@ -132,6 +136,7 @@ fn flaw(rules: &Rules<'_>, place: &str, wanted: u32, counts: &Counts, stopped: O
         questions,
         errors,
         unparsed,
+        unjudged,
         truncated,
         ..
     } = *counts;
@@ -154,6 +159,12 @@ fn flaw(rules: &Rules<'_>, place: &str, wanted: u32, counts: &Counts, stopped: O
     }
     if questions != wanted {
         return Some(format!("{place}: only {questions} of {wanted} questions ended"));
+    }
+    if share(unjudged) > rules.unparsed {
+        let allowed = format!("{} may be so (spec.limits.maxUnparsedRate)", percent(rules.unparsed));
+        return Some(format!(
+            "{place}: the judge's verdict on {unjudged} of {questions} answers could not be read, {allowed}; name another judge"
+        ));
     }
     if share(unparsed + truncated) > rules.unparsed {
         let allowed = format!("{} may be so (spec.limits.maxUnparsedRate)", percent(rules.unparsed));
@@ -361,6 +372,7 @@ mod tests {
     fn numbers(wanted: u32, counts: Counts) -> Numbers {
         let mut suite = SuiteNumbers {
             flaw: None,
+            baseline_flaw: None,
             name: "claims".to_owned(),
             protocol: String::new(),
             digest: String::new(),

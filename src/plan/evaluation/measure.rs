@@ -146,10 +146,10 @@ pub fn times(n: u32, times: Option<f64>) -> Option<u32> {
 pub fn written(value: f64, metric: Metric) -> String {
     if let Metric::Time(_) = metric {
         times::written(value)
-    } else if metric.is_share() {
-        format!("{value:.3}")
-    } else {
+    } else if metric == Metric::CostPerThousandTokens {
         format!("{value:.6}")
+    } else {
+        format!("{value:.3}")
     }
 }
 
@@ -272,6 +272,8 @@ pub struct SuiteNumbers {
     pub baseline: Option<(u32, Counts)>,
     /// Why it is no measurement, whatever the numbers are.
     pub flaw: Option<String>,
+    /// Why that of the baseline is none.
+    pub baseline_flaw: Option<String>,
 }
 
 impl SuiteNumbers {
@@ -284,6 +286,7 @@ impl SuiteNumbers {
             refused,
             truncated,
             unparsed,
+            unjudged,
             errors,
         } = self.counts;
         let shown = self.metrics.iter().filter(|(metric, _)| metric.is_shown());
@@ -296,6 +299,7 @@ impl SuiteNumbers {
             refused,
             truncated,
             unparsed,
+            unjudged,
             errors,
             metrics: shown.map(|(metric, measured)| measured.result(*metric, confidence)).collect(),
         }

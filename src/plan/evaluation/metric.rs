@@ -20,6 +20,12 @@ pub enum Metric {
     RefusalRate,
     /// The share of answers that were cut off before an answer could be found.
     TruncationRate,
+    /// The share of pairs of which a judge says the same whichever answer stands first.
+    JudgeAgreement,
+    /// That agreement beyond what chance would make it.
+    JudgeKappa,
+    /// How often the answer that a judge prefers is the one that stands first.
+    JudgeFirstRate,
     /// A quantile of times.
     Time(times::Metric),
     /// US dollars for a thousand tokens, prompts and answers together, over the whole run.
@@ -27,13 +33,16 @@ pub enum Metric {
 }
 
 impl Metric {
-    const OTHERS: [Self; 7] = [
+    const OTHERS: [Self; 10] = [
         Self::Accuracy,
         Self::Score,
         Self::ErrorRate,
         Self::UnparsedRate,
         Self::RefusalRate,
         Self::TruncationRate,
+        Self::JudgeAgreement,
+        Self::JudgeKappa,
+        Self::JudgeFirstRate,
         Self::CostPerThousandTokens,
     ];
 
@@ -58,6 +67,9 @@ impl Metric {
             Self::UnparsedRate => "unparsed_rate",
             Self::RefusalRate => "refusal_rate",
             Self::TruncationRate => "truncation_rate",
+            Self::JudgeAgreement => "judge_agreement",
+            Self::JudgeKappa => "judge_kappa",
+            Self::JudgeFirstRate => "judge_first_rate",
             Self::Time(time) => time.name(),
             Self::CostPerThousandTokens => "cost_usd_per_1k_tokens",
         }
@@ -66,7 +78,7 @@ impl Metric {
     /// Whether it is from 0 to 1.
     #[must_use]
     pub fn is_share(self) -> bool {
-        !matches!(self, Self::CostPerThousandTokens | Self::Time(_))
+        !matches!(self, Self::CostPerThousandTokens | Self::JudgeKappa | Self::Time(_))
     }
 
     /// Whether a suite measures it, and not the run as a whole.
@@ -79,7 +91,13 @@ impl Metric {
     #[must_use]
     pub fn is_shown(self) -> bool {
         use times::Metric::{InterTokenP95, LatencyP95, TtftP95};
-        self.is_of_quality() || matches!(self, Self::Time(LatencyP95 | TtftP95 | InterTokenP95))
+        self.is_of_quality() || self.is_of_a_judge() || matches!(self, Self::Time(LatencyP95 | TtftP95 | InterTokenP95))
+    }
+
+    /// How far a judge can be believed. It is told, and nothing is demanded of it but `minAgreement` of the judge.
+    #[must_use]
+    pub fn is_of_a_judge(self) -> bool {
+        matches!(self, Self::JudgeAgreement | Self::JudgeKappa | Self::JudgeFirstRate)
     }
 
     /// How good answers are: `accuracy` or `score`.
@@ -98,7 +116,7 @@ impl fmt::Display for Metric {
 /// Whether the scorer says how good an answer is, and not only right or wrong.
 #[must_use]
 pub fn is_graded(scorer: &Scorer) -> bool {
-    scorer.f1.is_some() || scorer.rouge_l.is_some() || scorer.bleu.is_some()
+    scorer.f1.is_some() || scorer.rouge_l.is_some() || scorer.bleu.is_some() || scorer.judge.is_some() || scorer.webhook.is_some()
 }
 
 /// What `suite` measures.
@@ -136,6 +154,8 @@ mod tests {
             of_suite(&serde_saphyr::from_str(&suite).unwrap())[0]
         };
         assert_eq!(of("f1: {}"), Metric::Score);
+        assert_eq!(of("judge: {model: claude}"), Metric::Score);
+        assert_eq!(of("webhook: {url: 'https://h/'}"), Metric::Score);
         assert_eq!(of("exact: {}"), Metric::Accuracy);
         let benchmark = "{name: s, mmluPro: {dataset: {uri: 'https://h/f.parquet'}}}";
         assert_eq!(of_suite(&serde_saphyr::from_str(benchmark).unwrap())[0], Metric::Accuracy);

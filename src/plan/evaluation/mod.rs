@@ -7,6 +7,7 @@
 pub mod check;
 pub mod criteria;
 pub mod drift;
+pub mod family;
 pub mod job;
 pub mod judge;
 pub mod measure;
@@ -104,7 +105,7 @@ pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
         let runs = schedule::overtaken(job, &schedule, seen.runs, now);
         let record = Record::of(job, &runs, &check::targets(job, seen.models));
         let is_outdated = !outdated(job, &record, seen.models).is_empty();
-        let settled = settled(job, &models, &unsettled).filter(|_| is_outdated);
+        let settled = settled(job, seen.models, &models, &unsettled).filter(|_| is_outdated);
         let images = images(job, &models, seen);
         let due = Due {
             job,
@@ -140,7 +141,7 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     facts.next = schedule.next(now - offset).map(|slot| slot + offset).filter(|_| !job.spec.suspend);
     let unsettled = unsettled(&models);
     // That a target is no longer one makes no result outdated.
-    let settled = settled(job, &models, &unsettled).filter(|_| !outdated.is_empty());
+    let settled = settled(job, seen.models, &models, &unsettled).filter(|_| !outdated.is_empty());
     let images = images(job, &models, seen);
     let due = Due {
         job,
@@ -167,11 +168,11 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
             (None, Some(now + QUEUE))
         }
         Decision::Start { slot } => {
-            let fingerprints = fingerprints(job, &models.targets, &unsettled);
+            let fingerprints = fingerprints(job, seen.models, &models, &unsettled);
             let targets: Vec<&ModelDeployment> = models.targets.iter().map(AsRef::as_ref).collect();
             let run = Evaluation {
                 drift: drift::told(job, &schedule, &served(&models.targets, &unsettled), slot),
-                ..Evaluation::of(job, &targets, models.baseline.as_deref(), seen.prices, now)
+                ..Evaluation::of(job, &targets, models.baseline.as_deref(), seen.prices, now).judged_by(&models.judges, seen.prices, now)
             };
             let mut start = job::job(job, &run, &fingerprints, runner, slot);
             facts.attempted = Some(fingerprint::digest(&fingerprints));
@@ -291,20 +292,22 @@ fn is_settled(model: &ModelDeployment) -> bool {
     })
 }
 
-/// A digest over what all targets are, once all are settled.
-fn settled(job: &EvalJob, models: &Models, unsettled: &[String]) -> Option<String> {
+/// A digest over what all targets are, once all are settled, and their judges.
+fn settled(job: &EvalJob, all: &[Arc<ModelDeployment>], models: &Models, unsettled: &[String]) -> Option<String> {
     unsettled
         .is_empty()
-        .then(|| fingerprint::digest(&fingerprints(job, &models.targets, unsettled)))
+        .then(|| fingerprint::digest(&fingerprints(job, all, models, unsettled)))
 }
 
-fn fingerprints(job: &EvalJob, targets: &[Arc<ModelDeployment>], unsettled: &[String]) -> BTreeMap<String, String> {
+/// What each target is now; nothing where that is not known, because it is changing, or who judges it is.
+fn fingerprints(job: &EvalJob, all: &[Arc<ModelDeployment>], models: &Models, unsettled: &[String]) -> BTreeMap<String, String> {
+    let judges_are_settled = models.judges.keys().all(|judge| !unsettled.contains(judge));
     let of = |model: &Arc<ModelDeployment>| {
         let name = model.name_any();
-        let settled = !unsettled.contains(&name);
-        (name, if settled { fingerprint::of(model, job) } else { String::new() })
+        let settled = judges_are_settled && !unsettled.contains(&name);
+        (name, if settled { fingerprint::of(model, job, all) } else { String::new() })
     };
-    targets.iter().map(of).collect()
+    models.targets.iter().map(of).collect()
 }
 
 /// What each settled target is, whatever is asked of it.
@@ -319,7 +322,7 @@ fn outdated(job: &EvalJob, record: &Record, models: &[Arc<ModelDeployment>]) -> 
     let is_current = |name: &String| {
         let model = check::find(models, &namespace, name);
         let result = record.targets.iter().find(|target| target.model == *name);
-        matches!((model, result), (Ok(model), Some(result)) if result.fingerprint == fingerprint::of(&model, job))
+        matches!((model, result), (Ok(model), Some(result)) if result.fingerprint == fingerprint::of(&model, job, models))
     };
     let mut targets = check::targets(job, models);
     targets.retain(|name| !is_current(name));

@@ -10,7 +10,8 @@ use flate2::write::DeflateEncoder;
 use serde::{Deserialize, Serialize};
 
 use super::drift::Left;
-use crate::api::eval_job::{SuiteResult, Verdict};
+use super::metric::Metric;
+use crate::api::eval_job::{MetricResult, SuiteResult, Verdict};
 
 /// Kubernetes keeps this much of a container's termination message.
 pub const MESSAGE_LIMIT: usize = 4096;
@@ -110,6 +111,8 @@ pub struct Counts {
     pub truncated: u32,
     /// Other answers in which no answer could be found.
     pub unparsed: u32,
+    /// Answers of which the judge's verdict could not be read.
+    pub unjudged: u32,
     /// Requests that failed.
     pub errors: u32,
 }
@@ -133,23 +136,33 @@ impl Report {
         if fits(&whole) {
             return whole;
         }
-        let packed = |limit: usize| format!("{PACKED}{}", packed(&json(&self.shortened(limit))));
-        let shortest = self.shortened(SENTENCE_LIMITS[3]);
-        let thinner = [Self::without_methods, Self::without_most_numbers, Self::without_numbers];
-        let thinned = thinner
-            .into_iter()
-            .map(|thin| format!("{PACKED}{}", self::packed(&json(&thin(&shortest)))));
-        SENTENCE_LIMITS
-            .into_iter()
-            .map(packed)
+        let packed = |report: &Self, limit: usize| format!("{PACKED}{}", packed(&json(&report.shortened(limit))));
+        let whole = SENTENCE_LIMITS.into_iter().map(|limit| packed(self, limit));
+        let thinner = [
+            Self::without_judges,
+            Self::without_methods,
+            Self::without_most_numbers,
+            Self::without_numbers,
+        ];
+        let thinned = thinner.into_iter().map(|thin| packed(&thin(self), SENTENCE_LIMITS[3]));
+        whole
             .chain(thinned)
             .find(fits)
             .unwrap_or_else(|| Self::invalid("the report does not fit into the termination message; use fewer targets or suites").encode())
     }
 
+    fn without_judges(&self) -> Self {
+        let mut report = self.clone();
+        for suite in report.targets.iter_mut().flat_map(|target| &mut target.suites) {
+            let is_of_a_judge = |told: &MetricResult| Metric::named(&told.name).is_some_and(Metric::is_of_a_judge);
+            suite.metrics.retain(|told| !is_of_a_judge(told));
+        }
+        report
+    }
+
     /// How numbers were made, and of what, is in the report that is kept; a verdict is worth more here.
     fn without_methods(&self) -> Self {
-        let mut report = self.clone();
+        let mut report = self.without_judges();
         for suite in report.targets.iter_mut().flat_map(|target| &mut target.suites) {
             suite.digest.clear();
             suite.protocol.clear();
@@ -233,7 +246,6 @@ fn shorten(text: &str, limit: usize) -> String {
 mod tests {
     use super::super::drift::Step;
     use super::*;
-    use crate::api::eval_job::MetricResult;
     use crate::plan::statistics::drift::State;
     use proptest::prelude::*;
 
@@ -317,6 +329,30 @@ mod tests {
             (verdicts(&report), report.tokens, report.cost)
         );
         assert!(read.targets.iter().all(|target| target.drift.is_some() && target.suites.len() == 8));
+    }
+
+    #[test]
+    fn what_is_told_of_judges_is_left_out_where_it_would_not_fit() {
+        let plain = largest("claims: score 0.812 (0.776 to 0.843), at least 0.784", 8);
+        let mut judged = plain.clone();
+        let suites = judged.targets.iter_mut().flat_map(|target| &mut target.suites);
+        for (i, suite) in suites.enumerate() {
+            let told = ["judge_agreement", "judge_kappa", "judge_first_rate"].map(|name| MetricResult {
+                name: name.to_owned(),
+                value: format!("0.{:03}", i * 149 % 1000),
+                lower: Some(format!("0.{:03}", i * 151 % 1000)),
+                upper: Some(format!("0.{:03}", i * 157 % 1000)),
+                n: 777 + i as u32,
+                method: Some("wilson".to_owned()),
+            });
+            suite.metrics.extend(told);
+        }
+        let message = judged.encode();
+        assert!(message.len() <= MESSAGE_LIMIT, "{}", message.len());
+        let numbers = |report: &Report| report.targets.iter().map(|target| target.suites.clone()).collect::<Vec<_>>();
+        assert_eq!(numbers(&Report::decode(&message).unwrap()), numbers(&plain));
+        judged.targets.truncate(1);
+        assert_eq!(Report::decode(&judged.encode()).unwrap(), judged, "it is told where there is room");
     }
 
     #[test]

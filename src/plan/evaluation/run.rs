@@ -1,6 +1,8 @@
 //! What one run is to do, as the operator tells the evaluator: one JSON value in an environment variable. Files of ConfigMaps and claims are
 //! mounted, others the evaluator fetches with the credentials that are mounted; models are asked through the gateway.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -33,6 +35,9 @@ pub struct Evaluation {
     /// Who is asked so that others can be compared with it; it may be one of the targets too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Target>,
+    /// Who judges answers, where suites have judges; each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judges: Vec<Target>,
     /// With what they were in an earlier run they are compared instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub past: Option<Past>,
@@ -125,6 +130,7 @@ impl Evaluation {
                 criteria: Vec::new(),
                 ..target(model)
             }),
+            judges: Vec::new(),
             past: job.spec.baseline.as_ref().and_then(past),
             drift: None,
             suites: job.spec.suites.clone(),
@@ -134,7 +140,21 @@ impl Evaluation {
         }
     }
 
-    /// Everybody who is asked: the targets, and the baseline where it is none of them.
+    /// The same, with these models as its judges, by the names that suites have for them.
+    #[must_use]
+    pub fn judged_by(self, judges: &BTreeMap<String, Arc<ModelDeployment>>, book: &Book, now: Timestamp) -> Self {
+        let judge = |(name, model): (&String, &Arc<ModelDeployment>)| Target {
+            model: name.clone(),
+            price: Pricing::of(model, book).at(now).map(|rates| Rates::clone(rates)),
+            criteria: Vec::new(),
+        };
+        Self {
+            judges: judges.iter().map(judge).collect(),
+            ..self
+        }
+    }
+
+    /// Everybody who is asked the questions: the targets, and the baseline where it is none of them.
     pub fn asked(&self) -> impl Iterator<Item = &Target> + Clone {
         let is_other = |baseline: &&Target| self.targets.iter().all(|target| target.model != baseline.model);
         self.targets.iter().chain(self.baseline.iter().filter(is_other))

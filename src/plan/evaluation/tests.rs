@@ -146,6 +146,7 @@ fn report(correct: u32) -> Report {
     let scores: Vec<Scored> = (0..500).map(scored).collect();
     let suite = SuiteNumbers {
         flaw: None,
+        baseline_flaw: None,
         name: "claims".to_owned(),
         protocol: "exemplars".to_owned(),
         digest: "sha256:d".to_owned(),
@@ -317,7 +318,10 @@ fn an_invalid_run_leaves_what_was_decided_about_an_unchanged_model() {
     };
     let kept = world.status().targets[0].clone();
     assert_eq!((kept.verdict, kept.message), (Verdict::Pass, lost("quality-29629560")));
-    assert_eq!(kept.fingerprint, crate::plan::fingerprint::of(&world.models[0], &world.job));
+    assert_eq!(
+        kept.fingerprint,
+        crate::plan::fingerprint::of(&world.models[0], &world.job, &world.models)
+    );
     assert_eq!(kept.suites.len(), 1);
     assert_eq!(world.status().verdict, Some(Verdict::Invalid));
     assert_eq!(world.status().history[0].verdict, Verdict::Invalid);
@@ -350,7 +354,10 @@ fn an_invalid_run_over_a_changed_model_keeps_nothing() {
     world.at("2026-05-03T03:00:00Z");
     let changed = &world.status().targets[0];
     assert_eq!(changed.verdict, Verdict::Invalid);
-    assert_eq!(changed.fingerprint, crate::plan::fingerprint::of(&world.models[0], &world.job));
+    assert_eq!(
+        changed.fingerprint,
+        crate::plan::fingerprint::of(&world.models[0], &world.job, &world.models)
+    );
     assert!(
         world
             .condition(Kind::Passed)
@@ -363,7 +370,40 @@ fn a_model_that_changed_in_a_lost_run_is_not_passed_by_what_it_was() {
     let world = passed_and_lost(World::change_model);
     assert!(world.condition(Kind::Passed).starts_with("Unknown Outdated: llama"));
     let kept = &world.status().targets[0];
-    assert_ne!(kept.fingerprint, crate::plan::fingerprint::of(&world.models[0], &world.job));
+    assert_ne!(
+        kept.fingerprint,
+        crate::plan::fingerprint::of(&world.models[0], &world.job, &world.models)
+    );
+}
+
+#[test]
+fn a_run_waits_for_its_judge_and_is_about_it() {
+    let mut world = World::new();
+    world.job.spec.suites[0].scorer = Some(fixtures::read("judge: {model: claude}"));
+    world.job.spec.criteria[0].metric = "score".to_owned();
+    let mut judge = fixtures::judge("claude");
+    judge.metadata.generation = Some(2);
+    world.models.push(Arc::new(judge));
+    world.at(SLOT);
+    assert!(world.jobs.is_empty());
+    let waits = "a run is due and waits for claude: not ready yet, or still changing";
+    assert!(world.condition(Kind::Ready).ends_with(waits), "{}", world.condition(Kind::Ready));
+
+    // Nobody waits for ever; what is said then is about nobody who is known.
+    let fingerprints = |world: &World| world.jobs[0].annotations()[crate::plan::names::EVALUATED_ANNOTATION].clone();
+    world.at("2026-05-02T02:11:00Z");
+    assert_eq!(fingerprints(&world), r#"{"llama":""}"#);
+
+    world.jobs.clear();
+    world.job.status = None;
+    world.models[1] = Arc::new(fixtures::judge("claude"));
+    world.at("2026-05-03T02:00:00Z");
+    let known = crate::plan::fingerprint::of(&world.models[0], &world.job, &world.models);
+    assert_eq!(fingerprints(&world), format!(r#"{{"llama":"{known}"}}"#));
+    let pod = world.jobs[0].spec.clone().unwrap().template.spec.unwrap();
+    let run = pod.containers[0].env.clone().unwrap().remove(0).value.unwrap();
+    let run: Evaluation = serde_json::from_str(&run).unwrap();
+    assert_eq!((run.judges[0].model.as_str(), run.judges[0].price.is_some()), ("claude", true));
 }
 
 #[test]

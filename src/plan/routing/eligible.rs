@@ -104,6 +104,7 @@ impl Reason {
 
 /// The objects, by key.
 pub(super) struct Known<'a> {
+    all: &'a [Arc<ModelDeployment>],
     models: BTreeMap<Key, &'a ModelDeployment>,
     evaluations: HashMap<Key, &'a EvalJob>,
     endpoints: &'a BTreeMap<Key, Vec<String>>,
@@ -119,6 +120,7 @@ pub(super) type Required<'a> = (&'a str, &'a Requirements);
 impl<'a> Known<'a> {
     pub(super) fn new(inputs: &Inputs<'a>) -> Self {
         Self {
+            all: inputs.models,
             models: inputs.models.iter().map(|md| (Key::of(md.as_ref()), md.as_ref())).collect(),
             evaluations: inputs.evaluations.iter().map(|ej| (Key::of(ej.as_ref()), ej.as_ref())).collect(),
             endpoints: inputs.endpoints,
@@ -238,7 +240,7 @@ impl<'a> Known<'a> {
                     let why = format!("must pass EvalJob {job}, which evaluates models of its own namespace only: name a model of {own}");
                     return Err(exclude(Reason::NotEvaluated, why));
                 }
-                let expiry = has_passed(md, &asked.name, ej, evaluated).map_err(|why| exclude(Reason::NotEvaluated, why))?;
+                let expiry = has_passed(self.all, md, &asked.name, ej, evaluated).map_err(|why| exclude(Reason::NotEvaluated, why))?;
                 if let Some(expiry) = expiry
                     && passed_until.as_ref().is_none_or(|known| expiry.at < known.at)
                 {
@@ -332,8 +334,14 @@ pub fn served_name(md: &ModelDeployment) -> String {
     }
 }
 
-/// Whether the model has passed an evaluation, and until when that counts.
-fn has_passed(md: &ModelDeployment, name: &str, ej: &EvalJob, evaluated: &EvaluatedBy) -> Result<Option<Expiry>, String> {
+/// Whether the model has passed an evaluation, and until when that counts. Its judges, if it has some, are among `all`.
+fn has_passed(
+    all: &[Arc<ModelDeployment>],
+    md: &ModelDeployment,
+    name: &str,
+    ej: &EvalJob,
+    evaluated: &EvaluatedBy,
+) -> Result<Option<Expiry>, String> {
     let job = evaluated.eval_job.as_str();
     let targets = &ej.spec.targets;
     let is_selected = || targets.selector.as_ref().is_some_and(|selector| selector.matches(md.labels())) && md.name_any() == name;
@@ -347,7 +355,7 @@ fn has_passed(md: &ModelDeployment, name: &str, ej: &EvalJob, evaluated: &Evalua
         return Err(format!("has not been evaluated by EvalJob {job} yet; {}", next_run(ej)));
     };
     let asked = model::asked(md, names::asked_parts(name).1);
-    if asked.is_none_or(|asked| result.fingerprint != fingerprint::of(&asked, ej)) {
+    if asked.is_none_or(|asked| result.fingerprint != fingerprint::of(&asked, ej, all)) {
         return Err(format!(
             "or EvalJob {job} was changed since the latest evaluation, which said {}; {}",
             result.verdict,

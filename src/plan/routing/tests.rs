@@ -80,7 +80,7 @@ impl World {
             suites: [{name: s, exemplars: {dataset: {configMapRef: {name: c, key: k}}}, scorer: {exact: {}}}]}";
         let yaml = format!("metadata: {{name: quality, namespace: claims}}\nspec: {spec}");
         let mut job: EvalJob = serde_saphyr::from_str(&yaml).unwrap();
-        let current = fingerprint::of(&self.models[0], &job);
+        let current = fingerprint::of(&self.models[0], &job, &self.models);
         let fingerprint = fingerprint.unwrap_or(&current);
         let result = format!("{{model: llama, verdict: {verdict}, message: 0.5 is below 0.9, fingerprint: '{fingerprint}'}}");
         let status = format!("{{nextScheduleTime: '2026-02-01T02:00:00Z', targets: [{result}]}}");
@@ -650,7 +650,7 @@ fn a_verdict_on_the_model_says_nothing_of_its_adapters() {
     };
     let of_adapter = |world: &World, adapter| {
         let asked = crate::plan::model::asked(&world.models[0], adapter).unwrap();
-        fingerprint::of(&asked, &world.evaluations[0])
+        fingerprint::of(&asked, &world.evaluations[0], &world.models)
     };
     let any = job("ft", "x");
     assert!(
@@ -665,6 +665,22 @@ fn a_verdict_on_the_model_says_nothing_of_its_adapters() {
             .why_not("ft:fraud")
             .contains("was changed since the latest evaluation")
     );
+}
+
+#[test]
+fn a_verdict_no_longer_counts_once_its_judge_is_another() {
+    let require = "require: {evaluated: [{evalJob: quality}]}, rules: [{targets: [{model: llama}]}]";
+    let mut world = World::new().assistant(require).evaluated("Pass", None);
+    let mut job = (*world.evaluations[0]).clone();
+    let judge = serde_saphyr::from_str("judge: {model: gpt}").unwrap();
+    job.spec.suites[0].scorer = Some(judge);
+    job.status.as_mut().unwrap().targets[0].fingerprint = fingerprint::of(&world.models[0], &job, &world.models);
+    world.evaluations = vec![Arc::new(job)];
+    assert_eq!(world.status("assistant").summary.as_deref(), Some("llama"));
+    let mut other = (*world.models[1]).clone();
+    other.spec.api.as_mut().unwrap().model = "another".to_owned();
+    world.models[1] = Arc::new(other);
+    assert!(world.why_not("llama").contains("was changed since the latest evaluation"));
 }
 
 #[test]

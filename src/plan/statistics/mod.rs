@@ -10,6 +10,7 @@ mod estimate;
 mod exact;
 mod holm;
 mod interval;
+mod kappa;
 mod mean;
 mod non_inferiority;
 mod paired;
@@ -26,6 +27,7 @@ pub use confidence::Confidence;
 pub use estimate::{Bounds, Estimate};
 pub use holm::holm;
 pub use interval::{Interval, lower_bound, upper_bound};
+pub use kappa::kappa;
 pub use mean::{clustered_mean, mean, stratified_clustered_mean, stratified_mean};
 pub use non_inferiority::{NonInferiority, non_inferiority};
 pub use paired::{clustered_difference, paired_difference};
@@ -38,6 +40,6 @@ pub use share::Share;
 /// Panics where `seen` is not within `by` of `expected`.
 #[cfg(test)]
 #[track_caller]
-pub(super) fn near(seen: f64, expected: f64, by: f64) {
+pub(crate) fn near(seen: f64, expected: f64, by: f64) {
     assert!((seen - expected).abs() <= by, "{seen} is not {expected}");
 }
