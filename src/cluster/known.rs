@@ -1,7 +1,7 @@
 //! What is known of the objects of one kind: the store that a watch keeps, and our own latest writes until the watch has shown them. Without
 //! the second a reconcile that runs before its own write comes back would write again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,6 +68,19 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Known<K> {
     #[must_use]
     pub fn all(&self) -> Vec<Arc<K>> {
         self.store.state()
+    }
+
+    /// All objects that the watch has shown, and those just written that it has not shown yet.
+    #[must_use]
+    pub fn all_and_written(&self) -> Vec<Arc<K>> {
+        let mut all = self.store.state();
+        let shown: HashSet<Key> = all.iter().map(|object| Key::of(&**object)).collect();
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = written
+            .iter()
+            .filter(|(key, (at, _))| !shown.contains(key) && at.elapsed() <= BELIEVED);
+        all.extend(ours.map(|(_, (_, object))| Arc::clone(object)));
+        all
     }
 
     /// Remembers the server's answer to a write.

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use tokio::sync::Mutex;
 
 use crate::api::EvalJob;
 use crate::api::condition::{self, Kind};
@@ -32,6 +33,9 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The reason of the event of an alarm.
 const DRIFT_ALARM: &str = "DriftAlarm";
+
+/// Held while it is decided whether a run may start beside those of others, until it is there.
+static STARTING: Mutex<()> = Mutex::const_new(());
 
 /// Runs one EvalJob on its schedule and writes down what its runs say.
 pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Action, Error> {
@@ -63,6 +67,13 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
         ..seen
     };
     let mut plan = evaluation::plan(&job, seen, &runner(&cx), now);
+    // Of two that are due at once the second sees what the first has started.
+    let turn = if plan.start.is_some() { Some(STARTING.lock().await) } else { None };
+    if turn.is_some() {
+        let elsewhere = observe::asked_elsewhere(&job, &cx.cluster.stores.jobs.all_and_written(), now);
+        let elsewhere = &elsewhere;
+        plan = evaluation::plan(&job, Seen { elsewhere, ..seen }, &runner(&cx), now);
+    }
     if let Some(start) = &plan.start {
         match cx.cluster.apply(start).await {
             Ok(_) => {}
@@ -72,6 +83,7 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
             Err(error) => return Err(error.into()),
         }
     }
+    drop(turn);
     let Plan {
         start: _,
         status,

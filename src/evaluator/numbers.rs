@@ -75,7 +75,7 @@ pub(super) fn numbers(
             })),
         };
         let comparison = match (&theirs, against) {
-            (Some(theirs), _) => compare(&own.quality, &theirs.quality),
+            (Some(theirs), _) => compare(&own.comparable(), &theirs.comparable()),
             (None, Against::Itself) => Some(Comparison::Itself),
             (None, _) => None,
         };
@@ -165,6 +165,16 @@ struct Scores {
     counts: Counts,
     /// How many answers there were to be.
     wanted: u32,
+    /// Questions of which a judge's verdict could not be read.
+    unjudged: HashSet<usize>,
+}
+
+impl Scores {
+    /// Those that say how good a model is: a verdict that could not be read says nothing, and counts for nobody.
+    fn comparable(&self) -> Vec<Scored> {
+        let is_told = |scored: &&Scored| !self.unjudged.contains(&scored.question);
+        self.quality.iter().filter(is_told).cloned().collect()
+    }
 }
 
 const RATES: [(Metric, End); 4] = [
@@ -181,6 +191,7 @@ fn scores(suite: &Suite, is_extended: bool, ended: impl Fn(usize, u32) -> Option
         rates: RATES.map(|(metric, _)| (metric, Vec::new())).into(),
         counts: Counts::default(),
         wanted: 0,
+        unjudged: HashSet::new(),
     };
     for question in sampled_of(suite, is_extended) {
         scores.wanted += suite.repeats;
@@ -195,6 +206,9 @@ fn scores(suite: &Suite, is_extended: bool, ended: impl Fn(usize, u32) -> Option
             stratum: suite.drawn_from(*question),
             score: sum / f64::from(suite.repeats),
         };
+        if ended.iter().any(|(end, _)| *end == End::Unjudged) {
+            scores.unjudged.insert(*question);
+        }
         scores.quality.push(scored(ended.iter().map(|(_, score)| score).sum()));
         for ((_, rate), (_, end)) in scores.rates.iter_mut().zip(RATES) {
             rate.push(scored(ended.iter().filter(|(other, _)| *other == end).count() as f64));

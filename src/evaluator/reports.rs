@@ -206,9 +206,9 @@ type Answers = HashMap<(String, String, u32), (End, f64)>;
 /// Why an earlier run is not known.
 #[derive(Debug)]
 pub(super) enum Unread {
-    /// There is no report of it.
+    /// There is no report of it, or none that can be understood.
     Gone(String),
-    /// There is one, and it cannot be read now.
+    /// It cannot be read now.
     Broken(String),
 }
 
@@ -244,8 +244,11 @@ impl Past {
             evaluation: Asked { suites: asked },
             report,
             samples,
-        } = serde_json::from_reader(io::BufReader::new(file))
-            .map_err(|error| Unread::Broken(format!("the report of the run {run} cannot be understood: {error}")))?;
+        } = serde_json::from_reader(io::BufReader::new(file)).map_err(|error| {
+            let why = format!("the report of the run {run} cannot be understood: {error}");
+            // What is no report will not be one later; what the disk did not give may come.
+            if error.is_io() { Unread::Broken(why) } else { Unread::Gone(why) }
+        })?;
         let mut ended: HashMap<String, Answers> = HashMap::new();
         for Sample {
             model,

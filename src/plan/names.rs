@@ -20,6 +20,8 @@ pub const EVAL_JOB_LABEL: &str = "llmportfolio.dev/eval-job";
 pub const EVALUATED_ANNOTATION: &str = "llmportfolio.dev/evaluated";
 /// Annotation of an EvalJob: a run is wanted now. Each other value asks for one more.
 pub const RUN_NOW_ANNOTATION: &str = "llmportfolio.dev/run-now";
+/// Annotation of an evaluation's Job: the ModelDeployments that it asks, targets, baseline and judges, as a list in JSON.
+pub const ASKS_ANNOTATION: &str = "llmportfolio.dev/asks";
 /// Annotation of an evaluation's Job: a digest over the images that the pods of its targets ran when the run started.
 pub const IMAGES_ANNOTATION: &str = "llmportfolio.dev/images";
 /// Annotation of an EvalJob: with another value its drift begins anew.
@@ -66,7 +68,8 @@ pub const APPLIED_ANNOTATION: &str = "llmportfolio.dev/applied";
 pub const SCALED_ANNOTATION: &str = "llmportfolio.dev/scaled";
 
 /// Every annotation of ours.
-pub const ANNOTATIONS: [&str; 20] = [
+pub const ANNOTATIONS: [&str; 21] = [
+    ASKS_ANNOTATION,
     IMAGES_ANNOTATION,
     RESET_DRIFT_ANNOTATION,
     RUN_NOW_ANNOTATION,

@@ -85,6 +85,11 @@ impl Agreement {
             ));
         };
         let bound = share.lower_bound(confidence);
+        if self.first().is_none() {
+            return Some(format!(
+                "{field}.model: the judge told none of {n} pairs apart, which shows nothing; name a better judge, or write a rubric that says what is better"
+            ));
+        }
         if bound > least {
             return None;
         }

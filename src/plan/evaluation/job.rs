@@ -70,9 +70,14 @@ pub fn job(owner: &EvalJob, run: &Evaluation, fingerprints: &BTreeMap<String, St
     let name = Key::of(owner).name;
     let labels = names::labels("evaluation", names::EVAL_JOB_LABEL, &name);
     let evaluated = json(fingerprints);
+    let asked = run.asked().chain(&run.judges).map(|target| names::asked_parts(&target.model).0);
+    let asks = json(&asked.collect::<BTreeSet<_>>());
     Job {
         metadata: ObjectMeta {
-            annotations: Some(BTreeMap::from([(names::EVALUATED_ANNOTATION.to_owned(), evaluated)])),
+            annotations: Some(BTreeMap::from([
+                (names::EVALUATED_ANNOTATION.to_owned(), evaluated),
+                (names::ASKS_ANNOTATION.to_owned(), asks),
+            ])),
             ..names::child(owner, names::evaluation(&name, slot), labels.clone())
         },
         spec: Some(JobSpec {

@@ -26,6 +26,7 @@ mod fixtures;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::fingerprint;
 use crate::plan::names::{self, Key};
 use crate::plan::price::Book;
+use crate::plan::schedule::Schedule;
 
 /// How long a due run waits for targets that are still changing. Then it starts without them being settled, and says nothing about what
 /// they become.
@@ -102,7 +104,7 @@ pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
     });
     let is_about_to_start = || {
         let unsettled = unsettled(&models);
-        let runs = schedule::overtaken(job, &schedule, seen.runs, now);
+        let runs = overtaken(job, &schedule, &models, &unsettled, seen, now);
         let record = Record::of(job, &runs, &check::targets(job, seen.models));
         let is_outdated = !outdated(job, &record, seen.models).is_empty();
         let settled = settled(job, seen.models, &models, &unsettled).filter(|_| is_outdated);
@@ -131,7 +133,8 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
         Ok(checked) => checked,
         Err(problem) => return refused(job, seen, &problem, now),
     };
-    let runs = schedule::overtaken(job, &schedule, seen.runs, now);
+    let unsettled = unsettled(&models);
+    let runs = overtaken(job, &schedule, &models, &unsettled, seen, now);
     let record = Record::of(job, &runs, &check::targets(job, seen.models));
     let outdated = outdated(job, &record, seen.models);
     let mut facts = facts(job, record, &outdated, &runs);
@@ -139,7 +142,6 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     let look = look(&runs);
     let offset = schedule::offset(job);
     facts.next = schedule.next(now - offset).map(|slot| slot + offset).filter(|_| !job.spec.suspend);
-    let unsettled = unsettled(&models);
     // That a target is no longer one makes no result outdated.
     let settled = settled(job, seen.models, &models, &unsettled).filter(|_| !outdated.is_empty());
     let images = images(job, &models, seen);
@@ -215,6 +217,22 @@ pub fn refused(job: &EvalJob, seen: Seen<'_>, problem: &Problem, now: Timestamp)
         wake: look(seen.runs),
         ask_again: problem.claim == Kind::ResolvedRefs || problem.reason == check::NAME_TAKEN,
     }
+}
+
+/// The runs, with those given up that the next one takes the place of: once that one may start, and not while it would only wait.
+fn overtaken<'a>(
+    job: &EvalJob,
+    schedule: &Schedule,
+    models: &Models,
+    unsettled: &[String],
+    seen: Seen<'a>,
+    now: Timestamp,
+) -> Cow<'a, [Run]> {
+    let would_wait = elsewhere(models, seen).is_some() || (!unsettled.is_empty() && now < patience(job, now));
+    if would_wait {
+        return Cow::Borrowed(seen.runs);
+    }
+    schedule::overtaken(job, schedule, seen.runs, now)
 }
 
 /// What the runs so far come to.

@@ -148,7 +148,11 @@ pub fn images<'a>(models: impl IntoIterator<Item = &'a ModelDeployment>, pods: &
     let of_each = own.map(|model| {
         let Key { namespace, name } = Key::of(model);
         let base = names::asked_parts(&name).0;
-        let is_own = |pod: &&Arc<Pod>| pod.namespace().as_ref() == Some(&namespace) && names::is_pod_of(pod.labels(), base);
+        let is_own = |pod: &&Arc<Pod>| {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            let is_over = pod.metadata.deletion_timestamp.is_some() || matches!(phase, Some("Failed" | "Succeeded"));
+            !is_over && pod.namespace().as_ref() == Some(&namespace) && names::is_pod_of(pod.labels(), base)
+        };
         let known = pods.iter().filter(is_own).map(|pod| image(pod));
         let known: BTreeSet<Option<String>> = known.collect();
         let mut known = known.into_iter();
@@ -178,8 +182,17 @@ pub fn asked_elsewhere(owner: &EvalJob, jobs: &[Arc<Job>], now: Timestamp) -> BT
         Key::of(&***job).namespace == namespace && of.is_some_and(|of| *of != name) && end(job, now).is_none()
     };
     let others = jobs.iter().filter(is_other);
-    let asked = others.flat_map(|job| fingerprints(job).into_keys().map(|model| (model, job.name_any())));
-    asked.map(|(model, run)| (names::asked_parts(&model).0.to_owned(), run)).collect()
+    others
+        .flat_map(|job| asks(job).into_iter().map(|model| (model, job.name_any())))
+        .collect()
+}
+
+/// The models that a run asks; of a Job of an earlier release its targets.
+fn asks(job: &Job) -> Vec<String> {
+    let told = job.annotations().get(names::ASKS_ANNOTATION);
+    let told = told.and_then(|text| serde_json::from_str(text).ok());
+    let targets = || fingerprints(job).into_keys().map(|model| names::asked_parts(&model).0.to_owned());
+    told.unwrap_or_else(|| targets().collect())
 }
 
 fn is_owned(job: &Job, owner: &EvalJob) -> bool {
@@ -378,6 +391,9 @@ mod tests {
             [None, None, None, None]
         );
         assert!(images(&[pod("a")]).is_some());
+        let mut evicted = Pod::clone(&pod("b"));
+        evicted.status.as_mut().unwrap().phase = Some("Failed".to_owned());
+        assert_eq!(images(&[pod("a"), Arc::new(evicted)]), images(&[pod("a")]));
         assert_eq!(images(&[pod("a")]), images(&[pod("a"), pod("a")]), "however many there are");
         assert_ne!(images(&[pod("a")]), images(&[pod("b")]));
         assert_eq!(
@@ -396,6 +412,11 @@ mod tests {
         let run = jobs("{}")[0].name_any();
         assert_eq!(asked(&other, "{active: 1}"), [("llama".to_owned(), run)].into());
         assert_eq!(asked(&other, &complete()), BTreeMap::new());
+        let mut told = Job::clone(&jobs("{active: 1}")[0]);
+        told.annotations_mut()
+            .insert(names::ASKS_ANNOTATION.to_owned(), r#"["gpt","llama"]"#.to_owned());
+        let all = asked_elsewhere(&other, &[Arc::new(told)], at(END));
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["gpt", "llama"], "judges and the baseline too");
         assert_eq!(
             asked(&fixtures::job(), "{active: 1}"),
             BTreeMap::new(),

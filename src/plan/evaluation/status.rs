@@ -148,7 +148,15 @@ fn claims(job: &EvalJob, facts: &Facts<'_>) -> Vec<Claim> {
     if [WAITING, QUEUED].contains(&ready.0) {
         claims.push(Claim::new(Kind::Reconciling, true, ready.0, ready.1.clone()));
     }
-    claims.extend([accepted(), resolved, Claim::new(Kind::Ready, true, ready.0, ready.1)]);
+    // Not `True`, so that a wait for targets that comes after it has its own beginning.
+    let status = if ready.0 == QUEUED { Status::Unknown } else { Status::True };
+    let ready = Claim {
+        kind: Kind::Ready,
+        status,
+        reason: ready.0,
+        message: ready.1,
+    };
+    claims.extend([accepted(), resolved, ready]);
     claims
 }
 

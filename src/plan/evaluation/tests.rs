@@ -198,8 +198,37 @@ fn a_model_that_another_run_asks_is_waited_for() {
             "a run is due and waits its turn: other-29628120 asks llama, and each model is asked by one run at a time"
         )
     );
+    assert_eq!(condition::find(&plan.status.conditions, Kind::Ready).unwrap().status, "Unknown");
     world.elsewhere.clear();
     assert!(world.plan().start.is_some());
+}
+
+#[test]
+fn a_wait_for_targets_has_its_own_patience_after_one_for_another_run() {
+    let mut world = World::new();
+    world.at("2026-05-01T12:00:00Z");
+    world.elsewhere = [("llama".to_owned(), "other-29628120".to_owned())].into();
+    world.at(SLOT).at("2026-05-02T02:30:00Z");
+    world.elsewhere.clear();
+    world.unsettle();
+    world.at("2026-05-02T02:30:15Z").at("2026-05-02T02:39:00Z");
+    assert_eq!(world.plan().start, None, "it waits for the target since half past two");
+    world.at("2026-05-02T02:40:20Z");
+    assert!(world.status().active.is_some());
+}
+
+#[test]
+fn a_run_gives_way_only_to_one_that_may_start() {
+    let mut world = World::new();
+    world.job.spec.schedule.concurrency_policy = crate::api::eval_job::ConcurrencyPolicy::Replace;
+    world.at(SLOT);
+    world.elsewhere = [("llama".to_owned(), "other-29628120".to_owned())].into();
+    world.at("2026-05-03T02:00:00Z");
+    assert_eq!(world.status().verdict, None, "it goes on");
+    world.elsewhere.clear();
+    world.at("2026-05-03T02:00:15Z");
+    assert_eq!(world.status().verdict, Some(Verdict::Invalid));
+    assert_eq!(world.status().active.as_deref(), Some("quality-29629560"));
 }
 
 #[test]
