@@ -117,7 +117,8 @@ fn about(run: &Evaluation, track: &Track, suites: &[Suite]) -> String {
         let read = spec.map(|spec| (&spec.scorer, spec.max_output_tokens));
         (&suite.name, &suite.protocol, &suite.digest, suite.repeats, read, suite.asked(false))
     });
-    fingerprint::digest(&(&track.fingerprint, each.collect::<Vec<_>>()))
+    let judges: Vec<_> = run.judges.iter().map(|judge| (&judge.model, &judge.fingerprint)).collect();
+    fingerprint::digest(&(&track.fingerprint, each.collect::<Vec<_>>(), judges))
 }
 
 /// The questions that every run asks, by suite and id.

@@ -252,7 +252,7 @@ impl Shown<'_> {
                 (None, None) => {
                     let (slot, past) = self.previous?;
                     let spec = run.suites.iter().find(|spec| spec.name == suite.name)?;
-                    let asks_the_same = past.is_like(suite, spec).is_ok();
+                    let asks_the_same = past.is_like(suite, spec, &run.judges).is_ok();
                     let then = |question: usize| then(past, &target.model, suite, question);
                     asks_the_same.then(|| self.comparison(place, at, suite, format!("the run of {slot}"), &then))
                 }

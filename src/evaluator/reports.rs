@@ -188,6 +188,8 @@ struct Read {
 #[derive(Deserialize)]
 struct Asked {
     suites: Vec<api::Suite>,
+    #[serde(default)]
+    judges: Vec<Target>,
 }
 
 #[derive(Deserialize)]
@@ -224,6 +226,7 @@ impl Unread {
 /// An earlier run.
 pub(super) struct Past {
     asked: Vec<api::Suite>,
+    judges: Vec<Target>,
     report: Report,
     /// How each model fared, by the suite's name, the question's id, and which time it was asked.
     ended: HashMap<String, Answers>,
@@ -241,7 +244,7 @@ impl Past {
             _ => Unread::Broken(format!("the report of the run {run} cannot be read: {error}")),
         })?;
         let Read {
-            evaluation: Asked { suites: asked },
+            evaluation: Asked { suites: asked, judges },
             report,
             samples,
         } = serde_json::from_reader(io::BufReader::new(file)).map_err(|error| {
@@ -261,14 +264,19 @@ impl Past {
         {
             ended.entry(model).or_default().insert((suite, id, repeat), (end, score));
         }
-        Ok(Self { asked, report, ended })
+        Ok(Self {
+            asked,
+            judges,
+            report,
+            ended,
+        })
     }
 
-    /// Whether it asked what `suite` asks, and read answers likewise; `spec` is how the suite is specified now.
+    /// Whether it asked what `suite` asks, and read answers likewise; `spec` is how the suite is specified now, and `judges` are those of today.
     ///
     /// # Errors
     /// What was otherwise.
-    pub(super) fn is_like(&self, suite: &Suite, spec: &api::Suite) -> Result<(), String> {
+    pub(super) fn is_like(&self, suite: &Suite, spec: &api::Suite, judges: &[Target]) -> Result<(), String> {
         let name = &suite.name;
         let Some(then) = self.asked.iter().find(|then| then.name == *name) else {
             return Err(format!("it had no suite {name}"));
@@ -276,6 +284,16 @@ impl Past {
         let how = |spec: &api::Suite| (spec.scorer.clone(), spec.repeats.unwrap_or(1), spec.max_output_tokens);
         if how(then) != how(spec) {
             return Err(format!("its suite {name} had another scorer, repeats or maxOutputTokens"));
+        }
+        let judge = |judges: &[Target]| {
+            let named = &spec.scorer.as_ref()?.judge.as_ref()?.model;
+            judges
+                .iter()
+                .find(|judge| judge.model == *named)
+                .map(|judge| judge.fingerprint.clone())
+        };
+        if judge(&self.judges) != judge(judges) {
+            return Err(format!("another model judged its suite {name}, by the same name"));
         }
         let mut said = self.report.targets.iter().flat_map(|target| &target.suites);
         match said.find(|said| said.name == *name) {

@@ -199,7 +199,7 @@ fn past(run: &Evaluation, suites: &[Suite], places: &Places) -> Result<Option<Pa
     for suite in suites.iter().filter(is_compared) {
         let flawed = |why: String| format!("the run {} cannot be compared with: {why}; {remedy}", wanted.run);
         let spec = run.suites.iter().find(|spec| spec.name == suite.name);
-        spec.map_or(Ok(()), |spec| past.is_like(suite, spec)).map_err(flawed)?;
+        spec.map_or(Ok(()), |spec| past.is_like(suite, spec, &run.judges)).map_err(flawed)?;
         let models = run.targets.iter().map(|target| wanted.model.as_ref().unwrap_or(&target.model));
         // A target that was not asked then is judged by itself: others may well be compared.
         for model in models.filter(|model| past.knows(model)) {
@@ -422,7 +422,10 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                 self.tally.failed(model, &why);
                 return self.fail(asked, lost);
             }
-            Err(Failure::Unreachable(why)) => bail!("{why}"),
+            Err(Failure::Unreachable(why)) => {
+                self.note_lost(most, lost)?;
+                bail!("{why}");
+            }
         };
         let keeps = self.places.report.is_some();
         let text = keeps.then(|| after_thinking(&answer.text).to_owned());
@@ -466,11 +469,19 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         self.end(&entry)
     }
 
+    /// Notes down answers that were lost before the gateway could not be reached, for whoever goes on.
+    fn note_lost(&mut self, most: &Reserved, lost: u32) -> anyhow::Result<()> {
+        (0..lost).try_for_each(|_| self.progress.note(most))
+    }
+
     /// What a judge said, and how the answer ends by it.
     fn judgements(&mut self, most: &Reserved, entry: &mut Entry, judging: Judging) -> anyhow::Result<Judgements> {
         let Judging { given, failure, mut lost } = judging;
         let mut failure = match failure {
-            Some(Failure::Unreachable(why)) => bail!("{why}"),
+            Some(Failure::Unreachable(why)) => {
+                self.note_lost(most, entry.lost + lost)?;
+                bail!("{why}");
+            }
             Some(Failure::Refused(why)) => Some(why),
             None => None,
         };

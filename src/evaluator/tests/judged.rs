@@ -298,3 +298,38 @@ async fn a_judge_that_is_not_told_or_not_priced_is_named_before_anything_is_aske
     assert_eq!(world.report().await, Report::invalid(why));
     assert_eq!(world.requests(), 0);
 }
+
+#[tokio::test]
+async fn an_earlier_run_that_another_model_judged_by_the_same_name_is_no_baseline() {
+    let mut world = judged_by(|_, question| fair(question)).await;
+    world.run.judges[0].fingerprint = Some("a".to_owned());
+    world.kept = Some("then");
+    world.report().await;
+    world.kept = Some("now");
+    criteria(
+        &mut world,
+        json!([{"suite": "claims", "metric": "score", "notWorseThanBaselineBy": "0.05"}]),
+    );
+    world.run.past = Some(serde_json::from_value(json!({"run": "then"})).unwrap());
+    assert_eq!(world.report().await.invalid, None, "the same judge as then");
+    world.run.judges[0].fingerprint = Some("b".to_owned());
+    world.kept = Some("later");
+    let asked = world.requests();
+    let told = world.report().await.invalid.unwrap();
+    assert!(told.contains("another model judged its suite claims, by the same name"), "{told}");
+    assert_eq!(world.requests(), asked);
+}
+
+#[tokio::test]
+async fn a_judge_that_tells_nothing_apart_shows_nothing() {
+    let world = judged_by(|_, _| Reply::Text("VERDICT: TIE".to_owned())).await;
+    let report = world.report().await;
+    assert_eq!(report.targets[0].verdict, Verdict::Invalid);
+    assert!(
+        report.targets[0]
+            .message
+            .contains("scorer.judge.model: the judge told none of 12 pairs apart"),
+        "{}",
+        report.targets[0].message
+    );
+}

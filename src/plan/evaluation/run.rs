@@ -13,6 +13,7 @@ use super::drift::Drift;
 use super::judge::Rules;
 use crate::api::eval_job::{Baseline, Criterion, Dataset, Suite};
 use crate::api::{EvalJob, ModelDeployment};
+use crate::plan::fingerprint;
 use crate::plan::names::Key;
 use crate::plan::price::{Book, Pricing, Rates};
 use crate::plan::statistics::Confidence;
@@ -67,6 +68,9 @@ pub struct Target {
     /// What must hold for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub criteria: Vec<Criterion>,
+    /// What a judge is: another one behind the same name says something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// An earlier run.
@@ -121,6 +125,7 @@ impl Evaluation {
                 model: Key::of(model).name,
                 criteria: criteria::of(&job.spec, model.spec.tier, price.is_some()),
                 price,
+                fingerprint: None,
             }
         };
         Self {
@@ -147,6 +152,7 @@ impl Evaluation {
             model: name.clone(),
             price: Pricing::of(model, book).at(now).map(|rates| Rates::clone(rates)),
             criteria: Vec::new(),
+            fingerprint: Some(fingerprint::served(model)),
         };
         Self {
             judges: judges.iter().map(judge).collect(),
