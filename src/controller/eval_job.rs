@@ -45,9 +45,9 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
     }
     let now = cx.now();
     let models = cx.cluster.stores.models.all();
-    let runs = observe::runs(&job, &jobs(&job, &cx), &pods(&job, &cx), now);
-    let all_pods = cx.cluster.stores.pods.all();
-    let elsewhere = observe::asked_elsewhere(&job, &cx.cluster.stores.jobs.all(), now);
+    let (all_jobs, all_pods) = (cx.cluster.stores.jobs.all(), cx.cluster.stores.pods.all());
+    let runs = observe::runs(&job, &jobs(&job, &all_jobs, &cx), &pods(&job, &all_pods), now);
+    let elsewhere = observe::asked_elsewhere(&job, &all_jobs, now);
     let prices = cx.prices();
     let seen = Seen {
         models: &models,
@@ -131,11 +131,11 @@ fn runner(cx: &Context) -> Runner {
 }
 
 /// The Jobs of ours with the EvalJob's label, the active one also when the watch has not shown it yet.
-fn jobs(job: &EvalJob, cx: &Context) -> Vec<Arc<Job>> {
+fn jobs(job: &EvalJob, all: &[Arc<Job>], cx: &Context) -> Vec<Arc<Job>> {
     let Key { namespace, name } = Key::of(job);
     let stores = &cx.cluster.stores;
     let is_of = |child: &Arc<Job>| child.namespace().as_ref() == Some(&namespace) && child.labels().get(EVAL_JOB_LABEL) == Some(&name);
-    let mut jobs: Vec<Arc<Job>> = stores.jobs.all().into_iter().filter(is_of).collect();
+    let mut jobs: Vec<Arc<Job>> = all.iter().filter(|child| is_of(child)).cloned().collect();
     if let Some(active) = job.status.as_ref().and_then(|status| status.active.as_ref())
         && !jobs.iter().any(|job| job.name_any() == *active)
     {
@@ -144,10 +144,10 @@ fn jobs(job: &EvalJob, cx: &Context) -> Vec<Arc<Job>> {
     jobs
 }
 
-fn pods(job: &EvalJob, cx: &Context) -> Vec<Arc<Pod>> {
+fn pods(job: &EvalJob, all: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
     let Key { namespace, name } = Key::of(job);
     let is_of = |pod: &Arc<Pod>| pod.namespace().as_ref() == Some(&namespace) && pod.labels().get(EVAL_JOB_LABEL) == Some(&name);
-    cx.cluster.stores.pods.all().into_iter().filter(is_of).collect()
+    all.iter().filter(|pod| is_of(pod)).cloned().collect()
 }
 
 async fn datasets(job: &EvalJob, cx: &Context) -> Result<Datasets, Error> {

@@ -13,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
+use super::schedule;
 use crate::api::EvalJob;
 use crate::api::condition::{Claim, Kind, Status};
 use crate::api::eval_job::DriftStatus;
@@ -27,8 +28,6 @@ const TOLERANCE: f64 = 0.01;
 /// Slots by which it is told how many a year has.
 const SLOTS: u32 = 1000;
 const SECONDS_A_YEAR: f64 = 365.25 * 24.0 * 3600.0;
-/// The most of a word in an annotation that is kept.
-const MOST_WORDS: usize = 64;
 
 /// What a run is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -169,7 +168,7 @@ fn known(job: &EvalJob) -> Vec<DriftStatus> {
 #[must_use]
 pub fn reset(job: &EvalJob) -> Option<String> {
     let word = job.annotations().get(RESET_DRIFT_ANNOTATION);
-    let word = word.map(|word| word.chars().take(MOST_WORDS).collect());
+    let word = word.map(|text| schedule::word(text));
     word.or_else(|| job.status.as_ref()?.drift_reset.clone())
 }
 

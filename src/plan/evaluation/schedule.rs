@@ -149,11 +149,16 @@ fn signed(duration: kube::core::Duration) -> Option<SignedDuration> {
     SignedDuration::try_from(std::time::Duration::from(duration)).ok()
 }
 
+/// As much of what a person wrote into an annotation as is kept to know it again.
+pub(super) fn word(text: &str) -> String {
+    text.chars().take(MOST_WORDS).collect()
+}
+
 /// The request for a run that none was started for.
 #[must_use]
 pub fn pending(job: &EvalJob, runs: &[Run]) -> Option<String> {
     let wanted = job.annotations().get(RUN_NOW_ANNOTATION)?;
-    let wanted: String = wanted.chars().take(MOST_WORDS).collect();
+    let wanted = word(wanted);
     let is_known = answered(job, runs).as_ref() == Some(&wanted) || runs.iter().any(|run| run.requested.as_ref() == Some(&wanted));
     (!is_known).then_some(wanted)
 }
