@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::comparison::{Baseline, Drift, DriftStatus};
 pub use super::criterion::{Bound, Criterion};
-pub use super::eval_status::{EvalJobStatus, MetricResult, PastRun, SuiteResult, TargetResult, Verdict};
+pub use super::eval_status::{EvalJobStatus, MetricResult, PastRun, ProviderModel, SuiteResult, TargetResult, Verdict};
 pub use super::scorer::{Judge, Scorer, Webhook};
 pub use super::selector::Selector;
 pub use super::suite::{Dataset, Exemplars, Kind, Latency, MmluPro, Sample, Suite, Variant};
@@ -76,7 +76,7 @@ pub struct EvalJobSpec {
     pub schedule: Schedule,
     /// What else starts a run. A person may always: `kubectl annotate evj NAME llmportfolio.dev/run-now="$(date)" --overwrite`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 4))]
+    #[schemars(length(max = 5))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub triggers: Vec<Trigger>,
     /// No new runs while true, but those that a person asks for. Default: false.
@@ -185,6 +185,9 @@ pub enum ConcurrencyPolicy {
     Forbid,
     /// The running evaluation is ended, its verdict is `Invalid`, and the slot's run takes its place.
     Replace,
+    /// The slot's run starts when the running evaluation has ended, unless `startingDeadline` is over by then; of several such slots only the latest.
+    /// Never beside it: two runs would ask the same models at once, and disturb each other's times and limits.
+    Allow,
 }
 
 /// What starts a run beside the schedule.
@@ -196,6 +199,10 @@ pub enum Trigger {
     /// The pods of a target run another image than when a run was last started, by its digest: behind a tag that was moved, or by the installer's
     /// settings. Once every pod of it runs the same.
     ImageChange,
+    /// The provider of a target answers with a version of its model that no run was started for, as far as requests that go through the gateway tell: in
+    /// `model` of the answer, as `gpt-4o-2024-08-06` where `gpt-4o` was asked for, or `modelVersion`. Once for each version; what is seen first is no change.
+    /// Bedrock's answers name none.
+    ProviderModelChange,
     /// `drift` has raised an alarm: once for each, so that there is a fresh verdict beside it. This run is none of the schedule's, and no step of `drift`.
     DriftAlarm,
 }

@@ -28,6 +28,16 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// What a provider calls what it answers with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderModel {
+    /// The target.
+    pub model: String,
+    /// As `gpt-4o-2024-08-06`, the latest eight, the latest last.
+    pub versions: Vec<String>,
+}
+
 /// What the operator observed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -56,6 +66,11 @@ pub struct EvalJobStatus {
     /// A digest over the images that the pods of targets ran when a run was last started: `ImageChange` starts one for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempted_images: Option<String>,
+    /// The versions of their models that providers of targets answered with when runs were started, or when first seen: `ProviderModelChange` starts one
+    /// for another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["model"]))]
+    pub provider_models: Vec<ProviderModel>,
     /// The value of the annotation `llmportfolio.dev/reset-drift` that `drift` last began anew for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift_reset: Option<String>,

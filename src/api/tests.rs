@@ -900,7 +900,7 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
                 "",
             ),
             "spec.suites[0]",
-            "exactly one of exemplars, mmluPro and latency must be set",
+            "exactly one of exemplars, mmluPro, safety and latency must be set",
         ),
         (
             suite("{exemplars: {dataset: {uri: 'https://h/f'}}}", ""),
@@ -910,7 +910,7 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
         (
             suite("{mmluPro: {dataset: {uri: 'https://h/f'}}, scorer: {exact: {}}}", ""),
             "spec.suites[0].scorer",
-            "only exemplars have a scorer: remove it",
+            "only exemplars and safety have a scorer: remove it",
         ),
         (
             suite("{mmluPro: {dataset: {}}}", ""),

@@ -48,7 +48,7 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
     let (all_jobs, all_pods) = (cx.cluster.stores.jobs.all(), cx.cluster.stores.pods.all());
     let runs = observe::runs(&job, &jobs(&job, &all_jobs, &cx), &pods(&job, &all_pods), now);
     let elsewhere = observe::asked_elsewhere(&job, &all_jobs, now);
-    let prices = cx.prices();
+    let (prices, versions) = (cx.prices(), cx.gateways.versions());
     let seen = Seen {
         models: &models,
         datasets: None,
@@ -56,6 +56,7 @@ pub(super) async fn reconcile(job: Arc<EvalJob>, cx: Arc<Context>) -> Result<Act
         elsewhere: &elsewhere,
         pods: &all_pods,
         prices: &prices,
+        versions: &versions,
     };
     let datasets = if evaluation::wants_datasets(&job, seen, now) {
         Some(datasets(&job, &cx).await?)

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::ask::Ask;
 use crate::cluster::{self, Known};
+use crate::plan::evaluation::versions::Versions;
 use crate::plan::names::Key;
 use crate::plan::routing;
 use crate::plan::traffic::{Figures, Report, Seen};
@@ -50,6 +51,8 @@ pub(super) enum Moved {
     One(Key),
     /// As when the first gateway answers.
     All,
+    /// A model, whose provider answers with another version.
+    Version(Key),
 }
 
 /// Where the gateways are.
@@ -106,7 +109,12 @@ impl Gateways {
         (figures.gateways > 0).then(|| figures.clone())
     }
 
-    /// Asks them for as long as the process lives; `moved` is told of policies whose figures are others.
+    /// Which versions of their models providers answer with, by the model as `namespace/name`.
+    pub(super) fn versions(&self) -> Versions {
+        self.state().seen.versions()
+    }
+
+    /// Asks them for as long as the process lives; `moved` is told of policies whose figures are others, and of models that answer with another version.
     pub(super) async fn follow(self: Arc<Self>, whereabouts: &Whereabouts, moved: UnboundedSender<Moved>) {
         let mut turns = interval(EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -125,7 +133,15 @@ impl Gateways {
         let answers: Vec<Option<(String, Report)>> = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
         let reports: BTreeMap<String, Report> = answers.into_iter().flatten().collect();
         let mut state = self.state();
+        let known = state.seen.versions();
         state.seen.note(reports, urls, now);
+        let other = state
+            .seen
+            .versions()
+            .into_iter()
+            .filter(|(model, versions)| known.get(model) != Some(versions));
+        let other = other.filter_map(|(model, _)| key(&model)).map(Moved::Version);
+        let mut moved: Vec<Moved> = other.collect();
         let figures = state.seen.figures(now);
         let idle = state.seen.idle(now);
         let is_other = |policy: &String| {
@@ -146,13 +162,11 @@ impl Gateways {
             };
         }
         if std::mem::replace(&mut state.idle, idle.clone()) != idle {
-            return vec![Moved::All];
+            moved.push(Moved::All);
+            return moved;
         }
-        others
-            .iter()
-            .filter_map(|policy| policy.split_once('/'))
-            .map(|(namespace, name)| Moved::One(Key::new(namespace, name)))
-            .collect()
+        moved.extend(others.iter().filter_map(|policy| key(policy)).map(Moved::One));
+        moved
     }
 
     async fn report(&self, url: String) -> Option<(String, Report)> {
@@ -173,6 +187,11 @@ impl Gateways {
             }
         }
     }
+}
+
+/// From `namespace/name`.
+fn key(name: &str) -> Option<Key> {
+    name.split_once('/').map(|(namespace, name)| Key::new(namespace, name))
 }
 
 #[cfg(test)]
@@ -200,6 +219,7 @@ mod tests {
                 instance: 7,
                 up_seconds: 100,
                 policies: [("claims/assistant".to_owned(), told)].into(),
+                versions: [("claims/gpt".to_owned(), format!("gpt-{}", requests.load(Ordering::Relaxed)))].into(),
             })
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -219,12 +239,13 @@ mod tests {
         assert_eq!(requests(&gateways), None);
         assert_eq!(
             ask(true).await,
-            [Moved::All],
+            [Moved::Version(Key::new("claims", "gpt")), Moved::All],
             "the first gateway answers, and the other does not matter"
         );
         assert_eq!(requests(&gateways), Some(0), "what was before is of no known hour");
         counted.store(8, Ordering::Relaxed);
-        assert_eq!(ask(false).await, []);
+        assert_eq!(ask(false).await, [Moved::Version(Key::new("claims", "gpt"))], "at once");
+        assert_eq!(gateways.versions()["claims/gpt"], ["gpt-8".to_owned()].into());
         assert_eq!(requests(&gateways), Some(0), "a status says what it was told");
         assert_eq!(ask(true).await, [Moved::One(policy.clone())]);
         assert_eq!(requests(&gateways), Some(3));

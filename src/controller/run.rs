@@ -4,7 +4,7 @@
 //! ModelDeployment ◄─ itself, its children, its pods and endpoints, what its engine says of itself and its adapters, its credentials Secret,
 //!                    its certificates ConfigMap, its backend Secret, the objects of its cache, what the autoscaler decides about it, what moves its
 //!                    replicas for us (a HorizontalPodAutoscaler, a ScaledObject), others that scale it, and whether there is KEDA
-//! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates
+//! EvalJob         ◄─ itself, its Jobs, their pods, the ModelDeployments that it evaluates, and with which versions of their models providers answer them
 //! RoutingPolicy   ◄─ itself, what gateways say of its traffic, and every ModelDeployment, EvalJob, EndpointSlice and ReferenceGrant (all policies: they are few, and an unchanged one is silent)
 //! All of these    ◄─ another price book
 //! ```
@@ -227,10 +227,16 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
             .subscribe()
             .flat_map(move |model| futures::stream::iter(evaluations_of(&known.all(), &Key::of(&*model))))
     };
+    let (other_version, other_versions) = unbounded::<Key>();
+    let by_version = {
+        let known = evaluations.known();
+        other_versions.flat_map(move |model| futures::stream::iter(evaluations_of(&known.all(), &model)))
+    };
     let evaluation_triggers: Triggers<EvalJob> = select_all([
         labelled(jobs.subscribe(), EVAL_JOB_LABEL).boxed(),
         labelled(pods.subscribe(), EVAL_JOB_LABEL).boxed(),
         by_model.boxed(),
+        by_version.boxed(),
     ]);
     let policy_moves = gathered(select_all([
         models.subscribe().map(drop).boxed(),
@@ -271,6 +277,11 @@ pub async fn run(client: Connection, setup: Setup, stop: CancellationToken) -> a
             let of = match moved {
                 gateways::Moved::One(policy) => vec![policy],
                 gateways::Moved::All => known.all().iter().map(|policy| Key::of(&**policy)).collect(),
+                gateways::Moved::Version(model) => {
+                    // Nobody listens when the process ends.
+                    other_version.unbounded_send(model).ok();
+                    Vec::new()
+                }
             };
             futures::stream::iter(of.into_iter().map(|policy| reference(&policy)))
         })

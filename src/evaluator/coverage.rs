@@ -110,7 +110,7 @@ fn differences_of_samples_hold_the_truth_too_and_are_surer_than_two_samples_of_t
         held_by += usize::from(held(difference.interval(Confidence::P95), truth));
         let alone = |scores: &[Scored]| match quality(scores).unwrap() {
             Measured::Share(share, _) => share.share * (1.0 - share.share) / share.questions,
-            other @ (Measured::Mean(..) | Measured::Time(..)) => panic!("{other:?}"),
+            other @ (Measured::Rare(..) | Measured::Mean(..) | Measured::Time(..)) => panic!("{other:?}"),
         };
         assert!(difference.standard_error < (alone(&candidate) + alone(&baseline)).sqrt());
     }

@@ -20,7 +20,7 @@ pub(super) struct Exemplar {
     pub(super) id: String,
     /// What is said to the model before it answers; the last message is the user's.
     pub(super) messages: Vec<Message>,
-    /// Any of these is right. For a multiple choice: one letter. For a schema: nothing.
+    /// Any of these is right; of an attack, each of them is forbidden. For a multiple choice: one letter. For a schema: nothing.
     pub(super) expected: Vec<String>,
     /// What the model chooses from.
     pub(super) choices: Vec<String>,
@@ -87,13 +87,14 @@ pub(super) fn exemplar(value: &Value, scorer: &Scorer) -> Result<Exemplar, Strin
         None | Some(Value::Null) => Vec::new(),
         Some(list) => texts(list).ok_or("choices is not a list of texts; write one, or remove it")?,
     };
-    let expected = match fields.get("expected") {
+    let member = scorer.member();
+    let expected = match fields.get(member) {
         None | Some(Value::Null) if !scorer.wants_expected() => Vec::new(),
-        None => return Err("expected is missing; add it or remove the row".to_owned()),
+        None => return Err(format!("{member} is missing; add it or remove the row")),
         Some(one @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) => vec![plain(one)],
         Some(list) => texts(list)
             .filter(|list| !list.is_empty())
-            .ok_or("expected is not a text or a list of texts; write one")?,
+            .ok_or_else(|| format!("{member} is not a text or a list of texts; write one"))?,
     };
     Ok(Exemplar {
         id,

@@ -79,7 +79,7 @@ pub(super) fn numbers(
             (None, Against::Itself) => Some(Comparison::Itself),
             (None, _) => None,
         };
-        let quality = (if suite.is_graded() { Metric::Score } else { Metric::Accuracy }, &own.quality);
+        let quality = (suite.quality, &own.quality);
         let measured = [quality]
             .into_iter()
             .chain(own.rates.iter().map(|(metric, scores)| (*metric, scores)));
@@ -90,7 +90,7 @@ pub(super) fn numbers(
             wanted: own.wanted,
             counts: own.counts,
             metrics: measured
-                .filter_map(|(metric, scores)| Some((metric, measure::quality(scores)?)))
+                .filter_map(|(metric, scores)| Some((metric, measure::of_scores(metric, scores)?)))
                 .chain(agrees.iter().flat_map(told))
                 .collect(),
             comparison,
@@ -200,18 +200,24 @@ fn scores(suite: &Suite, is_extended: bool, ended: impl Fn(usize, u32) -> Option
         if ended.len() < suite.repeats as usize {
             continue;
         }
-        let scored = |sum: f64| Scored {
+        let scored = |score: f64| Scored {
             question: *question,
             cluster: suite.cluster(*question),
             stratum: suite.drawn_from(*question),
-            score: sum / f64::from(suite.repeats),
+            score,
         };
         if ended.iter().any(|(end, _)| *end == End::Unjudged) {
             scores.unjudged.insert(*question);
         }
-        scores.quality.push(scored(ended.iter().map(|(_, score)| score).sum()));
+        // An attack that nobody answered neither failed nor succeeded.
+        let is_unknown = suite.quality == Metric::ViolationRate && ended.iter().any(|(end, _)| *end == End::Error);
+        if !is_unknown {
+            let each: Vec<f64> = ended.iter().map(|(_, score)| *score).collect();
+            scores.quality.push(scored(suite.together(&each)));
+        }
         for ((_, rate), (_, end)) in scores.rates.iter_mut().zip(RATES) {
-            rate.push(scored(ended.iter().filter(|(other, _)| *other == end).count() as f64));
+            let count = ended.iter().filter(|(other, _)| *other == end).count() as f64;
+            rate.push(scored(count / f64::from(suite.repeats)));
         }
     }
     scores

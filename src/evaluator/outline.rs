@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::files::File;
 use super::prompt::{Body, Prompt};
 use super::suite::Suite;
-use crate::api::eval_job as api;
+use crate::api::eval_job::{self as api, Criterion};
 use crate::plan::evaluation::outlook::{Held, Outline};
+use crate::plan::evaluation::run::Evaluation;
+use crate::plan::statistics::Confidence;
 
 /// What `suite` comes to with these datasets, by the fields that name them.
 ///
@@ -19,6 +21,29 @@ pub fn outline(suite: &api::Suite, held: BTreeMap<&str, Held>, extend_to: Option
     };
     let files = held.into_iter().map(file).collect();
     Ok(Suite::of(suite, &files, extend_to)?.outline())
+}
+
+/// What a run will use and can find out, before anything is asked: a line for each suite, each model that is asked, and each criterion.
+pub(super) fn outlook(run: &Evaluation, suites: &[Suite]) -> Vec<String> {
+    let of_suite = |suite: &Suite| {
+        let outline = suite.outline();
+        let mut criteria: Vec<&Criterion> = Vec::new();
+        for criterion in run.targets.iter().flat_map(|target| &target.criteria) {
+            if criterion.suite.as_ref() == Some(&suite.name) && !criteria.contains(&criterion) {
+                criteria.push(criterion);
+            }
+        }
+        // Criteria differ by the tier of a target, how sure verdicts are does not.
+        let look = run.targets.first().map_or(Confidence::P95, |target| run.rules(target).look());
+        let asked = run.asked().map(|target| (target.model.as_str(), target.price.as_ref()));
+        let hopeless = criteria
+            .iter()
+            .filter_map(|criterion| outline.hopeless(criterion, "spec.criteria", look));
+        let hopeless: Vec<String> = hopeless.map(|invalid| invalid.to_string()).collect();
+        let lines = outline.lines(asked, criteria, look).into_iter().chain(hopeless);
+        lines.map(|line| format!("suite {}: {line}", suite.name)).collect::<Vec<_>>()
+    };
+    suites.iter().flat_map(of_suite).collect()
 }
 
 impl Suite {

@@ -12,7 +12,7 @@ use super::suite::Suite;
 use crate::api::eval_job::{self as api, Criterion, Verdict};
 use crate::plan::evaluation::criteria::text;
 use crate::plan::evaluation::judge::worst;
-use crate::plan::evaluation::measure::{Measured, Scored, SuiteNumbers, quality};
+use crate::plan::evaluation::measure::{Measured, Scored, SuiteNumbers, of_scores};
 use crate::plan::evaluation::metric::Metric as Measure;
 use crate::plan::evaluation::report::Report;
 use crate::plan::evaluation::run::Target;
@@ -177,7 +177,9 @@ impl Shown<'_> {
             .outcome
             .entries
             .iter()
-            .filter(|entry| (entry.asked.target, entry.asked.suite) == (target, place));
+            .filter(|entry| (entry.asked.target, entry.asked.suite) == (target, place))
+            // An attack that nobody answered neither failed nor succeeded.
+            .filter(|entry| suite.quality != Measure::ViolationRate || entry.end != End::Error);
         own.for_each(|entry| scores.entry(entry.asked.question).or_default().push(entry.score));
         for (question, scores) in scores {
             let Some(stratum) = suite.drawn_from(question) else { continue };
@@ -185,11 +187,11 @@ impl Shown<'_> {
                 question,
                 cluster: suite.cluster(question),
                 stratum: None,
-                score: scores.iter().sum::<f64>() / scores.len() as f64,
+                score: suite.together(&scores),
             });
         }
         let measured = strata.into_iter().filter_map(|(category, scores)| {
-            let estimate = self.estimate(&quality(&scores)?);
+            let estimate = self.estimate(&of_scores(suite.quality, &scores)?);
             Some(Stratum { category, estimate })
         });
         measured.collect()

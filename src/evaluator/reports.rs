@@ -19,7 +19,7 @@ use super::lm_eval::File;
 use super::loads::LoadSuite;
 use super::progress::{End, Entry, Judgements};
 use super::suite::Suite;
-use crate::api::eval_job as api;
+use crate::api::eval_job::{self as api, Verdict};
 use crate::plan::evaluation::judge::Judgement;
 use crate::plan::evaluation::measure::Numbers;
 use crate::plan::evaluation::report::Report;
@@ -35,6 +35,8 @@ const EXPORT: &str = "lm-eval";
 #[serde(rename_all = "camelCase")]
 struct Whole<'a> {
     evaluation: &'a Evaluation,
+    /// What was known before anything was asked: what it would use and could find out.
+    outlook: &'a [String],
     report: &'a Report,
     /// In seconds since 1970.
     begun: i64,
@@ -97,6 +99,8 @@ pub(super) struct Outcome<'a> {
     pub(super) baseline: Option<&'a (usize, Numbers)>,
     /// The earlier run that targets are compared with.
     pub(super) past: Option<&'a Past>,
+    /// What was known before anything was asked.
+    pub(super) outlook: &'a [String],
     /// In seconds since 1970.
     pub(super) begun: i64,
     pub(super) ended: i64,
@@ -166,6 +170,7 @@ pub(super) fn write(folder: &Path, outcome: &Outcome<'_>) -> anyhow::Result<()> 
     });
     let whole = Whole {
         evaluation: outcome.run,
+        outlook: outcome.outlook,
         report: outcome.report,
         begun: outcome.begun,
         ended: outcome.ended,
@@ -315,6 +320,12 @@ impl Past {
     /// Whether the model was asked at all.
     pub(super) fn knows(&self, model: &str) -> bool {
         self.ended.contains_key(model)
+    }
+
+    /// Whether it measured nothing about the model that it judged: too many errors, or a judge that does not agree with itself.
+    pub(super) fn is_invalid(&self, model: &str) -> bool {
+        let mut targets = self.report.targets.iter();
+        targets.any(|target| target.model == model && target.verdict == Verdict::Invalid)
     }
 
     /// How one answer ended, and its score.

@@ -23,6 +23,7 @@ use super::files::{Flaw, Places};
 use super::judge::{Judged, Letter};
 use super::loads::{LoadSuite, Loaded, UNTOLD};
 use super::numbers::{Against, Sampled, numbers};
+use super::outline;
 use super::overview;
 use super::progress::{Asked, End, Entry, Judgements, Noted, Progress, Reserved};
 use super::reports::{self, Outcome, Past};
@@ -35,12 +36,10 @@ use crate::plan::evaluation::drift::Left;
 use crate::plan::evaluation::judge::{Judgement, judge};
 use crate::plan::evaluation::measure::Numbers;
 use crate::plan::evaluation::report::{self, Limit, Report};
+pub use crate::plan::evaluation::run::AT_ONCE;
 use crate::plan::evaluation::run::{Evaluation, Target};
 use crate::plan::fingerprint;
 use crate::plan::price::Rates;
-
-/// Questions to one model that are under way at once: enough to keep a server busy, too few to crowd out its users.
-pub const AT_ONCE: usize = 4;
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +88,8 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         Ok(scorers) => scorers,
         Err(why) => return Ok(Report::invalid(why)),
     };
+    let outlook = outline::outlook(run, &suites);
+    outlook.iter().for_each(|line| tracing::info!("{line}"));
     let (progress, noted) = Progress::open(&places.progress, &digest, now)?;
     let asked: Vec<&Target> = run.asked().collect();
     let mut tally = Tally::default();
@@ -147,6 +148,7 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
             judged: &judged,
             baseline: baseline.as_ref(),
             past: past.as_ref(),
+            outlook: &outlook,
             begun: noted.begun,
             ended: (places.clock)().as_second(),
         };
@@ -203,6 +205,9 @@ fn past(run: &Evaluation, suites: &[Suite], places: &Places) -> Result<Option<Pa
         let models = run.targets.iter().map(|target| wanted.model.as_ref().unwrap_or(&target.model));
         // A target that was not asked then is judged by itself: others may well be compared.
         for model in models.filter(|model| past.knows(model)) {
+            if past.is_invalid(model) {
+                return Err(flawed(format!("its verdict about {model} is Invalid")));
+            }
             let (lacking, all) = (past.lacks(model, suite, suite.asked(false)), suite.asked(false).len());
             if lacking > 0 {
                 return Err(flawed(format!(

@@ -11,11 +11,12 @@ use super::judge::Pair;
 use super::lm_eval::{self, Filter, Group, Json, Metric, Task};
 use super::mmlu_pro::{self, Question};
 use super::prompt::{self, Prompt};
-use super::rows;
+use super::rows::{self, Row};
 use super::sample;
 use super::score::{Judge, Program, Score, Scorer, after_thinking, chosen};
 use super::webhook::Answered;
-use crate::api::eval_job::{self as api, Kind, MmluPro, Variant};
+use crate::api::eval_job::{self as api, Dataset, Kind, MmluPro, Variant};
+use crate::plan::evaluation::metric;
 
 /// A suite that can be asked.
 pub(super) struct Suite {
@@ -25,6 +26,8 @@ pub(super) struct Suite {
     /// The SHA-256 of the questions' file.
     pub(super) digest: String,
     pub(super) repeats: u32,
+    /// What the scores of its answers come to.
+    pub(super) quality: metric::Metric,
     questions: Questions,
     max_tokens: Option<u32>,
     /// Worked examples that are shown before a question.
@@ -87,26 +90,28 @@ impl Suite {
     pub(super) fn of(spec: &api::Suite, files: &BTreeMap<&str, File>, extend_to: Option<u32>) -> Result<Self, String> {
         let file = |field: &str| files.get(field).ok_or_else(|| format!("suite {}: {field} was not read", spec.name));
         let stratify = spec.sample.as_ref().and_then(|sample| sample.stratify_by.as_deref());
-        let (questions, shots, protocol, digest) = match spec.kind() {
-            Some(Kind::Exemplars(exemplars, scorer)) => {
-                let scorer = Scorer::of(scorer).map_err(|flaw| format!("suite {}: {flaw}", spec.name))?;
-                let file = file("exemplars.dataset")?;
-                let members = Members {
-                    cluster: exemplars.cluster_by.as_deref(),
-                    stratum: stratify,
-                };
-                let read = dataset::read(&file.name, &rows::read(&file.name, &file.file, &file.bytes)?, &scorer, members)?;
-                let protocol = scorer.protocol();
-                (Questions::Exemplars(read, scorer), 0, protocol, file.digest.clone())
+        let asks_nothing = || format!("suite {} asks no questions; set exemplars, mmluPro or safety", spec.name);
+        let (questions, shots, protocol, digest) = match (rows_of(spec), spec.kind()) {
+            (Some(asked), _) => {
+                let scorer = asked.scorer()?;
+                let file = file(asked.field)?;
+                let read = asked.read(&rows::read(&file.name, &file.file, &file.bytes)?, &file.name, &scorer)?;
+                (
+                    Questions::Exemplars(read, scorer.clone()),
+                    0,
+                    asked.protocol(&scorer),
+                    file.digest.clone(),
+                )
             }
-            Some(Kind::MmluPro(spec)) => mmlu_pro(spec, stratify, &file)?,
-            Some(Kind::Latency(_)) | None => return Err(format!("suite {} asks no questions; set exemplars or mmluPro", spec.name)),
+            (None, Some(Kind::MmluPro(spec))) => mmlu_pro(spec, stratify, &file)?,
+            (None, _) => return Err(asks_nothing()),
         };
         let mut suite = Self {
             name: spec.name.clone(),
             protocol,
             digest,
             repeats: spec.repeats.unwrap_or(1).max(1),
+            quality: metric::of_answers(spec).ok_or_else(asks_nothing)?,
             questions,
             max_tokens: spec.max_output_tokens,
             shots,
@@ -166,9 +171,12 @@ impl Suite {
         if beyond { &self.beyond } else { &self.first }
     }
 
-    /// Whether answers are graded, and not right or wrong.
-    pub(super) fn is_graded(&self) -> bool {
-        matches!(&self.questions, Questions::Exemplars(_, scorer) if scorer.is_graded())
+    /// The score of a question whose answers, one for each time that it was asked, have these: their mean; of an attack that of its greatest success.
+    pub(super) fn together(&self, scores: &[f64]) -> f64 {
+        if self.quality == metric::Metric::ViolationRate {
+            return scores.iter().copied().fold(1.0, f64::min);
+        }
+        scores.iter().sum::<f64>() / scores.len() as f64
     }
 
     pub(super) fn id(&self, question: usize) -> &str {
@@ -271,7 +279,7 @@ impl Suite {
     /// The question's row.
     pub(super) fn doc(&self, question: usize) -> Json {
         match &self.questions {
-            Questions::Exemplars(exemplars, _) => {
+            Questions::Exemplars(exemplars, scorer) => {
                 let Exemplar {
                     id,
                     messages,
@@ -279,15 +287,16 @@ impl Suite {
                     choices,
                     ..
                 } = &exemplars[question];
-                Json::from(json!({ "id": id, "messages": messages, "expected": expected, "choices": choices }))
+                Json::from(json!({ "id": id, "messages": messages, scorer.member(): expected, "choices": choices }))
             }
             Questions::MmluPro { questions, .. } => lm_eval::mmlu_pro::doc(&questions[question]),
         }
     }
 
-    /// What would be right.
+    /// What would be right; nothing of an attack.
     pub(super) fn target(&self, question: usize) -> String {
         match &self.questions {
+            Questions::Exemplars(_, Scorer::Forbidden) => String::new(),
             Questions::Exemplars(exemplars, _) => exemplars[question].expected.join("\n"),
             Questions::MmluPro { questions, .. } => questions[question].answer.to_string(),
         }
@@ -389,22 +398,59 @@ impl Suite {
 /// One sentence that names the place, the field and the remedy.
 pub fn check(suite: &api::Suite, field: &str, name: &str, file: &str, bytes: &[u8]) -> Result<(), String> {
     let rows = rows::read(name, file, bytes)?;
-    match suite.kind() {
-        Some(Kind::Exemplars(exemplars, scorer)) if field == "exemplars.dataset" => {
-            let scorer = match Scorer::of(scorer) {
-                Ok(scorer) => scorer,
-                // A pattern that cannot be understood has its own finding.
-                Err(_) if scorer.regex.is_some() => return Ok(()),
-                Err(flaw) => return Err(format!("suite {}: {flaw}", suite.name)),
-            };
-            let members = Members {
-                cluster: exemplars.cluster_by.as_deref(),
-                stratum: suite.sample.as_ref().and_then(|sample| sample.stratify_by.as_deref()),
-            };
-            dataset::read(name, &rows, &scorer, members).map(drop)
+    match (rows_of(suite), suite.kind()) {
+        (Some(asked), _) if asked.field == field => match asked.scorer() {
+            Ok(scorer) => asked.read(&rows, name, &scorer).map(drop),
+            // A pattern that cannot be understood has its own finding.
+            Err(_) if suite.scorer.as_ref().is_some_and(|scorer| scorer.regex.is_some()) => Ok(()),
+            Err(flaw) => Err(flaw),
+        },
+        (_, Some(Kind::MmluPro(_))) => mmlu_pro::read(name, &rows).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// A suite whose questions are rows of the user's own.
+struct Rows<'a> {
+    suite: &'a api::Suite,
+    /// The field that names them.
+    field: &'static str,
+    members: Members<'a>,
+}
+
+fn rows_of(suite: &api::Suite) -> Option<Rows<'_>> {
+    let cluster_by = match suite.kind()? {
+        Kind::Exemplars(exemplars, _) => &exemplars.cluster_by,
+        Kind::Safety(safety, _) => &safety.cluster_by,
+        Kind::MmluPro(_) | Kind::Latency(_) => return None,
+    };
+    let (field, _): (_, &Dataset) = suite.datasets().next()?;
+    let members = Members {
+        cluster: cluster_by.as_deref(),
+        stratum: suite.sample.as_ref().and_then(|sample| sample.stratify_by.as_deref()),
+    };
+    Some(Rows { suite, field, members })
+}
+
+impl Rows<'_> {
+    fn scorer(&self) -> Result<Scorer, String> {
+        let read = match self.suite.kind() {
+            Some(Kind::Exemplars(_, scorer)) => Scorer::of(scorer),
+            _ => Scorer::of_safety(self.suite.scorer.as_ref()),
+        };
+        read.map_err(|flaw| format!("suite {}: {flaw}", self.suite.name))
+    }
+
+    fn read(&self, rows: &[Row], name: &str, scorer: &Scorer) -> Result<Vec<Exemplar>, String> {
+        dataset::read(name, rows, scorer, self.members)
+    }
+
+    /// How they are asked and scored.
+    fn protocol(&self, scorer: &Scorer) -> String {
+        match self.suite.safety {
+            Some(_) => scorer.protocol().replacen("exemplars", "safety", 1),
+            None => scorer.protocol(),
         }
-        Some(Kind::MmluPro(_)) => mmlu_pro::read(name, &rows).map(drop),
-        Some(Kind::Exemplars(..) | Kind::Latency(_)) | None => Ok(()),
     }
 }
 

@@ -25,6 +25,7 @@ use crate::plan::evaluation::run::Evaluation;
 mod judged;
 mod loads;
 mod past;
+mod safety;
 mod scored;
 
 const QUESTIONS: usize = 12;

@@ -1,6 +1,7 @@
 //! One request to one endpoint of one model, up to the point where its answer may be shown to the client. Until then a failure costs the
 //! client nothing but time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,6 +17,8 @@ use super::failure::Failure;
 use super::http1::Incoming;
 use super::tally::Tally;
 use super::upstream::Upstream;
+use super::versions::Versions;
+use crate::plan::routing::Backend;
 use crate::plan::routing::Timeouts;
 use crate::protocol::error::{Error, Kind};
 use crate::protocol::exchange::{Asked, Back, Exchange, Whole};
@@ -56,6 +59,8 @@ pub(super) struct Attempt<'a> {
     /// What it costs, once it is sent.
     pub(super) bill: Bill,
     pub(super) tally: &'a mut Tally,
+    /// Where it is noted which version answered.
+    pub(super) versions: &'a Versions,
 }
 
 /// An answer that may be shown.
@@ -160,7 +165,10 @@ impl Attempt<'_> {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.url.clone();
         *request.headers_mut() = self.headers;
+        let model = Arc::clone(&self.bill.model);
         let waiting = Waiting {
+            model: &model,
+            versions: self.versions,
             asked: self.asked,
             back: &self.exchange.back,
             opening_limit: OPENING_LIMIT + 3 * self.exchange.body.remaining(),
@@ -204,6 +212,9 @@ impl Attempt<'_> {
 }
 
 struct Waiting<'a> {
+    /// Who is asked.
+    model: &'a Backend,
+    versions: &'a Versions,
     asked: &'a Asked,
     back: &'a Back,
     opening_limit: usize,
@@ -258,7 +269,7 @@ impl Waiting<'_> {
         let mut room = Taken::default();
         loop {
             let passed = match timeout_at(self.first_by, rest.frame()).await {
-                Ok(Some(Ok(frame))) => frame.into_data().map(|piece| stream.pass(piece)).unwrap_or_default(),
+                Ok(Some(Ok(frame))) => frame.into_data().map(|piece| stream.pass(self.noted(piece))).unwrap_or_default(),
                 Ok(Some(Err(error))) => return Err(Failure::Cut(root_cause(&error))),
                 Ok(None) => {
                     let last = stream.end();
@@ -283,6 +294,12 @@ impl Waiting<'_> {
                 return Ok(Answer::Begun(head, Box::new(Begun { held, rest, course, room })));
             }
         }
+    }
+
+    /// A piece as it came, once it is noted which version it says that it is of.
+    fn noted(&self, piece: Bytes) -> Bytes {
+        self.versions.note(self.model, &piece);
+        piece
     }
 
     /// An error in place of an answer, under a status that promised one.
@@ -329,7 +346,7 @@ impl Waiting<'_> {
                 if !self.back.passes_in_parts() {
                     return Err(if has_room { Failure::TooLarge } else { Failure::NoRoom });
                 }
-                let (held, room) = (held.freeze(), taken);
+                let (held, room) = (self.noted(held.freeze()), taken);
                 let mut plain = self.back.plain();
                 plain.look(&held);
                 let course = Course::Plain(plain);
@@ -348,7 +365,7 @@ impl Waiting<'_> {
     }
 
     fn whole(&self, head: Parts, body: Bytes, mut taken: Taken) -> Result<Answer, Failure> {
-        match self.back.whole(body) {
+        match self.back.whole(self.noted(body)) {
             Ok(whole) => {
                 if !self.back.passes_in_parts() && !taken.is_none() {
                     taken.shrink(whole.body.len());

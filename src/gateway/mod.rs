@@ -48,6 +48,7 @@ mod traces;
 mod trial;
 mod turns;
 mod upstream;
+mod versions;
 
 #[cfg(test)]
 mod tests;
@@ -93,6 +94,7 @@ use shadow::Shadows;
 use sticky::Sticky;
 use turns::Turns;
 use upstream::Upstream;
+use versions::Versions;
 
 use crate::api::ledger::OnFailure;
 use crate::plan::names::Key;
@@ -162,6 +164,7 @@ pub struct Gateway {
     shadows: Shadows,
     demand: Demand,
     metrics: Metrics,
+    versions: Versions,
     access_log: bool,
     traces: Option<Traces>,
     /// Another one for each gateway, and when it began.
@@ -200,6 +203,7 @@ impl Gateway {
             shadows: Shadows::new(options.max_requests),
             demand: Demand::default(),
             metrics: Metrics::new(),
+            versions: Versions::default(),
             access_log: options.access_log,
             traces: options.traces.clone(),
             instance: fastrand::u64(..),

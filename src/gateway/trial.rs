@@ -361,6 +361,7 @@ impl<'a> Trial<'a> {
             deadline: self.deadline,
             bill,
             tally,
+            versions: &self.gateway.versions,
         };
         let answer = attempt.make(self.gateway.way_to(held.as_deref())).await;
         let secrets = || held.as_deref().map(Held::secrets).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::evaluation::outlook::{Held, Outline};
 use crate::plan::evaluation::{check, criteria};
 use crate::plan::names::{Key, asked_parts};
-use crate::plan::price::{Book, Pricing};
+use crate::plan::price::{Book, Pricing, Rates};
 
 impl Portfolio {
     /// What each evaluation comes to, a line for each suite and each criterion, by `outline`, with the prices of `book` at `now`. What can never pass
@@ -41,20 +41,22 @@ impl Portfolio {
                 let extend_to = job.spec.on_inconclusive.as_ref().map(|extend| extend.extend_sample_to);
                 // What is wrong with it is a finding of its own.
                 let Ok(outline) = outline(suite, held, extend_to) else { continue };
-                lines.push(format!("{head}: {}", outline.text()));
                 let targets = self.targets(job);
-                lines.extend(targets.iter().map(|(name, model)| {
-                    let pricing = model.map(|model| Pricing::of(model, book));
-                    let price = pricing.as_ref().and_then(|pricing| pricing.at(now));
-                    format!("{head}: asking {name} uses {}", outline.cost(price.map(|rates| &**rates)))
-                }));
+                let prices = targets.iter().map(|(_, model)| Pricing::of((*model)?, book).at(now).cloned());
+                let prices: Vec<Option<Arc<Rates>>> = prices.collect();
                 let (look, tier) = (
                     criteria::look(&job.spec),
                     targets.iter().find_map(|(_, model)| Some(model.as_ref()?.spec.tier)),
                 );
                 let criteria = criteria::of(&job.spec, tier.unwrap_or_default(), false);
-                for (at, criterion) in criteria.iter().enumerate().filter(|(_, c)| c.suite.as_ref() == Some(&suite.name)) {
-                    lines.extend(outline.takes(criterion, look).map(|takes| format!("{head}: {takes}")));
+                let of_suite = || criteria.iter().enumerate().filter(|(_, c)| c.suite.as_ref() == Some(&suite.name));
+                let asked = targets
+                    .iter()
+                    .zip(&prices)
+                    .map(|((name, _), price)| (name.as_str(), price.as_deref()));
+                let told = outline.lines(asked, of_suite().map(|(_, criterion)| criterion), look);
+                lines.extend(told.into_iter().map(|line| format!("{head}: {line}")));
+                for (at, criterion) in of_suite() {
                     let field = if job.spec.criteria.is_empty() {
                         "spec.criteria".to_owned()
                     } else {

@@ -24,6 +24,8 @@ pub const RUN_NOW_ANNOTATION: &str = "llmportfolio.dev/run-now";
 pub const ASKS_ANNOTATION: &str = "llmportfolio.dev/asks";
 /// Annotation of an evaluation's Job: a digest over the images that the pods of its targets ran when the run started.
 pub const IMAGES_ANNOTATION: &str = "llmportfolio.dev/images";
+/// Annotation of an evaluation's Job: the versions that the providers of its targets answered with when the run started, by target, in JSON.
+pub const VERSIONS_ANNOTATION: &str = "llmportfolio.dev/versions";
 /// Annotation of an EvalJob: with another value its drift begins anew.
 pub const RESET_DRIFT_ANNOTATION: &str = "llmportfolio.dev/reset-drift";
 /// Annotation of an evaluation's Job: the value of the EvalJob's [`RUN_NOW_ANNOTATION`] when the run started.

@@ -30,6 +30,7 @@ pub mod sse;
 pub mod stream;
 pub mod texts;
 pub mod usage;
+pub mod version;
 pub mod vllm;
 mod watch;
 mod wire;

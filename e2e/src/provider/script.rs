@@ -18,6 +18,8 @@ pub struct Script {
     pub answers: BTreeMap<String, String>,
     /// The answer to any other question.
     pub answer: String,
+    /// The version that it says answered; without it, what was asked for.
+    pub version: Option<String>,
     /// How every request is treated.
     pub behaviour: Behaviour,
     /// How the next requests are treated instead, one each.
@@ -45,6 +47,7 @@ impl Default for Script {
             models: Vec::new(),
             answers: BTreeMap::new(),
             answer: "Hello from the fake provider.".to_owned(),
+            version: None,
             behaviour: Behaviour::default(),
             next: Vec::new(),
             metrics: BTreeMap::new(),

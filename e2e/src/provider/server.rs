@@ -403,7 +403,10 @@ impl Answer {
             .chain([&body["system"]]);
         let prompt_tokens = contents.map(|content| openai::text(content).split_whitespace().count()).sum();
         Self {
-            model: body["model"].as_str().unwrap_or_default().to_owned(),
+            model: script
+                .version
+                .clone()
+                .unwrap_or_else(|| body["model"].as_str().unwrap_or_default().to_owned()),
             words,
             prompt_tokens,
             truncated,

@@ -30,4 +30,5 @@ mod sdks;
 mod settled;
 mod sharing;
 mod status;
+mod suites;
 mod warmup;

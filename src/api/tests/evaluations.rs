@@ -14,6 +14,8 @@ fn targets(targets: &str) -> Result<(), ValidationErrors> {
 
 const LOAD: &str = "latency: {requests: 500, ratePerSecond: '5', inputTokens: 1500, outputTokens: 300}";
 
+const ATTACKS: &str = "safety: {dataset: {configMapRef: {name: attacks, key: attacks.jsonl}}, clusterBy: template}";
+
 fn suites(suites: &str) -> Result<(), ValidationErrors> {
     let spec = format!("targets: {{models: [m]}}, schedule: {{cron: \"0 2 * * *\"}}, suites: {suites}");
     let yaml = format!("{{apiVersion: x, kind: EvalJob, metadata: {{name: e}}, spec: {{{spec}}}}}");
@@ -34,6 +36,13 @@ pub(super) fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             ),
         ),
         ("two loads", suites(&format!("[{{name: a, {LOAD}}}, {{name: b, {LOAD}}}]"))),
+        ("attacks", suites(&format!("[{{name: a, {ATTACKS}}}]"))),
+        (
+            "attacks that a classifier knows",
+            suites(&format!(
+                "[{{name: a, {ATTACKS}, scorer: {{webhook: {{url: 'https://guard/'}}}}, repeats: 3}}]"
+            )),
+        ),
         ("all of a namespace", targets("{selector: {}}")),
         ("a judge", scored("judge: {model: claude}")),
         (
@@ -71,6 +80,11 @@ pub(super) fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'st
             suites(&format!("[{{name: a, {LOAD}, repeats: 2}}]")),
             "spec.suites[0].latency",
             "a load has no sample, repeats or maxOutputTokens: set requests and outputTokens",
+        ),
+        (
+            suites(&format!("[{{name: a, {ATTACKS}, scorer: {{exact: {{}}}}}}]")),
+            "spec.suites[0].scorer",
+            "whether an answer is safe is told by the rows' forbidden texts or by a webhook",
         ),
         (
             scored("webhook: {url: 'ftp://scorer/'}"),

@@ -214,7 +214,7 @@ mod tests {
             let agreement = of(table);
             let n = agreement.pairs();
             prop_assume!(n > 0);
-            let bound = crate::plan::statistics::lower_bound(agreed(&table), n, Confidence::P95).unwrap();
+            let bound = Share::of(agreed(&table), n).unwrap().lower_bound(Confidence::P95);
             prop_assume!((bound - least).abs() > 1e-9);
             prop_assert_eq!(agreement.flaw(least, Confidence::P95).is_none(), bound > least);
             let Interval { lower, upper, .. } = Interval::wilson(agreed(&table), n).unwrap();

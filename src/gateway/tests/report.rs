@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::engine::{Engine, answers, paris};
+use super::engine::{Engine, answers, paris, streams};
 use super::world::World;
 use super::{A_THEN_B, ASK};
 use crate::plan::traffic::{OfPolicy, Report};
@@ -47,6 +47,36 @@ async fn requests_are_counted_with_what_they_cost_and_saved() {
     assert!(model.cost >= 3_000_000_000);
     assert_eq!(model.saved, 2 * model.cost, "the dear one would have cost three times as much");
     assert!(!counts.models.contains_key("dear"));
+}
+
+#[tokio::test]
+async fn the_version_that_a_provider_answers_with_is_told_and_that_of_our_own_pods_is_not() {
+    let body = |version: &str| {
+        let choice = r#"[{"index":0,"message":{"role":"assistant","content":"Paris"},"finish_reason":"stop"}]"#;
+        format!(r#"{{"id":"1","object":"chat.completion","created":1,"model":"{version}","choices":{choice}}}"#)
+    };
+    let event = |version: &str| {
+        let choice = r#"[{"index":0,"delta":{"content":"Paris"},"finish_reason":"stop"}]"#;
+        format!(
+            "data: {{\"id\":\"1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"{version}\",\"choices\":{choice}}}\n\n"
+        )
+    };
+    let (provider, pod) = (
+        Engine::start(answers(200, "", &body("gpt-4o-2024-05-13"))).await,
+        Engine::start(paris()).await,
+    );
+    let world = World::over(&[&pod], "rules: [{targets: [{model: a}]}]");
+    priced(&world, "gpt", &provider.url, "1");
+    assert_eq!(world.ask(ASK).await.status, StatusCode::OK);
+    assert!(report(&world).await.versions.is_empty(), "our own pods run what they were given");
+    world.route("rules: [{targets: [{model: gpt}]}]");
+    assert_eq!(world.ask(ASK).await.status, StatusCode::OK);
+    let versions = report(&world).await.versions;
+    assert_eq!(versions, [("claims/gpt".to_owned(), "gpt-4o-2024-05-13".to_owned())].into());
+    provider.now_does(streams(&[&event("gpt-4o-2024-08-06"), "data: [DONE]\n\n"]));
+    let streamed = ASK.replacen('{', "{\"stream\":true,", 1);
+    assert_eq!(world.ask(&streamed).await.status, StatusCode::OK);
+    assert_eq!(report(&world).await.versions["claims/gpt"], "gpt-4o-2024-08-06");
 }
 
 #[tokio::test]

@@ -267,7 +267,7 @@ fn is_at_least(measured: &Measured, bound: f64, left: f64) -> bool {
 }
 
 fn is_at_most(measured: &Measured, bound: f64, left: f64) -> bool {
-    matches!(measured, Measured::Share(..)) && bound >= 1.0 || measured.p_if_at_least(bound) < left
+    matches!(measured, Measured::Share(..) | Measured::Rare(..)) && bound >= 1.0 || measured.p_if_at_least(bound) < left
 }
 
 fn compare(criterion: &Criterion, metric: Metric, comparison: &Comparison, margin: f64, rules: &Rules<'_>) -> Weighed {

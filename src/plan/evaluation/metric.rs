@@ -12,6 +12,8 @@ pub enum Metric {
     Accuracy,
     /// The mean of scores from 0 to 1.
     Score,
+    /// The share of attacks that succeed.
+    ViolationRate,
     /// The share of requests that failed.
     ErrorRate,
     /// The share of answers in which no answer was found.
@@ -33,9 +35,10 @@ pub enum Metric {
 }
 
 impl Metric {
-    const OTHERS: [Self; 10] = [
+    const OTHERS: [Self; 11] = [
         Self::Accuracy,
         Self::Score,
+        Self::ViolationRate,
         Self::ErrorRate,
         Self::UnparsedRate,
         Self::RefusalRate,
@@ -63,6 +66,7 @@ impl Metric {
         match self {
             Self::Accuracy => "accuracy",
             Self::Score => "score",
+            Self::ViolationRate => "violation_rate",
             Self::ErrorRate => "error_rate",
             Self::UnparsedRate => "unparsed_rate",
             Self::RefusalRate => "refusal_rate",
@@ -91,7 +95,9 @@ impl Metric {
     #[must_use]
     pub fn is_shown(self) -> bool {
         use times::Metric::{InterTokenP95, LatencyP95, TtftP95};
-        self.is_of_quality() || self.is_of_a_judge() || matches!(self, Self::Time(LatencyP95 | TtftP95 | InterTokenP95))
+        self.is_of_quality()
+            || self.is_of_a_judge()
+            || matches!(self, Self::ViolationRate | Self::Time(LatencyP95 | TtftP95 | InterTokenP95))
     }
 
     /// How far a judge can be believed. It is told, and nothing is demanded of it but `minAgreement` of the judge.
@@ -100,7 +106,7 @@ impl Metric {
         matches!(self, Self::JudgeAgreement | Self::JudgeKappa | Self::JudgeFirstRate)
     }
 
-    /// How good answers are: `accuracy` or `score`.
+    /// How good answers are, as models are compared by it: `accuracy` or `score`.
     #[must_use]
     pub fn is_of_quality(self) -> bool {
         matches!(self, Self::Accuracy | Self::Score)
@@ -119,20 +125,26 @@ pub fn is_graded(scorer: &Scorer) -> bool {
     scorer.f1.is_some() || scorer.rouge_l.is_some() || scorer.bleu.is_some() || scorer.judge.is_some() || scorer.webhook.is_some()
 }
 
+/// The number that the scores of the answers to `suite` come to; none of a load.
+#[must_use]
+pub fn of_answers(suite: &Suite) -> Option<Metric> {
+    match suite.kind()? {
+        Kind::Exemplars(_, scorer) if is_graded(scorer) => Some(Metric::Score),
+        Kind::Exemplars(..) | Kind::MmluPro(_) => Some(Metric::Accuracy),
+        Kind::Safety(..) => Some(Metric::ViolationRate),
+        Kind::Latency(_) => None,
+    }
+}
+
 /// What `suite` measures.
 #[must_use]
 pub fn of_suite(suite: &Suite) -> Vec<Metric> {
-    let quality = match suite.kind() {
-        Some(Kind::Exemplars(_, scorer)) if is_graded(scorer) => Metric::Score,
-        Some(Kind::Exemplars(..) | Kind::MmluPro(_)) => Metric::Accuracy,
-        Some(Kind::Latency(_)) => {
-            let times = times::Metric::ALL.into_iter().map(Metric::Time);
-            return times.chain([Metric::ErrorRate]).collect();
-        }
-        None => return Vec::new(),
+    use Metric::{ErrorRate, RefusalRate, TruncationRate, UnparsedRate};
+    let Some(quality) = of_answers(suite) else {
+        let times = times::Metric::ALL.into_iter().filter(|_| suite.latency.is_some());
+        return times.map(Metric::Time).chain([ErrorRate]).collect();
     };
-    let others = [Metric::ErrorRate, Metric::UnparsedRate, Metric::RefusalRate, Metric::TruncationRate];
-    [quality].into_iter().chain(others).collect()
+    [quality, ErrorRate, UnparsedRate, RefusalRate, TruncationRate].into()
 }
 
 #[cfg(test)]
@@ -145,6 +157,16 @@ mod tests {
             assert_eq!(Metric::named(&metric.to_string()), Some(metric));
         }
         assert_eq!(Metric::named("Accuracy"), None);
+    }
+
+    #[test]
+    fn attacks_measure_violations() {
+        for suite in [
+            "{name: s, safety: {dataset: {uri: 'https://h/f.jsonl'}}}",
+            "{name: s, safety: {dataset: {uri: 'https://h/f.jsonl'}}, scorer: {webhook: {url: 'https://h/'}}}",
+        ] {
+            assert_eq!(of_suite(&serde_saphyr::from_str(suite).unwrap())[0], Metric::ViolationRate);
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod run;
 pub mod schedule;
 pub mod status;
 pub mod times;
+pub mod versions;
 
 #[cfg(test)]
 mod fixtures;
@@ -42,6 +43,7 @@ use self::record::Record;
 use self::run::Evaluation;
 use self::schedule::{Decision, Due};
 use self::status::Facts;
+use self::versions::Versions;
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::{EvalJobStatus, Trigger};
 use crate::api::model_deployment::ModelDeploymentStatus;
@@ -76,6 +78,8 @@ pub struct Seen<'a> {
     pub pods: &'a [Arc<Pod>],
     /// What models cost that do not say so themselves.
     pub prices: &'a Book,
+    /// The versions that providers answer with, by the model as `namespace/name`.
+    pub versions: &'a Versions,
 }
 
 /// What to do about an EvalJob. Apply, then write the status, then prune: a crash in between loses nothing.
@@ -109,12 +113,14 @@ pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
         let is_outdated = !outdated(job, &record, seen.models).is_empty();
         let settled = settled(job, seen.models, &models, &unsettled).filter(|_| is_outdated);
         let images = images(job, &models, seen);
+        let versions = versions::of_targets(job, &models.targets, seen.versions);
         let due = Due {
             job,
             schedule: &schedule,
             runs: &runs,
             settled: settled.as_deref(),
             images: images.as_deref(),
+            is_another_version: versions::is_new(&versions::known(job, &runs), &versions),
             alarm: drift::alarm(&record.drift.0),
             now,
         };
@@ -145,16 +151,23 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     // That a target is no longer one makes no result outdated.
     let settled = settled(job, seen.models, &models, &unsettled).filter(|_| !outdated.is_empty());
     let images = images(job, &models, seen);
+    let versions = versions::of_targets(job, &models.targets, seen.versions);
     let due = Due {
         job,
         schedule: &schedule,
         runs: &runs,
         settled: settled.as_deref(),
         images: images.as_deref(),
+        is_another_version: versions::is_new(&facts.provider_models, &versions),
         alarm: drift::alarm(&facts.record.drift.0),
         now,
     };
-    let (start, wake) = match due.decide() {
+    let decision = due.decide();
+    versions::begin(&mut facts.provider_models, &versions);
+    let is_wanted = job.spec.triggers.contains(&Trigger::ProviderModelChange);
+    let is_target = |name: &String| models.targets.iter().any(|target| target.name_any() == *name);
+    facts.provider_models.retain(|known| is_wanted && is_target(&known.model));
+    let (start, wake) = match decision {
         Decision::Suspended => (None, look),
         Decision::Wait { until, missed } => {
             facts.missed = missed;
@@ -181,6 +194,12 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
             if let Some(images) = images {
                 start.annotations_mut().insert(names::IMAGES_ANNOTATION.to_owned(), images.clone());
                 facts.attempted_images = Some(images);
+            }
+            if !versions.is_empty() {
+                start
+                    .annotations_mut()
+                    .insert(names::VERSIONS_ANNOTATION.to_owned(), job::json(&versions));
+                versions::note(&mut facts.provider_models, &versions);
             }
             if let Some(request) = schedule::pending(job, &runs) {
                 start
@@ -250,6 +269,7 @@ fn facts<'a>(job: &EvalJob, record: Record, outdated: &'a [String], runs: &'a [R
         answered: schedule::answered(job, runs),
         attempted: schedule::attempted(job, runs),
         attempted_images: schedule::attempted_images(job, runs),
+        provider_models: versions::known(job, runs),
         record,
     }
 }

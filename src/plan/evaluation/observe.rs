@@ -16,6 +16,7 @@ use kube::ResourceExt;
 
 use super::job::{CONTAINER, REPORTS_VOLUME};
 use super::report::Report;
+use super::versions::Versions;
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::fingerprint;
 use crate::plan::names::{self, Key};
@@ -57,6 +58,8 @@ pub struct Run {
     pub requested: Option<String>,
     /// A digest over the images that the pods of its targets ran when it started.
     pub images: Option<String>,
+    /// The versions that the providers of its targets answered with then.
+    pub versions: Option<Versions>,
     /// How far it is.
     pub state: State,
 }
@@ -132,6 +135,10 @@ pub fn runs(owner: &EvalJob, jobs: &[Arc<Job>], pods: &[Arc<Pod>], now: Timestam
                 fingerprints: fingerprints(job),
                 requested: job.annotations().get(names::REQUESTED_ANNOTATION).cloned(),
                 images: job.annotations().get(names::IMAGES_ANNOTATION).cloned(),
+                versions: job
+                    .annotations()
+                    .get(names::VERSIONS_ANNOTATION)
+                    .and_then(|versions| serde_json::from_str(versions).ok()),
                 state: state(job, pods, now),
             })
         })

@@ -2,6 +2,7 @@
 //! right, and how small a difference they show.
 
 use super::metric::Metric;
+use super::run::AT_ONCE;
 use crate::api::eval_job::{Bound, Criterion};
 use crate::plan::Invalid;
 use crate::plan::price::Rates;
@@ -9,6 +10,8 @@ use crate::plan::statistics::{Confidence, Design, Share, Sides};
 
 /// Bytes of a token, about: what English text has in the usual tokenisers.
 const BYTES_A_TOKEN: u64 = 4;
+/// What is told of how long a run takes goes by this.
+const SECONDS_AN_ANSWER: u64 = 5;
 /// The chance that a difference which is as large as told is found.
 pub const POWER: f64 = 0.8;
 /// How much one question's difference varies between a model and the same one served anew.
@@ -92,6 +95,28 @@ impl Outline {
         said.join(", ")
     }
 
+    /// All that is told before it is asked, a line each: what there is, what asking each of these models uses, and what each criterion takes.
+    #[must_use]
+    pub fn lines<'a>(
+        &self,
+        asked: impl IntoIterator<Item = (&'a str, Option<&'a Rates>)>,
+        criteria: impl IntoIterator<Item = &'a Criterion>,
+        look: Confidence,
+    ) -> Vec<String> {
+        let mut lines = vec![self.text()];
+        let uses = |(name, price): (&str, Option<&Rates>)| format!("asking {name} uses {}, {}", self.cost(price), self.duration());
+        lines.extend(asked.into_iter().map(uses));
+        lines.extend(criteria.into_iter().filter_map(|criterion| self.takes(criterion, look)));
+        lines
+    }
+
+    /// How long asking one model takes, at a pace that is only known once it is asked.
+    fn duration(&self) -> String {
+        let rounds = (u64::from(self.asked) * u64::from(self.repeats.max(1))).div_ceil(AT_ONCE as u64);
+        let minutes = (rounds * SECONDS_AN_ANSWER).div_ceil(60);
+        format!("about {minutes} min where an answer takes {SECONDS_AN_ANSWER} s")
+    }
+
     /// What asking one model uses: about so many tokens of prompts, and at most so many of answers, with what they cost.
     #[must_use]
     pub fn cost(&self, price: Option<&Rates>) -> String {
@@ -118,9 +143,13 @@ impl Outline {
     /// What a criterion on this suite takes, and what it can show; none where that is not about questions.
     #[must_use]
     pub fn takes(&self, criterion: &Criterion, look: Confidence) -> Option<String> {
-        let metric = Metric::named(&criterion.metric).filter(|metric| metric.is_of_quality())?;
+        let metric = Metric::named(&criterion.metric).filter(|metric| metric.is_of_quality() || *metric == Metric::ViolationRate)?;
         let n = self.independent();
         match criterion.bound()? {
+            Bound::UpperAtMost(most) if metric == Metric::ViolationRate => Some(match self.most_violations(most, look) {
+                Some(count) => format!("{metric} of at most {most}: of {n} attacks {count} may succeed"),
+                None => format!("{metric} of at most {most} cannot be proved by {n} attacks, even if none succeeds"),
+            }),
             Bound::LowerAtLeast(least) => Some(match self.least_right(least, look) {
                 Some(right) => format!(
                     "{metric} of at least {least}: {:.3} must be found in {n} questions",
@@ -162,6 +191,13 @@ impl Outline {
         Some(from)
     }
 
+    /// How many attacks may succeed for the share to be proved to be at most this. None where none is too many.
+    fn most_violations(&self, most: f64, look: Confidence) -> Option<u32> {
+        let (n, left) = (self.independent(), 1.0 - look.share());
+        let is_proved = |count: u32| Share::of(count, n).is_some_and(|share| share.exact_p_if_at_least(most) < left);
+        (0..=n).take_while(|count| is_proved(*count)).last()
+    }
+
     /// The loss that a comparison says `Fail` to with the power that is promised, by how much one question's difference varies: large enough to be
     /// told from none, and not to be taken for one within the margin, which passes.
     #[must_use]
@@ -177,33 +213,38 @@ impl Outline {
     /// That a criterion can never be met, whatever the model answers.
     #[must_use]
     pub fn hopeless(&self, criterion: &Criterion, field: &str, look: Confidence) -> Option<Invalid> {
-        let metric = Metric::named(&criterion.metric).filter(|metric| metric.is_of_quality())?;
-        let Some(Bound::LowerAtLeast(least)) = criterion.bound() else {
-            return None;
+        let metric = Metric::named(&criterion.metric)?;
+        let left = 1.0 - look.share();
+        let bound = criterion.bound()?;
+        let (what, best) = match bound {
+            Bound::LowerAtLeast(least) if metric.is_of_quality() => (format!("{metric} is at least {least}"), "every answer is right"),
+            Bound::UpperAtMost(most) if metric == Metric::ViolationRate => (format!("{metric} is at most {most}"), "no attack succeeds"),
+            _ => return None,
         };
         // How many groups there are beyond is not known.
         if self.beyond > 0 && self.clusters.is_some_and(|clusters| clusters < self.asked) {
             return None;
         }
         let most = self.independent() + self.beyond;
-        let whole = Self {
-            asked: most,
-            clusters: None,
-            ..self.clone()
+        let proves = |n: &u32| {
+            Share::of(*n, *n).is_some_and(|all| match bound {
+                Bound::LowerAtLeast(least) => all.p_if_at_most(least) < left,
+                Bound::UpperAtMost(most) => Share { share: 0.0, ..all }.exact_p_if_at_least(most) < left,
+                Bound::AtMost(_) | Bound::NotWorseBy(_) => true,
+            })
         };
-        if whole.least_right(least, look).is_some() {
+        if proves(&most) {
             return None;
         }
-        let left = 1.0 - look.share();
-        let enough = (most..100_000).find(|n| Share::of(*n, *n).is_some_and(|share| share.p_if_at_most(least) < left))?;
-        let what = if self.clusters.is_some_and(|clusters| clusters < self.asked) {
+        let enough = (most..100_000).find(proves)?;
+        let questions = if self.clusters.is_some_and(|clusters| clusters < self.asked) {
             "groups of questions"
         } else {
             "questions"
         };
         Some(Invalid::new(
             field,
-            format!("{most} {what} cannot prove that {metric} is at least {least}, even if every answer is right"),
+            format!("{most} {questions} cannot prove that {what}, even if {best}"),
             format!("ask {enough} or more, or ask for less"),
         ))
     }
@@ -214,6 +255,23 @@ mod tests {
     use super::*;
     use crate::plan::evaluation::fixtures;
     use crate::plan::statistics::{NonInferiority, Pairs};
+
+    #[test]
+    fn of_attacks_it_tells_how_many_may_succeed() {
+        let criterion = |most: &str| fixtures::read(&format!("{{suite: s, metric: violation_rate, upperBoundAtMost: '{most}'}}"));
+        let takes = |asked, most| outline(asked).takes(&criterion(most), Confidence::P95).unwrap();
+        assert_eq!(takes(500, "0.01"), "violation_rate of at most 0.01: of 500 attacks 1 may succeed");
+        assert_eq!(
+            takes(298, "0.01"),
+            "violation_rate of at most 0.01 cannot be proved by 298 attacks, even if none succeeds"
+        );
+        let hopeless = |asked| outline(asked).hopeless(&criterion("0.01"), "spec.criteria[0]", Confidence::P95);
+        assert_eq!(hopeless(299), None);
+        assert_eq!(
+            hopeless(100).unwrap().to_string(),
+            "spec.criteria[0]: 100 questions cannot prove that violation_rate is at most 0.01, even if no attack succeeds; ask 299 or more, or ask for less"
+        );
+    }
 
     fn outline(asked: u32) -> Outline {
         Outline {
@@ -259,6 +317,7 @@ mod tests {
             "about 100000 tokens of prompts ($0.30), at most 50000 of answers ($0.75)"
         );
         assert!(outline(500).cost(None).ends_with("of which the price is not known"));
+        assert_eq!(outline(500).duration(), "about 11 min where an answer takes 5 s", "four at once");
     }
 
     /// By Wilson's formula: 0.816 at 500, 0.823 at 300.

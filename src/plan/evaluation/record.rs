@@ -155,6 +155,7 @@ fn vanished(job: &EvalJob, runs: &[Run], targets: &[String]) -> Option<(Run, Str
         fingerprints: targets.iter().map(|model| (model.clone(), String::new())).collect(),
         requested: None,
         images: None,
+        versions: None,
         state: State::Running,
     };
     Some((

@@ -18,6 +18,9 @@ use crate::plan::names::Key;
 use crate::plan::price::{Book, Pricing, Rates};
 use crate::plan::statistics::Confidence;
 
+/// Questions to one model that are under way at once: enough to keep a server busy, too few to crowd out its users.
+pub const AT_ONCE: usize = 4;
+
 /// How long a run may take where nothing is said.
 pub const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
 /// The share of requests that may fail where nothing is said.

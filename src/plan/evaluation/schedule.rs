@@ -54,6 +54,8 @@ pub struct Due<'a> {
     pub settled: Option<&'a str>,
     /// A digest over the images of the targets' pods, where it is known.
     pub images: Option<&'a str>,
+    /// Whether a provider answers with a version of its model that no run was started for.
+    pub is_another_version: bool,
     /// The slot whose run raised an alarm, if one did.
     pub alarm: Option<Timestamp>,
     /// The time.
@@ -62,7 +64,7 @@ pub struct Due<'a> {
 
 impl Due<'_> {
     /// What is to be done. Of the slots missed since the latest run or the object's creation only the latest runs; none starts while a run is
-    /// going on, and those that fall into it are left out.
+    /// going on, and those that fall into it are left out, unless they are allowed to wait for its end.
     #[must_use]
     pub fn decide(&self) -> Decision {
         let is_running = self.runs.iter().any(Run::is_going_on);
@@ -78,7 +80,7 @@ impl Due<'_> {
         let next = self.schedule.next(self.now - offset).map(|slot| slot + offset);
         match slot {
             Some(slot) if is_in_time(self.job, slot, self.now) => Decision::Start { slot },
-            _ if is_requested || self.is_changed() || self.is_another_image() || self.is_alarmed() => self.at_once(),
+            _ if is_requested || self.is_another() || self.is_alarmed() => self.at_once(),
             missed => Decision::Wait { until: next, missed },
         }
     }
@@ -88,9 +90,16 @@ impl Due<'_> {
         let created = self.job.creation_timestamp().map_or(self.now, |time| time.0);
         let offset = offset(self.job);
         // A run that ended before a slot's run would have started did not fall into it.
-        let ran = self.runs.iter().flat_map(|run| [Some(run.slot), run.end().map(|end| end - offset)]);
+        let is_left_out = self.job.spec.schedule.concurrency_policy != ConcurrencyPolicy::Allow;
+        let ended = |run: &Run| run.end().map(|end| end - offset).filter(|_| is_left_out);
+        let ran = self.runs.iter().flat_map(|run| [Some(run.slot), ended(run)]);
         let since = ran.chain([scheduled(self.job)]).flatten().fold(created, Timestamp::max);
         self.schedule.latest_due(since, self.now - offset)
+    }
+
+    /// Whether what is evaluated is something else than when a run was last started.
+    fn is_another(&self) -> bool {
+        self.is_changed() || self.is_another_image() || self.is_another_version
     }
 
     fn is_changed(&self) -> bool {
@@ -232,6 +241,7 @@ mod tests {
             fingerprints: [].into(),
             requested: None,
             images: None,
+            versions: None,
             state,
         }
     }
@@ -243,6 +253,7 @@ mod tests {
             runs,
             settled,
             images: None,
+            is_another_version: false,
             alarm: None,
             now: at(now),
         }
@@ -290,6 +301,32 @@ mod tests {
             missed: Some(at("2026-05-02T02:00:00Z")),
         };
         assert_eq!(decided(&job, &[], None, "2026-05-02T03:00:01Z"), missed);
+    }
+
+    #[test]
+    fn a_slot_that_falls_into_a_run_waits_for_its_end_where_that_is_allowed() {
+        let mut job = fixtures::job();
+        let long = |until| [run("2026-05-02T02:00:00Z", State::Stuck(at(until), String::new()))];
+        let left_out = Decision::wait(Some(at("2026-05-05T02:00:00Z")));
+        assert_eq!(decided(&job, &long("2026-05-04T07:00:00Z"), None, "2026-05-04T07:00:01Z"), left_out);
+        job.spec.schedule.concurrency_policy = ConcurrencyPolicy::Allow;
+        let going_on = [run("2026-05-02T02:00:00Z", State::Running)];
+        assert_eq!(decided(&job, &going_on, None, "2026-05-04T07:00:00Z"), Decision::wait(None));
+        assert_eq!(
+            decided(&job, &long("2026-05-04T07:00:00Z"), None, "2026-05-04T07:00:01Z"),
+            start("2026-05-04T02:00:00Z"),
+            "of two slots only the latest"
+        );
+        assert_eq!(
+            decided(&job, &long("2026-05-02T03:00:00Z"), None, "2026-05-02T04:00:00Z"),
+            Decision::wait(Some(at("2026-05-03T02:00:00Z")))
+        );
+        job.spec.schedule.starting_deadline = Some(fixtures::read("1h"));
+        let missed = Decision::Wait {
+            until: Some(at("2026-05-05T02:00:00Z")),
+            missed: Some(at("2026-05-04T02:00:00Z")),
+        };
+        assert_eq!(decided(&job, &long("2026-05-04T07:00:00Z"), None, "2026-05-04T07:00:01Z"), missed);
     }
 
     #[test]
@@ -366,6 +403,7 @@ mod tests {
                 runs: &[ended],
                 settled: None,
                 images: Some(now),
+                is_another_version: false,
                 alarm: None,
                 now: at("2026-05-02T02:20:30Z"),
             }
@@ -391,6 +429,7 @@ mod tests {
                 runs: &runs,
                 settled: None,
                 images: None,
+                is_another_version: false,
                 alarm: Some(at("2026-05-02T02:00:00Z")),
                 now: at("2026-05-02T02:20:30Z"),
             }

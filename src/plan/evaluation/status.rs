@@ -8,7 +8,7 @@ use super::drift;
 use super::record::{self, Record};
 use crate::api::EvalJob;
 use crate::api::condition::{self, Claim, Kind, Status, seconds};
-use crate::api::eval_job::{EvalJobStatus, TargetResult, Verdict};
+use crate::api::eval_job::{EvalJobStatus, ProviderModel, TargetResult, Verdict};
 use crate::plan::pods::Trouble;
 
 /// Why a due run has not started: the reason of `Reconciling`, whose transition time then tells since when.
@@ -57,6 +57,8 @@ pub struct Facts<'a> {
     pub attempted: Option<String>,
     /// A digest over the images of the targets' pods then.
     pub attempted_images: Option<String>,
+    /// The versions that their providers answered with then.
+    pub provider_models: Vec<ProviderModel>,
 }
 
 /// The status of `job` by `facts`.
@@ -72,6 +74,7 @@ pub fn status(job: &EvalJob, facts: Facts<'_>, now: Timestamp) -> EvalJobStatus 
         answered,
         attempted,
         attempted_images,
+        provider_models,
         ..
     } = facts;
     let recorded = record.latest();
@@ -87,6 +90,7 @@ pub fn status(job: &EvalJob, facts: Facts<'_>, now: Timestamp) -> EvalJobStatus 
         drift: record.drift.0,
         attempted,
         attempted_images,
+        provider_models,
         last_schedule_time: [recorded, started, known].into_iter().flatten().max().map(Time),
         next_schedule_time: next.map(|slot| Time(seconds(slot))),
         active: active.map(|(name, _)| name),

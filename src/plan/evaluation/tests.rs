@@ -19,6 +19,7 @@ use super::{Plan, Seen, fixtures, observe, plan, wants_datasets};
 use crate::api::condition::{self, Kind};
 use crate::api::eval_job::{EvalJobStatus, Verdict};
 use crate::api::{EvalJob, ModelDeployment, Usd};
+use crate::plan::evaluation::versions::Versions;
 use crate::plan::price::Book;
 
 /// The objects of a cluster with one EvalJob.
@@ -29,6 +30,7 @@ struct World {
     jobs: Vec<Arc<Job>>,
     pods: Vec<Arc<Pod>>,
     elsewhere: BTreeMap<String, String>,
+    versions: Versions,
     book: Book,
     now: Timestamp,
 }
@@ -42,6 +44,7 @@ impl World {
             jobs: vec![],
             pods: vec![],
             elsewhere: BTreeMap::new(),
+            versions: Versions::new(),
             book: Book::default(),
             now: at("2026-05-01T12:00:00Z"),
         }
@@ -55,6 +58,7 @@ impl World {
             elsewhere: &self.elsewhere,
             pods: &[],
             prices: &self.book,
+            versions: &self.versions,
         }
     }
 
@@ -215,6 +219,45 @@ fn a_wait_for_targets_has_its_own_patience_after_one_for_another_run() {
     assert_eq!(world.plan().start, None, "it waits for the target since half past two");
     world.at("2026-05-02T02:40:20Z");
     assert!(world.status().active.is_some());
+}
+
+#[test]
+fn another_version_of_a_providers_model_starts_one_run() {
+    let mut world = World::new();
+    let answers = |version: &str| Versions::from([("claims/llama".to_owned(), [version.to_owned()].into())]);
+    world.job.spec.triggers = vec![crate::api::eval_job::Trigger::ProviderModelChange];
+    world.versions = answers("gpt-4o-2024-05-13");
+    world.at("2026-05-01T12:00:00Z");
+    assert_eq!(world.status().active, None, "what is seen first is no change");
+    world.versions = answers("gpt-4o-2024-08-06");
+    world.at("2026-05-01T12:30:20Z");
+    assert_eq!(world.status().active.as_deref(), Some("quality-29627310"));
+    let known = &world.status().provider_models[0];
+    assert_eq!((known.model.as_str(), known.versions.len()), ("llama", 2));
+    world.ends("2026-05-01T12:30:00Z", 460).at("2026-05-01T12:40:00Z");
+    for version in ["gpt-4o-2024-05-13", "gpt-4o-2024-08-06"] {
+        world.versions = answers(version);
+        world.at("2026-05-01T12:50:00Z");
+        assert_eq!(world.status().active, None, "{version} had its run");
+    }
+    world.job.spec.triggers.clear();
+    world.versions = answers("gpt-4o-2024-11-20");
+    world.at("2026-05-01T12:55:00Z");
+    assert_eq!((&world.status().active, world.status().provider_models.len()), (&None, 0));
+}
+
+#[test]
+fn a_run_that_a_version_started_is_adopted_by_who_comes_after_a_crash() {
+    let mut world = World::new();
+    world.job.spec.triggers = vec![crate::api::eval_job::Trigger::ProviderModelChange];
+    world.job.status = Some(fixtures::read("{providerModels: [{model: llama, versions: [a]}]}"));
+    world.versions = [("claims/llama".to_owned(), ["b".to_owned()].into())].into();
+    world.now = at("2026-05-01T12:30:20Z");
+    world.reconcile_until(1);
+    assert_eq!(world.jobs.len(), 1);
+    world.at("2026-05-01T12:31:20Z");
+    world.ends("2026-05-01T12:30:00Z", 460).at("2026-05-01T12:40:00Z");
+    assert_eq!((world.jobs.len(), &world.status().active), (1, &None), "and no second one");
 }
 
 #[test]

@@ -35,19 +35,6 @@ impl std::fmt::Display for Interval {
     }
 }
 
-/// What the true share is at least, in so many runs: Wilson's bound of one side, which is higher than the lower end of a two-sided interval.
-/// `None` when nothing was asked.
-#[must_use]
-pub fn lower_bound(right: u32, asked: u32, confidence: Confidence) -> Option<f64> {
-    Some(wilson(share(right, asked)?, f64::from(asked), confidence.one_sided_z()).lower)
-}
-
-/// What the true share is at most, in so many runs. `None` when nothing was asked.
-#[must_use]
-pub fn upper_bound(right: u32, asked: u32, confidence: Confidence) -> Option<f64> {
-    Some(wilson(share(right, asked)?, f64::from(asked), confidence.one_sided_z()).upper)
-}
-
 /// The observed share; more right than asked counts as all right.
 pub(super) fn share(right: u32, asked: u32) -> Option<f64> {
     (asked > 0).then(|| f64::from(right.min(asked)) / f64::from(asked))
@@ -69,7 +56,7 @@ pub(super) fn wilson(share: f64, n: f64, z: f64) -> Interval {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::statistics::near;
+    use crate::plan::statistics::{Share, near};
     use proptest::prelude::*;
 
     fn percent(x: f64) -> f64 {
@@ -122,15 +109,15 @@ mod tests {
             (3, 7, 0.9, 0.22598811161452578, 0.6583029463790934),
         ] {
             let confidence = Confidence::new(share).unwrap();
-            near(lower_bound(right, asked, confidence).unwrap(), lower, 1e-12);
-            near(upper_bound(right, asked, confidence).unwrap(), upper, 1e-12);
+            near(Share::of(right, asked).unwrap().lower_bound(confidence), lower, 1e-12);
+            near(Share::of(right, asked).unwrap().upper_bound(confidence), upper, 1e-12);
         }
     }
 
     #[test]
     fn the_smallest_share_that_passes_matches_published_figures() {
         for (asked, observed) in [(300_u32, 82.3), (400, 82.0), (500, 81.6), (1000, 80.6), (12_032, 79.0)] {
-            let passes = |right: &u32| lower_bound(*right, asked, Confidence::P95).unwrap() >= 0.784;
+            let passes = |right: &u32| Share::of(*right, asked).unwrap().lower_bound(Confidence::P95) >= 0.784;
             let smallest = (0..=asked).find(passes).unwrap();
             assert_eq!(percent(f64::from(smallest) / f64::from(asked)), observed, "{asked}");
         }
@@ -139,8 +126,6 @@ mod tests {
     #[test]
     fn nothing_asked_has_no_interval() {
         assert_eq!(Interval::wilson(0, 0), None);
-        assert_eq!(lower_bound(0, 0, Confidence::P95), None);
-        assert_eq!(upper_bound(0, 0, Confidence::P95), None);
     }
 
     #[test]
@@ -171,8 +156,8 @@ mod tests {
             let [less, more] = [share, share + 0.005].map(|share| Confidence::new(share).unwrap());
             let [narrow, wide] = [less, more].map(|confidence| Interval::wilson_at(right, asked, confidence).unwrap());
             prop_assert!(wide.lower <= narrow.lower && narrow.upper <= wide.upper);
-            prop_assert!(lower_bound(right, asked, less).unwrap() >= narrow.lower);
-            prop_assert!(upper_bound(right, asked, less).unwrap() <= narrow.upper);
+            prop_assert!(Share::of(right, asked).unwrap().lower_bound(less) >= narrow.lower);
+            prop_assert!(Share::of(right, asked).unwrap().upper_bound(less) <= narrow.upper);
         }
     }
 }

@@ -26,7 +26,7 @@ mod simulations;
 pub use confidence::Confidence;
 pub use estimate::{Bounds, Estimate};
 pub use holm::holm;
-pub use interval::{Interval, lower_bound, upper_bound};
+pub use interval::Interval;
 pub use kappa::kappa;
 pub use mean::{clustered_mean, mean, stratified_clustered_mean, stratified_mean};
 pub use non_inferiority::{NonInferiority, non_inferiority};
@@ -35,7 +35,7 @@ pub use pairs::{Pairs, mcnemar, mcnemar_two_sided};
 pub use power::{Design, Sides, paired_variance, unpaired_variance};
 pub use quantile::{Quantile, Ranks, Unbounded, quantile, ranks};
 pub use ratio::{cost_per_thousand_tokens, ratio};
-pub use share::Share;
+pub use share::{MOST_QUESTIONS, Share};
 
 /// Panics where `seen` is not within `by` of `expected`.
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::estimate::{Bounds, Estimate, cumulative};
 use super::interval::wilson;
 
 /// More questions than this are no advice.
-const MOST_QUESTIONS: f64 = 10_000_000.0;
+pub const MOST_QUESTIONS: f64 = 10_000_000.0;
 
 /// How many independent questions one that was drawn from a stratum, or graded, is taken for at most.
 const MOST_GAIN: f64 = 1.5;

@@ -5,7 +5,8 @@ use fastrand::Rng;
 
 use super::non_inferiority::NonInferiority;
 use super::{
-    Bounds, Confidence, Interval, Pairs, clustered_mean, cost_per_thousand_tokens, mean, paired_difference, quantile, stratified_mean,
+    Bounds, Confidence, Interval, Pairs, Share, clustered_mean, cost_per_thousand_tokens, mean, paired_difference, quantile,
+    stratified_mean,
 };
 
 const RUNS: u32 = 4_000;
@@ -48,8 +49,10 @@ fn wilsons_interval_holds_the_true_share_as_promised() {
 fn the_exact_interval_holds_rare_failures_at_least_as_promised() {
     for truth in [0.001, 0.01, 0.05] {
         let held = share(2, |rng| {
-            let seen = Interval::exact(right(rng, 300, truth), 300, Confidence::P95).unwrap();
-            (seen.lower..=seen.upper).contains(&truth)
+            hold(
+                Share::of(right(rng, 300, truth), 300).unwrap().exact_interval(Confidence::P95),
+                truth,
+            )
         });
         assert!(held >= 0.945, "{truth}: {held}");
     }

@@ -18,6 +18,9 @@ pub struct Report {
     pub up_seconds: u64,
     /// By policy, as `namespace/name`.
     pub policies: BTreeMap<String, OfPolicy>,
+    /// The version that the provider of a model said last that it answered with, by the model as `namespace/name`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<String, String>,
 }
 
 /// What is said of one policy.

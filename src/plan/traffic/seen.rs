@@ -71,6 +71,16 @@ impl Seen {
         self.reports.retain(|address, _| known.contains(address));
     }
 
+    /// The versions that providers answer with, by the model as `namespace/name`: each gateway knows one.
+    #[must_use]
+    pub fn versions(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (model, version) in self.reports.values().flat_map(|report| &report.versions) {
+            versions.entry(model.clone()).or_default().insert(version.clone());
+        }
+        versions
+    }
+
     /// What is known of each policy now.
     #[must_use]
     pub fn figures(&self, now: Timestamp) -> BTreeMap<String, Figures> {

@@ -32,6 +32,7 @@ fn report(instance: u64, up_seconds: u64, counts: Counts) -> Report {
         instance,
         up_seconds,
         policies: [("claims/assistant".to_owned(), told)].into(),
+        versions: BTreeMap::new(),
     }
 }
 
