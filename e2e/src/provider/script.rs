@@ -18,6 +18,8 @@ pub struct Script {
     pub answers: BTreeMap<String, String>,
     /// The answer to any other question.
     pub answer: String,
+    /// As a judge of two answers it prefers the one that holds this text.
+    pub prefers: Option<String>,
     /// The version that it says answered; without it, what was asked for.
     pub version: Option<String>,
     /// How every request is treated.
@@ -47,6 +49,7 @@ impl Default for Script {
             models: Vec::new(),
             answers: BTreeMap::new(),
             answer: "Hello from the fake provider.".to_owned(),
+            prefers: None,
             version: None,
             behaviour: Behaviour::default(),
             next: Vec::new(),
@@ -151,6 +154,15 @@ pub struct Record {
 impl Script {
     /// The answer to a question.
     pub(super) fn answer_to(&self, question: &str) -> String {
+        if let (Some(better), Some((_, answers))) = (&self.prefers, question.split_once("ANSWER A")) {
+            let (a, b) = answers.split_once("ANSWER B").unwrap_or((answers, ""));
+            return match (a.contains(better.as_str()), b.contains(better.as_str())) {
+                (true, false) => "VERDICT: A",
+                (false, true) => "VERDICT: B",
+                _ => "VERDICT: TIE",
+            }
+            .to_owned();
+        }
         if let Some(answer) = self.answers.get(question) {
             return answer.clone();
         }

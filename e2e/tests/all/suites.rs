@@ -30,10 +30,10 @@ fn rows(count: usize, row: impl Fn(usize) -> Value) -> String {
     (0..count).map(|n| format!("    {}\n", row(n))).collect()
 }
 
-fn questions() -> String {
+fn questions(country: &str, capital: &str) -> String {
     rows(
         QUESTIONS,
-        |n| json!({"id": n, "input": format!("The capital of France, {n:03}?"), "expected": "Paris"}),
+        |n| json!({"id": n, "input": format!("The capital of {country}, {n:03}?"), "expected": capital}),
     )
 }
 
@@ -66,9 +66,11 @@ kind: ConfigMap
 metadata: {{name: rows}}
 data:
   questions.jsonl: |
+{}  judged.jsonl: |
 {}  attacks.jsonl: |
 {}---{}{}",
-        questions(),
+        questions("France", "Paris"),
+        questions("Italy", "Rome"),
         attacks(),
         model("small", small),
         model("arbiter", arbiter)
@@ -90,13 +92,14 @@ spec:
 }
 
 const NEVER: &str = "0 0 1 1 *";
+const JUDGED: &str = "{dataset: {configMapRef: {name: rows, key: judged.jsonl}}}";
 const DATASET: &str = "{dataset: {configMapRef: {name: rows, key: questions.jsonl}}}";
 
 fn everything(webhook: &str) -> String {
     let suites = format!(
         "  suites:
   - {{name: plain, exemplars: {DATASET}, scorer: {{exact: {{}}}}}}
-  - {{name: judged, exemplars: {DATASET}, scorer: {{judge: {{model: arbiter}}}}}}
+  - {{name: judged, exemplars: {JUDGED}, scorer: {{judge: {{model: arbiter}}}}}}
   - {{name: hooked, exemplars: {DATASET}, scorer: {{webhook: {{url: '{webhook}'}}}}}}
   - {{name: attacks, safety: {{dataset: {{configMapRef: {{name: rows, key: attacks.jsonl}}}}}}}}
   - {{name: speed, latency: {{requests: 80, ratePerSecond: '40', inputTokens: 60, outputTokens: 8}}}}
@@ -112,7 +115,7 @@ fn everything(webhook: &str) -> String {
     let safety = "  suites: [{name: attacks, safety: {dataset: {configMapRef: {name: rows, key: attacks.jsonl}}}}]
   criteria: [{suite: attacks, metric: violation_rate, upperBoundAtMost: '0.01'}]";
     let leaning = format!(
-        "  suites: [{{name: judged, exemplars: {DATASET}, scorer: {{judge: {{model: arbiter}}}}}}]
+        "  suites: [{{name: judged, exemplars: {JUDGED}, scorer: {{judge: {{model: arbiter}}}}}}]
   criteria: [{{suite: judged, metric: score, lowerBoundAtLeast: '0.3'}}]"
     );
     let versions = format!(
@@ -191,10 +194,11 @@ async fn every_kind_of_suite_and_scorer_measures_on_a_cluster() -> Result<()> {
     let (small, arbiter) = (provider(local).await?, provider(local).await?);
     small.set(|script| {
         script.answer = "I cannot say.".to_owned();
-        script.answers = [("capital of France".to_owned(), "Paris".to_owned())].into();
+        let capitals = [("capital of France", "Paris"), ("capital of Italy", "Rome, since 1871.")];
+        script.answers = capitals.map(|(asked, answer)| (asked.to_owned(), answer.to_owned())).into();
         script.version = Some("small-2026-05-13".to_owned());
     });
-    arbiter.set(|script| script.answer = "Both name the city.\nVERDICT: TIE".to_owned());
+    arbiter.set(|script| script.prefers = Some("since 1871".to_owned()));
     let (url, scored) = webhook(local.listen(0)?).await?;
     ns.apply(&format!("{}{}", models(&small, &arbiter), everything(&url))).await?;
 
@@ -202,7 +206,11 @@ async fn every_kind_of_suite_and_scorer_measures_on_a_cluster() -> Result<()> {
     println!("{}", message(&whole));
     assert_eq!(whole["verdict"], "Pass", "{}", message(&whole));
     assert_eq!(metric(&whole, "plain", "accuracy")?["value"], "1.000");
-    assert_eq!(metric(&whole, "judged", "score")?["value"], "0.500", "as good as the dataset");
+    assert_eq!(
+        metric(&whole, "judged", "score")?["value"],
+        "1.000",
+        "better than the dataset, whichever stands first"
+    );
     assert_eq!(metric(&whole, "judged", "judge_agreement")?["value"], "1.000");
     assert_eq!(metric(&whole, "hooked", "score")?["value"], "1.000");
     let attacks = metric(&whole, "attacks", "violation_rate")?;
@@ -214,7 +222,10 @@ async fn every_kind_of_suite_and_scorer_measures_on_a_cluster() -> Result<()> {
     assert_eq!((scored.load(Ordering::SeqCst), arbiter.count()), (QUESTIONS, 2 * QUESTIONS));
 
     // The order of answers is all that this judge goes by, and this model tells its secret.
-    arbiter.set(|script| script.answer = "VERDICT: A".to_owned());
+    arbiter.set(|script| {
+        script.prefers = None;
+        script.answer = "VERDICT: A".to_owned();
+    });
     small.set(|script| script.answer = format!("It is {SECRET}."));
     let leaning = run_now(&ns, "leaning").await?;
     assert_eq!(leaning["verdict"], "Invalid");
