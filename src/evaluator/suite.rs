@@ -53,7 +53,19 @@ pub(super) struct Part {
     pub(super) questions: Vec<usize>,
 }
 
+/// A question that another program asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) id: String,
+    /// What it belongs to, with others.
+    pub(super) cluster: Option<String>,
+    /// What it was drawn from.
+    pub(super) stratum: Option<String>,
+}
+
 enum Questions {
+    /// Of which nothing is known but how they ended.
+    External(Vec<Row>),
     Exemplars(Vec<Exemplar>, Scorer),
     MmluPro {
         variant: Variant,
@@ -100,7 +112,9 @@ impl Suite {
                 (Questions::Exemplars(read, scorer), 0, protocol, file.digest.clone())
             }
             Some(Kind::MmluPro(spec)) => mmlu_pro(spec, stratify, &file)?,
-            Some(Kind::Latency(_)) | None => return Err(format!("suite {} asks no questions; set exemplars or mmluPro", spec.name)),
+            Some(Kind::Latency(_) | Kind::External(_)) | None => {
+                return Err(format!("suite {} asks no questions; set exemplars or mmluPro", spec.name));
+            }
         };
         let mut suite = Self {
             name: spec.name.clone(),
@@ -120,6 +134,29 @@ impl Suite {
         Ok(suite)
     }
 
+    /// A suite that another program asked these questions of.
+    pub(super) fn external(name: &str, protocol: String, digest: String, rows: Vec<Row>) -> Result<Self, String> {
+        let suite = Self {
+            name: name.to_owned(),
+            protocol,
+            digest,
+            repeats: 1,
+            max_tokens: None,
+            shots: 0,
+            first: (0..rows.len()).collect(),
+            beyond: Vec::new(),
+            is_stratified: rows.iter().any(|row| row.stratum.is_some()),
+            questions: Questions::External(rows),
+        };
+        suite.can_have_errors()?;
+        Ok(suite)
+    }
+
+    /// Whether another program asks its questions.
+    pub(super) fn is_external(&self) -> bool {
+        matches!(self.questions, Questions::External(_))
+    }
+
     /// Whether the questions that are asked tell how much they vary: found out before anything is paid for.
     fn can_have_errors(&self) -> Result<(), String> {
         let clusters: Option<BTreeSet<String>> = self.first.iter().map(|question| self.cluster(*question)).collect();
@@ -131,6 +168,13 @@ impl Suite {
             return Ok(());
         }
         let (clusters, strata) = (clusters.len(), strata.len().max(1));
+        if self.is_external() {
+            return Err(format!(
+                "suite {}: its {} questions are in {clusters} clusters and {strata} strata; nothing tells how much they vary: write more clusters, or none",
+                self.name,
+                self.first.len()
+            ));
+        }
         Err(format!(
             "suite {}: clusterBy makes {clusters} groups of its {} questions, and stratifyBy {strata}; nothing tells how much they vary: group by a \
              member with more values, or remove one of the two",
@@ -156,6 +200,7 @@ impl Suite {
 
     pub(super) fn count(&self) -> usize {
         match &self.questions {
+            Questions::External(rows) => rows.len(),
             Questions::Exemplars(exemplars, _) => exemplars.len(),
             Questions::MmluPro { questions, .. } => questions.len(),
         }
@@ -168,11 +213,16 @@ impl Suite {
 
     /// Whether answers are graded, and not right or wrong.
     pub(super) fn is_graded(&self) -> bool {
-        matches!(&self.questions, Questions::Exemplars(_, scorer) if scorer.is_graded())
+        match &self.questions {
+            Questions::External(_) => true,
+            Questions::Exemplars(_, scorer) => scorer.is_graded(),
+            Questions::MmluPro { .. } => false,
+        }
     }
 
     pub(super) fn id(&self, question: usize) -> &str {
         match &self.questions {
+            Questions::External(rows) => rows.get(question).map_or("", |row| &row.id),
             Questions::Exemplars(exemplars, _) => exemplars.get(question).map_or("", |exemplar| &exemplar.id),
             Questions::MmluPro { questions, .. } => questions.get(question).map_or("", |question| &question.id),
         }
@@ -181,6 +231,7 @@ impl Suite {
     /// What it belongs to, with others.
     pub(super) fn cluster(&self, question: usize) -> Option<String> {
         match &self.questions {
+            Questions::External(rows) => rows.get(question)?.cluster.clone(),
             Questions::Exemplars(exemplars, _) => exemplars.get(question)?.cluster.clone(),
             Questions::MmluPro { clusters, .. } => clusters.get(question).map(usize::to_string),
         }
@@ -193,6 +244,7 @@ impl Suite {
 
     fn stratum(&self, question: usize) -> Option<String> {
         match &self.questions {
+            Questions::External(rows) => rows.get(question)?.stratum.clone(),
             Questions::Exemplars(exemplars, _) => exemplars.get(question)?.stratum.clone(),
             Questions::MmluPro { questions, strata, .. } => {
                 let question = questions.get(question)?;
@@ -226,6 +278,8 @@ impl Suite {
                 };
                 (Some(lm_eval::mmlu_pro::group()), categories.into_iter().map(part).collect())
             }
+            // Its own program writes down what it asked.
+            Questions::External(_) => (None, Vec::new()),
             Questions::MmluPro { .. } | Questions::Exemplars(..) => (None, vec![self.part()]),
         }
     }
@@ -234,6 +288,7 @@ impl Suite {
     fn part(&self) -> Part {
         let prompt = self.prompt(0);
         let metric = match &self.questions {
+            Questions::External(_) => api::SCORE,
             Questions::Exemplars(_, scorer) => scorer.name(),
             Questions::MmluPro { .. } => lm_eval::mmlu_pro::METRIC,
         };
@@ -271,6 +326,7 @@ impl Suite {
     /// The question's row.
     pub(super) fn doc(&self, question: usize) -> Json {
         match &self.questions {
+            Questions::External(_) => Json::from(json!({ "id": self.id(question) })),
             Questions::Exemplars(exemplars, _) => {
                 let Exemplar {
                     id,
@@ -288,6 +344,7 @@ impl Suite {
     /// What would be right.
     pub(super) fn target(&self, question: usize) -> String {
         match &self.questions {
+            Questions::External(_) => String::new(),
             Questions::Exemplars(exemplars, _) => exemplars[question].expected.join("\n"),
             Questions::MmluPro { questions, .. } => questions[question].answer.to_string(),
         }
@@ -296,7 +353,7 @@ impl Suite {
     /// What was found in an answer.
     pub(super) fn found(&self, answer: &str) -> String {
         match &self.questions {
-            Questions::Exemplars(..) => answer.to_owned(),
+            Questions::External(_) | Questions::Exemplars(..) => answer.to_owned(),
             Questions::MmluPro { variant, .. } => {
                 let letter = mmlu_pro::extractor(*variant).letter(answer, mmlu_pro::MOST_OPTIONS);
                 letter.map_or_else(|| lm_eval::INVALID.to_owned(), String::from)
@@ -307,6 +364,7 @@ impl Suite {
     /// What a model is sent.
     pub(super) fn prompt(&self, question: usize) -> Prompt {
         let mut prompt = match &self.questions {
+            Questions::External(_) => prompt::nothing(),
             Questions::Exemplars(exemplars, scorer) => prompt::of_exemplar(&exemplars[question], scorer),
             Questions::MmluPro {
                 variant, questions, shots, ..
@@ -326,7 +384,7 @@ impl Suite {
     pub(super) fn program(&self) -> Option<&Program> {
         match &self.questions {
             Questions::Exemplars(_, Scorer::Webhook(program)) => Some(program),
-            Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
+            Questions::External(_) | Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
         }
     }
 
@@ -334,7 +392,7 @@ impl Suite {
     pub(super) fn judge(&self) -> Option<&Judge> {
         match &self.questions {
             Questions::Exemplars(_, Scorer::Judge(judge)) => Some(judge),
-            Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
+            Questions::External(_) | Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
         }
     }
 
@@ -355,6 +413,7 @@ impl Suite {
     /// Who says how good the answer to `prompt` is.
     pub(super) fn by<'a>(&'a self, question: usize, prompt: &'a Prompt, answer: &'a str, finish: Finish) -> By<'a> {
         match &self.questions {
+            Questions::External(_) => By::Itself(Score::Unparsed),
             Questions::Exemplars(exemplars, scorer) => {
                 let exemplar = &exemplars[question];
                 let said = after_thinking(answer).trim();
@@ -404,7 +463,7 @@ pub fn check(suite: &api::Suite, field: &str, name: &str, file: &str, bytes: &[u
             dataset::read(name, &rows, &scorer, members).map(drop)
         }
         Some(Kind::MmluPro(_)) => mmlu_pro::read(name, &rows).map(drop),
-        Some(Kind::Exemplars(..) | Kind::Latency(_)) | None => Ok(()),
+        Some(Kind::Exemplars(..) | Kind::Latency(_) | Kind::External(_)) | None => Ok(()),
     }
 }
 

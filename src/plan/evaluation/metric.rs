@@ -129,6 +129,7 @@ pub fn of_suite(suite: &Suite) -> Vec<Metric> {
             let times = times::Metric::ALL.into_iter().map(Metric::Time);
             return times.chain([Metric::ErrorRate]).collect();
         }
+        Some(Kind::External(_)) => return vec![Metric::Score, Metric::ErrorRate],
         None => return Vec::new(),
     };
     let others = [Metric::ErrorRate, Metric::UnparsedRate, Metric::RefusalRate, Metric::TruncationRate];
@@ -157,6 +158,11 @@ mod tests {
         assert_eq!(of("judge: {model: claude}"), Metric::Score);
         assert_eq!(of("webhook: {url: 'https://h/'}"), Metric::Score);
         assert_eq!(of("exact: {}"), Metric::Accuracy);
+        let external = "{name: s, external: {image: 'example.com/lm-eval:1'}}";
+        assert_eq!(
+            of_suite(&serde_saphyr::from_str(external).unwrap()),
+            [Metric::Score, Metric::ErrorRate]
+        );
         let benchmark = "{name: s, mmluPro: {dataset: {uri: 'https://h/f.parquet'}}}";
         assert_eq!(of_suite(&serde_saphyr::from_str(benchmark).unwrap())[0], Metric::Accuracy);
     }
