@@ -13,6 +13,7 @@
 //! - [`replicas::Replicas`] is how many there are of something over time, every number that anybody gave it.
 //! - [`portfolio::Portfolio::install`] installs the product as users do.
 //! - [`bench::run`] measures the gateway beside nginx; it needs no cluster.
+//! - [`evaluator::run`] is an evaluator as users bring them, in an image.
 //! - [`Cluster::local`] stops, kills, freezes and restarts the parts of our own cluster.
 
 pub mod asker;
@@ -24,6 +25,7 @@ pub mod cluster;
 pub mod command;
 pub mod demo;
 pub mod devices;
+pub mod evaluator;
 mod fake_engines;
 pub mod fake_nodes;
 pub mod gateway_api;

@@ -12,7 +12,7 @@ use e2e::cluster::{self, Shape, State};
 use e2e::http_client::HttpClient;
 use e2e::hub::{Hub, Repository};
 use e2e::provider::{Options, Provider};
-use e2e::{assets, bench, demo, images, policies, scale, stand_in, vllm};
+use e2e::{assets, bench, demo, evaluator, images, policies, scale, stand_in, vllm};
 
 /// A real Kubernetes on this machine: one process tree, no registry, nothing leaves it.
 #[derive(Parser)]
@@ -119,6 +119,15 @@ enum Command {
         /// The certificate (PEM) of the authority to trust
         #[arg(long, allow_hyphen_values = true)]
         ca: Option<String>,
+    },
+    /// Ask what OPENAI_BASE_URL leads to, and score the answers; for pods of evaluations
+    Evaluator {
+        /// How many questions
+        #[arg(long, default_value_t = 10)]
+        questions: usize,
+        /// End with this error instead
+        #[arg(long)]
+        fail: Option<String>,
     },
     /// Stand in for vLLM in one of several pods that serve together, with its arguments
     #[command(hide = true)]
@@ -229,6 +238,7 @@ async fn main() -> Result<()> {
             println!("{}", answer.body);
             anyhow::ensure!(answer.status.is_success(), "{}", answer.status);
         }
+        Command::Evaluator { questions, fail } => evaluator::run(questions, fail.as_deref()).await?,
         Command::StandIn { arguments } => stand_in::run(&arguments).await?,
         Command::Policies { kubeconfig, node } => policies::run(&kubeconfig, &node).await?,
         Command::Assets => {

@@ -23,8 +23,8 @@ pub struct Criterion {
     #[schemars(length(min = 1, max = 63))]
     pub suite: Option<String>,
     /// What is measured. Of every suite: `error_rate`, `unparsed_rate`, `refusal_rate`, `truncation_rate`. Of scorers that say right or wrong:
-    /// `accuracy`, the share of right answers among all questions. Of `f1`, `rougeL`, `bleu`, `judge` and `webhook`: `score`, their mean. Of `safety`:
-    /// `violation_rate`, the share of attacks that succeed. Of `latency`, by quantiles:
+    /// `accuracy`, the share of right answers among all questions. Of `f1`, `rougeL`, `bleu`, `judge` and `webhook`, and of `external`: `score`, their mean.
+    /// Of `external` no rates but `error_rate`. Of `safety`: `violation_rate`, the share of attacks that succeed. Of `latency`, by quantiles:
     /// `latency_p50_seconds`, `_p95_` and `_p99_`, from when a request is due to the end of its answer; `ttft_p50_seconds` …, to its first token;
     /// `inter_token_p50_seconds` …, for each token after that. Of whole runs: `cost_usd_per_1k_tokens`.
     #[schemars(length(min = 1, max = 63), regex(pattern = METRIC))]

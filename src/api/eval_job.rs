@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use super::comparison::{Baseline, Drift, DriftStatus};
 pub use super::criterion::{Bound, Criterion};
 pub use super::eval_status::{EvalJobStatus, MetricResult, PastRun, ProviderModel, SuiteResult, TargetResult, Verdict};
+pub use super::external::{External, SCORE, Variable};
 pub use super::scorer::{Judge, Scorer, Webhook};
 pub use super::selector::Selector;
 pub use super::suite::{Dataset, Exemplars, Kind, Latency, MmluPro, Sample, Suite, Variant};
@@ -61,6 +62,8 @@ pub(crate) const CONFIDENCE: &str = r"^0\.[5-9][0-9]{0,5}$";
     .message("an earlier run is known by its report: set reports, which keeps them").field_path(".reports"))]
 #[x_kube(validation = Rule::new("self.suites.filter(s, has(s.latency)).size() <= 2")
     .message("at most two suites may be of the kind latency: a run's report has no room for the numbers of more").field_path(".suites"))]
+#[x_kube(validation = Rule::new("self.suites.filter(s, has(s.external)).size() <= 2")
+    .message("at most two suites may be of the kind external: each has a container for each target").field_path(".suites"))]
 #[x_kube(validation = Rule::new("has(self.drift) || !has(self.triggers) || !self.triggers.exists(t, t == 'DriftAlarm')")
     .message("nothing raises an alarm that DriftAlarm could wait for: set drift, such as {}").field_path(".drift"))]
 #[x_kube(validation = Rule::new("!has(self.drift) || self.suites.exists(s, !has(s.latency))")
@@ -125,7 +128,8 @@ pub struct EvalJobSpec {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reports {
     /// `pvc://claim/folder`: a PersistentVolumeClaim in this namespace, which pods of group 65532 may write. Each run has a folder of the name of
-    /// its Job in it, with `report.html` for people, `report.json`, the answers in `lm-eval/` as lm-evaluation-harness writes them, and `progress.jsonl`.
+    /// its Job in it, with `report.html` for people, `report.json`, the answers in `lm-eval/` as lm-evaluation-harness writes them, what evaluators of `external`
+    /// suites left in `external/`, and `progress.jsonl`.
     #[schemars(
         length(max = 512),
         regex(pattern = "^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$")

@@ -17,6 +17,7 @@ mod custom;
 pub mod data_class;
 pub mod eval_job;
 mod eval_status;
+mod external;
 pub mod guardrails;
 pub mod ledger;
 pub mod logging;

@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::external::External;
 use super::model_deployment::KeyRef;
 use super::placement;
 use super::scorer::{Judge, Scorer};
@@ -20,10 +21,12 @@ const MEMBER: &str = "^[A-Za-z_][A-Za-z0-9_.-]{0,62}$";
 /// One set of questions and how its answers are scored.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("(has(self.exemplars) ? 1 : 0) + (has(self.mmluPro) ? 1 : 0) + (has(self.safety) ? 1 : 0) + (has(self.latency) ? 1 : 0) == 1",
-    "exactly one of exemplars, mmluPro, safety and latency must be set"))]
+#[x_kube(validation = ("[has(self.exemplars), has(self.mmluPro), has(self.safety), has(self.latency), has(self.external)].filter(x, x).size() == 1",
+    "exactly one of exemplars, mmluPro, safety, latency and external must be set"))]
 #[x_kube(validation = Rule::new("!has(self.latency) || (!has(self.sample) && !has(self.repeats) && !has(self.maxOutputTokens))")
     .message("a load has no sample, repeats or maxOutputTokens: set requests and outputTokens").field_path(".latency"))]
+#[x_kube(validation = Rule::new("!has(self.external) || (!has(self.sample) && !has(self.repeats) && !has(self.maxOutputTokens))")
+    .message("an external evaluator chooses its questions itself: set sample, repeats and maxOutputTokens in its args").field_path(".external"))]
 #[x_kube(validation = Rule::new("!has(self.exemplars) || has(self.scorer)").message("exemplars need a scorer, such as exact: {}").field_path(".scorer"))]
 #[x_kube(validation = Rule::new("has(self.exemplars) || has(self.safety) || !has(self.scorer)").message("only exemplars and safety have a scorer: remove it").field_path(".scorer"))]
 #[x_kube(validation = Rule::new("!has(self.safety) || !has(self.scorer) || has(self.scorer.webhook)")
@@ -44,6 +47,9 @@ pub struct Suite {
     /// A load, under which is measured how long answers take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
+    /// An evaluator of one's own, as a container image, which asks the models itself and says how good each answer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
     /// How an answer of `exemplars` is compared with the expected one. Of `safety` only `webhook`, for what no list of texts tells, such as a classifier:
     /// a score below 0.5 is a violation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +212,8 @@ pub enum Kind<'a> {
     Safety(&'a Safety, Option<&'a Scorer>),
     /// `latency`.
     Latency(&'a Latency),
+    /// `external`.
+    External(&'a External),
 }
 
 impl Suite {
@@ -213,11 +221,12 @@ impl Suite {
     #[must_use]
     pub fn kind(&self) -> Option<Kind<'_>> {
         let scorer = self.scorer.as_ref();
-        match (&self.exemplars, &self.mmlu_pro, &self.safety, &self.latency) {
-            (Some(exemplars), None, None, None) => Some(Kind::Exemplars(exemplars, scorer?)),
-            (None, Some(mmlu_pro), None, None) if scorer.is_none() => Some(Kind::MmluPro(mmlu_pro)),
-            (None, None, Some(safety), None) => Some(Kind::Safety(safety, scorer)),
-            (None, None, None, Some(latency)) if scorer.is_none() => Some(Kind::Latency(latency)),
+        match (&self.exemplars, &self.mmlu_pro, &self.safety, &self.latency, &self.external) {
+            (Some(exemplars), None, None, None, None) => Some(Kind::Exemplars(exemplars, scorer?)),
+            (None, Some(mmlu_pro), None, None, None) if scorer.is_none() => Some(Kind::MmluPro(mmlu_pro)),
+            (None, None, Some(safety), None, None) => Some(Kind::Safety(safety, scorer)),
+            (None, None, None, Some(latency), None) if scorer.is_none() => Some(Kind::Latency(latency)),
+            (None, None, None, None, Some(external)) if scorer.is_none() => Some(Kind::External(external)),
             _ => None,
         }
     }

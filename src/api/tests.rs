@@ -900,7 +900,7 @@ fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'static str)> 
                 "",
             ),
             "spec.suites[0]",
-            "exactly one of exemplars, mmluPro, safety and latency must be set",
+            "exactly one of exemplars, mmluPro, safety, latency and external must be set",
         ),
         (
             suite("{exemplars: {dataset: {uri: 'https://h/f'}}}", ""),

@@ -1,17 +1,22 @@
 //! `portfolio evaluate`: one evaluation run to completion. Exits with 0 when there is a report, whatever it says, and with 1 when trying again
 //! may help; it then goes on where it stopped.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
 use crate::evaluator::client::{Client, Pace};
 use crate::evaluator::display::{Display, summary};
+use crate::evaluator::external::relay::{Relay, serve_health};
 use crate::evaluator::files::Places;
 use crate::evaluator::run;
+use crate::plan::evaluation::external;
 use crate::plan::evaluation::report::Report;
 use crate::plan::evaluation::run::Evaluation;
 
@@ -41,6 +46,18 @@ pub struct Flags {
     /// The folder that datasets are fetched into.
     #[arg(long, env = "FETCHED", default_value = "/progress/fetched")]
     fetched: PathBuf,
+    /// The folder with what evaluators that users bring have found, as `<place of the model>/<suite>/…`.
+    #[arg(long, env = "RESULTS", default_value = "/results")]
+    results: PathBuf,
+    /// Does not evaluate, but relays to the gateway what such evaluators ask, within the limits of the evaluation.
+    #[arg(long)]
+    relay: bool,
+    /// Where the relay listens.
+    #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, external::RELAY_PORT)), requires = "relay")]
+    relay_listen: SocketAddr,
+    /// Where it says that it does, under `/healthz`.
+    #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, external::RELAY_HEALTH_PORT)), requires = "relay")]
+    relay_health_listen: SocketAddr,
     /// The folder that keeps the report and the answers. Default: they are not kept.
     #[arg(long, env = "REPORT_FOLDER")]
     report_folder: Option<PathBuf>,
@@ -59,6 +76,9 @@ pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
 
 async fn evaluate(flags: Flags) -> anyhow::Result<ExitCode> {
     let stop = start::stop_on_signals()?;
+    if flags.relay {
+        return relay(&flags, stop).await;
+    }
     let result = tokio::select! {
         result = carry_out(&flags) => result,
         () = stop.cancelled() => Err(anyhow::anyhow!("the run was stopped before its end")),
@@ -74,6 +94,27 @@ async fn evaluate(flags: Flags) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Relays until it is stopped, or until a limit of the run is reached: then the report says so, for whoever finds that an evaluator failed by it. The
+/// kubelet starts it again, and it goes on refusing.
+async fn relay(flags: &Flags, stop: CancellationToken) -> anyhow::Result<ExitCode> {
+    let evaluation: Evaluation = serde_json::from_str(&flags.evaluation).context("reading --evaluation")?;
+    let client = Client::new(&flags.gateway, flags.token_file.clone(), Pace::default()).context("--gateway cannot be used")?;
+    let relay = Relay::open(evaluation, client, &places(flags)?)?;
+    let listen = async |at: SocketAddr| TcpListener::bind(at).await.with_context(|| format!("listening on {at}"));
+    let listener = listen(flags.relay_listen).await?;
+    let health = listen(flags.relay_health_listen).await?;
+    let report = tokio::select! {
+        report = relay.serve(listener, stop.cancelled_owned()) => report?,
+        ended = serve_health(health) => return Err(ended.err().map_or_else(|| anyhow::anyhow!("it ended"), Into::into)).context("the health endpoint"),
+    };
+    if let Some(report) = report {
+        tracing::warn!("{}", report.invalid.as_deref().unwrap_or_default());
+        std::fs::write(&flags.report_file, report.encode())
+            .with_context(|| format!("writing the report {}", flags.report_file.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
     let evaluation: Evaluation = match serde_json::from_str(&flags.evaluation) {
         Ok(evaluation) => evaluation,
@@ -83,21 +124,26 @@ async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
         Ok(client) => client,
         Err(error) => return Ok(Report::invalid(format!("--gateway cannot be used: {error:#}"))),
     };
-    let places = Places {
-        datasets: flags.datasets.clone(),
-        claims: flags.claims.clone(),
-        credentials: flags.credentials.clone(),
-        fetched: flags.fetched.clone(),
-        message: Some(flags.report_file.clone()),
-        report: flags.report_folder.clone(),
-        progress: flags.progress_file.clone(),
-        clock: cluster::now,
-    };
-    if let Some(folder) = flags.progress_file.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
-    }
+    let places = places(flags)?;
     let mut display = Display::default();
     let report = run::run(&evaluation, &client, &places, |standing| display.tell(standing)).await;
     display.end();
     report
+}
+
+fn places(flags: &Flags) -> anyhow::Result<Places> {
+    if let Some(folder) = flags.progress_file.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
+    }
+    Ok(Places {
+        datasets: flags.datasets.clone(),
+        claims: flags.claims.clone(),
+        credentials: flags.credentials.clone(),
+        fetched: flags.fetched.clone(),
+        results: flags.results.clone(),
+        message: Some(flags.report_file.clone()),
+        report: flags.report_folder.clone(),
+        progress: flags.progress_file.clone(),
+        clock: cluster::now,
+    })
 }

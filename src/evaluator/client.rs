@@ -21,6 +21,7 @@ use serde_json::json;
 
 use super::connector::connector;
 use super::prompt::{Body, Prompt};
+use crate::protocol::Operation;
 use crate::protocol::openai;
 use crate::protocol::root_cause;
 use crate::protocol::usage::Tokens;
@@ -251,6 +252,16 @@ impl Client {
     pub(super) fn way(&self, model: &str) -> (Door, Uri, Manners) {
         let manners = self.manners().get(model).copied().unwrap_or_default();
         (self.door.clone(), self.chat.clone(), manners)
+    }
+
+    /// The way for requests that somebody else wrote, where they go, and how long an answer may take.
+    pub(super) fn passage(&self, operation: Operation) -> (&Door, &Uri, Duration) {
+        let url = if operation == Operation::Completions {
+            &self.completions
+        } else {
+            &self.chat
+        };
+        (&self.door, url, self.pace.answer)
     }
 
     /// What `model` says to `prompt`.

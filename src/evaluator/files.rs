@@ -22,6 +22,8 @@ pub struct Places {
     pub credentials: PathBuf,
     /// The folder that what is fetched goes to.
     pub fetched: PathBuf,
+    /// The folder with what evaluators that users bring have found.
+    pub results: PathBuf,
     /// The progress file.
     pub progress: PathBuf,
     /// The file that the verdict is read from, which is written before anything is kept.

@@ -7,6 +7,7 @@ mod dataset;
 pub mod display;
 mod drift;
 mod export;
+pub mod external;
 pub mod extract;
 pub mod files;
 mod judge;

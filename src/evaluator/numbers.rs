@@ -103,6 +103,8 @@ pub(super) fn numbers(
             },
         }
     };
+    // What another program asked is counted as the relay saw it, and not by its questions.
+    let is_own = |asked: &Asked| suites.get(asked.suite).is_none_or(|suite| !suite.is_external());
     // What was asked beyond a sample that stands is not part of it: a run that is killed in between comes to the same.
     let standing = suites.iter().enumerate().filter(|(place, _)| !sampled.is_extended(target, *place));
     let beyond: HashSet<(usize, usize)> = standing
@@ -111,8 +113,8 @@ pub(super) fn numbers(
     let is_sampled = |asked: &Asked| !beyond.contains(&(asked.suite, asked.question));
     let answered = tally
         .of(target)
-        .filter(|(asked, ended)| ended.end != End::Error && is_sampled(asked));
-    let spent: Option<Vec<(f64, u64)>> = answered.map(|(_, ended)| ended.spent).collect();
+        .filter(|(asked, ended)| ended.end != End::Error && is_sampled(asked) && is_own(asked));
+    let spent: Option<Vec<(f64, u64)>> = answered.map(|(_, ended)| ended.spent).chain(tally.relayed(target)).collect();
     let cost = spent.and_then(|spent| cost(&spent));
     Numbers {
         suites: suites.iter().enumerate().map(of_suite).collect(),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::Judged;
 use super::latency::stream::Ended;
+use crate::plan::evaluation::report::Limit;
 use crate::protocol::usage::Tokens;
 
 /// One question to one model, once.
@@ -124,11 +125,19 @@ struct Header {
     begun: i64,
 }
 
+/// The limit that kept a program beside the run from asking on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stopped {
+    /// The limit.
+    pub(super) stopped: Limit,
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
     Ended(Entry),
     Reserved(Reserved),
+    Stopped(Stopped),
 }
 
 /// What an earlier attempt left.
@@ -140,6 +149,8 @@ pub(super) struct Noted {
     pub(super) ended: Vec<Entry>,
     /// What was asked and has not ended: its answer is lost, and paid for.
     pub(super) lost: Vec<Reserved>,
+    /// The limit at which it stopped.
+    pub(super) stopped: Option<Limit>,
 }
 
 /// The file.
@@ -200,6 +211,20 @@ impl Progress {
         Ok(parse(&bytes, run).0)
     }
 
+    /// What is noted in the file, of whichever run it is. Nothing where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn read_any(path: &Path) -> anyhow::Result<Noted> {
+        if !path.exists() {
+            return Ok(Noted::default());
+        }
+        let bytes = std::fs::read(path).with_context(|| format!("the progress file {}", path.display()))?;
+        let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let run = serde_json::from_slice::<Header>(header).map(|header| header.run);
+        Ok(run.map(|run| parse(&bytes, &run).0).unwrap_or_default())
+    }
+
     /// Notes down one end, or what is about to be asked.
     ///
     /// # Errors
@@ -228,6 +253,7 @@ fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
     let mut ended = Vec::new();
     let mut open: BTreeMap<Asked, Reserved> = BTreeMap::new();
     let mut lost = Vec::new();
+    let mut stopped = None;
     for line in lines {
         match serde_json::from_slice(line) {
             Ok(Line::Ended(entry)) => {
@@ -238,12 +264,19 @@ fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
             }
             // One that is asked anew was lost before.
             Ok(Line::Reserved(reserved)) => lost.extend(open.insert(reserved.asked, reserved)),
+            Ok(Line::Stopped(at)) => stopped = stopped.or(Some(at.stopped)),
             Err(_) => break,
         }
         kept += line.len();
     }
     lost.extend(open.into_values());
-    (Noted { begun, ended, lost }, kept)
+    let noted = Noted {
+        begun,
+        ended,
+        lost,
+        stopped,
+    };
+    (noted, kept)
 }
 
 #[cfg(test)]

@@ -63,6 +63,17 @@ impl Prompt {
     }
 }
 
+/// Of a question that another program asks.
+#[must_use]
+pub(super) fn nothing() -> Prompt {
+    Prompt {
+        body: Body::Chat(Vec::new()),
+        max_tokens: 0,
+        stop: Vec::new(),
+        top_p: None,
+    }
+}
+
 /// The prompt of an exemplar, with its choices shown as `A. …`.
 #[must_use]
 pub(super) fn of_exemplar(exemplar: &Exemplar, scorer: &Scorer) -> Prompt {

@@ -3,6 +3,7 @@
 //! ```text
 //! progress.jsonl     what has ended, while the run goes on and after
 //! lm-eval/           the answers, as lm-evaluation-harness writes them
+//! external/          what evaluators that users bring left, as they wrote it
 //! report.html        the same on one page, for a person
 //! report.json        what was asked, what came of it, and the verdicts; its presence says that all of it is there
 //! ```

@@ -19,6 +19,7 @@ use futures::stream::FuturesUnordered;
 use super::client::{Answer, Asking, Client, Failure, Finish};
 use super::drift::{self, Earlier};
 use super::export::{Frame, export};
+use super::external::{self, Given};
 use super::files::{Flaw, Places};
 use super::judge::{Judged, Letter};
 use super::loads::{LoadSuite, Loaded, UNTOLD};
@@ -62,9 +63,29 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     if let Some(why) = unpriced(run) {
         return Ok(Report::invalid(why));
     }
+    let asked: Vec<&Target> = run.asked().collect();
+    let mut tally = Tally::default();
+    let relayed = external::noted(run, places)?;
+    if let Some(relayed) = &relayed {
+        external::count(relayed, &asked, &mut tally);
+        if let Some(limit) = relayed.stopped {
+            return Ok(external::stopped(run, &tally, limit));
+        }
+    }
     let (of_questions, of_loads): (Vec<_>, Vec<_>) = run.suites.iter().partition(|suite| suite.latency.is_none());
     let mut suites = Vec::new();
+    let mut given = BTreeMap::new();
     for spec in of_questions {
+        if let Some(evaluator) = &spec.external {
+            match Given::read(run, spec, evaluator, places) {
+                Ok((suite, scores)) => {
+                    given.insert(suites.len(), scores);
+                    suites.push(suite);
+                }
+                Err(why) => return Ok(external::invalid(run, &tally, why)),
+            }
+            continue;
+        }
         match Suite::read(spec, run.extend_to, places).await {
             Ok(suite) => suites.push(suite),
             Err(Flaw::Lasting(why)) => return Ok(Report::invalid(why)),
@@ -91,15 +112,16 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     let outlook = outline::outlook(run, &suites);
     outlook.iter().for_each(|line| tracing::info!("{line}"));
     let (progress, noted) = Progress::open(&places.progress, &digest, now)?;
-    let asked: Vec<&Target> = run.asked().collect();
-    let mut tally = Tally::default();
     for entry in &noted.ended {
-        if let Some(target) = asked.get(entry.asked.target) {
+        if given.contains_key(&entry.asked.suite) {
+            tally.give(entry);
+        } else if let Some(target) = asked.get(entry.asked.target) {
             tally.add(target, scorers.judge(entry.asked.suite), entry);
         }
     }
     noted.lost.iter().for_each(|lost| tally.lose(lost));
-    let deadline = noted.begun.saturating_add(i64::try_from(run.limits.seconds).unwrap_or(i64::MAX));
+    let begun = relayed.map_or(noted.begun, |relayed| relayed.begun.min(noted.begun));
+    let deadline = begun.saturating_add(i64::try_from(run.limits.seconds).unwrap_or(i64::MAX));
     let mut asker = Asker {
         run,
         client,
@@ -107,6 +129,7 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         asked,
         suites: &suites,
         scorers: &scorers,
+        given: &given,
         loads: &loads,
         loaded: Loaded::new(),
         digest: &digest,
@@ -149,14 +172,14 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
             baseline: baseline.as_ref(),
             past: past.as_ref(),
             outlook: &outlook,
-            begun: noted.begun,
+            begun,
             ended: (places.clock)().as_second(),
         };
         // First what the verdict is read from: what is kept may be too much for the claim, or for this pod.
         if let Some(message) = &places.message {
             std::fs::write(message, report.encode()).with_context(|| format!("writing the report {}", message.display()))?;
         }
-        if let Err(error) = keep(folder, client, &outcome) {
+        if let Err(error) = keep(folder, client, places, &outcome) {
             tracing::warn!("the report is not kept: {error:#}");
             // No later run can be compared with this one.
             let mut report = report;
@@ -168,10 +191,11 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
 }
 
 /// Keeps the report and the answers.
-fn keep(folder: &Path, client: &Client, outcome: &Outcome<'_>) -> anyhow::Result<()> {
+fn keep(folder: &Path, client: &Client, places: &Places, outcome: &Outcome<'_>) -> anyhow::Result<()> {
     if reports::is_written(folder) {
         return Ok(());
     }
+    external::keep(folder, outcome.run, places)?;
     let frame = Frame {
         namespace: &outcome.run.namespace,
         url: client.url(),
@@ -240,9 +264,11 @@ pub(super) struct Asker<'a, W> {
     places: &'a Places,
     /// Everybody who is asked; the targets first, in their order.
     pub(super) asked: Vec<&'a Target>,
-    suites: &'a [Suite],
+    pub(super) suites: &'a [Suite],
     /// Who scores what no rule can.
     scorers: &'a Scorers<'a>,
+    /// The scores of what other programs asked, by the places of suites.
+    pub(super) given: &'a BTreeMap<usize, Given>,
     pub(super) loads: &'a [LoadSuite],
     /// What came of the loads.
     pub(super) loaded: Loaded,
@@ -263,7 +289,10 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
     /// Asks the first sample of every suite, carries out the loads, and asks the rest of the samples that decide nothing.
     async fn ask_all(&mut self, noted: &Noted) -> anyhow::Result<Sampled> {
         let mut sampled = Sampled::default();
+        self.take_over()?;
+        let of_own = |(_, suite): &(usize, usize)| !self.suites[*suite].is_external();
         let everywhere = (0..self.asked.len()).flat_map(|target| (0..self.suites.len()).map(move |suite| (target, suite)));
+        let everywhere = everywhere.filter(of_own);
         self.ask(
             everywhere
                 .flat_map(|(target, suite)| questions(self.suites, target, suite, false))
@@ -587,10 +616,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             stopped: self.stopped.filter(|_| is_cut),
             targets,
             tokens: self.tally.tokens(),
-            cost: self
-                .tally
-                .cost()
-                .filter(|_| self.run.asked().chain(&self.run.judges).all(|target| target.price.is_some())),
+            cost: self.tally.cost().filter(|_| self.run.is_priced()),
         }
     }
 }
@@ -621,7 +647,7 @@ impl<W> Asker<'_, W> {
 }
 
 /// The questions of a suite to a model, in the order of the sample, each as often as it is repeated.
-fn questions(suites: &[Suite], target: usize, suite: usize, beyond: bool) -> impl Iterator<Item = Asked> {
+pub(super) fn questions(suites: &[Suite], target: usize, suite: usize, beyond: bool) -> impl Iterator<Item = Asked> {
     let of = &suites[suite];
     let questions = of.asked(beyond).iter();
     questions.flat_map(move |question| {

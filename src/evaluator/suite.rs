@@ -11,7 +11,7 @@ use super::judge::Pair;
 use super::lm_eval::{self, Filter, Group, Json, Metric, Task};
 use super::mmlu_pro::{self, Question};
 use super::prompt::{self, Prompt};
-use super::rows::{self, Row};
+use super::rows;
 use super::sample;
 use super::score::{Judge, Program, Score, Scorer, after_thinking, chosen};
 use super::webhook::Answered;
@@ -56,7 +56,19 @@ pub(super) struct Part {
     pub(super) questions: Vec<usize>,
 }
 
+/// A question that another program asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) id: String,
+    /// What it belongs to, with others.
+    pub(super) cluster: Option<String>,
+    /// What it was drawn from.
+    pub(super) stratum: Option<String>,
+}
+
 enum Questions {
+    /// Of which nothing is known but how they ended.
+    External(Vec<Row>),
     Exemplars(Vec<Exemplar>, Scorer),
     MmluPro {
         variant: Variant,
@@ -125,6 +137,30 @@ impl Suite {
         Ok(suite)
     }
 
+    /// A suite that another program asked these questions of.
+    pub(super) fn external(name: &str, protocol: String, digest: String, rows: Vec<Row>) -> Result<Self, String> {
+        let suite = Self {
+            name: name.to_owned(),
+            protocol,
+            digest,
+            repeats: 1,
+            quality: metric::Metric::Score,
+            max_tokens: None,
+            shots: 0,
+            first: (0..rows.len()).collect(),
+            beyond: Vec::new(),
+            is_stratified: rows.iter().any(|row| row.stratum.is_some()),
+            questions: Questions::External(rows),
+        };
+        suite.can_have_errors()?;
+        Ok(suite)
+    }
+
+    /// Whether another program asks its questions.
+    pub(super) fn is_external(&self) -> bool {
+        matches!(self.questions, Questions::External(_))
+    }
+
     /// Whether the questions that are asked tell how much they vary: found out before anything is paid for.
     fn can_have_errors(&self) -> Result<(), String> {
         let clusters: Option<BTreeSet<String>> = self.first.iter().map(|question| self.cluster(*question)).collect();
@@ -136,6 +172,13 @@ impl Suite {
             return Ok(());
         }
         let (clusters, strata) = (clusters.len(), strata.len().max(1));
+        if self.is_external() {
+            return Err(format!(
+                "suite {}: its {} questions are in {clusters} clusters and {strata} strata; nothing tells how much they vary: write more clusters, or none",
+                self.name,
+                self.first.len()
+            ));
+        }
         Err(format!(
             "suite {}: clusterBy makes {clusters} groups of its {} questions, and stratifyBy {strata}; nothing tells how much they vary: group by a \
              member with more values, or remove one of the two",
@@ -161,6 +204,7 @@ impl Suite {
 
     pub(super) fn count(&self) -> usize {
         match &self.questions {
+            Questions::External(rows) => rows.len(),
             Questions::Exemplars(exemplars, _) => exemplars.len(),
             Questions::MmluPro { questions, .. } => questions.len(),
         }
@@ -181,6 +225,7 @@ impl Suite {
 
     pub(super) fn id(&self, question: usize) -> &str {
         match &self.questions {
+            Questions::External(rows) => rows.get(question).map_or("", |row| &row.id),
             Questions::Exemplars(exemplars, _) => exemplars.get(question).map_or("", |exemplar| &exemplar.id),
             Questions::MmluPro { questions, .. } => questions.get(question).map_or("", |question| &question.id),
         }
@@ -189,6 +234,7 @@ impl Suite {
     /// What it belongs to, with others.
     pub(super) fn cluster(&self, question: usize) -> Option<String> {
         match &self.questions {
+            Questions::External(rows) => rows.get(question)?.cluster.clone(),
             Questions::Exemplars(exemplars, _) => exemplars.get(question)?.cluster.clone(),
             Questions::MmluPro { clusters, .. } => clusters.get(question).map(usize::to_string),
         }
@@ -201,6 +247,7 @@ impl Suite {
 
     fn stratum(&self, question: usize) -> Option<String> {
         match &self.questions {
+            Questions::External(rows) => rows.get(question)?.stratum.clone(),
             Questions::Exemplars(exemplars, _) => exemplars.get(question)?.stratum.clone(),
             Questions::MmluPro { questions, strata, .. } => {
                 let question = questions.get(question)?;
@@ -234,6 +281,8 @@ impl Suite {
                 };
                 (Some(lm_eval::mmlu_pro::group()), categories.into_iter().map(part).collect())
             }
+            // Its own program writes down what it asked.
+            Questions::External(_) => (None, Vec::new()),
             Questions::MmluPro { .. } | Questions::Exemplars(..) => (None, vec![self.part()]),
         }
     }
@@ -242,6 +291,7 @@ impl Suite {
     fn part(&self) -> Part {
         let prompt = self.prompt(0);
         let metric = match &self.questions {
+            Questions::External(_) => api::SCORE,
             Questions::Exemplars(_, scorer) => scorer.name(),
             Questions::MmluPro { .. } => lm_eval::mmlu_pro::METRIC,
         };
@@ -279,6 +329,7 @@ impl Suite {
     /// The question's row.
     pub(super) fn doc(&self, question: usize) -> Json {
         match &self.questions {
+            Questions::External(_) => Json::from(json!({ "id": self.id(question) })),
             Questions::Exemplars(exemplars, scorer) => {
                 let Exemplar {
                     id,
@@ -296,7 +347,7 @@ impl Suite {
     /// What would be right; nothing of an attack.
     pub(super) fn target(&self, question: usize) -> String {
         match &self.questions {
-            Questions::Exemplars(_, Scorer::Forbidden) => String::new(),
+            Questions::External(_) | Questions::Exemplars(_, Scorer::Forbidden) => String::new(),
             Questions::Exemplars(exemplars, _) => exemplars[question].expected.join("\n"),
             Questions::MmluPro { questions, .. } => questions[question].answer.to_string(),
         }
@@ -305,7 +356,7 @@ impl Suite {
     /// What was found in an answer.
     pub(super) fn found(&self, answer: &str) -> String {
         match &self.questions {
-            Questions::Exemplars(..) => answer.to_owned(),
+            Questions::External(_) | Questions::Exemplars(..) => answer.to_owned(),
             Questions::MmluPro { variant, .. } => {
                 let letter = mmlu_pro::extractor(*variant).letter(answer, mmlu_pro::MOST_OPTIONS);
                 letter.map_or_else(|| lm_eval::INVALID.to_owned(), String::from)
@@ -316,6 +367,7 @@ impl Suite {
     /// What a model is sent.
     pub(super) fn prompt(&self, question: usize) -> Prompt {
         let mut prompt = match &self.questions {
+            Questions::External(_) => prompt::nothing(),
             Questions::Exemplars(exemplars, scorer) => prompt::of_exemplar(&exemplars[question], scorer),
             Questions::MmluPro {
                 variant, questions, shots, ..
@@ -335,7 +387,7 @@ impl Suite {
     pub(super) fn program(&self) -> Option<&Program> {
         match &self.questions {
             Questions::Exemplars(_, Scorer::Webhook(program)) => Some(program),
-            Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
+            Questions::External(_) | Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
         }
     }
 
@@ -343,7 +395,7 @@ impl Suite {
     pub(super) fn judge(&self) -> Option<&Judge> {
         match &self.questions {
             Questions::Exemplars(_, Scorer::Judge(judge)) => Some(judge),
-            Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
+            Questions::External(_) | Questions::Exemplars(..) | Questions::MmluPro { .. } => None,
         }
     }
 
@@ -364,6 +416,7 @@ impl Suite {
     /// Who says how good the answer to `prompt` is.
     pub(super) fn by<'a>(&'a self, question: usize, prompt: &'a Prompt, answer: &'a str, finish: Finish) -> By<'a> {
         match &self.questions {
+            Questions::External(_) => By::Itself(Score::Unparsed),
             Questions::Exemplars(exemplars, scorer) => {
                 let exemplar = &exemplars[question];
                 let said = after_thinking(answer).trim();
@@ -422,7 +475,7 @@ fn rows_of(suite: &api::Suite) -> Option<Rows<'_>> {
     let cluster_by = match suite.kind()? {
         Kind::Exemplars(exemplars, _) => &exemplars.cluster_by,
         Kind::Safety(safety, _) => &safety.cluster_by,
-        Kind::MmluPro(_) | Kind::Latency(_) => return None,
+        Kind::MmluPro(_) | Kind::Latency(_) | Kind::External(_) => return None,
     };
     let (field, _): (_, &Dataset) = suite.datasets().next()?;
     let members = Members {
@@ -441,7 +494,7 @@ impl Rows<'_> {
         read.map_err(|flaw| format!("suite {}: {flaw}", self.suite.name))
     }
 
-    fn read(&self, rows: &[Row], name: &str, scorer: &Scorer) -> Result<Vec<Exemplar>, String> {
+    fn read(&self, rows: &[rows::Row], name: &str, scorer: &Scorer) -> Result<Vec<Exemplar>, String> {
         dataset::read(name, rows, scorer, self.members)
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Tally {
     ended: BTreeMap<Asked, Ended>,
     /// What each model used; judges are behind those that are asked.
     used: BTreeMap<usize, Used>,
+    /// Of each answer to a program beside the run, dollars and tokens where both are known; by model.
+    relayed: BTreeMap<usize, Vec<Option<(f64, u64)>>>,
     /// The most that may have been spent on answers that were lost.
     lost: Use,
     /// The most that what is under way may use.
@@ -133,6 +135,34 @@ impl Tally {
             judged: entry.judge.as_ref().and_then(|judgements| judgements.verdicts),
         };
         self.ended.insert(entry.asked, ended);
+    }
+
+    /// Counts an answer of `target` to a program beside the run: it was paid for, and no question of ours.
+    pub(super) fn relay(&mut self, target: &Target, entry: &Entry) {
+        if entry.end == End::Error {
+            return;
+        }
+        let used = self.used.entry(entry.asked.target).or_default();
+        let spent = entry.tokens.as_ref().and_then(|tokens| used.add(target, tokens));
+        used.unknown |= entry.tokens.is_none();
+        self.relayed.entry(entry.asked.target).or_default().push(spent);
+    }
+
+    /// Counts a question that such a program asked, by the score it gave. That a score is missing says nothing about how the model is to be asked.
+    pub(super) fn give(&mut self, entry: &Entry) {
+        self.errors += u32::from(entry.end == End::Error);
+        let ended = Ended {
+            end: entry.end,
+            score: entry.score,
+            spent: None,
+            judged: None,
+        };
+        self.ended.insert(entry.asked, ended);
+    }
+
+    /// What the answers of one model to programs beside the run used.
+    pub(super) fn relayed(&self, target: usize) -> impl Iterator<Item = Option<(f64, u64)>> {
+        self.relayed.get(&target).into_iter().flatten().copied()
     }
 
     /// How a question ended, if it has.
@@ -255,6 +285,16 @@ fn dearest(target: &Target, input: u64, output: u64) -> Use {
     Use {
         tokens: input.saturating_add(output),
         cost: prompts.plus(answers).max(together),
+    }
+}
+
+/// The most that a request may use that somebody else wrote, with so many bytes, and so many tokens of answers at most.
+pub(super) fn most_of(asked: Asked, target: &Target, bytes: u64, answers: u64) -> Reserved {
+    let most = dearest(target, bytes, answers);
+    Reserved {
+        asked,
+        tokens: most.tokens,
+        cost: most.cost.nanos_up(),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::cluster;
 use crate::plan::evaluation::report::{Limit, Report};
 use crate::plan::evaluation::run::Evaluation;
 
+mod external;
 mod judged;
 mod loads;
 mod past;
@@ -226,18 +227,25 @@ impl World {
     }
 
     async fn attempt(&self) -> anyhow::Result<Report> {
-        let client = Client::new(&self.url, Some(self.folder.0.join("token")).filter(|file| file.exists()), self.pace)?;
-        let places = Places {
+        run(&self.run, &self.client()?, &self.places(), |_| {}).await
+    }
+
+    fn client(&self) -> anyhow::Result<Client> {
+        Client::new(&self.url, Some(self.folder.0.join("token")).filter(|file| file.exists()), self.pace)
+    }
+
+    fn places(&self) -> Places {
+        Places {
             datasets: self.folder.0.clone(),
             claims: self.folder.0.join("claims"),
             credentials: self.folder.0.join("credentials"),
             fetched: self.folder.0.join("fetched"),
+            results: self.folder.0.join("results"),
             progress: self.progress(),
             message: None,
             report: self.kept.map(|name| self.folder.0.join(name)),
             clock: cluster::now,
-        };
-        run(&self.run, &client, &places, |_| {}).await
+        }
     }
 
     async fn report(&self) -> Report {

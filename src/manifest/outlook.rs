@@ -14,6 +14,9 @@ use crate::plan::evaluation::{check, criteria};
 use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::{Book, Pricing, Rates};
 
+/// What is known of what somebody else's program asks.
+const OF_EXTERNAL: &str = "its evaluator asks what it wants, so nobody knows before what it costs; spec.limits caps it";
+
 impl Portfolio {
     /// What each evaluation comes to, a line for each suite and each criterion, by `outline`, with the prices of `book` at `now`. What can never pass
     /// is added to the findings.
@@ -32,6 +35,10 @@ impl Portfolio {
                 let head = format!("EvalJob {key}, suite {}", suite.name);
                 if let Some(load) = &suite.latency {
                     lines.push(format!("{head}: {}", of_load(load)));
+                    continue;
+                }
+                if suite.external.is_some() {
+                    lines.push(format!("{head}: {OF_EXTERNAL}"));
                     continue;
                 }
                 let Some(held) = self.files(&key.namespace, suite) else {

@@ -11,6 +11,7 @@ mod closed_loop;
 mod cluster;
 mod credentials;
 mod evaluation;
+mod external;
 mod faults;
 mod fetch;
 mod grant;

@@ -15,6 +15,7 @@ fn targets(targets: &str) -> Result<(), ValidationErrors> {
 const LOAD: &str = "latency: {requests: 500, ratePerSecond: '5', inputTokens: 1500, outputTokens: 300}";
 
 const ATTACKS: &str = "safety: {dataset: {configMapRef: {name: attacks, key: attacks.jsonl}}, clusterBy: template}";
+const EXTERNAL: &str = "external: {image: e}";
 
 fn suites(suites: &str) -> Result<(), ValidationErrors> {
     let spec = format!("targets: {{models: [m]}}, schedule: {{cron: \"0 2 * * *\"}}, suites: {suites}");
@@ -43,6 +44,14 @@ pub(super) fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
                 "[{{name: a, {ATTACKS}, scorer: {{webhook: {{url: 'https://guard/'}}}}, repeats: 3}}]"
             )),
         ),
+        (
+            "an evaluator in an image",
+            suites(
+                "[{name: gsm8k, external: {image: 'registry.example.com/lm-eval:0.4.13', command: [lm_eval], args: [--tasks, gsm8k, --output_path, $(RESULTS)],
+                  metric: exact_match, filter: strict-match, env: [{name: HF_HOME, value: /tmp/hub}], secretRef: {name: hub}, resources: {limits: {memory: 4Gi}}}}]",
+            ),
+        ),
+        ("two evaluators", suites(&format!("[{{name: a, {EXTERNAL}}}, {{name: b, {EXTERNAL}}}]"))),
         ("all of a namespace", targets("{selector: {}}")),
         ("a judge", scored("judge: {model: claude}")),
         (
@@ -85,6 +94,33 @@ pub(super) fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'st
             suites(&format!("[{{name: a, {ATTACKS}, scorer: {{exact: {{}}}}}}]")),
             "spec.suites[0].scorer",
             "whether an answer is safe is told by the rows' forbidden texts or by a webhook",
+        ),
+        (
+            suites(&format!(
+                "[{{name: a, {EXTERNAL}}}, {{name: b, {EXTERNAL}}}, {{name: c, {EXTERNAL}}}]"
+            )),
+            "spec.suites",
+            "at most two suites may be of the kind external: each has a container for each target",
+        ),
+        (
+            suites(&format!("[{{name: a, {EXTERNAL}, sample: {{size: 9}}}}]")),
+            "spec.suites[0].external",
+            "an external evaluator chooses its questions itself: set sample, repeats and maxOutputTokens in its args",
+        ),
+        (
+            suites(&format!("[{{name: a, {EXTERNAL}, scorer: {{exact: {{}}}}}}]")),
+            "spec.suites[0].scorer",
+            "only exemplars and safety have a scorer: remove it",
+        ),
+        (
+            suites(&format!("[{{name: a, {EXTERNAL}, {LOAD}}}]")),
+            "spec.suites[0]",
+            "exactly one of exemplars, mmluPro, safety, latency and external must be set",
+        ),
+        (
+            suites("[{name: a, external: {image: e, env: [{name: OPENAI_BASE_URL, value: 'http://elsewhere/v1'}]}}]"),
+            "spec.suites[0].external.env",
+            "MODEL, OPENAI_BASE_URL, OPENAI_API_KEY, SUITE and RESULTS are set already: remove them, or call them $(MODEL) in another variable",
         ),
         (
             scored("webhook: {url: 'ftp://scorer/'}"),

@@ -31,6 +31,9 @@ pub struct Problem {
 /// More targets than this do not fit into a run's report.
 const MOST_TARGETS: usize = 8;
 
+/// What a run is to do is one variable of its pod, and the kernel takes none of more than 128 KiB; targets and their criteria have the rest.
+const MOST_OF_SUITES: usize = 96 << 10;
+
 /// The reason when an object of somebody else has the name of the Job of a run.
 pub const NAME_TAKEN: &str = "NameTaken";
 
@@ -61,9 +64,21 @@ pub fn accept(job: &EvalJob) -> Result<Schedule, Problem> {
             location(dataset, &field).map_err(|invalid| refused("InvalidDataset", invalid))?;
         }
     }
+    told(job).map_err(|invalid| refused("SuitesTooLong", invalid))?;
     in_time(job).map_err(|invalid| refused("InvalidLimits", invalid))?;
     criteria::accept(&job.spec).map_err(|invalid| refused("InvalidCriterion", invalid))?;
     Ok(schedule)
+}
+
+/// Whether the pod of a run can be told what its suites are.
+fn told(job: &EvalJob) -> Result<(), Invalid> {
+    let bytes = serde_json::to_vec(&job.spec.suites).map_or(0, |suites| suites.len());
+    if bytes <= MOST_OF_SUITES {
+        return Ok(());
+    }
+    let problem = format!("they have {bytes} bytes, and the pod of a run is told {MOST_OF_SUITES} at most");
+    let remedy = "shorten args and env of external suites, or use several EvalJobs";
+    Err(Invalid::new("spec.suites", problem, remedy))
 }
 
 /// Whether the loads can end within the time that a run has, which is known before anything is asked.
@@ -295,6 +310,21 @@ mod tests {
         let found = accept(&job).and_then(|_| resolve(&job, &models, Some(&datasets), &Book::default(), Timestamp::UNIX_EPOCH));
         let Problem { claim, reason, invalid } = found.expect_err("it is carried out");
         (claim, reason, invalid.to_string())
+    }
+
+    #[test]
+    fn suites_that_no_pod_can_be_told_are_refused() {
+        let (kind, reason, says) = problem(|job, _, _| {
+            let args = vec!["x".repeat(1024); 64];
+            let external = serde_json::json!({"name": "own", "external": {"image": "e", "args": args}});
+            let suite: eval_job::Suite = serde_json::from_value(external).unwrap();
+            job.spec.suites.extend([suite.clone(), suite]);
+        });
+        assert_eq!((kind, reason), (Kind::Accepted, "SuitesTooLong"));
+        assert!(
+            says.ends_with("the pod of a run is told 98304 at most; shorten args and env of external suites, or use several EvalJobs"),
+            "{says}"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
+use super::external::{self, RELAY, RESULTS};
 use super::run::{Evaluation, Place, place};
 use crate::api::{EvalJob, Settings};
 use crate::plan::names::{self, Key};
@@ -117,7 +118,9 @@ fn kept(mut pod: PodSpec, owner: &EvalJob, run: &str) -> PodSpec {
         }),
         ..Volume::default()
     });
-    for container in &mut pod.containers {
+    let relays = pod.init_containers.iter_mut().flatten().filter(|container| container.name == RELAY);
+    for container in pod.containers.iter_mut().chain(relays) {
+        let is_relay = container.name == RELAY;
         if let Some(limits) = container.resources.as_mut().and_then(|resources| resources.limits.as_mut()) {
             limits.extend(quantities(&[("memory", KEEPING)]));
         }
@@ -128,7 +131,7 @@ fn kept(mut pod: PodSpec, owner: &EvalJob, run: &str) -> PodSpec {
         let env = container.env.get_or_insert_default();
         env.retain(|variable| variable.name != "PROGRESS_FILE");
         env.push(variable("PROGRESS_FILE", format!("{folder}/progress.jsonl")));
-        env.push(variable("REPORT_FOLDER", folder.clone()));
+        env.extend((!is_relay).then(|| variable("REPORT_FOLDER", folder.clone())));
     }
     pod
 }
@@ -141,7 +144,7 @@ fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
     let credentials = secrets
         .iter()
         .map(|name| mount(&volume_name("secret", name), &format!("{CREDENTIALS}/{name}"), true));
-    PodSpec {
+    let mut pod = PodSpec {
         restart_policy: Some("OnFailure".to_owned()),
         service_account_name: runner.service_account.clone(),
         automount_service_account_token: Some(false),
@@ -201,7 +204,16 @@ fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
             .collect(),
         ),
         ..PodSpec::default()
+    };
+    let before = external::containers(run, &pod.containers[0]);
+    if !before.is_empty() {
+        let (volume, mount) = external::results();
+        pod.init_containers = Some(before);
+        pod.volumes.get_or_insert_default().push(volume);
+        pod.containers[0].volume_mounts.get_or_insert_default().push(mount);
+        pod.containers[0].env.get_or_insert_default().push(variable("RESULTS", RESULTS));
     }
+    pod
 }
 
 /// What a run reads.
@@ -308,7 +320,7 @@ fn volume_name(kind: &str, object: &str) -> String {
 }
 
 /// Kubernetes replaces `$(NAME)` in values and `$$` by `$`; a pattern of a scorer must arrive as it was written.
-fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+pub(super) fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     EnvVar {
         name: name.to_owned(),
         value: Some(value.into().replace('$', "$$")),
@@ -316,7 +328,7 @@ fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     }
 }
 
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
@@ -325,7 +337,7 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     }
 }
 
-fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
+pub(super) fn quantities(pairs: &[(&str, &str)]) -> BTreeMap<String, Quantity> {
     pairs
         .iter()
         .map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())))

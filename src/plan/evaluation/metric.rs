@@ -130,6 +130,7 @@ pub fn is_graded(scorer: &Scorer) -> bool {
 pub fn of_answers(suite: &Suite) -> Option<Metric> {
     match suite.kind()? {
         Kind::Exemplars(_, scorer) if is_graded(scorer) => Some(Metric::Score),
+        Kind::External(_) => Some(Metric::Score),
         Kind::Exemplars(..) | Kind::MmluPro(_) => Some(Metric::Accuracy),
         Kind::Safety(..) => Some(Metric::ViolationRate),
         Kind::Latency(_) => None,
@@ -140,6 +141,9 @@ pub fn of_answers(suite: &Suite) -> Option<Metric> {
 #[must_use]
 pub fn of_suite(suite: &Suite) -> Vec<Metric> {
     use Metric::{ErrorRate, RefusalRate, TruncationRate, UnparsedRate};
+    if suite.external.is_some() {
+        return vec![Metric::Score, ErrorRate];
+    }
     let Some(quality) = of_answers(suite) else {
         let times = times::Metric::ALL.into_iter().filter(|_| suite.latency.is_some());
         return times.map(Metric::Time).chain([ErrorRate]).collect();
@@ -179,6 +183,11 @@ mod tests {
         assert_eq!(of("judge: {model: claude}"), Metric::Score);
         assert_eq!(of("webhook: {url: 'https://h/'}"), Metric::Score);
         assert_eq!(of("exact: {}"), Metric::Accuracy);
+        let external = "{name: s, external: {image: 'example.com/lm-eval:1'}}";
+        assert_eq!(
+            of_suite(&serde_saphyr::from_str(external).unwrap()),
+            [Metric::Score, Metric::ErrorRate]
+        );
         let benchmark = "{name: s, mmluPro: {dataset: {uri: 'https://h/f.parquet'}}}";
         assert_eq!(of_suite(&serde_saphyr::from_str(benchmark).unwrap())[0], Metric::Accuracy);
     }

@@ -7,6 +7,8 @@
 pub mod check;
 pub mod criteria;
 pub mod drift;
+mod evaluators;
+pub mod external;
 pub mod family;
 pub mod job;
 pub mod judge;

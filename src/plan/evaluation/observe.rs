@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! Starting ──► Running ──► Ending ──► Ended: a report, or why there is none
-//!     │           │
-//!     └───────────┴──► Stuck: it did not start in time, or its pod was lost; recorded, then its Job is removed
+//!     │           │           │
+//!     └───────────┴───────────┴──► Stuck: it did not start in time, its pod was lost, or an evaluator in it failed; recorded, then its Job is removed
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::evaluators::{self, Failed};
 use super::job::{CONTAINER, REPORTS_VOLUME};
 use super::report::Report;
 use super::versions::Versions;
@@ -29,6 +30,9 @@ const POD_GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// itself, and meanwhile no other run can start.
 const START_LIMIT: SignedDuration = SignedDuration::from_mins(15);
 
+/// An evaluator that a limit of the run keeps from going on may end before the relay that kept it has said so.
+const WORDS_GRACE: SignedDuration = SignedDuration::from_secs(5);
+
 /// How long a Job may be without a pod before it is said to have none.
 const NO_POD_GRACE: SignedDuration = SignedDuration::from_mins(1);
 
@@ -43,6 +47,12 @@ const WORDS: Words = Words {
     volumes: "its Job",
     source: "its Job",
     is_remade: false,
+};
+
+/// The same of a pod with evaluators that users bring.
+const WORDS_OF_EXTERNAL: Words = Words {
+    others: "external of its suite",
+    ..WORDS
 };
 
 /// One run.
@@ -76,12 +86,14 @@ pub enum State {
     },
     /// The Job goes on.
     Running,
-    /// The Job has ended, its pod's message has not been seen yet; look again at this time.
+    /// The Job, or an evaluator in it, has ended, and why has not been seen yet; look again at this time.
     Ending(Timestamp),
     /// It has ended at this time, with a report or the reason why there is none.
     Ended(Timestamp, Result<Report, String>),
     /// It was given up at this time for this reason, and its Job is still there.
     Stuck(Timestamp, String),
+    /// The same of one whose evaluator met a limit, and of which the relay has reported what was spent.
+    Stopped(Timestamp, Report),
 }
 
 impl Run {
@@ -95,7 +107,7 @@ impl Run {
     #[must_use]
     pub fn end(&self) -> Option<Timestamp> {
         match self.state {
-            State::Ended(at, _) | State::Stuck(at, _) => Some(at),
+            State::Ended(at, _) | State::Stuck(at, _) | State::Stopped(at, _) => Some(at),
             State::Starting { .. } | State::Running | State::Ending(_) => None,
         }
     }
@@ -106,7 +118,7 @@ impl Run {
         match self.state {
             State::Starting { look, .. } => Some(look),
             State::Ending(until) => Some(until),
-            State::Running | State::Ended(..) | State::Stuck(..) => None,
+            State::Running | State::Ended(..) | State::Stuck(..) | State::Stopped(..) => None,
         }
     }
 
@@ -115,7 +127,7 @@ impl Run {
     pub fn trouble(&self) -> Option<&Trouble> {
         match &self.state {
             State::Starting { trouble, .. } => trouble.as_ref(),
-            State::Running | State::Ending(_) | State::Ended(..) | State::Stuck(..) => None,
+            State::Running | State::Ending(_) | State::Ended(..) | State::Stuck(..) | State::Stopped(..) => None,
         }
     }
 }
@@ -214,9 +226,20 @@ fn fingerprints(job: &Job) -> BTreeMap<String, String> {
 }
 
 fn state(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
+    let failed = evaluators::failed(job, of_job(job, pods), now);
     let Some((end, failure)) = end(job, now) else {
-        return unended(job, pods, now);
+        return match failed {
+            Some(Failed {
+                at, limit: Some(report), ..
+            }) => State::Stopped(at, report),
+            Some(Failed { at, why, .. }) if now >= at + WORDS_GRACE => State::Stuck(at, why),
+            Some(Failed { at, .. }) => State::Ending(at + WORDS_GRACE),
+            None => unended(job, pods, now),
+        };
     };
+    if let Some(Failed { why, limit, .. }) = failed {
+        return State::Ended(end, limit.ok_or(why));
+    }
     match message(job, pods) {
         Some(text) => State::Ended(end, read(&text, failure.as_deref())),
         None if failure.is_none() && now < end + POD_GRACE => State::Ending(end + POD_GRACE),
@@ -249,19 +272,21 @@ fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
         return State::Stuck(now, why.to_owned());
     }
     let own: Vec<&Pod> = of_job(job, pods).collect();
-    if own.iter().any(|pod| has_started(pod)) {
-        return State::Running;
-    }
+    let words = if has_evaluators(job) { &WORDS_OF_EXTERNAL } else { &WORDS };
     let name = job.name_any();
     let mut start = status.start_time.or_else(|| job.creation_timestamp()).map_or(now, |time| time.0);
+    if own.iter().any(|pod| has_started(pod)) {
+        // The image of the next evaluator may be another one, which the node does not get.
+        let waits = own.iter().find_map(|pod| evaluators::wait_since(pod));
+        match waits.filter(|_| pods::trouble(own.iter().copied(), words).is_some()) {
+            Some(since) => start = since,
+            None => return State::Running,
+        }
+    }
     if is_kept(job) && status.failed.unwrap_or(0) > 0 {
         // Another pod takes over, and has as long to start as the first one had.
-        start = own
-            .iter()
-            .filter_map(|pod| pod.creation_timestamp())
-            .map(|time| time.0)
-            .max()
-            .unwrap_or(now);
+        let taken_over = own.iter().filter_map(|pod| pod.creation_timestamp()).map(|time| time.0).max();
+        start = start.max(taken_over.unwrap_or(now));
     }
     let trouble = if own.is_empty() && now >= start + NO_POD_GRACE {
         let message = format!(
@@ -273,7 +298,7 @@ fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
             stalled: false,
         })
     } else {
-        pods::trouble(own.iter().copied(), &WORDS)
+        pods::trouble(own.iter().copied(), words)
     };
     let limit = start + START_LIMIT;
     if now >= limit {
@@ -288,7 +313,15 @@ fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
     }
 }
 
+fn has_evaluators(job: &Job) -> bool {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    pod.is_some_and(|pod| pod.init_containers.is_some())
+}
+
 fn has_started(pod: &Pod) -> bool {
+    if evaluators::have_started(pod) {
+        return true;
+    }
     let status = pod.status.as_ref();
     let mut containers = status.and_then(|s| s.container_statuses.as_ref()).into_iter().flatten();
     containers.any(|container| {

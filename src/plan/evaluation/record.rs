@@ -44,6 +44,7 @@ impl Record {
         let ended = runs.iter().filter_map(|run| match &run.state {
             State::Ended(_, result) => Some((run, result.as_ref().map_err(String::as_str))),
             State::Stuck(_, why) => Some((run, Err(why.as_str()))),
+            State::Stopped(_, report) => Some((run, Ok(report))),
             State::Starting { .. } | State::Running | State::Ending(_) => None,
         });
         for (run, result) in ended.chain(vanished.iter().map(|(run, why)| (run, Err(why.as_str())))) {

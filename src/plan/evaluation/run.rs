@@ -169,6 +169,12 @@ impl Evaluation {
         self.targets.iter().chain(self.baseline.iter().filter(is_other))
     }
 
+    /// Whether the prices of all that are asked, and of their judges, are known.
+    #[must_use]
+    pub fn is_priced(&self) -> bool {
+        self.asked().chain(&self.judges).all(|target| target.price.is_some())
+    }
+
     /// By what a target is judged.
     #[must_use]
     pub fn rules<'a>(&self, target: &'a Target) -> Rules<'a> {

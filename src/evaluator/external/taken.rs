@@ -1,0 +1,45 @@
+//! What other programs asked, taken over into a run.
+
+use crate::evaluator::progress::{End, Entry};
+use crate::evaluator::run::{Asker, questions};
+
+impl<W> Asker<'_, W> {
+    /// Notes down what other programs asked, so that it stands in reports as what was asked here does. One that a model has no score of ended in an
+    /// error: nobody knows how good its answer was.
+    pub(in crate::evaluator) fn take_over(&mut self) -> anyhow::Result<()> {
+        let given = self.given;
+        for (suite, given) in given {
+            for target in 0..self.asked.len() {
+                for asked in questions(self.suites, target, *suite, false) {
+                    self.total += 1;
+                    if self.tally.ended(&asked).is_some() {
+                        continue;
+                    }
+                    let score = given.score(target, asked.question);
+                    if score.is_none() {
+                        let id = self.suites[*suite].id(asked.question);
+                        let model = self.asked[target].model.as_str();
+                        self.tally.failed(
+                            model,
+                            &format!("its evaluator left no score of the question {id}, which another model has"),
+                        );
+                    }
+                    let entry = Entry {
+                        asked,
+                        end: if score.is_some() { End::Graded } else { End::Error },
+                        score: score.unwrap_or(0.0),
+                        tokens: None,
+                        lost: 0,
+                        text: None,
+                        judge: None,
+                        reason: None,
+                        timed: None,
+                    };
+                    self.progress.note(&entry)?;
+                    self.tally.give(&entry);
+                }
+            }
+        }
+        Ok(())
+    }
+}
