@@ -32,7 +32,7 @@ pub struct Script {
     pub is_frozen: bool,
     /// So many next requests are answered with 503.
     pub busy: usize,
-    /// It takes no condition: what is there is overwritten.
+    /// It has never heard of conditions, and says so.
     pub knows_no_conditions: bool,
 }
 
@@ -174,7 +174,7 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, hea
             format!("<InitiateMultipartUploadResult>{named}</InitiateMultipartUploadResult>").into_response()
         }
         Method::PUT => put(&shared, key, &query, &headers, body, script),
-        Method::POST => complete(&shared, key, &query),
+        Method::POST => complete(&shared, &key, &query),
         _ => refused(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
     }
 }
@@ -247,7 +247,10 @@ fn put(shared: &Shared, key: String, query: &BTreeMap<&str, String>, headers: &H
         return [(header::ETAG, format!("\"{number}\""))].into_response();
     }
     lock(&shared.seen).puts += 1;
-    let is_new_only = headers.contains_key(header::IF_NONE_MATCH) && !script.knows_no_conditions;
+    let is_new_only = headers.contains_key(header::IF_NONE_MATCH);
+    if is_new_only && script.knows_no_conditions {
+        return refused(StatusCode::NOT_IMPLEMENTED, "NotImplemented");
+    }
     if is_new_only && lock(&shared.objects).contains_key(&key) {
         return refused(StatusCode::PRECONDITION_FAILED, "PreconditionFailed");
     }
@@ -255,7 +258,7 @@ fn put(shared: &Shared, key: String, query: &BTreeMap<&str, String>, headers: &H
     [(header::ETAG, "\"1\"")].into_response()
 }
 
-fn complete(shared: &Shared, key: String, query: &BTreeMap<&str, String>) -> Response {
+fn complete(shared: &Shared, key: &str, query: &BTreeMap<&str, String>) -> Response {
     let Some(id) = query.get("uploadId") else {
         return refused(StatusCode::BAD_REQUEST, "InvalidRequest");
     };
@@ -268,7 +271,7 @@ fn complete(shared: &Shared, key: String, query: &BTreeMap<&str, String>) -> Res
         is_other
     });
     lock(&shared.seen).puts += 1;
-    shared.put(key.clone(), whole.into());
+    shared.put(key.to_owned(), whole.into());
     let named = format!("<Location>x</Location><Bucket>bucket</Bucket><Key>{key}</Key><ETag>&quot;1&quot;</ETag>");
     format!("<CompleteMultipartUploadResult>{named}</CompleteMultipartUploadResult>").into_response()
 }

@@ -16,8 +16,10 @@ fn objects(bucket: &Bucket, more: &[(&str, &str)]) -> Objects {
 async fn an_object_is_created_once_and_read_back() {
     let bucket = Bucket::start().await.unwrap();
     let (one, other) = (Bytes::from_static(b"one"), Bytes::from_static(b"other"));
-    for more in [&[][..], &[("AWS_CONDITIONAL_PUT", "disabled")]] {
+    let disabled = [("AWS_CONDITIONAL_PUT", "disabled")];
+    for (knows_no_conditions, more) in [(false, &[][..]), (true, &[]), (true, &disabled)] {
         bucket.remove("kept/run/a");
+        bucket.set(|script| script.knows_no_conditions = knows_no_conditions);
         let objects = objects(&bucket, more);
         assert_eq!(objects.get("run/a", 10).await.unwrap(), None);
         assert_eq!(objects.create("run/a", &one).await.unwrap(), Created::There);
