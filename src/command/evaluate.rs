@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -12,10 +14,14 @@ use crate::evaluator::client::{Client, Pace};
 use crate::evaluator::display::{Display, summary};
 use crate::evaluator::files::Places;
 use crate::evaluator::run;
+use crate::evaluator::store::Store;
 use crate::plan::evaluation::report::Report;
 use crate::plan::evaluation::run::Evaluation;
 
 use super::start;
+
+/// Of the 30 seconds that Kubernetes gives a pod to end.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// Flags of `portfolio evaluate`. In the cluster the operator sets their environment variables.
 #[derive(Args)]
@@ -44,6 +50,12 @@ pub struct Flags {
     /// The folder that keeps the report and the answers. Default: they are not kept.
     #[arg(long, env = "REPORT_FOLDER")]
     report_folder: Option<PathBuf>,
+    /// The place in a bucket that keeps them instead, such as `s3://bucket/prefix`: then that folder, whose name is the run's, is what it works in.
+    #[arg(long, env = "REPORT_STORE", requires = "report_folder")]
+    report_store: Option<String>,
+    /// The folder of `--credentials` whose files are the variables of that bucket. Default: those of this process.
+    #[arg(long, env = "REPORT_STORE_SECRET", requires = "report_store")]
+    report_store_secret: Option<String>,
     /// Where answers are noted down; a run that finds it goes on where that one stopped.
     #[arg(long, env = "PROGRESS_FILE", default_value = "/progress/progress.jsonl")]
     progress_file: PathBuf,
@@ -59,10 +71,19 @@ pub(super) fn run(flags: Flags) -> anyhow::Result<ExitCode> {
 
 async fn evaluate(flags: Flags) -> anyhow::Result<ExitCode> {
     let stop = start::stop_on_signals()?;
+    let store = flags.report_store.as_ref();
+    let store = store.map(|uri| Arc::new(Store::new(uri, flags.report_store_secret.clone())));
     let result = tokio::select! {
-        result = carry_out(&flags) => result,
+        result = carry_out(&flags, store.clone()) => result,
         () = stop.cancelled() => Err(anyhow::anyhow!("the run was stopped before its end")),
     };
+    if let (Err(_), Some(store)) = (&result, &store) {
+        // So that the next pod knows of all that this one asked.
+        store
+            .close(LAST_WORDS)
+            .await
+            .unwrap_or_else(|error| tracing::warn!("the last answers are not kept: {error:#}"));
+    }
     let report = match &result {
         Ok(report) => report.clone(),
         Err(error) => Report::invalid(format!("{error:#}")),
@@ -74,7 +95,7 @@ async fn evaluate(flags: Flags) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
+async fn carry_out(flags: &Flags, store: Option<Arc<Store>>) -> anyhow::Result<Report> {
     let evaluation: Evaluation = match serde_json::from_str(&flags.evaluation) {
         Ok(evaluation) => evaluation,
         Err(error) => return Ok(Report::invalid(format!("--evaluation cannot be read: {error}"))),
@@ -90,6 +111,7 @@ async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
         fetched: flags.fetched.clone(),
         message: Some(flags.report_file.clone()),
         report: flags.report_folder.clone(),
+        store,
         progress: flags.progress_file.clone(),
         clock: cluster::now,
     };
