@@ -3,6 +3,7 @@
 //! - [`Cluster::connect`] is the door for tests: the cluster of `KUBECONFIG`, else ours, started when needed.
 //! - [`Cluster::alone`] is for tests that break parts; the others wait meanwhile.
 //! - [`provider::Provider`] is a commercial API that does as it is told.
+//! - [`bucket::Bucket`] is a bucket over the protocol of S3, and fails as told.
 //! - [`hub::Hub`] is the hub of Hugging Face over a folder, and fails as told.
 //! - [`vllm::run`] is vLLM without a model: what it says about adapters is what the real one says.
 //! - [`fake_nodes::FakeNodes`] makes pods Ready on nodes that do not exist.
@@ -21,6 +22,7 @@ pub mod assets;
 pub mod audit;
 pub mod bench;
 pub mod benchmark;
+pub mod bucket;
 pub mod cluster;
 pub mod command;
 pub mod demo;

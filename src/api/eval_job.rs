@@ -13,13 +13,15 @@ pub use super::eval_status::{EvalJobStatus, MetricResult, PastRun, ProviderModel
 pub use super::external::{External, SCORE, Variable};
 pub use super::scorer::{Judge, Scorer, Webhook};
 pub use super::selector::Selector;
-pub use super::suite::{Dataset, Exemplars, Kind, Latency, MmluPro, Sample, Suite, Variant};
+pub use super::suite::{Dataset, Exemplars, Kind, Latency, MmluPro, Sample, SecretName, Suite, Variant};
 
 use super::money::Usd;
 use super::routing_policy::DURATION;
 
 /// Five cron fields.
 pub(crate) const CRON: &str = r"^\S+( +\S+){4}$";
+/// Where reports may be kept. No part of a path begins with a dot.
+const REPORTS: &str = r"^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?|(s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]*)(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$";
 /// A decimal from 0 to 1.
 pub(crate) const SHARE: &str = r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$";
 /// A decimal from 0.5 to less than 1.
@@ -124,17 +126,36 @@ pub struct EvalJobSpec {
     pub reports: Option<Reports>,
 }
 
-/// Where reports are kept.
+/// Where reports are kept: in a PersistentVolumeClaim, or in a bucket.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.secretRef) || !self.uri.startsWith('pvc://')")
+    .message("only a bucket has credentials: remove secretRef").field_path(".secretRef"))]
 pub struct Reports {
-    /// `pvc://claim/folder`: a PersistentVolumeClaim in this namespace, which pods of group 65532 may write. Each run has a folder of the name of
-    /// its Job in it, with `report.html` for people, `report.json`, the answers in `lm-eval/` as lm-evaluation-harness writes them, what evaluators of `external`
-    /// suites left in `external/`, and `progress.jsonl`.
-    #[schemars(
-        length(max = 512),
-        regex(pattern = "^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*/?$")
-    )]
+    /// `pvc://claim/folder`: a PersistentVolumeClaim in this namespace, which pods of group 65532 may write; or `s3://bucket/prefix`, `gs://…` or
+    /// `az://container/prefix`, whose objects must be free to be listed, read and written. Each run has a folder of the name of its Job in it, with
+    /// `report.html` for people, the answers in `lm-eval/` as lm-evaluation-harness writes them, what evaluators of `external` suites left in `external/`,
+    /// and what it has asked so far: in a claim
+    /// `progress.jsonl`, in a bucket `progress/000001.jsonl` and so on, each with what came within 5 seconds or less. `report.json` comes last: where it
+    /// is, all is there, and it is never overwritten. Nothing is ever removed. A bucket that refuses makes a run `Invalid` before anything is asked.
+    /// Limits are not passed where a pod is lost either: what it may ask is written to the bucket first, and counts as spent where nobody knows
+    /// better. That is at most what 32 questions may use, or up to 1024 where so many are asked within two seconds, and what the requests of 10 seconds
+    /// of a load may. Example: `s3://evaluations/claims`.
+    #[schemars(length(max = 512), regex(pattern = REPORTS))]
     pub uri: String,
+    /// A Secret in this namespace whose keys are the variables that the bucket's credentials and endpoint come from, as of a dataset: such as
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` and `AWS_ENDPOINT_URL`. Default: the identity of the pod. Example: `{name: reports-s3}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretName>,
+}
+
+impl Reports {
+    /// The claim, and the folder in it; none where it is a bucket.
+    #[must_use]
+    pub fn claim(&self) -> Option<(&str, &str)> {
+        let path = self.uri.strip_prefix("pvc://")?.trim_end_matches('/');
+        Some(path.split_once('/').unwrap_or((path, "")))
+    }
 }
 
 /// The models to evaluate.

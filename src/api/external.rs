@@ -19,6 +19,7 @@ pub const SCORE: &str = "score";
 /// it answers `/chat/completions`, `/completions` and `/models` as OpenAI does; `OPENAI_API_KEY`, which nothing depends on; `SUITE`; and `RESULTS`, an empty
 /// folder for what it finds: `scores.jsonl`, of lines `{"id", "score": 0 to 1, "cluster"?, "stratum"?}`, or anywhere below it the `samples_*.jsonl` of
 /// lm-evaluation-harness. What it asks counts towards `spec.limits`, which hold for it as for the rest of the run: beyond them it is answered with the status 402.
+/// Where `reports` go to a bucket, a run with such a suite whose pod is lost ends `Invalid`: what its evaluators asked is not known to another pod.
 /// It runs as user 65532 without a token of the cluster or of the gateway; it may reach whatever the namespace's network policies let it. Streams are not relayed;
 /// where `spec.limits` caps the cost or the tokens, requests must say `max_tokens` and be of text.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -16,11 +18,15 @@ use crate::evaluator::display::{Display, summary};
 use crate::evaluator::external::relay::{Relay, serve_health};
 use crate::evaluator::files::Places;
 use crate::evaluator::run;
+use crate::evaluator::store::Store;
 use crate::plan::evaluation::external;
 use crate::plan::evaluation::report::Report;
 use crate::plan::evaluation::run::Evaluation;
 
 use super::start;
+
+/// Of the 30 seconds that Kubernetes gives a pod to end.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// Flags of `portfolio evaluate`. In the cluster the operator sets their environment variables.
 #[derive(Args)]
@@ -61,6 +67,12 @@ pub struct Flags {
     /// The folder that keeps the report and the answers. Default: they are not kept.
     #[arg(long, env = "REPORT_FOLDER")]
     report_folder: Option<PathBuf>,
+    /// The place in a bucket that keeps them instead, such as `s3://bucket/prefix`: then that folder, whose name is the run's, is what it works in.
+    #[arg(long, env = "REPORT_STORE", requires = "report_folder")]
+    report_store: Option<String>,
+    /// The folder of `--credentials` whose files are the variables of that bucket. Default: those of this process.
+    #[arg(long, env = "REPORT_STORE_SECRET", requires = "report_store")]
+    report_store_secret: Option<String>,
     /// Where answers are noted down; a run that finds it goes on where that one stopped.
     #[arg(long, env = "PROGRESS_FILE", default_value = "/progress/progress.jsonl")]
     progress_file: PathBuf,
@@ -79,10 +91,19 @@ async fn evaluate(flags: Flags) -> anyhow::Result<ExitCode> {
     if flags.relay {
         return relay(&flags, stop).await;
     }
+    let store = flags.report_store.as_ref();
+    let store = store.map(|uri| Arc::new(Store::new(uri, flags.report_store_secret.clone())));
     let result = tokio::select! {
-        result = carry_out(&flags) => result,
+        result = carry_out(&flags, store.clone()) => result,
         () = stop.cancelled() => Err(anyhow::anyhow!("the run was stopped before its end")),
     };
+    if let (Err(_), Some(store)) = (&result, &store) {
+        // So that the next pod knows of all that this one asked.
+        store
+            .close(LAST_WORDS)
+            .await
+            .unwrap_or_else(|error| tracing::warn!("the last answers are not kept: {error:#}"));
+    }
     let report = match &result {
         Ok(report) => report.clone(),
         Err(error) => Report::invalid(format!("{error:#}")),
@@ -99,7 +120,7 @@ async fn evaluate(flags: Flags) -> anyhow::Result<ExitCode> {
 async fn relay(flags: &Flags, stop: CancellationToken) -> anyhow::Result<ExitCode> {
     let evaluation: Evaluation = serde_json::from_str(&flags.evaluation).context("reading --evaluation")?;
     let client = Client::new(&flags.gateway, flags.token_file.clone(), Pace::default()).context("--gateway cannot be used")?;
-    let relay = Relay::open(evaluation, client, &places(flags)?)?;
+    let relay = Relay::open(evaluation, client, &places(flags, None)?)?;
     let listen = async |at: SocketAddr| TcpListener::bind(at).await.with_context(|| format!("listening on {at}"));
     let listener = listen(flags.relay_listen).await?;
     let health = listen(flags.relay_health_listen).await?;
@@ -115,7 +136,7 @@ async fn relay(flags: &Flags, stop: CancellationToken) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
+async fn carry_out(flags: &Flags, store: Option<Arc<Store>>) -> anyhow::Result<Report> {
     let evaluation: Evaluation = match serde_json::from_str(&flags.evaluation) {
         Ok(evaluation) => evaluation,
         Err(error) => return Ok(Report::invalid(format!("--evaluation cannot be read: {error}"))),
@@ -124,14 +145,14 @@ async fn carry_out(flags: &Flags) -> anyhow::Result<Report> {
         Ok(client) => client,
         Err(error) => return Ok(Report::invalid(format!("--gateway cannot be used: {error:#}"))),
     };
-    let places = places(flags)?;
+    let places = places(flags, store)?;
     let mut display = Display::default();
     let report = run::run(&evaluation, &client, &places, |standing| display.tell(standing)).await;
     display.end();
     report
 }
 
-fn places(flags: &Flags) -> anyhow::Result<Places> {
+fn places(flags: &Flags, store: Option<Arc<Store>>) -> anyhow::Result<Places> {
     if let Some(folder) = flags.progress_file.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))?;
     }
@@ -143,6 +164,7 @@ fn places(flags: &Flags) -> anyhow::Result<Places> {
         results: flags.results.clone(),
         message: Some(flags.report_file.clone()),
         report: flags.report_folder.clone(),
+        store,
         progress: flags.progress_file.clone(),
         clock: cluster::now,
     })

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::store::Store;
 use crate::api::eval_job::{Dataset, Suite};
 use crate::fetch::{self, Environment, Location, Meter, Options};
 use crate::plan::evaluation::run::{Place, place};
 use crate::plan::fingerprint;
 
 /// Where things are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Places {
     /// The folder with the datasets from ConfigMaps.
     pub datasets: PathBuf,
@@ -30,6 +31,8 @@ pub struct Places {
     pub message: Option<PathBuf>,
     /// The folder that keeps the report, if any does.
     pub report: Option<PathBuf>,
+    /// The bucket that it is kept in instead: then that folder is what the run works in.
+    pub store: Option<Arc<Store>>,
     /// The clock.
     pub clock: fn() -> Timestamp,
 }
@@ -122,7 +125,7 @@ async fn fetched(uri: &str, secret: Option<&str>, to: &Path, places: &Places) ->
     };
     let location = Location::parse(uri).map_err(failed)?;
     let environment = match secret {
-        Some(secret) => environment(secret, places)?,
+        Some(secret) => environment(secret, "the source's credentials, such as HF_TOKEN", places)?,
         None => Environment::of_process(),
     };
     let options = Options::new(environment, places.clock);
@@ -137,7 +140,7 @@ async fn fetched(uri: &str, secret: Option<&str>, to: &Path, places: &Places) ->
 }
 
 /// The variables in a Secret, beside those that every pod may have for its proxy.
-fn environment(secret: &str, places: &Places) -> Result<Environment, Flaw> {
+pub(super) fn environment(secret: &str, holding: &str, places: &Places) -> Result<Environment, Flaw> {
     let folder = places.credentials.join(secret);
     let keys = std::fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
     let variables: Vec<(String, String)> = keys
@@ -147,8 +150,9 @@ fn environment(secret: &str, places: &Places) -> Result<Environment, Flaw> {
         })
         .collect();
     if variables.is_empty() {
-        let remedy = "create it with the source's credentials, such as HF_TOKEN";
-        return Err(Flaw::Lasting(format!("Secret {secret} does not exist or has no keys; {remedy}")));
+        return Err(Flaw::Lasting(format!(
+            "Secret {secret} does not exist or has no keys; create it with {holding}"
+        )));
     }
     let process = std::env::vars().filter(|(name, _)| name.to_ascii_uppercase().ends_with("_PROXY"));
     Ok(process.chain(variables).collect())

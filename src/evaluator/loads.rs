@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
+use super::allowance::Ahead;
 use super::client::Failure;
 use super::latency::load::{Load, Request, Step};
 use super::latency::prompt::Prompts;
@@ -22,6 +23,8 @@ use crate::plan::evaluation::report::Counts;
 use crate::plan::evaluation::times;
 use crate::plan::statistics::Share;
 
+/// For how long requests are noted in the store before they are due.
+const AHEAD: Duration = Duration::from_secs(10);
 /// How long what is under way has when a limit of the run ends a load.
 const GRACE: Duration = Duration::from_secs(60);
 /// What an answer that does not say what it used makes of a limit.
@@ -173,8 +176,11 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                 return Ok(Some(Vec::new()));
             }
         }
-        self.progress.note(&reserved)?;
+        let ahead = self.ahead(load, 0);
+        self.progress.reserve(&reserved, &ahead).await?;
         self.tally.reserve(&reserved);
+        // Another pod is to know of this attempt: no prompt is sent twice.
+        self.progress.settle().await?;
         let warmed = self.client.ask(&model, &warm_up).await;
         self.tally.release(&reserved);
         self.lose(&reserved, warmed.lost);
@@ -207,7 +213,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         let mut ends = Vec::new();
         while let Some(step) = going.next().await {
             match step {
-                Step::Due(request) => self.due(&mut going, request, &mut reserved, asked, target)?,
+                Step::Due(request) => self.due(&mut going, request, &mut reserved, asked, (load, target)).await?,
                 Step::Ended(ended) => {
                     let Some(most) = reserved.remove(&ended.index) else { continue };
                     self.tally.release(&most);
@@ -219,14 +225,26 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         Ok(Some(ends))
     }
 
+    /// What is known of the requests of a load after so many.
+    fn ahead(&self, load: &LoadSuite, offered: u32) -> Ahead {
+        let rate: f64 = load.spec.rate_per_second.parse().unwrap_or(0.0);
+        // At most 10000: no load has more than 1000 a second.
+        let at_least = (rate * AHEAD.as_secs_f64()).ceil() as u32;
+        Ahead {
+            questions: load.spec.requests.saturating_sub(offered).saturating_add(1) as usize,
+            at_least,
+            left: self.tally.left(&self.run.limits),
+        }
+    }
+
     /// Sends a request that is due, or ends the load at the limit that leaves no room for it.
-    fn due(
+    async fn due(
         &mut self,
         load: &mut Load,
         request: Request,
         reserved: &mut BTreeMap<u32, Reserved>,
         asked: impl Fn(u32) -> Asked,
-        target: usize,
+        (of, target): (&LoadSuite, usize),
     ) -> anyhow::Result<()> {
         let most = most(asked(request.index), self.asked[target], &request.prompt);
         if let Room::No(limit) = self.room(&most, false) {
@@ -234,7 +252,9 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             load.stop(GRACE);
             return Ok(());
         }
-        self.progress.note(&most)?;
+        // There is room for it long before it is due, as a rule; how late a request is sent is measured.
+        let ahead = self.ahead(of, request.index);
+        self.progress.reserve(&most, &ahead).await?;
         self.tally.reserve(&most);
         reserved.insert(request.index, most);
         load.send(request);

@@ -1,6 +1,7 @@
 //! One evaluation run, to completion: reads the questions, asks the models through the gateway, scores the answers and counts them into a
 //! report. Every answer is noted down, so that a run that is killed goes on where it stopped.
 
+mod allowance;
 pub mod client;
 mod connector;
 mod dataset;
@@ -29,6 +30,8 @@ mod sample;
 pub mod score;
 mod scorers;
 mod scoring;
+mod shipping;
+pub mod store;
 mod suite;
 mod tally;
 mod webhook;

@@ -25,9 +25,9 @@ const MOST_RUNS: usize = 12;
 /// The page of a run whose report is kept in `folder`.
 pub(super) fn page(folder: &Path, outcome: &Outcome<'_>) -> String {
     let run = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let job = run.rsplit_once('-').map_or(run, |(job, _)| job);
+    let job = job(run);
     let slot = |run: &str| names::evaluation_slot(job, run).map_or_else(|| run.to_owned(), |slot| slot.to_string());
-    let names = earlier(folder, job, run);
+    let names = earlier(folder, run);
     let previous = names.iter().find_map(|name| Some((slot(name), Past::read(folder, name).ok()?)));
     let earlier: Vec<(String, Report)> = names
         .into_iter()
@@ -68,18 +68,29 @@ pub(super) fn page(folder: &Path, outcome: &Outcome<'_>) -> String {
 }
 
 /// The runs of the same EvalJob before this one whose reports are kept beside its own, the latest first.
-fn earlier(folder: &Path, job: &str, run: &str) -> Vec<String> {
+fn earlier(folder: &Path, run: &str) -> Vec<String> {
     let beside = folder.parent().and_then(|beside| std::fs::read_dir(beside).ok());
     let names = beside
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names: Vec<String> = names.collect();
+    before(names.iter().map(String::as_str), run)
+}
+
+/// The names among these that are of runs of the same EvalJob before `run` and that its page shows, the latest first.
+pub(super) fn before<'a>(names: impl Iterator<Item = &'a str>, run: &str) -> Vec<String> {
+    let job = job(run);
     let this = names::evaluation_slot(job, run);
-    let before: BTreeMap<Timestamp, String> = names
-        .filter_map(|name| Some((names::evaluation_slot(job, &name)?, name)))
+    let before: BTreeMap<Timestamp, &str> = names
+        .filter_map(|name| Some((names::evaluation_slot(job, name)?, name)))
         .filter(|(slot, _)| this.is_some_and(|this| *slot < this))
         .collect();
-    before.into_values().rev().take(MOST_RUNS).collect()
+    before.into_values().rev().take(MOST_RUNS).map(str::to_owned).collect()
+}
+
+fn job(run: &str) -> &str {
+    run.rsplit_once('-').map_or(run, |(job, _)| job)
 }
 
 fn texts(entries: &[Entry]) -> BTreeMap<(usize, usize, usize), &Entry> {

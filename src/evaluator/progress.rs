@@ -1,17 +1,21 @@
 //! What has been answered so far, one JSON line a question. A run that is killed and started again reads it and asks only what is missing.
 //! Each line is handed to the kernel whole before the next question counts as done; the file lives as long as its pod, so nothing is gained
-//! by forcing it to the disk.
+//! by forcing it to the disk. Where reports go to a bucket, so does what is noted, and what is not there yet is bounded by an allowance.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
+use super::allowance::{Ahead, Amount};
 use super::judge::Judged;
 use super::latency::stream::Ended;
+use super::shipping::Shipping;
 use crate::plan::evaluation::report::Limit;
 use crate::protocol::usage::Tokens;
 
@@ -132,12 +136,29 @@ pub(super) struct Stopped {
     pub(super) stopped: Limit,
 }
 
+/// The end of a segment in the store: what may be asked after it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Granted {
+    #[serde(rename = "g")]
+    pub(super) granted: Amount,
+    /// Who wrote it.
+    pub(super) by: String,
+}
+
+/// What a pod that was lost may have spent beyond what it brought up.
+#[derive(Serialize, Deserialize)]
+struct Gone {
+    gone: Amount,
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
     Ended(Entry),
     Reserved(Reserved),
     Stopped(Stopped),
+    Granted(Granted),
+    Gone(Gone),
 }
 
 /// What an earlier attempt left.
@@ -151,11 +172,49 @@ pub(super) struct Noted {
     pub(super) lost: Vec<Reserved>,
     /// The limit at which it stopped.
     pub(super) stopped: Option<Limit>,
+    /// What was spent beside, at most, on what nobody knows.
+    pub(super) gone: Amount,
+    /// What the last segment grants.
+    pub(super) granted: Amount,
 }
 
 /// The file.
-pub(super) struct Progress {
+pub(super) struct Lines {
     file: File,
+    length: u64,
+}
+
+impl Lines {
+    pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.file.write_all(line)?;
+        self.length += line.len() as u64;
+        Ok(())
+    }
+
+    /// Its bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The same, to be read at places.
+    pub(super) fn reader(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+/// A value as its line.
+pub(super) fn line_of<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Where it is noted down.
+pub(super) enum Progress {
+    /// In the file.
+    Here(Lines),
+    /// There, and in a bucket; with what tells of its changes.
+    Shipped(Arc<Shipping>, watch::Receiver<()>),
 }
 
 impl Progress {
@@ -164,7 +223,7 @@ impl Progress {
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub(super) fn open(path: &Path, run: &str, now: i64) -> anyhow::Result<(Self, Noted)> {
+    pub(super) fn open(path: &Path, run: &str, now: i64) -> anyhow::Result<(Lines, Noted)> {
         let context = || format!("the progress file {}", path.display());
         let mut file = OpenOptions::new()
             .read(true)
@@ -186,20 +245,20 @@ impl Progress {
         let (noted, kept) = parse(&bytes, run);
         file.set_len(u64::try_from(kept).unwrap_or(0)).with_context(context)?;
         file.seek(SeekFrom::End(0)).with_context(context)?;
-        let mut progress = Self { file };
+        let mut lines = Lines { file, length: kept as u64 };
         if kept > 0 {
-            return Ok((progress, noted));
+            return Ok((lines, noted));
         }
         let header = Header {
             run: run.to_owned(),
             begun: now,
         };
-        progress.line(&header).with_context(context)?;
+        line_of(&header).and_then(|line| lines.write(&line)).with_context(context)?;
         let noted = Noted {
             begun: now,
             ..Noted::default()
         };
-        Ok((progress, noted))
+        Ok((lines, noted))
     }
 
     /// What is noted in the file of the run with this digest.
@@ -225,23 +284,78 @@ impl Progress {
         Ok(run.map(|run| parse(&bytes, &run).0).unwrap_or_default())
     }
 
-    /// Notes down one end, or what is about to be asked.
+    /// Goes on in a bucket too.
+    pub(super) fn shipped(shipping: Arc<Shipping>) -> Self {
+        let changes = shipping.subscribe();
+        Self::Shipped(shipping, changes)
+    }
+
+    /// Notes down one end, or that one more answer was lost.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(super) fn note<T: Serialize>(&mut self, line: &T) -> anyhow::Result<()> {
-        self.line(line).context("writing the progress file")
+    pub(super) fn note<T: Serialize>(&mut self, value: &T) -> anyhow::Result<()> {
+        let line = line_of(value).context(WRITING)?;
+        match self {
+            Self::Here(lines) => lines.write(&line).context(WRITING),
+            Self::Shipped(shipping, _) => shipping.note(&line).context(WRITING),
+        }
     }
 
-    fn line<T: Serialize>(&mut self, value: &T) -> std::io::Result<()> {
-        let mut line = serde_json::to_vec(value)?;
-        line.push(b'\n');
-        self.file.write_all(&line)
+    /// Notes down what is about to be asked, where it is known that the next pod will count it; else false, and [`Self::changed`] tells when to
+    /// try again.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or nothing reaches the bucket any more.
+    pub(super) fn try_reserve(&mut self, most: &Reserved, ahead: &Ahead) -> anyhow::Result<bool> {
+        let line = line_of(most).context(WRITING)?;
+        match self {
+            Self::Here(lines) => lines.write(&line).context(WRITING).map(|()| true),
+            Self::Shipped(shipping, _) => shipping.reserve(most, &line, ahead),
+        }
+    }
+
+    /// The same, and waits for it.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(super) async fn reserve(&mut self, most: &Reserved, ahead: &Ahead) -> anyhow::Result<()> {
+        while !self.try_reserve(most, ahead)? {
+            self.changed().await;
+        }
+        Ok(())
+    }
+
+    /// Waits for a change of what may be asked.
+    pub(super) async fn changed(&mut self) {
+        match self {
+            Self::Here(_) => std::future::pending().await,
+            // Its sender lives as long as the other.
+            Self::Shipped(_, changes) => changes.changed().await.unwrap_or_default(),
+        }
+    }
+
+    /// Waits until the next pod would know of all this.
+    ///
+    /// # Errors
+    /// When nothing reaches the bucket any more.
+    pub(super) async fn settle(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Here(_) => Ok(()),
+            Self::Shipped(shipping, _) => shipping.settle().await.map_err(anyhow::Error::msg),
+        }
     }
 }
 
+const WRITING: &str = "writing the progress file";
+
+/// Notes down in `lines` what a pod that was lost may have spent.
+pub(super) fn note_gone(lines: &mut Lines, gone: Amount) -> anyhow::Result<()> {
+    line_of(&Gone { gone }).and_then(|line| lines.write(&line)).context(WRITING)
+}
+
 /// What is noted of this run, and how many bytes hold it.
-fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
+pub(super) fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     let header = lines.next().and_then(|line| {
         let header: Header = serde_json::from_slice(line).ok()?;
@@ -254,6 +368,7 @@ fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
     let mut open: BTreeMap<Asked, Reserved> = BTreeMap::new();
     let mut lost = Vec::new();
     let mut stopped = None;
+    let (mut gone, mut granted) = (Amount::default(), Amount::default());
     for line in lines {
         match serde_json::from_slice(line) {
             Ok(Line::Ended(entry)) => {
@@ -265,6 +380,8 @@ fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
             // One that is asked anew was lost before.
             Ok(Line::Reserved(reserved)) => lost.extend(open.insert(reserved.asked, reserved)),
             Ok(Line::Stopped(at)) => stopped = stopped.or(Some(at.stopped)),
+            Ok(Line::Granted(line)) => granted = line.granted,
+            Ok(Line::Gone(line)) => gone = gone.plus(line.gone),
             Err(_) => break,
         }
         kept += line.len();
@@ -275,6 +392,8 @@ fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
         ended,
         lost,
         stopped,
+        gone,
+        granted,
     };
     (noted, kept)
 }

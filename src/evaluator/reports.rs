@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,8 @@ use crate::plan::evaluation::report::Report;
 use crate::plan::evaluation::run::{Evaluation, Target};
 use crate::protocol::usage::Tokens;
 
-const REPORT: &str = "report.json";
-const PAGE: &str = "report.html";
+pub(super) const REPORT: &str = "report.json";
+pub(super) const PAGE: &str = "report.html";
 const EXPORT: &str = "lm-eval";
 
 /// All that is known of a run.
@@ -342,8 +342,40 @@ impl Past {
     }
 }
 
+/// The files of the export, by their paths in the folder.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut open = vec![PathBuf::from(EXPORT)];
+    while let Some(below) = open.pop() {
+        let path = folder.join(&below);
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            // Nothing was answered.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        };
+        for entry in entries {
+            let entry = entry.with_context(|| format!("reading {}", path.display()))?;
+            let path = below.join(entry.file_name());
+            if entry.path().is_dir() {
+                open.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// A reader sees all of a file or none of it.
-fn put(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn put(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let partial = path.with_extension("partial");
     let written = || -> io::Result<()> {
         std::fs::create_dir_all(path.parent().unwrap_or(path))?;

@@ -16,6 +16,7 @@ use anyhow::{Context, bail};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
+use super::allowance::Ahead;
 use super::client::{Answer, Asking, Client, Failure, Finish};
 use super::drift::{self, Earlier};
 use super::export::{Frame, export};
@@ -98,6 +99,13 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         Ok(loads) => loads,
         Err(why) => return Ok(Report::invalid(why)),
     };
+    if let Some(store) = &places.store {
+        match store.bring(run, places).await {
+            Ok(()) => {}
+            Err(Flaw::Lasting(why)) => return Ok(Report::invalid(why)),
+            Err(Flaw::Passing(why)) => bail!("{why}"),
+        }
+    }
     let past = match past(run, &suites, places) {
         Ok(past) => past,
         Err(why) => return Ok(Report::invalid(why)),
@@ -111,7 +119,10 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     };
     let outlook = outline::outlook(run, &suites);
     outlook.iter().for_each(|line| tracing::info!("{line}"));
-    let (progress, noted) = Progress::open(&places.progress, &digest, now)?;
+    let (progress, noted) = match begin(&digest, now, places).await? {
+        Ok(begun) => begun,
+        Err(why) => return Ok(Report::invalid(why)),
+    };
     for entry in &noted.ended {
         if given.contains_key(&entry.asked.suite) {
             tally.give(entry);
@@ -120,6 +131,7 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         }
     }
     noted.lost.iter().for_each(|lost| tally.lose(lost));
+    tally.lose_unknown(noted.gone);
     let begun = relayed.map_or(noted.begun, |relayed| relayed.begun.min(noted.begun));
     let deadline = begun.saturating_add(i64::try_from(run.limits.seconds).unwrap_or(i64::MAX));
     let mut asker = Asker {
@@ -179,7 +191,11 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         if let Some(message) = &places.message {
             std::fs::write(message, report.encode()).with_context(|| format!("writing the report {}", message.display()))?;
         }
-        if let Err(error) = keep(folder, client, places, &outcome) {
+        let kept = match (keep(folder, client, places, &outcome), &places.store) {
+            (Ok(()), Some(store)) => store.keep(places).await,
+            (kept, _) => kept,
+        };
+        if let Err(error) = kept {
             tracing::warn!("the report is not kept: {error:#}");
             // No later run can be compared with this one.
             let mut report = report;
@@ -188,6 +204,26 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
         }
     }
     Ok(report)
+}
+
+/// Where what ends is noted, and what an earlier attempt noted there; or why that will not be there.
+async fn begin(digest: &str, now: i64, places: &Places) -> anyhow::Result<Result<(Progress, Noted), String>> {
+    let Some(store) = &places.store else {
+        let (lines, noted) = Progress::open(&places.progress, digest, now)?;
+        return Ok(Ok((Progress::Here(lines), noted)));
+    };
+    let begun = async {
+        let recovered = store.recover(digest, places).await?;
+        let opened = Progress::open(&places.progress, digest, now);
+        let (lines, mut noted) = opened.map_err(|error| Flaw::Passing(format!("{error:#}")))?;
+        noted.gone = noted.gone.plus(recovered.gone);
+        Ok((store.begin(lines, &recovered, places).await?, noted))
+    };
+    match begun.await {
+        Ok(begun) => Ok(Ok(begun)),
+        Err(Flaw::Lasting(why)) => Ok(Err(why)),
+        Err(Flaw::Passing(why)) => bail!("{why}"),
+    }
 }
 
 /// Keeps the report and the answers.
@@ -381,6 +417,8 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
         let mut under_way = FuturesUnordered::new();
         loop {
             self.tell();
+            // For the store, which is to know of a question before it is asked.
+            let mut is_waiting = false;
             for target in 0..lanes.len() {
                 while busy[target] < AT_ONCE && self.stopped.is_none() {
                     let Some(asked) = lanes[target].front().copied() else { break };
@@ -399,8 +437,16 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                             break;
                         }
                     }
+                    let ahead = Ahead {
+                        questions: lanes.iter().map(VecDeque::len).sum(),
+                        at_least: 0,
+                        left: self.tally.left(&self.run.limits),
+                    };
+                    if !self.progress.try_reserve(&most, &ahead)? {
+                        is_waiting = true;
+                        break;
+                    }
                     lanes[target].pop_front();
-                    self.progress.note(&most)?;
                     self.tally.reserve(&most);
                     busy[target] += 1;
                     let name = self.asked[target].model.as_str();
@@ -424,8 +470,12 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                     });
                 }
             }
-            let Some((most, answered, lost)) = under_way.next().await else {
+            if under_way.is_empty() && !is_waiting {
                 break;
+            }
+            let (most, answered, lost) = tokio::select! {
+                Some(ended) = under_way.next() => ended,
+                () = self.progress.changed(), if is_waiting => continue,
             };
             busy[most.asked.target] -= 1;
             self.tally.release(&most);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::allowance::Amount;
 use super::judge::Judged;
 use super::progress::{Asked, End, Entry, Reserved};
 use super::prompt::Prompt;
@@ -98,6 +99,12 @@ impl Tally {
     /// Counts an answer that was lost.
     pub(super) fn lose(&mut self, reserved: &Reserved) {
         self.lost.add(reserved);
+    }
+
+    /// Counts what may have been spent on answers of which nothing is known.
+    pub(super) fn lose_unknown(&mut self, gone: Amount) {
+        self.lost.tokens = self.lost.tokens.saturating_add(gone.tokens);
+        self.lost.cost = self.lost.cost.plus(Exact::of_nanos(gone.cost));
     }
 
     /// Keeps room for what is about to be asked.
@@ -204,11 +211,9 @@ impl Tally {
     /// Whether the limits leave room for one more question that may use so much, beside those under way. No limit is ever passed: what a question
     /// may use is more than it does, whatever its answer.
     pub(super) fn room(&self, limits: &Limits, more: &Reserved, is_busy: bool) -> Room {
-        let [prompts, answers] = self.tokens();
-        let sum = |uses: [u64; 5]| uses.into_iter().fold(0, u64::saturating_add);
-        let tokens = sum([prompts, answers, self.lost.tokens, self.reserved.tokens, more.tokens]);
-        let known = self.used.values().fold(Exact::default(), |sum, used| sum.plus(used.cost));
-        let cost = known.plus(self.lost.cost).plus(self.reserved.cost).plus(Exact::of_nanos(more.cost));
+        let counted = self.counted();
+        let tokens = counted.tokens.saturating_add(more.tokens);
+        let cost = counted.cost.plus(Exact::of_nanos(more.cost));
         let full = if limits.cost.is_some_and(|limit| cost > Exact::of_nanos(limit)) {
             Limit::Cost
         } else if limits.tokens.is_some_and(|limit| tokens > limit) {
@@ -217,6 +222,27 @@ impl Tally {
             return Room::Yes;
         };
         if is_busy { Room::Wait } else { Room::No(full) }
+    }
+
+    /// What counts towards the limits: what was used, lost, and is kept room for.
+    fn counted(&self) -> Use {
+        let [prompts, answers] = self.tokens();
+        let tokens = [prompts, answers, self.lost.tokens, self.reserved.tokens];
+        let known = self.used.values().fold(Exact::default(), |sum, used| sum.plus(used.cost));
+        Use {
+            tokens: tokens.into_iter().fold(0, u64::saturating_add),
+            cost: known.plus(self.lost.cost).plus(self.reserved.cost),
+        }
+    }
+
+    /// What the limits leave.
+    pub(super) fn left(&self, limits: &Limits) -> Amount {
+        let counted = self.counted();
+        let left = |limit: Option<u64>, counted: u64| limit.map_or(u64::MAX, |limit| limit.saturating_sub(counted));
+        Amount {
+            tokens: left(limits.tokens, counted.tokens),
+            cost: left(limits.cost, counted.cost.nanos_up()),
+        }
     }
 
     /// Nano-dollars spent; none where that is not known of all answers. Rounded up: a cost is never understated.

@@ -17,13 +17,18 @@ use serde_json::{Value, json};
 use super::client::{Client, Pace};
 use super::files::Places;
 use super::run::run;
+use super::shipping::Rhythm;
+use super::store::Store;
 use crate::api::eval_job::{SuiteResult, Verdict};
 use crate::cluster;
+use crate::fetch;
+use crate::fetch::tests::bucket::Bucket;
 use crate::plan::evaluation::report::{Limit, Report};
 use crate::plan::evaluation::run::Evaluation;
 
 mod external;
 mod judged;
+mod kept;
 mod loads;
 mod past;
 mod safety;
@@ -123,6 +128,12 @@ struct World {
     pace: Pace,
     /// The folder that keeps the report.
     kept: Option<&'static str>,
+    /// The bucket that keeps it instead.
+    bucket: Option<Arc<Bucket>>,
+    /// When segments go to it.
+    rhythm: Rhythm,
+    /// Which pod carries out the run, where it is kept in a bucket: each has its own folder.
+    pod: usize,
 }
 
 /// A folder that is gone with its owner.
@@ -186,6 +197,9 @@ impl World {
                 longest: Duration::from_secs(5),
             },
             kept: None,
+            bucket: None,
+            rhythm: Rhythm::default(),
+            pod: 0,
         };
         let line = |n: usize| json!({"id": n, "input": format!("question {n}"), "expected": "right"}).to_string();
         world.dataset(&(0..QUESTIONS).map(line).collect::<Vec<_>>().join("\n"));
@@ -208,6 +222,9 @@ impl World {
     }
 
     fn progress(&self) -> PathBuf {
+        if self.bucket.is_some() {
+            return self.of_pod().join("progress.jsonl");
+        }
         self.folder.0.join(self.kept.unwrap_or("progress")).with_extension("jsonl")
     }
 
@@ -226,8 +243,39 @@ impl World {
         std::fs::read_to_string(self.progress()).map_or(0, |text| text.lines().count())
     }
 
+    fn of_pod(&self) -> PathBuf {
+        self.folder.0.join(format!("pod-{}", self.pod))
+    }
+
+    /// The bucket as a pod is told of it.
+    fn store(&self) -> Option<Arc<Store>> {
+        let bucket = self.bucket.as_ref()?;
+        let secret = self.folder.0.join("credentials/reports-s3");
+        std::fs::create_dir_all(&secret).unwrap();
+        std::fs::create_dir_all(self.of_pod()).unwrap();
+        for (name, value) in bucket.variables() {
+            std::fs::write(secret.join(name), value).unwrap();
+        }
+        let pace = fetch::Pace {
+            attempts: 3,
+            first_wait: Duration::from_millis(1),
+            longest_wait: Duration::from_millis(1),
+            ..fetch::Pace::default()
+        };
+        Some(Arc::new(Store::with(
+            "s3://bucket/kept/",
+            Some("reports-s3".to_owned()),
+            self.rhythm,
+            pace,
+        )))
+    }
+
     async fn attempt(&self) -> anyhow::Result<Report> {
-        run(&self.run, &self.client()?, &self.places(), |_| {}).await
+        self.attempt_with(self.store()).await
+    }
+
+    async fn attempt_with(&self, store: Option<Arc<Store>>) -> anyhow::Result<Report> {
+        run(&self.run, &self.client()?, &self.places_with(store), |_| {}).await
     }
 
     fn client(&self) -> anyhow::Result<Client> {
@@ -235,6 +283,10 @@ impl World {
     }
 
     fn places(&self) -> Places {
+        self.places_with(self.store())
+    }
+
+    fn places_with(&self, store: Option<Arc<Store>>) -> Places {
         Places {
             datasets: self.folder.0.clone(),
             claims: self.folder.0.join("claims"),
@@ -243,7 +295,11 @@ impl World {
             results: self.folder.0.join("results"),
             progress: self.progress(),
             message: None,
-            report: self.kept.map(|name| self.folder.0.join(name)),
+            report: self.kept.map(|name| match &store {
+                Some(_) => self.of_pod().join("reports").join(name),
+                None => self.folder.0.join(name),
+            }),
+            store,
             clock: cluster::now,
         }
     }

@@ -25,16 +25,16 @@ use super::wire::{Content, client_of_buckets, quote, words};
 
 /// Objects below a prefix.
 pub(super) struct Bucket {
-    store: Arc<dyn ObjectStore>,
-    prefix: Key,
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) prefix: Key,
     /// The list said that the prefix is the key of one object.
     is_object: AtomicBool,
-    named: Named,
+    pub(super) named: Named,
 }
 
 /// A bucket in messages.
 #[derive(Clone)]
-struct Named {
+pub(super) struct Named {
     kind: Store,
     name: String,
 }
@@ -189,7 +189,7 @@ impl Bucket {
 }
 
 impl Named {
-    fn failure(&self, error: &Error) -> Failure {
+    pub(super) fn failure(&self, error: &Error) -> Failure {
         let words = words(error);
         let (name, said) = (&self.name, quote(&words));
         let credentials = format!("check {}", variables(self.kind));
@@ -221,7 +221,7 @@ impl Named {
 }
 
 /// The status of the answer that an error tells of. Errors of lists have a kind for none of them, and no type that could be asked.
-fn status(words: &str) -> Option<u16> {
+pub(super) fn status(words: &str) -> Option<u16> {
     if words.contains("redirect without LOCATION") {
         return Some(301);
     }

@@ -4,6 +4,7 @@
 //! - what is asked: `location` (URIs), `selection` (which files), [`Options`]
 //! - who answers: `hub`, `bucket`, `web`, over `wire`; as one they are a `source`, which says what it has in a `listing`
 //! - what is written: `folder`, `survey` (what is there), `ledger` (which bytes are there), `transfer` (getting the rest), `verify`
+//! - what is kept in a bucket by others: `objects`
 //! - what is told: `meter` (how far), `display` and `report` (to people and machines), `failure` (why not, and what to do)
 //!
 //! Two fetches into one folder take turns; the second finds the folder complete. Nothing here deletes or overwrites a file that is not of
@@ -19,6 +20,7 @@ mod ledger;
 mod listing;
 mod location;
 mod meter;
+mod objects;
 mod pace;
 mod report;
 mod selection;
@@ -47,6 +49,7 @@ pub use folder::{Marker, free_bytes};
 pub use listing::{Check, FilePath, Listing, RemoteFile};
 pub use location::{Location, Store};
 pub use meter::{Meter, Phase, Standing};
+pub use objects::{Created, Objects};
 pub use pace::Pace;
 pub use report::{Ending, StatusFile, write_termination};
 pub use selection::Selection;

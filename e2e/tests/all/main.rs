@@ -17,6 +17,7 @@ mod fetch;
 mod grant;
 mod group;
 mod image_source;
+mod kept;
 mod ledger;
 mod lies;
 mod network;

@@ -71,6 +71,17 @@ pub(super) fn accepted() -> Vec<(&'static str, Result<(), ValidationErrors>)> {
             ),
         ),
         (
+            "reports in a bucket",
+            suite(
+                SUITE,
+                "reports: {uri: 's3://evaluations/claims/nightly/', secretRef: {name: reports-s3}}",
+            ),
+        ),
+        (
+            "reports in a bucket that the pod may write by what it is",
+            suite(SUITE, "reports: {uri: 'az://evaluations'}, drift: {}"),
+        ),
+        (
             "a run of the past, and a model in it",
             suite(SUITE, &format!("{REPORTS}, baseline: {{run: quality-29628120, model: gpt}}")),
         ),
@@ -173,6 +184,11 @@ pub(super) fn refused() -> Vec<(Result<(), ValidationErrors>, &'static str, &'st
             suite(&format!("{{{LOAD}}}"), &format!("{REPORTS}, drift: {{}}")),
             "spec.drift",
             "drift compares answers to questions: add a suite that asks some",
+        ),
+        (
+            suite(SUITE, "reports: {uri: 'pvc://reports/claims', secretRef: {name: reports-s3}}"),
+            "spec.reports.secretRef",
+            "only a bucket has credentials: remove secretRef",
         ),
         (
             suite(SUITE, "triggers: [DriftAlarm]"),

@@ -65,7 +65,8 @@ impl Books {
     /// When they cannot be read or written.
     pub(super) fn open(run: Evaluation, places: &Places) -> anyhow::Result<Self> {
         let now = (places.clock)().as_second();
-        let (progress, noted) = Progress::open(&notes(&places.progress), &digest(&run), now)?;
+        let (lines, noted) = Progress::open(&notes(&places.progress), &digest(&run), now)?;
+        let progress = Progress::Here(lines);
         let own = Progress::read_any(&places.progress)?;
         let asked: Vec<&Target> = run.asked().collect();
         let mut tally = Tally::default();

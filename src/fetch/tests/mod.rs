@@ -3,6 +3,7 @@
 mod buckets;
 mod folders;
 mod hubs;
+mod objects;
 mod urls;
 
 /// The hub that the end-to-end tests use as well; it knows nothing of its crate.
@@ -13,6 +14,15 @@ mod urls;
 )]
 #[path = "../../../e2e/src/hub/mod.rs"]
 pub(crate) mod hub;
+
+/// Likewise.
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "it is a public module elsewhere, and not all of it is used here"
+)]
+#[path = "../../../e2e/src/bucket.rs"]
+pub(crate) mod bucket;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -14,6 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::external::{self, RELAY, RESULTS};
 use super::run::{Evaluation, Place, place};
+use crate::api::eval_job::Reports;
 use crate::api::{EvalJob, Settings};
 use crate::plan::names::{self, Key};
 use crate::plan::{fingerprint, restricted};
@@ -37,8 +38,12 @@ const CLAIMS: &str = "/claims";
 const REPORTS: &str = "/reports";
 /// The answers of one suite and their prompts are written as one file.
 const KEEPING: &str = "1Gi";
-/// The volume of reports, by which a Job is known to go on in another pod.
-pub(super) const REPORTS_VOLUME: &str = "reports";
+/// What a run keeps and reads of earlier ones, on its way to and from a bucket.
+const KEPT_HERE: &str = "8Gi";
+/// The variable by which a Job is known to go on in another pod.
+const REPORT_FOLDER: &str = "REPORT_FOLDER";
+/// The variable that names the bucket, where reports go to one.
+const REPORT_STORE: &str = "REPORT_STORE";
 const CREDENTIALS: &str = "/credentials";
 
 /// What the installer decides about the pods of evaluations.
@@ -97,21 +102,16 @@ pub fn job(owner: &EvalJob, run: &Evaluation, fingerprints: &BTreeMap<String, St
     }
 }
 
-/// The pod, keeping what it has in the claim that reports go to, if there is one.
+/// The pod, keeping what it has where reports go, if anywhere: in a claim all of it as it comes; into a bucket the pod brings it from its own folder.
 fn kept(mut pod: PodSpec, owner: &EvalJob, run: &str) -> PodSpec {
-    let Some(path) = owner.spec.reports.as_ref().and_then(|reports| reports.uri.strip_prefix("pvc://")) else {
-        return pod;
+    let Some(reports) = &owner.spec.reports else { return pod };
+    let Some((claim, folder)) = reports.claim() else {
+        return kept_in_bucket(pod, reports, run);
     };
-    let (claim, folder) = path
-        .trim_end_matches('/')
-        .split_once('/')
-        .unwrap_or((path.trim_end_matches('/'), ""));
-    let folder = [REPORTS, folder, run]
-        .map(|part| part.trim_end_matches('/'))
-        .join("/")
-        .replace("//", "/");
+    let folder = [REPORTS, folder, run].map(|part| part.trim_end_matches('/'));
+    let folder = folder.join("/").replace("//", "/");
     pod.volumes.get_or_insert_default().push(Volume {
-        name: REPORTS_VOLUME.to_owned(),
+        name: "reports".to_owned(),
         persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
             claim_name: claim.to_owned(),
             read_only: None,
@@ -120,20 +120,56 @@ fn kept(mut pod: PodSpec, owner: &EvalJob, run: &str) -> PodSpec {
     });
     let relays = pod.init_containers.iter_mut().flatten().filter(|container| container.name == RELAY);
     for container in pod.containers.iter_mut().chain(relays) {
-        let is_relay = container.name == RELAY;
-        if let Some(limits) = container.resources.as_mut().and_then(|resources| resources.limits.as_mut()) {
-            limits.extend(quantities(&[("memory", KEEPING)]));
-        }
-        container
-            .volume_mounts
-            .get_or_insert_default()
-            .push(mount(REPORTS_VOLUME, REPORTS, false));
+        let mounts = container.volume_mounts.get_or_insert_default();
+        mounts.push(mount("reports", REPORTS, false));
         let env = container.env.get_or_insert_default();
         env.retain(|variable| variable.name != "PROGRESS_FILE");
         env.push(variable("PROGRESS_FILE", format!("{folder}/progress.jsonl")));
-        env.extend((!is_relay).then(|| variable("REPORT_FOLDER", folder.clone())));
+    }
+    with_report(pod, &folder)
+}
+
+/// Likewise, where it is brought to a bucket.
+fn kept_in_bucket(mut pod: PodSpec, reports: &Reports, run: &str) -> PodSpec {
+    let secret = reports.secret_ref.as_ref().map(|secret| secret.name.as_str());
+    let volumes = pod.volumes.get_or_insert_default();
+    let its_own = secret.filter(|name| volumes.iter().all(|volume| volume.name != volume_name("secret", name)));
+    volumes.extend(its_own.map(self::secret));
+    if let Some(progress) = volumes.iter_mut().find(|volume| volume.name == "progress") {
+        progress.empty_dir.get_or_insert_default().size_limit = Some(Quantity(KEPT_HERE.to_owned()));
+    }
+    for container in &mut pod.containers {
+        let mounts = container.volume_mounts.get_or_insert_default();
+        mounts.extend(its_own.map(credentials));
+        let env = container.env.get_or_insert_default();
+        env.push(variable(REPORT_STORE, reports.uri.clone()));
+        env.extend(secret.map(|name| variable("REPORT_STORE_SECRET", name)));
+    }
+    with_report(pod, &format!("{PROGRESS_FOLDER}/reports/{run}"))
+}
+
+fn with_report(mut pod: PodSpec, folder: &str) -> PodSpec {
+    for container in &mut pod.containers {
+        if let Some(limits) = container.resources.as_mut().and_then(|resources| resources.limits.as_mut()) {
+            limits.extend(quantities(&[("memory", KEEPING)]));
+        }
+        container.env.get_or_insert_default().push(variable(REPORT_FOLDER, folder));
     }
     pod
+}
+
+/// Whether another pod of the Job goes on where one stopped.
+pub(super) fn is_kept(job: &Job) -> bool {
+    let Some(pod) = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else {
+        return false;
+    };
+    let has = |name: &str| {
+        let mut env = pod.containers.iter().flat_map(|container| container.env.iter().flatten());
+        env.any(|variable| variable.name == name)
+    };
+    // What an evaluator asked is noted beside the relay, which knows no bucket: another pod would not count it.
+    let relays = pod.init_containers.iter().flatten().any(|container| container.name == RELAY);
+    has(REPORT_FOLDER) && !(relays && has(REPORT_STORE))
 }
 
 fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
@@ -141,9 +177,7 @@ fn pod(run: &Evaluation, runner: &Runner) -> PodSpec {
     let claimed = claims
         .iter()
         .map(|claim| mount(&volume_name("claim", claim), &format!("{CLAIMS}/{claim}"), true));
-    let credentials = secrets
-        .iter()
-        .map(|name| mount(&volume_name("secret", name), &format!("{CREDENTIALS}/{name}"), true));
+    let credentials = secrets.iter().map(|name| credentials(name));
     let mut pod = PodSpec {
         restart_policy: Some("OnFailure".to_owned()),
         service_account_name: runner.service_account.clone(),
@@ -314,6 +348,10 @@ fn secret(name: &str) -> Volume {
     }
 }
 
+fn credentials(name: &str) -> VolumeMount {
+    mount(&volume_name("secret", name), &format!("{CREDENTIALS}/{name}"), true)
+}
+
 /// Names of volumes are shorter than those of objects.
 fn volume_name(kind: &str, object: &str) -> String {
     format!("{kind}-{}", fingerprint::digest(&object))
@@ -393,6 +431,46 @@ mod tests {
             let claim = pod.volumes.unwrap().pop().unwrap().persistent_volume_claim.unwrap();
             assert_eq!((claim.claim_name.as_str(), claim.read_only), ("reports", None));
         }
+    }
+
+    #[test]
+    fn the_job_of_a_run_that_is_kept_in_a_bucket() {
+        let mut owner = fixtures::job();
+        owner.spec.reports = Some(fixtures::read("{uri: 's3://evaluations/claims/', secretRef: {name: reports-s3}}"));
+        let slot = "2026-05-02T02:00:00Z".parse().unwrap();
+        let run = Evaluation::of(&owner, &[&fixtures::model("llama")], None, &Book::default(), slot);
+        let built = |owner: &EvalJob, run: &Evaluation| job(owner, run, &BTreeMap::new(), &fixtures::runner(), slot);
+        insta::assert_yaml_snapshot!(built(&owner, &run));
+
+        let dataset = "{uri: 's3://datasets/a.jsonl', secretRef: {name: reports-s3}}";
+        owner.spec.suites[0].exemplars = Some(fixtures::read(&format!("dataset: {dataset}")));
+        let run = Evaluation::of(&owner, &[&fixtures::model("llama")], None, &Book::default(), slot);
+        let pod = built(&owner, &run).spec.unwrap().template.spec.unwrap();
+        let secrets = pod.volumes.unwrap().into_iter().filter(|volume| volume.secret.is_some()).count();
+        assert_eq!(secrets, 1, "one Secret is one volume");
+        owner.spec.reports = Some(fixtures::read("{uri: 'gs://evaluations'}"));
+        let job = built(&owner, &run);
+        let env = job.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0].env.clone();
+        assert!(is_kept(&job) && env.unwrap().iter().all(|variable| variable.name != "REPORT_STORE_SECRET"));
+        owner.spec.reports = None;
+        assert!(!is_kept(&built(&owner, &run)));
+    }
+
+    #[test]
+    fn what_evaluators_asked_is_known_to_another_pod_in_a_claim_and_not_in_a_bucket() {
+        let mut owner = fixtures::job();
+        owner
+            .spec
+            .suites
+            .push(fixtures::read("{name: gsm8k, external: {image: 'example.com/e:1'}}"));
+        let slot = "2026-05-02T02:00:00Z".parse().unwrap();
+        let mut kept = |uri: &str| {
+            owner.spec.reports = Some(fixtures::read(&format!("{{uri: '{uri}'}}")));
+            let run = Evaluation::of(&owner, &[&fixtures::model("llama")], None, &Book::default(), slot);
+            is_kept(&job(&owner, &run, &BTreeMap::new(), &fixtures::runner(), slot))
+        };
+        assert!(kept("pvc://reports"));
+        assert!(!kept("s3://evaluations"));
     }
 
     #[test]

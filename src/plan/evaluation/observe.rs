@@ -15,7 +15,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::evaluators::{self, Failed};
-use super::job::{CONTAINER, REPORTS_VOLUME};
+use super::job::{CONTAINER, is_kept};
 use super::report::Report;
 use super::versions::Versions;
 use crate::api::{EvalJob, ModelDeployment};
@@ -248,13 +248,6 @@ fn state(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
             State::Ended(end, Err(format!("the run left no report: {why}; wait for the next run")))
         }
     }
-}
-
-/// Whether another pod of the Job goes on where one stopped.
-fn is_kept(job: &Job) -> bool {
-    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    pod.and_then(|pod| pod.volumes.as_ref())
-        .is_some_and(|volumes| volumes.iter().any(|volume| volume.name == REPORTS_VOLUME))
 }
 
 /// How far a Job is that Kubernetes has not ended.
@@ -550,7 +543,9 @@ mod tests {
     fn a_job_that_keeps_its_progress_goes_on_in_another_pod() {
         let mut job = fixtures::ran("2026-05-02T02:00:00Z", "{active: 1, failed: 1, startTime: '2026-05-02T02:00:00Z'}");
         let pod = job.spec.as_mut().and_then(|spec| spec.template.spec.as_mut()).unwrap();
-        pod.volumes = Some(vec![fixtures::read("{name: reports, persistentVolumeClaim: {claimName: reports}}")]);
+        pod.containers = vec![fixtures::read(
+            "{name: evaluate, env: [{name: REPORT_FOLDER, value: /reports/quality}]}",
+        )];
         let pods = [fixtures::pod("2026-05-02T02:00:00Z", None)];
         let jobs = [Arc::new(job)];
         assert_eq!(runs(&fixtures::job(), &jobs, &pods, at(END))[0].state, State::Running);
