@@ -64,6 +64,8 @@ struct Shared {
 #[derive(Default)]
 struct Records {
     forgotten: usize,
+    /// By a POST.
+    asked: usize,
     kept: Vec<Record>,
 }
 
@@ -129,6 +131,11 @@ impl Provider {
     pub fn count(&self) -> usize {
         let records = lock(&self.shared.records);
         records.forgotten + records.kept.len()
+    }
+
+    /// How many of them asked something: whoever looks after a model also lists what there is.
+    pub fn asked(&self) -> usize {
+        lock(&self.shared.records).asked
     }
 
     /// The last requests, oldest first.
@@ -449,6 +456,7 @@ impl Ticket {
             records.kept.remove(0);
             records.forgotten += 1;
         }
+        records.asked += usize::from(record.method == "POST");
         records.kept.push(record);
         Self {
             shared: shared.clone(),

@@ -96,7 +96,7 @@ async fn an_image_evaluates_a_model_and_pays_for_what_it_asks() -> Result<()> {
 
     let good = ended(&ns, "good").await?;
     assert_eq!(good["verdict"], "Pass", "{}", message(&good));
-    assert_eq!(provider.count(), QUESTIONS, "nobody asks but the evaluator, and it asks once");
+    assert_eq!(provider.asked(), QUESTIONS, "nobody asks but the evaluator, and it asks once");
     let suite = &good["targets"][0]["suites"][0];
     assert_eq!(suite["questions"], QUESTIONS);
     let metric = &suite["metrics"][0];
@@ -114,7 +114,7 @@ async fn an_image_evaluates_a_model_and_pays_for_what_it_asks() -> Result<()> {
         "{words}"
     );
     assert!(words.contains("there is no such task"), "{words}");
-    assert_eq!(provider.count(), QUESTIONS, "it asked nothing");
+    assert_eq!(provider.asked(), QUESTIONS, "it asked nothing");
     until("its Job is gone, so that nothing starts it again", A_RUN, async || {
         let jobs = ns.kubectl(&["get", "jobs", "-o", "name"]).await?;
         Ok((!jobs.contains("broken")).then_some(()))
@@ -128,7 +128,7 @@ async fn an_image_evaluates_a_model_and_pays_for_what_it_asks() -> Result<()> {
         "{}",
         message(&capped)
     );
-    let asked = provider.count() - QUESTIONS;
+    let asked = provider.asked() - QUESTIONS;
     assert!(asked > 0 && asked < QUESTIONS, "{asked}");
     println!("{}", ns.kubectl(&["get", "evj"]).await?);
     ns.delete().await

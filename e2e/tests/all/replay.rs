@@ -240,10 +240,10 @@ async fn intervals_hold_what_is_known_and_a_limit_on_money_holds() -> Result<()>
     let cost = number(&whole["history"][0]["costUSD"])?;
     assert!(cost > 4.0, "{cost}");
 
-    let before: usize = providers.iter().map(Provider::count).sum();
+    let before: usize = providers.iter().map(Provider::asked).sum();
     ns.kubectl(&["annotate", "evj/capped", "llmportfolio.dev/run-now=please"]).await?;
     let capped = ended(&ns, "capped").await?;
-    let asked = providers.iter().map(Provider::count).sum::<usize>() - before;
+    let asked = providers.iter().map(Provider::asked).sum::<usize>() - before;
     let spent = number(&capped["history"][0]["costUSD"])?;
     println!(
         "a run of {cost} dollars stopped at {spent} of 1, after {asked} of {} questions",

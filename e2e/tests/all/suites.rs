@@ -219,7 +219,7 @@ async fn every_kind_of_suite_and_scorer_measures_on_a_cluster() -> Result<()> {
         (&json!("0.000"), &json!("0.012"), &json!("exact"))
     );
     assert_eq!(metric(&whole, "speed", "latency_p95_seconds")?["n"], 80);
-    assert_eq!((scored.load(Ordering::SeqCst), arbiter.count()), (QUESTIONS, 2 * QUESTIONS));
+    assert_eq!((scored.load(Ordering::SeqCst), arbiter.asked()), (QUESTIONS, 2 * QUESTIONS));
 
     // The order of answers is all that this judge goes by, and this model tells its secret.
     arbiter.set(|script| {
