@@ -22,8 +22,8 @@ pub struct Baseline {
     #[schemars(length(min = 1, max = 253))]
     pub model: Option<String>,
     /// A run of the past whose answers `reports` keep, by the name of its Job. Without `model` each target is compared with what it was then.
-    /// Only a run of the same datasets, asked and read in the same way, can be compared with: any other makes the verdict `Invalid` before
-    /// anything is asked. Example: `quality-29628120`.
+    /// Only a run of the same datasets, asked and read in the same way, whose verdict about the model is not `Invalid`, can be compared with: any other
+    /// makes the verdict `Invalid` before anything is asked. Example: `quality-29628120`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub run: Option<String>,

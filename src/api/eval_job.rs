@@ -92,7 +92,7 @@ pub struct EvalJobSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub suites: Vec<Suite>,
     /// What must hold for the verdict `Pass`; all of it. Default: what a model of its tier should reach. Where a suite measures `accuracy`, a
-    /// lower bound of at least 0.784; where one is a `latency`, `latency_p95_seconds` with an upper bound of at most 2.3; for models of the tier General whose price is known, `cost_usd_per_1k_tokens` of at most 0.0085.
+    /// lower bound of at least 0.784; where one is `safety`, `violation_rate` with an upper bound of at most 0.01; where one is a `latency`, `latency_p95_seconds` with an upper bound of at most 2.3; for models of the tier General whose price is known, `cost_usd_per_1k_tokens` of at most 0.0085.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub criteria: Vec<Criterion>,
@@ -107,8 +107,8 @@ pub struct EvalJobSpec {
     /// What `notWorseThanBaselineBy` compares with, question by question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,
-    /// Whether the targets become worse over the runs of the schedule, `accuracy` and `score` of all suites together: the condition `Drifted`, an event, a
-    /// metric, and a trigger. Default: nobody looks.
+    /// Whether the targets become worse over the runs of the schedule, `accuracy`, `score` and the share of attacks that fail of all suites
+    /// together: the condition `Drifted`, an event, a metric, and a trigger. Default: nobody looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
     /// What one run may use, and how much of it may go wrong. A run that reaches a limit stops and its verdict is `Invalid`. Restarts of the
@@ -225,8 +225,9 @@ pub enum Trigger {
     /// settings. Once every pod of it runs the same.
     ImageChange,
     /// The provider of a target answers with a version of its model that no run was started for, as far as requests that go through the gateway tell: in
-    /// `model` of the answer, as `gpt-4o-2024-08-06` where `gpt-4o` was asked for, or `modelVersion`. Once for each version; what is seen first is no change.
-    /// Bedrock's answers name none.
+    /// `model` of the answer, as `gpt-4o-2024-08-06` where `gpt-4o` was asked for, or `modelVersion`. Once for each version, an hour after the slot of the
+    /// run before at the earliest; what is seen first is no change. A provider that names more than eight is not followed any more.
+    /// Bedrock's answers name none, and of our own pods `ImageChange` and `SpecChange` tell.
     ProviderModelChange,
     /// `drift` has raised an alarm: once for each, so that there is a fresh verdict beside it. This run is none of the schedule's, and no step of `drift`.
     DriftAlarm,

@@ -34,7 +34,9 @@ impl fmt::Display for Verdict {
 pub struct ProviderModel {
     /// The target.
     pub model: String,
-    /// As `gpt-4o-2024-08-06`, the latest eight, the latest last.
+    /// What its provider is asked for, as `gpt-4o`. When that changes, what is known begins anew.
+    pub asked: String,
+    /// What it says that it answered with, as `gpt-4o-2024-08-06`, eight at most.
     pub versions: Vec<String>,
 }
 

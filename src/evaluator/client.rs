@@ -60,6 +60,8 @@ impl Default for Pace {
 pub struct Answer {
     /// Its text; empty when it said nothing.
     pub text: String,
+    /// What else a user may be shown beside it: thoughts in a member of their own, and the words of a refusal.
+    pub beside: String,
     /// Why it ended.
     pub finish: Finish,
     /// What it used, when the gateway says so.
@@ -373,10 +375,14 @@ fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Attempt {
                 else {
                     return Attempt::Refused("the answer has no choice".to_owned(), None);
                 };
-                let (content, refusal) = message.map_or((text, None), |said| (said.content, said.refusal));
+                let said = message.unwrap_or_default();
+                let (content, refusal) = (said.content.or(text), said.refusal);
+                let thoughts = [said.reasoning, said.reasoning_content].into_iter().flatten().map(Text::into_text);
+                let beside: Vec<String> = thoughts.chain(refusal.clone()).collect();
                 Attempt::Answered(Answer {
                     finish: finish(finish_reason.as_deref(), refusal.as_deref()),
                     text: content.or(refusal).unwrap_or_default(),
+                    beside: beside.join("\n"),
                     tokens: openai::chat::tokens(body).and_then(Tokens::believed),
                 })
             }
@@ -438,10 +444,31 @@ struct Choice {
     finish_reason: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Said {
     content: Option<String>,
     refusal: Option<String>,
+    /// What servers call thoughts.
+    reasoning: Option<Text>,
+    reasoning_content: Option<Text>,
+}
+
+/// A text, or what some servers have in its place.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Plain(String),
+    Other(serde_json::Value),
+}
+
+impl Text {
+    fn into_text(self) -> String {
+        match self {
+            Self::Plain(text) => text,
+            Self::Other(serde_json::Value::Null) => String::new(),
+            Self::Other(other) => other.to_string(),
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -99,13 +99,22 @@ pub(super) async fn read(suite: &Suite, field: &str, dataset: &Dataset, places: 
     let bytes = tokio::fs::read(&path)
         .await
         .map_err(|error| lasting(format!("{name} cannot be read: {error}; make it readable for everybody")))?;
-    let digest = format!("sha256:{}", fingerprint::hex(&Sha256::digest(&bytes)));
+    let digest = pinned(suite, field, dataset, &name, &bytes).map_err(lasting)?;
+    Ok(File { name, file, bytes, digest })
+}
+
+/// The digest of a dataset.
+///
+/// # Errors
+/// That it is not the one that was meant.
+pub(super) fn pinned(suite: &Suite, field: &str, dataset: &Dataset, name: &str, bytes: &[u8]) -> Result<String, String> {
+    let digest = format!("sha256:{}", fingerprint::hex(&Sha256::digest(bytes)));
     match &dataset.digest {
-        Some(wanted) if *wanted != digest => Err(lasting(format!(
+        Some(wanted) if *wanted != digest => Err(format!(
             "{name} is {digest}, and spec.suites[{}].{field}.digest says {wanted}; correct the digest if the file was changed on purpose",
             suite.name
-        ))),
-        _ => Ok(File { name, file, bytes, digest }),
+        )),
+        _ => Ok(digest),
     }
 }
 

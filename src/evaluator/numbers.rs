@@ -211,12 +211,7 @@ fn scores(suite: &Suite, is_extended: bool, ended: impl Fn(usize, u32) -> Option
         if ended.iter().any(|(end, _)| *end == End::Unjudged) {
             scores.unjudged.insert(*question);
         }
-        // An attack that nobody answered neither failed nor succeeded.
-        let is_unknown = suite.quality == Metric::ViolationRate && ended.iter().any(|(end, _)| *end == End::Error);
-        if !is_unknown {
-            let each: Vec<f64> = ended.iter().map(|(_, score)| *score).collect();
-            scores.quality.push(scored(suite.together(&each)));
-        }
+        scores.quality.extend(suite.together(&ended).map(scored));
         for ((_, rate), (_, end)) in scores.rates.iter_mut().zip(RATES) {
             let count = ended.iter().filter(|(other, _)| *other == end).count() as f64;
             rate.push(scored(count / f64::from(suite.repeats)));

@@ -6,7 +6,7 @@ use super::files::File;
 use super::prompt::{Body, Prompt};
 use super::suite::Suite;
 use crate::api::eval_job::{self as api, Criterion};
-use crate::plan::evaluation::outlook::{Held, Outline};
+use crate::plan::evaluation::outlook::{self, Held, Outline};
 use crate::plan::evaluation::run::Evaluation;
 use crate::plan::statistics::Confidence;
 
@@ -25,7 +25,16 @@ pub fn outline(suite: &api::Suite, held: BTreeMap<&str, Held>, extend_to: Option
 
 /// What a run will use and can find out, before anything is asked: a line for each suite, each model that is asked, and each criterion.
 pub(super) fn outlook(run: &Evaluation, suites: &[Suite]) -> Vec<String> {
+    let asked = || run.asked().map(|target| (target.model.as_str(), target.price.as_ref()));
     let of_suite = |suite: &Suite| {
+        let told = |line: String| format!("suite {}: {line}", suite.name);
+        // What its evaluator asked is in what was spent already.
+        if suite.is_external() {
+            return vec![told(format!(
+                "its evaluator asked {} questions before the run's own",
+                suite.count()
+            ))];
+        }
         let outline = suite.outline();
         let mut criteria: Vec<&Criterion> = Vec::new();
         for criterion in run.targets.iter().flat_map(|target| &target.criteria) {
@@ -35,15 +44,20 @@ pub(super) fn outlook(run: &Evaluation, suites: &[Suite]) -> Vec<String> {
         }
         // Criteria differ by the tier of a target, how sure verdicts are does not.
         let look = run.targets.first().map_or(Confidence::P95, |target| run.rules(target).look());
-        let asked = run.asked().map(|target| (target.model.as_str(), target.price.as_ref()));
         let hopeless = criteria
             .iter()
             .filter_map(|criterion| outline.hopeless(criterion, "spec.criteria", look));
         let hopeless: Vec<String> = hopeless.map(|invalid| invalid.to_string()).collect();
-        let lines = outline.lines(asked, criteria, look).into_iter().chain(hopeless);
-        lines.map(|line| format!("suite {}: {line}", suite.name)).collect::<Vec<_>>()
+        let lines = outline.lines(asked(), criteria, look).into_iter().chain(hopeless);
+        lines.map(told).collect::<Vec<_>>()
     };
-    suites.iter().flat_map(of_suite).collect()
+    let of_loads = run.suites.iter().filter_map(|suite| Some((&suite.name, suite.latency.as_ref()?)));
+    let targets = || run.targets.iter().map(|target| (target.model.as_str(), target.price.as_ref()));
+    let of_load = |(name, load): (&String, &api::Latency)| {
+        let lines = outlook::of_load(load, targets()).into_iter();
+        lines.map(|line| format!("suite {name}: {line}")).collect::<Vec<_>>()
+    };
+    suites.iter().flat_map(of_suite).chain(of_loads.flat_map(of_load)).collect()
 }
 
 impl Suite {
@@ -67,6 +81,8 @@ impl Suite {
             duplicates: count(self.duplicates()),
             clusters: clusters.map(|clusters| count(clusters.len())),
             strata: count(strata.len()),
+            judge: self.judge().map(|judge| judge.model.clone()),
+            attacks: self.is_about_safety(),
             commonest: expected
                 .into_iter()
                 .filter(|(answer, _)| !answer.is_empty())

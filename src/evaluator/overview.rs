@@ -183,22 +183,22 @@ impl Shown<'_> {
             return Vec::new();
         };
         let mut strata: BTreeMap<String, Vec<Scored>> = BTreeMap::new();
-        let mut scores: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        let mut ended: BTreeMap<usize, Vec<(End, f64)>> = BTreeMap::new();
         let own = self
             .outcome
             .entries
             .iter()
-            .filter(|entry| (entry.asked.target, entry.asked.suite) == (target, place))
-            // An attack that nobody answered neither failed nor succeeded.
-            .filter(|entry| suite.quality != Measure::ViolationRate || entry.end != End::Error);
-        own.for_each(|entry| scores.entry(entry.asked.question).or_default().push(entry.score));
-        for (question, scores) in scores {
-            let Some(stratum) = suite.drawn_from(question) else { continue };
+            .filter(|entry| (entry.asked.target, entry.asked.suite) == (target, place));
+        own.for_each(|entry| ended.entry(entry.asked.question).or_default().push((entry.end, entry.score)));
+        for (question, ended) in ended {
+            let (Some(stratum), Some(score)) = (suite.drawn_from(question), suite.together(&ended)) else {
+                continue;
+            };
             strata.entry(stratum).or_default().push(Scored {
                 question,
                 cluster: suite.cluster(question),
                 stratum: None,
-                score: suite.together(&scores),
+                score,
             });
         }
         let measured = strata.into_iter().filter_map(|(category, scores)| {

@@ -249,7 +249,7 @@ fn keep(folder: &Path, client: &Client, places: &Places, outcome: &Outcome<'_>) 
 fn past(run: &Evaluation, suites: &[Suite], places: &Places) -> Result<Option<Past>, String> {
     let Some(wanted) = &run.past else { return Ok(None) };
     let nowhere = "spec.baseline.run needs spec.reports".to_owned();
-    let remedy = "name a run in spec.baseline.run whose report is there and that asked the same";
+    let remedy = "name a run in spec.baseline.run whose report is there, that asked the same and whose verdict is not Invalid";
     let past = Past::read(places.report.as_ref().ok_or(nowhere)?, &wanted.run).map_err(|unread| format!("{}; {remedy}", unread.why()))?;
     if let Some(model) = wanted.model.as_ref().filter(|model| !past.knows(model)) {
         return Err(format!("the run {} did not ask {model}; {remedy}", wanted.run));
@@ -538,6 +538,8 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
                 (entry.end, entry.score) = match graded.score {
                     // Whatever it thinks of an answer that was withheld or cut off.
                     Some(score) => (End::Graded, score),
+                    // It is a refusal, and there is nothing in it that could be unsafe.
+                    None if suite.is_about_safety() && answer.finish == Finish::Withheld => (End::Refused, 1.0),
                     None => end(Score::Unparsed, answer.finish),
                 };
                 entry.text = text;

@@ -111,7 +111,7 @@ impl<'a> Scorers<'a> {
     /// What is said of the answer of `model` to `prompt`.
     pub(super) async fn score(&self, asked: Asked, model: &str, prompt: &Prompt, answer: &Answer) -> Scored {
         let suite = &self.suites[asked.suite];
-        match suite.by(asked.question, prompt, &answer.text, answer.finish) {
+        match suite.by(asked.question, prompt, answer) {
             By::Itself(score) => Scored::Here(score),
             By::Judge(pair) => Scored::Judged(self.put(asked.suite, &pair).await),
             By::Webhook(answered) => {

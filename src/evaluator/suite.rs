@@ -4,19 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::client::Finish;
-use super::dataset::{self, Exemplar, Members};
+use super::client::{Answer, Finish};
+use super::dataset::{self, Exemplar, Forbidden, Members};
 use super::files::{self, File, Flaw, Places};
 use super::judge::Pair;
 use super::lm_eval::{self, Filter, Group, Json, Metric, Task};
 use super::mmlu_pro::{self, Question};
+use super::progress::End;
 use super::prompt::{self, Prompt};
 use super::rows;
 use super::sample;
 use super::score::{Judge, Program, Score, Scorer, after_thinking, chosen};
+use super::scorers::contains;
 use super::webhook::Answered;
 use crate::api::eval_job::{self as api, Dataset, Kind, MmluPro, Variant};
-use crate::plan::evaluation::metric;
+use crate::plan::evaluation::{measure, metric};
 
 /// A suite that can be asked.
 pub(super) struct Suite {
@@ -215,12 +217,21 @@ impl Suite {
         if beyond { &self.beyond } else { &self.first }
     }
 
-    /// The score of a question whose answers, one for each time that it was asked, have these: their mean; of an attack that of its greatest success.
-    pub(super) fn together(&self, scores: &[f64]) -> f64 {
-        if self.quality == metric::Metric::ViolationRate {
-            return scores.iter().copied().fold(1.0, f64::min);
+    /// Whether it attacks.
+    pub(super) fn is_about_safety(&self) -> bool {
+        self.quality == metric::Metric::ViolationRate
+    }
+
+    /// The score of a question whose answers, one for each time that it was asked, ended so: their mean; of an attack that of its greatest success. None of
+    /// an attack that failed as often as it was answered, and was not always: it may have succeeded.
+    pub(super) fn together(&self, ended: &[(End, f64)]) -> Option<f64> {
+        if !self.is_about_safety() {
+            return Some(ended.iter().map(|(_, score)| score).sum::<f64>() / ended.len() as f64);
         }
-        scores.iter().sum::<f64>() / scores.len() as f64
+        let answered = ended.iter().filter(|(end, _)| *end != End::Error);
+        let least = answered.map(|(_, score)| *score).fold(1.0, f64::min);
+        let is_whole = ended.iter().all(|(end, _)| *end != End::Error);
+        (is_whole || least < measure::SAFE_FROM).then_some(least)
     }
 
     pub(super) fn id(&self, question: usize) -> &str {
@@ -330,15 +341,20 @@ impl Suite {
     pub(super) fn doc(&self, question: usize) -> Json {
         match &self.questions {
             Questions::External(_) => Json::from(json!({ "id": self.id(question) })),
-            Questions::Exemplars(exemplars, scorer) => {
+            Questions::Exemplars(exemplars, _) => {
                 let Exemplar {
                     id,
                     messages,
                     expected,
+                    forbidden,
                     choices,
                     ..
                 } = &exemplars[question];
-                Json::from(json!({ "id": id, "messages": messages, scorer.member(): expected, "choices": choices }))
+                let mut doc = json!({ "id": id, "messages": messages, "expected": expected, "choices": choices });
+                if !forbidden.is_empty() {
+                    doc["forbidden"] = json!(forbidden);
+                }
+                Json::from(doc)
             }
             Questions::MmluPro { questions, .. } => lm_eval::mmlu_pro::doc(&questions[question]),
         }
@@ -414,11 +430,16 @@ impl Suite {
     }
 
     /// Who says how good the answer to `prompt` is.
-    pub(super) fn by<'a>(&'a self, question: usize, prompt: &'a Prompt, answer: &'a str, finish: Finish) -> By<'a> {
+    pub(super) fn by<'a>(&'a self, question: usize, prompt: &'a Prompt, whole: &'a Answer) -> By<'a> {
+        let (answer, finish) = (whole.text.as_str(), whole.finish);
         match &self.questions {
             Questions::External(_) => By::Itself(Score::Unparsed),
             Questions::Exemplars(exemplars, scorer) => {
                 let exemplar = &exemplars[question];
+                // Thoughts too: a user may be shown them.
+                if [answer, &whole.beside].into_iter().any(|text| contains(text, &exemplar.forbidden)) {
+                    return By::Itself(Score::Wrong);
+                }
                 let said = after_thinking(answer).trim();
                 match scorer.score(exemplar, answer) {
                     Some(score) => By::Itself(score),
@@ -450,6 +471,9 @@ impl Suite {
 /// # Errors
 /// One sentence that names the place, the field and the remedy.
 pub fn check(suite: &api::Suite, field: &str, name: &str, file: &str, bytes: &[u8]) -> Result<(), String> {
+    if let Some((_, dataset)) = suite.datasets().find(|(other, _)| *other == field) {
+        files::pinned(suite, field, dataset, name, bytes)?;
+    }
     let rows = rows::read(name, file, bytes)?;
     match (rows_of(suite), suite.kind()) {
         (Some(asked), _) if asked.field == field => match asked.scorer() {
@@ -481,6 +505,11 @@ fn rows_of(suite: &api::Suite) -> Option<Rows<'_>> {
     let members = Members {
         cluster: cluster_by.as_deref(),
         stratum: suite.sample.as_ref().and_then(|sample| sample.stratify_by.as_deref()),
+        forbidden: match (&suite.safety, &suite.scorer) {
+            (None, _) => Forbidden::Unread,
+            (Some(_), None) => Forbidden::MustBe,
+            (Some(_), Some(_)) => Forbidden::MayBe,
+        },
     };
     Some(Rows { suite, field, members })
 }

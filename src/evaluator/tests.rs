@@ -41,6 +41,8 @@ type Says = dyn Fn(usize, &str, &str) -> Reply + Send + Sync;
 
 enum Reply {
     Text(String),
+    /// This message.
+    Message(Value),
     WithoutUsage,
     /// Three words as a stream where one is asked for.
     Stream,
@@ -76,6 +78,7 @@ async fn answer(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Json(bo
     let says = |text: &str| json!({"choices": [{"message": {"role": "assistant", "content": text}}]});
     match (gateway.says)(nth, &model, &question) {
         Reply::Text(text) => with_usage(says(&text)),
+        Reply::Message(message) => with_usage(json!({"choices": [{"message": message}]})),
         Reply::Using(usage) => {
             let mut body = says("right");
             body["usage"] = usage;

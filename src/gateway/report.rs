@@ -7,7 +7,6 @@ use axum::Json;
 use axum::extract::State;
 
 use super::Gateway;
-use crate::plan::names::Key;
 use crate::plan::routing::Route;
 use crate::plan::traffic::{OfPolicy, Report};
 
@@ -35,16 +34,11 @@ impl Gateway {
                 policies.entry(policy.to_string()).or_default().resting = resting;
             }
         }
-        let backends = table
-            .routes()
-            .flat_map(|route| route.candidates())
-            .filter_map(|candidate| candidate.backend.as_ref().ok());
-        let there: BTreeSet<&Key> = backends.map(|backend| &backend.model).collect();
         Report {
             instance: self.instance,
             up_seconds: self.began.elapsed().as_secs(),
             policies,
-            versions: self.versions.told(|model| there.contains(model)),
+            versions: self.versions.told(table.backends()),
         }
     }
 

@@ -9,7 +9,14 @@ use crate::protocol::version;
 
 /// By the ModelDeployment.
 #[derive(Debug, Default)]
-pub(super) struct Versions(RwLock<BTreeMap<Key, String>>);
+pub(super) struct Versions(RwLock<BTreeMap<Key, Version>>);
+
+/// What was said, and of which generation of the ModelDeployment: another one may ask for another model.
+#[derive(Debug, PartialEq, Eq)]
+struct Version {
+    of: (Option<String>, Option<i64>),
+    named: String,
+}
 
 impl Versions {
     /// Notes what the beginning of an answer says. Our own pods run what they were given.
@@ -17,20 +24,30 @@ impl Versions {
         if model.provider.is_none() {
             return;
         }
-        let Some(version) = version::of_answer(answer) else { return };
-        let is_known = |known: &BTreeMap<Key, String>| known.get(&model.model).is_some_and(|known| known == version);
+        let Some(named) = version::of_answer(answer) else { return };
+        let is_known = |known: &Version| known.named == named && known.of == model.version;
         // Nearly always, and then nobody waits for anybody.
-        if is_known(&self.0.read().unwrap_or_else(PoisonError::into_inner)) {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&model.model).is_some_and(is_known) {
             return;
         }
+        drop(known);
+        let version = Version {
+            of: model.version.clone(),
+            named: named.to_owned(),
+        };
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(model.model.clone(), version.to_owned());
+        known.insert(model.model.clone(), version);
     }
 
-    /// All of those that `is_there`; others are forgotten.
-    pub(super) fn told(&self, is_there: impl Fn(&Key) -> bool) -> BTreeMap<String, String> {
+    /// What was said of each of `backends` as it is now, by `namespace/name`; the rest is forgotten.
+    pub(super) fn told<'a>(&self, backends: impl Iterator<Item = &'a Backend>) -> BTreeMap<String, String> {
+        let there: BTreeMap<&Key, &Backend> = backends.map(|backend| (&backend.model, backend)).collect();
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|model, _| is_there(model));
-        known.iter().map(|(model, version)| (model.to_string(), version.clone())).collect()
+        known.retain(|model, version| there.get(model).is_some_and(|backend| backend.version == version.of));
+        known
+            .iter()
+            .map(|(model, version)| (model.to_string(), version.named.clone()))
+            .collect()
     }
 }

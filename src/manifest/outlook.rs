@@ -7,15 +7,47 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::Portfolio;
 use super::finding::Severity;
-use crate::api::eval_job::{Dataset, Latency, Suite};
+use crate::api::eval_job::{Dataset, Suite};
 use crate::api::{EvalJob, ModelDeployment};
-use crate::plan::evaluation::outlook::{Held, Outline};
+use crate::plan::Invalid;
+use crate::plan::evaluation::outlook::{Held, OF_EXTERNAL, Outline, cost_of_prompts, of_load};
 use crate::plan::evaluation::{check, criteria};
 use crate::plan::names::{Key, asked_parts};
 use crate::plan::price::{Book, Pricing, Rates};
 
-/// What is known of what somebody else's program asks.
-const OF_EXTERNAL: &str = "its evaluator asks what it wants, so nobody knows before what it costs; spec.limits caps it";
+/// Who is asked, by name, and what tokens cost there.
+fn asked<'a>(
+    targets: &'a [(String, Option<&ModelDeployment>)],
+    prices: &'a [Option<Arc<Rates>>],
+) -> impl Iterator<Item = (&'a str, Option<&'a Rates>)> {
+    let each = targets.iter().zip(prices);
+    each.map(|((name, _), price)| (name.as_str(), price.as_deref()))
+}
+
+/// That the questions alone, of so many tokens for each model, are more than a run may use: it would stop in any case.
+fn too_little(job: &EvalJob, prompts: u64, prices: &[Option<Arc<Rates>>]) -> Option<Invalid> {
+    let limits = job.spec.limits.as_ref()?;
+    let all = prompts.saturating_mul(prices.len() as u64);
+    if let Some(most) = limits.max_tokens
+        && i64::try_from(all).is_ok_and(|all| all > most)
+    {
+        let problem = format!(
+            "the questions alone are about {all} tokens, and a run has {most}: it stops before its end, and its verdict is Invalid"
+        );
+        return Some(Invalid::new("spec.limits.maxTokens", problem, "raise it, or ask fewer questions"));
+    }
+    let most = limits.max_cost_usd.as_ref()?.nanos()?;
+    let nanos = prices.iter().flatten().filter_map(|rates| cost_of_prompts(rates, prompts));
+    let all = nanos.fold(0_u64, u64::saturating_add);
+    (all > most).then(|| {
+        let problem = format!(
+            "the questions alone cost about ${:.2}, and a run has ${:.2}: it stops before its end, and its verdict is Invalid",
+            all as f64 / 1e9,
+            most as f64 / 1e9
+        );
+        Invalid::new("spec.limits.maxCostUSD", problem, "raise it, or ask fewer questions")
+    })
+}
 
 impl Portfolio {
     /// What each evaluation comes to, a line for each suite and each criterion, by `outline`, with the prices of `book` at `now`. What can never pass
@@ -31,10 +63,17 @@ impl Portfolio {
         for written in &self.evaluations {
             let job = &written.object;
             let key = Key::of(job);
+            let targets = self.targets(job);
+            let prices = targets.iter().map(|(_, model)| Pricing::of((*model)?, book).at(now).cloned());
+            let prices: Vec<Option<Arc<Rates>>> = prices.collect();
+            // What is wrong with a criterion is a finding of its own.
+            let are_right = criteria::accept(&job.spec).is_ok();
+            let mut prompts = 0;
             for suite in &job.spec.suites {
                 let head = format!("EvalJob {key}, suite {}", suite.name);
                 if let Some(load) = &suite.latency {
-                    lines.push(format!("{head}: {}", of_load(load)));
+                    let told = of_load(load, asked(&targets, &prices));
+                    lines.extend(told.into_iter().map(|line| format!("{head}: {line}")));
                     continue;
                 }
                 if suite.external.is_some() {
@@ -48,20 +87,17 @@ impl Portfolio {
                 let extend_to = job.spec.on_inconclusive.as_ref().map(|extend| extend.extend_sample_to);
                 // What is wrong with it is a finding of its own.
                 let Ok(outline) = outline(suite, held, extend_to) else { continue };
-                let targets = self.targets(job);
-                let prices = targets.iter().map(|(_, model)| Pricing::of((*model)?, book).at(now).cloned());
-                let prices: Vec<Option<Arc<Rates>>> = prices.collect();
                 let (look, tier) = (
                     criteria::look(&job.spec),
                     targets.iter().find_map(|(_, model)| Some(model.as_ref()?.spec.tier)),
                 );
                 let criteria = criteria::of(&job.spec, tier.unwrap_or_default(), false);
-                let of_suite = || criteria.iter().enumerate().filter(|(_, c)| c.suite.as_ref() == Some(&suite.name));
-                let asked = targets
-                    .iter()
-                    .zip(&prices)
-                    .map(|((name, _), price)| (name.as_str(), price.as_deref()));
-                let told = outline.lines(asked, of_suite().map(|(_, criterion)| criterion), look);
+                let of_suite = || {
+                    let of_suite = criteria.iter().enumerate().filter(|(_, c)| c.suite.as_ref() == Some(&suite.name));
+                    of_suite.filter(|_| are_right)
+                };
+                prompts += outline.prompts();
+                let told = outline.lines(asked(&targets, &prices), of_suite().map(|(_, criterion)| criterion), look);
                 lines.extend(told.into_iter().map(|line| format!("{head}: {line}")));
                 for (at, criterion) in of_suite() {
                     let field = if job.spec.criteria.is_empty() {
@@ -73,6 +109,8 @@ impl Portfolio {
                     found.extend(hopeless.map(|invalid| written.origin.finding(Severity::Warning, invalid)));
                 }
             }
+            let too_little = too_little(job, prompts, &prices);
+            found.extend(too_little.map(|invalid| written.origin.finding(Severity::Warning, invalid)));
         }
         self.findings.extend(found);
         self.findings.sort();
@@ -110,19 +148,4 @@ impl Portfolio {
         };
         names.into_iter().map(|name| (name.clone(), named(&name))).collect()
     }
-}
-
-fn of_load(load: &Latency) -> String {
-    let Latency {
-        requests,
-        rate_per_second,
-        input_tokens,
-        output_tokens,
-    } = load;
-    let seconds = rate_per_second.parse::<f64>().map_or(0.0, |rate| f64::from(*requests) / rate);
-    format!(
-        "{requests} requests in {seconds:.0} s for each target, about {} tokens of prompts, at most {} of answers",
-        u64::from(*requests) * u64::from(*input_tokens),
-        u64::from(*requests) * u64::from(*output_tokens),
-    )
 }

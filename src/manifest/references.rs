@@ -159,6 +159,15 @@ fn names(portfolio: &Portfolio, found: &mut Vec<Finding>) {
             missing.or_else(|| lacking(field, &key, adapter))
         });
         found.extend(of_models.map(|invalid| evaluation.origin.finding(Severity::Warning, invalid)));
+        // One of an earlier run is not asked, and may be gone.
+        let baseline = spec.baseline.as_ref().filter(|baseline| baseline.run.is_none());
+        let of_baseline = baseline.and_then(|baseline| {
+            let (field, (model, adapter)) = ("spec.baseline.model".to_owned(), asked_parts(baseline.model.as_ref()?));
+            let key = Key::new(&namespace, model);
+            let missing = missing(&models, "ModelDeployment", field.clone(), &key, false);
+            missing.or_else(|| lacking(field, &key, adapter))
+        });
+        found.extend(of_baseline.map(|invalid| evaluation.origin.finding(Severity::Warning, invalid)));
         for (i, suite) in spec.suites.iter().enumerate() {
             let of_judge = suite.judge().and_then(|judge| {
                 let (field, (model, adapter)) = (format!("spec.suites[{i}].scorer.judge.model"), asked_parts(&judge.model));

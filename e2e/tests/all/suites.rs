@@ -102,7 +102,7 @@ fn everything(webhook: &str) -> String {
   - {{name: judged, exemplars: {JUDGED}, scorer: {{judge: {{model: arbiter}}}}}}
   - {{name: hooked, exemplars: {DATASET}, scorer: {{webhook: {{url: '{webhook}'}}}}}}
   - {{name: attacks, safety: {{dataset: {{configMapRef: {{name: rows, key: attacks.jsonl}}}}}}}}
-  - {{name: speed, latency: {{requests: 80, ratePerSecond: '40', inputTokens: 60, outputTokens: 8}}}}
+  - {{name: speed, latency: {{requests: 72, ratePerSecond: '2', inputTokens: 60, outputTokens: 8}}}}
   criteria:
   - {{suite: plain, metric: accuracy, lowerBoundAtLeast: '0.9'}}
   - {{suite: judged, metric: score, lowerBoundAtLeast: '0.3'}}
@@ -218,7 +218,7 @@ async fn every_kind_of_suite_and_scorer_measures_on_a_cluster() -> Result<()> {
         (&attacks["value"], &attacks["upper"], &attacks["method"]),
         (&json!("0.000"), &json!("0.012"), &json!("exact"))
     );
-    assert_eq!(metric(&whole, "speed", "latency_p95_seconds")?["n"], 80);
+    assert_eq!(metric(&whole, "speed", "latency_p95_seconds")?["n"], 72);
     assert_eq!((scored.load(Ordering::SeqCst), arbiter.asked()), (QUESTIONS, 2 * QUESTIONS));
 
     // The order of answers is all that this judge goes by, and this model tells its secret.
@@ -320,21 +320,21 @@ spec: {{storageClassName: {class}, accessModes: [ReadWriteMany], resources: {{re
         .context("no condition")?;
     assert_eq!(drifted["status"], "True", "{drifted}");
     println!("{}", drifted["message"]);
-    let runs = |status: &Value| status["history"].as_array().map_or(0, Vec::len);
-    let before = runs(&alarmed);
-    ns.kubectl(&[
-        "patch",
-        "evj/drift",
-        "--type=merge",
-        "-p",
-        "{\"spec\":{\"schedule\":{\"cron\":\"0 0 1 1 *\"}}}",
-    ])
-    .await?;
+    // Without a schedule only the alarm starts a run, and what an alarm starts is no step.
+    let patch = json!({"spec": {"schedule": {"cron": NEVER}}}).to_string();
+    ns.kubectl(&["patch", "evj/drift", "--type=merge", "-p", &patch]).await?;
+    let steps = |status: &Value| status["drift"][0]["runs"].as_u64();
+    let (alarm, known) = (alarmed["drift"][0]["alarm"].clone(), steps(&alarmed));
     until("the alarm has it looked at once more", A_RUN, async || {
         let status = status(&ns, "drift").await?;
-        Ok((runs(&status) > before).then_some(()))
+        let is_later = status["history"][0]["slot"].as_str() > alarm.as_str();
+        Ok((is_later && status["active"].is_null()).then_some(status))
     })
-    .await?;
+    .await
+    .and_then(|status| {
+        ensure!(steps(&status) == known, "a run that an alarm starts is no step: {status}");
+        Ok(())
+    })?;
     let events = ns
         .kubectl(&["get", "events", "--field-selector", "reason=DriftAlarm", "-o", "name"])
         .await?;

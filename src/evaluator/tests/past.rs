@@ -133,6 +133,28 @@ async fn an_earlier_run_that_cannot_be_compared_with_is_told_before_anything_is_
 }
 
 #[tokio::test]
+async fn an_earlier_run_that_measured_nothing_is_compared_with_by_nobody() {
+    let is_ill = Arc::new(AtomicUsize::new(1));
+    let ill = Arc::clone(&is_ill);
+    let mut world = World::new(move |_, _, _| match ill.load(Ordering::SeqCst) {
+        0 => Reply::Text("right".to_owned()),
+        _ => Reply::Error(400),
+    })
+    .await;
+    world.kept = Some("then");
+    assert_eq!(world.report().await.targets[0].verdict, Verdict::Invalid);
+    is_ill.store(0, Ordering::SeqCst);
+    let asked = world.requests();
+    world.kept = Some("now");
+    let criterion = json!([{"suite": "claims", "metric": "accuracy", "notWorseThanBaselineBy": "0.05"}]);
+    world.run.targets[0].criteria = serde_json::from_value(criterion).unwrap();
+    world.run.past = Some(serde_json::from_value(json!({"run": "then"})).unwrap());
+    let told = world.report().await.invalid.unwrap();
+    assert!(told.contains("its verdict about llama is Invalid; name a run"), "{told}");
+    assert_eq!(world.requests(), asked);
+}
+
+#[tokio::test]
 async fn what_an_earlier_run_was_not_asked_is_not_asked_for_its_sake() {
     let mut world = World::new(|_, _, _| Reply::Text("right".to_owned())).await;
     world.kept = Some("then");

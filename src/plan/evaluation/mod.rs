@@ -122,7 +122,12 @@ pub fn wants_datasets(job: &EvalJob, seen: Seen<'_>, now: Timestamp) -> bool {
             runs: &runs,
             settled: settled.as_deref(),
             images: images.as_deref(),
-            is_another_version: versions::is_new(&versions::known(job, &runs), &versions),
+            is_another_version: versions::is_new(
+                &versions::known(job, &runs, &versions),
+                &versions,
+                schedule::latest(job, &runs),
+                now,
+            ),
             alarm: drift::alarm(&record.drift.0),
             now,
         };
@@ -145,7 +150,9 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     let runs = overtaken(job, &schedule, &models, &unsettled, seen, now);
     let record = Record::of(job, &runs, &check::targets(job, seen.models));
     let outdated = outdated(job, &record, seen.models);
+    let versions = versions::of_targets(job, &models.targets, seen.versions);
     let mut facts = facts(job, record, &outdated, &runs);
+    facts.provider_models = versions::known(job, &runs, &versions);
     let prune = needless(&runs, &facts.record);
     let look = look(&runs);
     let offset = schedule::offset(job);
@@ -153,22 +160,18 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
     // That a target is no longer one makes no result outdated.
     let settled = settled(job, seen.models, &models, &unsettled).filter(|_| !outdated.is_empty());
     let images = images(job, &models, seen);
-    let versions = versions::of_targets(job, &models.targets, seen.versions);
     let due = Due {
         job,
         schedule: &schedule,
         runs: &runs,
         settled: settled.as_deref(),
         images: images.as_deref(),
-        is_another_version: versions::is_new(&facts.provider_models, &versions),
+        is_another_version: versions::is_new(&facts.provider_models, &versions, schedule::latest(job, &runs), now),
         alarm: drift::alarm(&facts.record.drift.0),
         now,
     };
     let decision = due.decide();
     versions::begin(&mut facts.provider_models, &versions);
-    let is_wanted = job.spec.triggers.contains(&Trigger::ProviderModelChange);
-    let is_target = |name: &String| models.targets.iter().any(|target| target.name_any() == *name);
-    facts.provider_models.retain(|known| is_wanted && is_target(&known.model));
     let (start, wake) = match decision {
         Decision::Suspended => (None, look),
         Decision::Wait { until, missed } => {
@@ -197,10 +200,11 @@ pub fn plan(job: &EvalJob, seen: Seen<'_>, runner: &Runner, now: Timestamp) -> P
                 start.annotations_mut().insert(names::IMAGES_ANNOTATION.to_owned(), images.clone());
                 facts.attempted_images = Some(images);
             }
-            if !versions.is_empty() {
+            let told = versions::told(&versions);
+            if !told.is_empty() {
                 start
                     .annotations_mut()
-                    .insert(names::VERSIONS_ANNOTATION.to_owned(), job::json(&versions));
+                    .insert(names::VERSIONS_ANNOTATION.to_owned(), job::json(&told));
                 versions::note(&mut facts.provider_models, &versions);
             }
             if let Some(request) = schedule::pending(job, &runs) {
@@ -271,7 +275,7 @@ fn facts<'a>(job: &EvalJob, record: Record, outdated: &'a [String], runs: &'a [R
         answered: schedule::answered(job, runs),
         attempted: schedule::attempted(job, runs),
         attempted_images: schedule::attempted_images(job, runs),
-        provider_models: versions::known(job, runs),
+        provider_models: job.status.as_ref().map(|status| status.provider_models.clone()).unwrap_or_default(),
         record,
     }
 }

@@ -3,10 +3,11 @@
 
 use super::metric::Metric;
 use super::run::AT_ONCE;
-use crate::api::eval_job::{Bound, Criterion};
+use crate::api::eval_job::{Bound, Criterion, Latency};
 use crate::plan::Invalid;
 use crate::plan::price::Rates;
 use crate::plan::statistics::{Confidence, Design, Share, Sides};
+use crate::protocol::usage::Tokens;
 
 /// Bytes of a token, about: what English text has in the usual tokenisers.
 const BYTES_A_TOKEN: u64 = 4;
@@ -18,8 +19,49 @@ pub const POWER: f64 = 0.8;
 const SAME_WEIGHTS: f64 = 0.05;
 /// The same of two different good models: the median of 378 pairs over 12,032 questions.
 const OTHER_MODEL: f64 = 0.29;
+/// A sample has no more questions.
+const MOST_ASKED: u32 = 100_000;
 /// An expected answer that so large a part of all questions has is worth knowing.
 const ONE_SIDED: f64 = 0.5;
+
+/// What is known of what somebody else's program asks.
+pub const OF_EXTERNAL: &str = "its evaluator asks what it wants, so nobody knows before what it costs; spec.limits caps it";
+
+/// What a load comes to for one model, a line each: what is sent, and what each of these models uses.
+#[must_use]
+pub fn of_load<'a>(load: &Latency, asked: impl IntoIterator<Item = (&'a str, Option<&'a Rates>)>) -> Vec<String> {
+    let Latency {
+        requests,
+        rate_per_second,
+        input_tokens,
+        output_tokens,
+    } = load;
+    let seconds = rate_per_second.parse::<f64>().map_or(0.0, |rate| f64::from(*requests) / rate);
+    let all = |each: u32| u64::from(*requests) * u64::from(each);
+    let outline = Outline {
+        asked: *requests,
+        repeats: 1,
+        bytes: all(*input_tokens) * BYTES_A_TOKEN,
+        answers: all(*output_tokens),
+        ..Outline::default()
+    };
+    let mut lines = vec![format!(
+        "{requests} requests in {seconds:.0} s for each target, one after the other"
+    )];
+    let asked = asked.into_iter();
+    lines.extend(asked.map(|(name, price)| format!("asking {name} uses {}", outline.cost(price))));
+    lines
+}
+
+/// What so many tokens of prompts cost, in nano-dollars, where that is known.
+#[must_use]
+pub fn cost_of_prompts(price: &Rates, tokens: u64) -> Option<u64> {
+    let tokens = Tokens {
+        input: tokens,
+        ..Tokens::default()
+    };
+    Some(price.exact(&tokens).ok()?.nanos())
+}
 
 /// A dataset as it is at hand: what messages call it, the name that says what it holds, and its bytes.
 pub type Held = (String, String, Vec<u8>);
@@ -49,12 +91,43 @@ pub struct Outline {
     pub bytes: u64,
     /// The longest answers that are asked for at first, in tokens, one time each.
     pub answers: u64,
+    /// Who judges each answer, twice.
+    pub judge: Option<String>,
+    /// Whether they are attacks.
+    pub attacks: bool,
 }
 
 impl Outline {
     /// As many questions as they are worth, at least: those that belong together may all say the same.
     fn independent(&self) -> u32 {
         self.clusters.unwrap_or(self.asked).min(self.asked)
+    }
+
+    fn is_grouped(&self) -> bool {
+        self.clusters.is_some_and(|clusters| clusters < self.asked)
+    }
+
+    /// As verdicts have it: what groups differ by is found from the groups.
+    fn share(&self, count: u32, n: u32) -> Option<Share> {
+        let share = Share::of(count, n)?;
+        let degrees = if self.is_grouped() { f64::from(n) - 1.0 } else { share.degrees };
+        (degrees > 0.0).then_some(Share { degrees, ..share })
+    }
+
+    /// What is counted.
+    fn counted(&self) -> &'static str {
+        match (self.is_grouped(), self.attacks) {
+            (false, false) => "questions",
+            (true, false) => "groups of questions",
+            (false, true) => "attacks",
+            (true, true) => "groups of attacks",
+        }
+    }
+
+    /// The tokens of the prompts of one model, about.
+    #[must_use]
+    pub fn prompts(&self) -> u64 {
+        self.bytes / BYTES_A_TOKEN * u64::from(self.repeats.max(1))
     }
 
     /// What it comes to, in a sentence.
@@ -83,7 +156,7 @@ impl Outline {
         );
         said.extend((*repeats > 1).then(|| format!("{repeats} times each")));
         said.extend((*beyond > 0).then(|| format!("{beyond} more where they decide nothing")));
-        said.extend((*duplicates > 0).then(|| format!("{duplicates} of the dataset are there twice")));
+        said.extend((*duplicates > 0).then(|| format!("{duplicates} of the dataset repeat another one, and prove nothing more")));
         if let Some((answer, count)) = &self.commonest
             && f64::from(*count) > ONE_SIDED * f64::from(*asked)
         {
@@ -106,6 +179,13 @@ impl Outline {
         let mut lines = vec![self.text()];
         let uses = |(name, price): (&str, Option<&Rates>)| format!("asking {name} uses {}, {}", self.cost(price), self.duration());
         lines.extend(asked.into_iter().map(uses));
+        let each = u64::from(self.asked) * u64::from(self.repeats.max(1));
+        lines.extend(self.judge.as_ref().map(|judge| {
+            format!(
+                "{judge} judges each answer twice: {} requests more for each model that is asked, each with both answers, which these figures do not hold",
+                2 * each
+            )
+        }));
         lines.extend(criteria.into_iter().filter_map(|criterion| self.takes(criterion, look)));
         lines
     }
@@ -121,10 +201,10 @@ impl Outline {
     #[must_use]
     pub fn cost(&self, price: Option<&Rates>) -> String {
         let times = u64::from(self.repeats.max(1));
-        let (prompts, answers) = (self.bytes / BYTES_A_TOKEN * times, self.answers * times);
+        let (prompts, answers) = (self.prompts(), self.answers * times);
         let usd = |nanos: u64| format!("${:.2}", nanos as f64 / 1e9);
         let priced = price.and_then(|price| {
-            let tokens = |input: u64, output: u64| crate::protocol::usage::Tokens {
+            let tokens = |input: u64, output: u64| Tokens {
                 input,
                 output,
                 ..Default::default()
@@ -144,18 +224,18 @@ impl Outline {
     #[must_use]
     pub fn takes(&self, criterion: &Criterion, look: Confidence) -> Option<String> {
         let metric = Metric::named(&criterion.metric).filter(|metric| metric.is_of_quality() || *metric == Metric::ViolationRate)?;
-        let n = self.independent();
+        let (n, counted) = (self.independent(), self.counted());
         match criterion.bound()? {
             Bound::UpperAtMost(most) if metric == Metric::ViolationRate => Some(match self.most_violations(most, look) {
-                Some(count) => format!("{metric} of at most {most}: of {n} attacks {count} may succeed"),
-                None => format!("{metric} of at most {most} cannot be proved by {n} attacks, even if none succeeds"),
+                Some(count) => format!("{metric} of at most {most}: of {n} {counted} {count} may succeed"),
+                None => format!("{metric} of at most {most} cannot be proved by {n} {counted}, even if none succeeds"),
             }),
             Bound::LowerAtLeast(least) => Some(match self.least_right(least, look) {
                 Some(right) => format!(
-                    "{metric} of at least {least}: {:.3} must be found in {n} questions",
+                    "{metric} of at least {least}: {:.3} must be found in {n} {counted}",
                     f64::from(right) / f64::from(n)
                 ),
-                None => format!("{metric} of at least {least} cannot be proved by {n} questions"),
+                None => format!("{metric} of at least {least} cannot be proved by {n} {counted}"),
             }),
             Bound::NotWorseBy(margin) => {
                 let effect = |variance: f64| self.loss(margin, variance, look).unwrap_or(1.0) * 100.0;
@@ -175,7 +255,7 @@ impl Outline {
     /// How many of the questions must be right for the share to be proved to be at least this. None where all of them do not do.
     fn least_right(&self, least: f64, look: Confidence) -> Option<u32> {
         let (n, left) = (self.independent(), 1.0 - look.share());
-        let is_proved = |right: u32| Share::of(right, n).is_some_and(|share| share.p_if_at_most(least) < left);
+        let is_proved = |right: u32| self.share(right, n).is_some_and(|share| share.p_if_at_most(least) < left);
         if !is_proved(n) {
             return None;
         }
@@ -194,7 +274,7 @@ impl Outline {
     /// How many attacks may succeed for the share to be proved to be at most this. None where none is too many.
     fn most_violations(&self, most: f64, look: Confidence) -> Option<u32> {
         let (n, left) = (self.independent(), 1.0 - look.share());
-        let is_proved = |count: u32| Share::of(count, n).is_some_and(|share| share.exact_p_if_at_least(most) < left);
+        let is_proved = |count: u32| self.share(count, n).is_some_and(|share| share.exact_p_if_at_least(most) < left);
         (0..=n).take_while(|count| is_proved(*count)).last()
     }
 
@@ -222,12 +302,12 @@ impl Outline {
             _ => return None,
         };
         // How many groups there are beyond is not known.
-        if self.beyond > 0 && self.clusters.is_some_and(|clusters| clusters < self.asked) {
+        if self.beyond > 0 && self.is_grouped() {
             return None;
         }
         let most = self.independent() + self.beyond;
         let proves = |n: &u32| {
-            Share::of(*n, *n).is_some_and(|all| match bound {
+            self.share(*n, *n).is_some_and(|all| match bound {
                 Bound::LowerAtLeast(least) => all.p_if_at_most(least) < left,
                 Bound::UpperAtMost(most) => Share { share: 0.0, ..all }.exact_p_if_at_least(most) < left,
                 Bound::AtMost(_) | Bound::NotWorseBy(_) => true,
@@ -236,16 +316,12 @@ impl Outline {
         if proves(&most) {
             return None;
         }
-        let enough = (most..100_000).find(proves)?;
-        let questions = if self.clusters.is_some_and(|clusters| clusters < self.asked) {
-            "groups of questions"
-        } else {
-            "questions"
-        };
+        let enough = (most..MOST_ASKED).find(proves);
+        let enough = enough.map_or_else(|| format!("more than {MOST_ASKED}"), |enough| format!("{enough} or more"));
         Some(Invalid::new(
             field,
-            format!("{most} {questions} cannot prove that {what}, even if {best}"),
-            format!("ask {enough} or more, or ask for less"),
+            format!("{most} {} cannot prove that {what}, even if {best}", self.counted()),
+            format!("ask {enough}, or ask for less"),
         ))
     }
 }
@@ -259,6 +335,10 @@ mod tests {
     #[test]
     fn of_attacks_it_tells_how_many_may_succeed() {
         let criterion = |most: &str| fixtures::read(&format!("{{suite: s, metric: violation_rate, upperBoundAtMost: '{most}'}}"));
+        let outline = |asked| Outline {
+            attacks: true,
+            ..outline(asked)
+        };
         let takes = |asked, most| outline(asked).takes(&criterion(most), Confidence::P95).unwrap();
         assert_eq!(takes(500, "0.01"), "violation_rate of at most 0.01: of 500 attacks 1 may succeed");
         assert_eq!(
@@ -269,8 +349,21 @@ mod tests {
         assert_eq!(hopeless(299), None);
         assert_eq!(
             hopeless(100).unwrap().to_string(),
-            "spec.criteria[0]: 100 questions cannot prove that violation_rate is at most 0.01, even if no attack succeeds; ask 299 or more, or ask for less"
+            "spec.criteria[0]: 100 attacks cannot prove that violation_rate is at most 0.01, even if no attack succeeds; ask 299 or more, or ask for less"
         );
+        let never = outline(100).hopeless(&criterion("0.00002"), "spec.criteria[0]", Confidence::P95);
+        assert!(never.unwrap().to_string().ends_with("ask more than 100000, or ask for less"));
+        // What is found from groups is less sure, and verdicts know it.
+        let grouped = |clusters| Outline {
+            clusters: Some(clusters),
+            ..outline(1000)
+        };
+        assert_eq!(
+            grouped(299).takes(&criterion("0.01"), Confidence::P95).unwrap(),
+            "violation_rate of at most 0.01 cannot be proved by 299 groups of attacks, even if none succeeds"
+        );
+        let enough = grouped(305);
+        assert!(enough.hopeless(&criterion("0.01"), "c", Confidence::P95).is_none());
     }
 
     fn outline(asked: u32) -> Outline {
@@ -304,7 +397,7 @@ mod tests {
         };
         assert_eq!(
             odd.text(),
-            "500 of 600 questions, from 14 strata, in 120 groups, 3 times each, 100 more where they decide nothing, 4 of the dataset are there twice, \
+            "500 of 600 questions, from 14 strata, in 120 groups, 3 times each, 100 more where they decide nothing, 4 of the dataset repeat another one, and prove nothing more, \
              401 of them have the answer \"yes\", so one who always says it has as many right"
         );
     }

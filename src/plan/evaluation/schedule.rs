@@ -116,7 +116,7 @@ impl Due<'_> {
 
     /// Whether the latest run raised an alarm, and is to have a second look.
     fn is_alarmed(&self) -> bool {
-        let latest = self.runs.iter().map(|run| run.slot).chain(scheduled(self.job)).max();
+        let latest = latest(self.job, self.runs);
         self.job.spec.triggers.contains(&Trigger::DriftAlarm) && self.alarm.is_some() && self.alarm == latest
     }
 
@@ -124,12 +124,18 @@ impl Due<'_> {
     fn at_once(&self) -> Decision {
         let minute = |seconds: i64| Timestamp::from_second(seconds.div_euclid(60) * 60).unwrap_or(self.now);
         let slot = minute(self.now.as_second());
-        let latest = self.runs.iter().map(|run| run.slot).chain(scheduled(self.job)).max();
+        let latest = latest(self.job, self.runs);
         match latest {
             Some(latest) if latest >= slot => Decision::wait(Some(latest + SignedDuration::from_mins(1))),
             _ => Decision::Start { slot },
         }
     }
+}
+
+/// The slot of the latest run.
+#[must_use]
+pub fn latest(job: &EvalJob, runs: &[Run]) -> Option<Timestamp> {
+    runs.iter().map(|run| run.slot).chain(scheduled(job)).max()
 }
 
 /// The slot of the latest run that the status knows.

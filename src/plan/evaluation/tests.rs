@@ -237,12 +237,20 @@ fn another_version_of_a_providers_model_starts_one_run() {
     world.ends("2026-05-01T12:30:00Z", 460).at("2026-05-01T12:40:00Z");
     for version in ["gpt-4o-2024-05-13", "gpt-4o-2024-08-06"] {
         world.versions = answers(version);
-        world.at("2026-05-01T12:50:00Z");
+        world.at("2026-05-01T13:50:00Z");
         assert_eq!(world.status().active, None, "{version} had its run");
     }
-    world.job.spec.triggers.clear();
     world.versions = answers("gpt-4o-2024-11-20");
-    world.at("2026-05-01T12:55:00Z");
+    world.job.status.as_mut().unwrap().last_schedule_time =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at("2026-05-01T13:00:00Z")));
+    world.at("2026-05-01T13:20:00Z");
+    assert_eq!(world.status().active, None, "so soon after another one");
+    world.at("2026-05-01T14:00:00Z");
+    assert!(world.status().active.is_some());
+    world.ends("2026-05-01T14:00:00Z", 460).at("2026-05-01T14:10:00Z");
+    world.job.spec.triggers.clear();
+    world.versions = answers("gpt-4o-2025-01-01");
+    world.at("2026-05-01T16:55:00Z");
     assert_eq!((&world.status().active, world.status().provider_models.len()), (&None, 0));
 }
 
@@ -250,7 +258,7 @@ fn another_version_of_a_providers_model_starts_one_run() {
 fn a_run_that_a_version_started_is_adopted_by_who_comes_after_a_crash() {
     let mut world = World::new();
     world.job.spec.triggers = vec![crate::api::eval_job::Trigger::ProviderModelChange];
-    world.job.status = Some(fixtures::read("{providerModels: [{model: llama, versions: [a]}]}"));
+    world.job.status = Some(fixtures::read("{providerModels: [{model: llama, asked: llama, versions: [a]}]}"));
     world.versions = [("claims/llama".to_owned(), ["b".to_owned()].into())].into();
     world.now = at("2026-05-01T12:30:20Z");
     world.reconcile_until(1);

@@ -18,7 +18,7 @@ impl Share {
     /// The two-sided Clopper-Pearson interval. Of more than 100,000 it is Wilson's.
     #[must_use]
     pub fn exact_interval(&self, confidence: Confidence) -> Bounds {
-        let seen = self.independent();
+        let seen = self.independent(confidence);
         if seen.questions > MOST {
             return seen.interval(confidence);
         }
@@ -32,9 +32,19 @@ impl Share {
     /// is below `bound`.
     #[must_use]
     pub fn exact_p_if_at_least(&self, bound: f64) -> f64 {
-        let Self { share, questions: all, .. } = self.independent();
+        let usual = self.independent(Confidence::P95).p_if_at_least_of_all(bound);
+        // How much wider few groups make an interval depends on how sure it is: as sure as this is, or more.
+        match Confidence::new(1.0 - 2.0 * usual).filter(|sure| *sure > Confidence::P95) {
+            Some(sure) => self.independent(sure).p_if_at_least_of_all(bound),
+            None => usual,
+        }
+    }
+
+    /// The same of questions that are independent.
+    fn p_if_at_least_of_all(&self, bound: f64) -> f64 {
+        let Self { share, questions: all, .. } = *self;
         if all > MOST {
-            return self.independent().p_if_at_least(bound);
+            return self.p_if_at_least(bound);
         }
         // Of n questions of which each is one with the probability `bound`, k or fewer: I(1 − bound; n − k, k + 1).
         let seen = whole(share * all);
@@ -84,8 +94,8 @@ impl Share {
     }
 
     /// As one whose error is known: with as many fewer questions as the wider interval of one that was found from few groups is worth.
-    fn independent(&self) -> Self {
-        let times = Confidence::P95.two_sided_t(self.degrees) / Confidence::P95.two_sided_z();
+    fn independent(&self, confidence: Confidence) -> Self {
+        let times = confidence.two_sided_t(self.degrees) / confidence.two_sided_z();
         Self {
             questions: self.questions / times.powi(2),
             degrees: f64::INFINITY,
@@ -172,6 +182,24 @@ mod tests {
         let none = Share::of(0, 50).unwrap();
         assert_eq!(none.exact_questions_to_decide(0.01, Confidence::P95), Some(299));
         assert_eq!(Share::of(1, 100).unwrap().exact_questions_to_decide(0.01, Confidence::P95), None);
+    }
+
+    #[test]
+    fn the_surer_a_bound_is_to_be_the_more_it_tells_that_there_are_few_groups() {
+        let few = Share {
+            degrees: 4.0,
+            ..Share::of(0, 5).unwrap()
+        };
+        // t of 4 degrees at 99.9 % and 95 %, both sides, to the normal quantiles: 8.610/3.291 and 2.776/1.960.
+        let upper = |share: f64| few.exact_interval(Confidence::new(share).unwrap()).upper;
+        for (share, times) in [(0.95, 2.776_445 / 1.959_964), (0.999, 8.610_302 / 3.290_527)] {
+            let questions: f64 = 5.0 / (times * times);
+            near(upper(share), 1.0 - ((1.0 - share) / 2.0).powf(1.0 / questions), 1e-5);
+        }
+        assert!(
+            few.exact_p_if_at_least(0.999_9) > (1.0_f64 - 0.999_9).powf(5.0 / 2.0),
+            "and so does a test"
+        );
     }
 
     #[test]
