@@ -14,14 +14,7 @@ const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]{0,62}$";
 /// The member that is the score where nothing is said.
 pub const SCORE: &str = "score";
 
-/// A program in an image that asks what it wants, scores the answers itself, and leaves a line for each question. It runs once for each target and the
-/// baseline, one after the other, before everything else of the run, and exits with 0. It has these variables: `MODEL`, the model to ask for; `OPENAI_BASE_URL`, where
-/// it answers `/chat/completions`, `/completions` and `/models` as OpenAI does; `OPENAI_API_KEY`, which nothing depends on; `SUITE`; and `RESULTS`, an empty
-/// folder for what it finds: `scores.jsonl`, of lines `{"id", "score": 0 to 1, "cluster"?, "stratum"?}`, or anywhere below it the `samples_*.jsonl` of
-/// lm-evaluation-harness. What it asks counts towards `spec.limits`, which hold for it as for the rest of the run: beyond them it is answered with the status 402.
-/// Where `reports` go to a bucket, a run with such a suite whose pod is lost ends `Invalid`: what its evaluators asked is not known to another pod.
-/// It runs as user 65532 without a token of the cluster or of the gateway; it may reach whatever the namespace's network policies let it. Streams are not relayed;
-/// where `spec.limits` caps the cost or the tokens, requests must say `max_tokens` and be of text.
+/// A program in an image that asks through the relay of its run; what it is given and must leave stands where a suite has it.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.env) || self.env.all(v, !(v.name in ['MODEL', 'OPENAI_BASE_URL', 'OPENAI_API_KEY', 'SUITE', 'RESULTS']))")
@@ -76,6 +69,16 @@ pub struct Variable {
 }
 
 impl External {
+    /// What decides which questions are asked, and how: not what its container is given.
+    #[must_use]
+    pub fn asks(&self) -> Self {
+        Self {
+            resources: None,
+            secret_ref: None,
+            ..self.clone()
+        }
+    }
+
     /// The member of its lines that is the score.
     #[must_use]
     pub fn metric(&self) -> &str {

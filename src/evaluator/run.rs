@@ -70,26 +70,27 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     if let Some(relayed) = &relayed {
         external::count(relayed, &asked, &mut tally);
         if let Some(limit) = relayed.stopped {
-            return Ok(external::stopped(run, &tally, limit));
+            return Ok(external::stopped(run, &external::spent(run, places, &tally)?, limit));
         }
     }
+    let refused = |why| external::refused(run, places, &tally, why);
     let (of_questions, of_loads): (Vec<_>, Vec<_>) = run.suites.iter().partition(|suite| suite.latency.is_none());
     let mut suites = Vec::new();
     let mut given = BTreeMap::new();
     for spec in of_questions {
         if let Some(evaluator) = &spec.external {
-            match Given::read(run, spec, evaluator, places) {
+            match Given::read(run, spec, evaluator, places, relayed.as_ref()) {
                 Ok((suite, scores)) => {
                     given.insert(suites.len(), scores);
                     suites.push(suite);
                 }
-                Err(why) => return Ok(external::invalid(run, &tally, why)),
+                Err(why) => return refused(why),
             }
             continue;
         }
         match Suite::read(spec, run.extend_to, places).await {
             Ok(suite) => suites.push(suite),
-            Err(Flaw::Lasting(why)) => return Ok(Report::invalid(why)),
+            Err(Flaw::Lasting(why)) => return refused(why),
             Err(Flaw::Passing(why)) => bail!("{why}"),
         }
     }
@@ -97,36 +98,38 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     let loads = loads.filter_map(|(suite, place)| Some(LoadSuite::of(suite, suite.latency.as_ref()?, place)));
     let loads = match loads.collect::<Result<Vec<_>, _>>() {
         Ok(loads) => loads,
-        Err(why) => return Ok(Report::invalid(why)),
+        Err(why) => return refused(why),
     };
     if let Some(store) = &places.store {
         match store.bring(run, places).await {
             Ok(()) => {}
-            Err(Flaw::Lasting(why)) => return Ok(Report::invalid(why)),
+            Err(Flaw::Lasting(why)) => return refused(why),
             Err(Flaw::Passing(why)) => bail!("{why}"),
         }
     }
     let past = match past(run, &suites, places) {
         Ok(past) => past,
-        Err(why) => return Ok(Report::invalid(why)),
+        Err(why) => return refused(why),
     };
     let digests: Vec<&str> = suites.iter().map(|suite| suite.digest.as_str()).collect();
     let now = (places.clock)().as_second();
     let digest = fingerprint::digest(&(run, digests));
     let scorers = match Scorers::new(run, &suites, client, &digest, places) {
         Ok(scorers) => scorers,
-        Err(why) => return Ok(Report::invalid(why)),
+        Err(why) => return refused(why),
     };
     let outlook = outline::outlook(run, &suites);
     outlook.iter().for_each(|line| tracing::info!("{line}"));
+    if let Some(why) = external::changed(run, places, &digest)? {
+        return refused(why);
+    }
     let (progress, noted) = match begin(&digest, now, places).await? {
         Ok(begun) => begun,
-        Err(why) => return Ok(Report::invalid(why)),
+        Err(why) => return refused(why),
     };
     for entry in &noted.ended {
-        if given.contains_key(&entry.asked.suite) {
-            tally.give(entry);
-        } else if let Some(target) = asked.get(entry.asked.target) {
+        // What evaluators found is taken over below, as it is now.
+        if let (Some(target), false) = (asked.get(entry.asked.target), given.contains_key(&entry.asked.suite)) {
             tally.add(target, scorers.judge(entry.asked.suite), entry);
         }
     }
@@ -172,7 +175,8 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     });
     let report = asker.report(&judged, drift);
     if let Some(folder) = &places.report {
-        let noted = Progress::read(&places.progress, &digest)?;
+        let mut noted = Progress::read(&places.progress, &digest)?;
+        external::keep_latest(&mut noted.ended, &given);
         let outcome = Outcome {
             run,
             asked: &asker.asked,
@@ -281,7 +285,7 @@ fn past(run: &Evaluation, suites: &[Suite], places: &Places) -> Result<Option<Pa
 }
 
 /// A cost without a price cannot be capped.
-fn unpriced(run: &Evaluation) -> Option<String> {
+pub(super) fn unpriced(run: &Evaluation) -> Option<String> {
     let is_priced = |target: &&Target| target.price.as_ref().is_some_and(Rates::price_text);
     let unpriced = run
         .asked()
@@ -325,7 +329,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
     /// Asks the first sample of every suite, carries out the loads, and asks the rest of the samples that decide nothing.
     async fn ask_all(&mut self, noted: &Noted) -> anyhow::Result<Sampled> {
         let mut sampled = Sampled::default();
-        self.take_over()?;
+        self.take_over(&noted.ended)?;
         let of_own = |(_, suite): &(usize, usize)| !self.suites[*suite].is_external();
         let everywhere = (0..self.asked.len()).flat_map(|target| (0..self.suites.len()).map(move |suite| (target, suite)));
         let everywhere = everywhere.filter(of_own);

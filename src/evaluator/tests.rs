@@ -52,6 +52,8 @@ enum Reply {
     Error(u16),
     /// A right answer, to a request without these parameters; else the provider's refusal of the first.
     Without(&'static [&'static str]),
+    /// A right answer, once there is a permit.
+    Held(Arc<tokio::sync::Semaphore>),
     /// Nothing, ever.
     Silence,
 }
@@ -98,6 +100,10 @@ async fn answer(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Json(bo
         Reply::Error(status) => {
             let body = json!({"error": {"message": "there is no such model", "type": "invalid_request_error", "code": "model_not_found"}});
             (StatusCode::from_u16(status).unwrap(), Json(body)).into_response()
+        }
+        Reply::Held(gate) => {
+            gate.acquire().await.unwrap().forget();
+            with_usage(says("right"))
         }
         Reply::Silence => pending().await,
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::api::eval_job::{External, Suite};
 use crate::api::model_deployment::{Custom, SelfHosted};
 use crate::api::{EvalJob, ModelDeployment};
 use crate::plan::evaluation::{check, criteria};
@@ -24,7 +25,7 @@ pub fn of(model: &ModelDeployment, evaluation: &EvalJob, models: &[Arc<ModelDepl
     let spec = &evaluation.spec;
     // The price is no part of what a model is, so whether it is known is taken as given.
     let criteria = criteria::of(spec, model.spec.tier, true);
-    let mut parts = json!([served, spec.suites, criteria]);
+    let mut parts = json!([served, asked(&spec.suites), criteria]);
     // What was not there when a verdict was given is absent here too.
     let allowed = spec.limits.as_ref().and_then(|limits| {
         let rates = [&limits.max_error_rate, &limits.max_unparsed_rate];
@@ -47,6 +48,15 @@ pub fn of(model: &ModelDeployment, evaluation: &EvalJob, models: &[Arc<ModelDepl
 #[must_use]
 pub fn served(model: &ModelDeployment) -> String {
     digest(&answers(model))
+}
+
+/// The suites, without what containers of evaluators are given.
+fn asked(suites: &[Suite]) -> Vec<Suite> {
+    let asked = |suite: &Suite| Suite {
+        external: suite.external.as_ref().map(External::asks),
+        ..suite.clone()
+    };
+    suites.iter().map(asked).collect()
 }
 
 fn answers(model: &ModelDeployment) -> Value {
@@ -167,6 +177,23 @@ spec:
             super::of(&model("m", "x"), &plain, &[]),
             super::of(&model("m", "x"), &plain, &[model("j", "claude-a")])
         );
+    }
+
+    #[test]
+    fn a_verdict_is_about_what_an_evaluator_asks_and_not_about_what_its_container_is_given() {
+        let model =
+            serde_saphyr::from_str("{metadata: {name: m}, spec: {selfHosted: {engine: {kind: VLLM}, accelerator: {profile: a}}}}").unwrap();
+        let of = |own: &str| {
+            let suite = format!("{{name: s, external: {{image: 'e:1'{own}}}}}");
+            let spec = format!("{{targets: {{models: [m]}}, schedule: {{cron: '0 0 1 1 *'}}, suites: [{suite}]}}");
+            let job: EvalJob = serde_saphyr::from_str(&format!("{{metadata: {{name: e}}, spec: {spec}}}")).unwrap();
+            super::of(&model, &job, &[])
+        };
+        let plain = of("");
+        assert_eq!(plain, of(", resources: {limits: {memory: 8Gi}}"));
+        assert_eq!(plain, of(", secretRef: {name: hub}"));
+        assert_ne!(plain, of(", args: [--limit, '10']"));
+        assert_ne!(plain, of(", env: [{name: SEED, value: '2'}]"));
     }
 
     #[test]

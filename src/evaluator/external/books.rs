@@ -3,18 +3,22 @@
 
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::{count, digest, notes, stopped};
-use crate::api::eval_job::Suite;
+use super::{count, count_own, digest, invalid, noted_as, notes, stopped};
 use crate::evaluator::files::Places;
-use crate::evaluator::progress::{Asked, End, Entry, Noted, Progress, Reserved, Stopped};
+use crate::evaluator::progress::{Asked, End, Entry, Progress, Reserved, Stopped};
+use crate::evaluator::run::unpriced;
 use crate::evaluator::tally::{Room, Tally, most_of};
 use crate::plan::evaluation::report::{Limit, Report};
 use crate::plan::evaluation::run::{Evaluation, Target};
 use crate::protocol::usage::Tokens;
+
+/// The most requests of one run: a program that never ends, and whose requests cost nothing, is not to fill the disk with what is noted of them.
+const MOST_REQUESTS: usize = 500_000;
 
 /// The books of one run.
 pub(super) struct Books {
@@ -22,6 +26,8 @@ pub(super) struct Books {
     clock: fn() -> Timestamp,
     /// In seconds since 1970.
     deadline: i64,
+    /// Why a limit cannot be kept, so that nothing is asked.
+    unpriced: Option<String>,
     now: Mutex<Now>,
     /// Told of each request that ends, and of a limit that is reached.
     changed: Notify,
@@ -43,6 +49,10 @@ struct Now {
 pub(super) enum Refusal {
     /// A limit of the run is reached.
     Limit(Limit),
+    /// There is no telling what it would cost.
+    Unpriced(String),
+    /// There were more than any evaluation needs.
+    TooMany,
     /// It could not be noted down.
     Unnoted(String),
 }
@@ -81,6 +91,7 @@ impl Books {
         let next = known.map(|asked| asked.question + 1).max().unwrap_or(0);
         let deadline = begun.saturating_add(i64::try_from(run.limits.seconds).unwrap_or(i64::MAX));
         Ok(Self {
+            unpriced: unpriced(&run),
             run,
             clock: places.clock,
             deadline,
@@ -105,16 +116,16 @@ impl Books {
         self.run.limits.tokens.is_some() || self.run.limits.cost.is_some()
     }
 
-    /// Keeps room for a request to the model at that place, of so many bytes and of so many tokens of answers at most, once there is some.
+    /// Keeps room for a request to the model at that place, of that suite's evaluator, of so many bytes and of so many tokens of answers at most, once there is some.
     ///
     /// # Errors
     /// Why it is not to be sent.
-    pub(super) async fn reserve(&self, target: usize, bytes: u64, answers: u64) -> Result<Reserved, Refusal> {
+    pub(super) async fn reserve(&self, target: usize, suite: &str, bytes: u64, answers: u64) -> Result<Reserved, Refusal> {
         loop {
             let mut changed = pin!(self.changed.notified());
             // From here on, so that no request ends unseen between the look and the wait.
             changed.as_mut().enable();
-            if let Some(decided) = self.try_reserve(target, bytes, answers) {
+            if let Some(decided) = self.try_reserve(target, suite, bytes, answers) {
                 return decided;
             }
             changed.await;
@@ -122,20 +133,26 @@ impl Books {
     }
 
     /// None where a request under way may use less than it might.
-    fn try_reserve(&self, target: usize, bytes: u64, answers: u64) -> Option<Result<Reserved, Refusal>> {
+    fn try_reserve(&self, target: usize, suite: &str, bytes: u64, answers: u64) -> Option<Result<Reserved, Refusal>> {
         let mut now = self.now();
+        if let Some(why) = &self.unpriced {
+            return Some(Err(Refusal::Unpriced(why.clone())));
+        }
         if let Some(limit) = now.stopped {
             return Some(Err(Refusal::Limit(limit)));
+        }
+        if now.next >= MOST_REQUESTS {
+            return Some(Err(Refusal::TooMany));
         }
         let model = self.run.asked().nth(target)?;
         let asked = Asked {
             target,
-            suite: self.run.suites.len(),
+            suite: noted_as(&self.run, suite)?,
             question: now.next,
             repeat: 0,
         };
         let most = most_of(asked, model, bytes, answers);
-        let room = if (self.clock)().as_second() >= self.deadline {
+        let room = if self.is_late() {
             Room::No(Limit::Duration)
         } else {
             now.tally.room(&self.run.limits, &most, now.under_way > 0)
@@ -201,12 +218,38 @@ impl Books {
             if let Some(report) = self.report() {
                 return report;
             }
-            changed.await;
+            let left = self.deadline.saturating_sub((self.clock)().as_second());
+            let left = Duration::from_secs(u64::try_from(left).unwrap_or(0));
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(left), if self.is_open() => self.expire(),
+            }
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        (self.clock)().as_second() >= self.deadline
+    }
+
+    fn is_open(&self) -> bool {
+        self.now().stopped.is_none()
+    }
+
+    /// Ends the relay at the deadline, also where nobody asks. It is not noted: the run itself may be all that goes on, and is then to judge what it
+    /// has. Where an evaluator does, it is the end of the relay that tells.
+    fn expire(&self) {
+        let mut now = self.now();
+        if self.is_late() && now.stopped.is_none() {
+            now.stopped = Some(Limit::Duration);
+            now.is_news = true;
         }
     }
 
     fn report(&self) -> Option<Report> {
         let now = self.now();
+        if let Some(why) = &self.unpriced {
+            return Some(invalid(&self.run, &now.tally, why.clone()));
+        }
         let limit = now.stopped.filter(|_| now.is_news && now.under_way == 0)?;
         Some(stopped(&self.run, &now.tally, limit))
     }
@@ -220,19 +263,4 @@ impl Books {
     fn now(&self) -> MutexGuard<'_, Now> {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Counts what the run itself has used, in a pod before this one.
-fn count_own(run: &Evaluation, noted: &Noted, asked: &[&Target], tally: &mut Tally) {
-    let of_questions: Vec<&Suite> = run.suites.iter().filter(|suite| suite.latency.is_none()).collect();
-    for entry in &noted.ended {
-        let suite = of_questions.get(entry.asked.suite);
-        let (Some(target), false) = (asked.get(entry.asked.target), suite.is_some_and(|suite| suite.external.is_some())) else {
-            continue;
-        };
-        let judge = suite.and_then(|suite| suite.judge());
-        let judge = judge.and_then(|judge| run.judges.iter().position(|known| known.model == judge.model));
-        tally.add(target, judge.map(|place| (asked.len() + place, &run.judges[place])), entry);
-    }
-    noted.lost.iter().for_each(|lost| tally.lose(lost));
 }

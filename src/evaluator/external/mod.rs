@@ -20,10 +20,10 @@ use anyhow::Context;
 
 use self::results::Scored;
 use super::files::Places;
-use super::progress::{Noted, Progress};
+use super::progress::{Asked, End, Entry, Noted, Progress};
 use super::suite::{Row, Suite};
 use super::tally::Tally;
-use crate::api::eval_job::{self as api, External};
+use crate::api::eval_job::{External, Suite as Spec};
 use crate::plan::evaluation::external::{place, suites};
 use crate::plan::evaluation::report::{Limit, Report};
 use crate::plan::evaluation::run::{Evaluation, Target};
@@ -40,13 +40,23 @@ impl Given {
     ///
     /// # Errors
     /// What is wrong with it, in one sentence that names suite, model, file, line and remedy.
-    pub(super) fn read(run: &Evaluation, spec: &api::Suite, external: &External, places: &Places) -> Result<(Suite, Self), String> {
+    pub(super) fn read(
+        run: &Evaluation,
+        spec: &Spec,
+        external: &External,
+        places: &Places,
+        relayed: Option<&Noted>,
+    ) -> Result<(Suite, Self), String> {
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
         let mut each: Vec<BTreeMap<String, f64>> = Vec::new();
         for (target, asked) in run.asked().enumerate() {
             let at = |why: String| format!("suite {}, model {}: {why}", spec.name, asked.model);
             let folder = places.results.join(place(target, &spec.name));
             let found = results::read(&folder, external).map_err(at)?;
+            if !is_answered(run, target, &spec.name, relayed) {
+                let problem = "its evaluator left scores, and no answer of the model was passed on to it";
+                return Err(at(format!("{problem}; have it ask at $(OPENAI_BASE_URL)")));
+            }
             let mut scores = BTreeMap::new();
             for Scored {
                 id,
@@ -76,7 +86,7 @@ impl Given {
         });
         let scores = scores.collect();
         let ids: Vec<&String> = rows.keys().collect();
-        let digest = fingerprint::digest(&(asks(external), ids));
+        let digest = fingerprint::digest(&(external.asks(), ids));
         let suite = Suite::external(&spec.name, protocol(external), digest, rows.into_values().collect())?;
         Ok((suite, Self(scores)))
     }
@@ -93,13 +103,52 @@ fn protocol(external: &External) -> String {
     format!("external {}, {}{filter}", external.image, external.metric())
 }
 
-/// What decides which questions are asked, and how: not what its container is given.
-fn asks(external: &External) -> External {
-    External {
-        resources: None,
-        secret_ref: None,
-        ..external.clone()
+/// What requests of an evaluator of the suite are noted under: behind the places of the run's own suites.
+fn noted_as(run: &Evaluation, suite: &str) -> Option<usize> {
+    let place = run
+        .suites
+        .iter()
+        .position(|known| known.name == suite && known.external.is_some())?;
+    Some(run.suites.len() + place)
+}
+
+/// Whether the model answered the suite's evaluator at all. Scores of one that asked nobody, or somebody else, say nothing about the model.
+fn is_answered(run: &Evaluation, target: usize, suite: &str, relayed: Option<&Noted>) -> bool {
+    let place = noted_as(run, suite);
+    let mut answers = relayed.into_iter().flat_map(|noted| &noted.ended);
+    answers.any(|entry| entry.end == End::Right && entry.asked.target == target && Some(entry.asked.suite) == place)
+}
+
+/// Of what was noted of evaluators' questions, only the latest: in another pod they may have found something else.
+pub(super) fn keep_latest(entries: &mut Vec<Entry>, given: &BTreeMap<usize, Given>) {
+    let mut latest: HashMap<Asked, usize> = HashMap::new();
+    for (place, entry) in entries.iter().enumerate() {
+        latest.insert(entry.asked, place);
     }
+    let mut place = 0;
+    entries.retain(|entry| {
+        let is_latest = latest.get(&entry.asked) == Some(&place);
+        place += 1;
+        is_latest || !given.contains_key(&entry.asked.suite)
+    });
+}
+
+/// Why a run cannot go on from what is noted: in a pod before this one its evaluators asked something else, so that what it asked and spent itself
+/// is noted under another name. To begin anew would forget both.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn changed(run: &Evaluation, places: &Places, digest: &str) -> anyhow::Result<Option<String>> {
+    let names: Vec<&str> = suites(run).map(|(suite, _)| suite.name.as_str()).collect();
+    let is_noted = |noted: Noted| noted.begun > 0;
+    if names.is_empty() || !is_noted(Progress::read_any(&places.progress)?) || is_noted(Progress::read(&places.progress, digest)?) {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "the run's pod was lost, and in the next one the evaluator of suite {} asked other questions, so that what was found before does not belong to \
+         them; have it ask the same in each run, or wait for the next run",
+        names.join(" or ")
+    )))
 }
 
 /// Keeps what evaluators left in the folder of the report, as they wrote it: the answers are in it, if anywhere.
@@ -152,6 +201,45 @@ pub(super) fn count(noted: &Noted, asked: &[&Target], tally: &mut Tally) {
         }
     }
     noted.lost.iter().for_each(|lost| tally.lose(lost));
+    tally.lose_unknown(noted.gone);
+}
+
+/// Counts what the run itself has used, in an attempt or a pod before this one.
+fn count_own(run: &Evaluation, noted: &Noted, asked: &[&Target], tally: &mut Tally) {
+    let of_questions: Vec<&Spec> = run.suites.iter().filter(|suite| suite.latency.is_none()).collect();
+    for entry in &noted.ended {
+        let suite = of_questions.get(entry.asked.suite);
+        let (Some(target), false) = (asked.get(entry.asked.target), suite.is_some_and(|suite| suite.external.is_some())) else {
+            continue;
+        };
+        let judge = suite.and_then(|suite| suite.judge());
+        let judge = judge.and_then(|judge| run.judges.iter().position(|known| known.model == judge.model));
+        tally.add(target, judge.map(|place| (asked.len() + place, &run.judges[place])), entry);
+    }
+    noted.lost.iter().for_each(|lost| tally.lose(lost));
+    tally.lose_unknown(noted.gone);
+}
+
+/// What was spent until now: `relayed`, and what the run used itself, whatever it was to be asked then.
+///
+/// # Errors
+/// When that cannot be read.
+pub(super) fn spent(run: &Evaluation, places: &Places, relayed: &Tally) -> anyhow::Result<Tally> {
+    let mut tally = relayed.clone();
+    let asked: Vec<&Target> = run.asked().collect();
+    count_own(run, &Progress::read_any(&places.progress)?, &asked, &mut tally);
+    Ok(tally)
+}
+
+/// The report of a run that goes no further before it asks anything in this attempt, with what was spent until then.
+///
+/// # Errors
+/// When that cannot be read.
+pub(super) fn refused(run: &Evaluation, places: &Places, relayed: &Tally, why: String) -> anyhow::Result<Report> {
+    if suites(run).next().is_none() {
+        return Ok(Report::invalid(why));
+    }
+    Ok(invalid(run, &spent(run, places, relayed)?, why))
 }
 
 /// The report of a run whose evaluators met a limit: what they left is not what they would have.
@@ -169,7 +257,7 @@ pub(super) fn stopped(run: &Evaluation, tally: &Tally, limit: Limit) -> Report {
 }
 
 /// The report of a run that is `Invalid` after its evaluators were paid for.
-pub(super) fn invalid(run: &Evaluation, tally: &Tally, why: String) -> Report {
+fn invalid(run: &Evaluation, tally: &Tally, why: String) -> Report {
     Report {
         tokens: tally.tokens(),
         cost: tally.cost().filter(|_| run.is_priced()),

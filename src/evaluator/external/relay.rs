@@ -176,9 +176,15 @@ async fn relayed(relay: Arc<Relay>, (target, suite): (usize, String), operation:
     let name = format!("{}/{model}", relay.books.run().namespace);
     let mut named = asked.peek.put(&asked.body, &name, false);
     let body = named.copy_to_bytes(named.remaining());
-    let reserved = match relay.books.reserve(target, bounds.0, bounds.1).await {
+    let reserved = match relay.books.reserve(target, &suite, bounds.0, bounds.1).await {
         Ok(reserved) => reserved,
         Err(Refusal::Limit(limit)) => return Err(Refused::at(limit)),
+        Err(Refusal::Unpriced(why)) => return Err(Refused::new(402, "price_unknown", why)),
+        Err(Refusal::TooMany) => {
+            let why =
+                "the evaluators of this run have asked more often than any may; ask fewer questions, and give up those that are refused";
+            return Err(Refused::new(402, "too_many_requests", why));
+        }
         Err(Refusal::Unnoted(why)) => {
             tracing::error!("no request can be noted down: {why}");
             return Err(Refused::new(

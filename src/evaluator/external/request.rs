@@ -11,6 +11,8 @@ use crate::protocol::usage::Terms;
 
 /// What a template may add to a request, in tokens.
 const AROUND: u64 = 64;
+/// The same of one with tools, about which providers tell models in words of their own.
+const AROUND_TOOLS: u64 = 1024;
 
 /// Whether a request may be passed on; how many bytes it has, and how many tokens its answers at most.
 pub(super) fn check(asked: &Asked, model: &str, is_limited: bool) -> Result<(u64, u64), Refused> {
@@ -44,7 +46,21 @@ pub(super) fn check(asked: &Asked, model: &str, is_limited: bool) -> Result<(u64
         }
     }
     let bytes = u64::try_from(asked.body.len()).unwrap_or(u64::MAX);
-    Ok((bytes.saturating_add(AROUND), tokens.saturating_mul(longest.answers)))
+    let around = if has_tools(&asked.body) { AROUND_TOOLS } else { AROUND };
+    Ok((bytes.saturating_add(around), tokens.saturating_mul(longest.answers)))
+}
+
+/// Whether a request gives the model tools.
+fn has_tools(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow, default)]
+        tools: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        functions: Option<&'a RawValue>,
+    }
+    // One that cannot be read is not known to have none.
+    serde_json::from_slice::<Body<'_>>(body).map_or(true, |body| body.tools.is_some() || body.functions.is_some())
 }
 
 /// What a request has of which the bytes say nothing about the tokens.

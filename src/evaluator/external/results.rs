@@ -65,17 +65,10 @@ pub(super) fn read(folder: &Path, spec: &External) -> Result<Vec<Scored>, String
     if !read.scored.is_empty() {
         return Ok(read.scored);
     }
-    Err(match (&spec.filter, read.filters.is_empty()) {
-        (Some(filter), false) => format!(
-            "no line has the filter {filter:?}; set external.filter to one of {}",
-            named(&read.filters)
-        ),
-        (Some(filter), true) if read.lines > 0 => format!("no line has the filter {filter:?}, or any; remove external.filter"),
-        _ => format!(
-            "it left no lines in a samples_*.jsonl or {SCORES} below the folder $(RESULTS); have it write one: lm-evaluation-harness does with --log_samples \
-             --output_path $(RESULTS)"
-        ),
-    })
+    Err(format!(
+        "it left no lines in a samples_*.jsonl or {SCORES} below the folder $(RESULTS); have it write one: lm-evaluation-harness does with --log_samples \
+         --output_path $(RESULTS)"
+    ))
 }
 
 /// The files below `folder` that are read, by their paths below it.
@@ -145,7 +138,7 @@ struct Reading {
     scored: Vec<Scored>,
     ids: HashSet<String>,
     lines: usize,
-    /// The filters that lines have.
+    /// The filters that lines of the present file have.
     filters: BTreeSet<String>,
 }
 
@@ -155,6 +148,8 @@ impl Reading {
         let unreadable = |error: std::io::Error| format!("{name} cannot be read: {error}; see the log of its container");
         let mut lines = BufReader::new(File::open(folder.join(file)).map_err(unreadable)?);
         let mut line = Vec::new();
+        let (lines_before, scored_before) = (self.lines, self.scored.len());
+        self.filters.clear();
         for number in 1.. {
             line.clear();
             let mut bounded = (&mut lines).take(MOST_LINE_BYTES + 1);
@@ -177,7 +172,17 @@ impl Reading {
             }
             self.line(&line, shape).map_err(at)?;
         }
-        Ok(())
+        // A task without a score would be missing from the whole, and nobody would see it.
+        match shape.filter {
+            Some(filter) if self.lines > lines_before && self.scored.len() == scored_before => Err(match self.filters.is_empty() {
+                false => format!(
+                    "{name}: no line has the filter {filter:?}; set external.filter to one of {}",
+                    named(&self.filters)
+                ),
+                true => format!("{name}: no line has the filter {filter:?}, or any; remove external.filter"),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn line(&mut self, line: &[u8], shape: &Shape<'_>) -> Result<(), String> {

@@ -1,20 +1,22 @@
 //! What other programs asked, taken over into a run.
 
-use crate::evaluator::progress::{End, Entry};
+use std::collections::HashMap;
+
+use crate::evaluator::progress::{Asked, End, Entry};
 use crate::evaluator::run::{Asker, questions};
 
 impl<W> Asker<'_, W> {
     /// Notes down what other programs asked, so that it stands in reports as what was asked here does. One that a model has no score of ended in an
-    /// error: nobody knows how good its answer was.
-    pub(in crate::evaluator) fn take_over(&mut self) -> anyhow::Result<()> {
+    /// error: nobody knows how good its answer was. What they found in this pod counts, also where `noted` is what they found in one before it: its
+    /// files are the ones that are kept.
+    pub(in crate::evaluator) fn take_over(&mut self, noted: &[Entry]) -> anyhow::Result<()> {
         let given = self.given;
+        let noted = noted.iter().filter(|entry| given.contains_key(&entry.asked.suite));
+        let noted: HashMap<Asked, &Entry> = noted.map(|entry| (entry.asked, entry)).collect();
         for (suite, given) in given {
             for target in 0..self.asked.len() {
                 for asked in questions(self.suites, target, *suite, false) {
                     self.total += 1;
-                    if self.tally.ended(&asked).is_some() {
-                        continue;
-                    }
                     let score = given.score(target, asked.question);
                     if score.is_none() {
                         let id = self.suites[*suite].id(asked.question);
@@ -35,7 +37,9 @@ impl<W> Asker<'_, W> {
                         reason: None,
                         timed: None,
                     };
-                    self.progress.note(&entry)?;
+                    if noted.get(&asked).is_none_or(|noted| **noted != entry) {
+                        self.progress.note(&entry)?;
+                    }
                     self.tally.give(&entry);
                 }
             }

@@ -1,13 +1,11 @@
 //! Evaluators that users bring: the relay by which they ask, and runs over what they leave.
 
-use std::sync::atomic::AtomicI64;
-
 use bytes::Bytes;
 use futures::future::join_all;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::rt::TokioExecutor;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -167,19 +165,31 @@ async fn that_a_model_is_busy_is_passed_on_with_when_to_ask_again() {
 
 #[tokio::test]
 async fn no_more_are_under_way_at_once_than_questions_of_a_run() {
-    static NOW: AtomicI64 = AtomicI64::new(0);
-    static MOST: AtomicI64 = AtomicI64::new(0);
-    let world = world(|_, _, _| {
-        MOST.fetch_max(NOW.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        std::thread::yield_now();
-        NOW.fetch_sub(1, Ordering::SeqCst);
-        Reply::Text("right".to_owned())
+    const ALL: usize = 40;
+    let (gate, come) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (held, comes) = (Arc::clone(&gate), Arc::clone(&come));
+    let world = world(move |_, _, _| {
+        comes.add_permits(1);
+        Reply::Held(Arc::clone(&held))
     })
     .await;
     let relay = Running::of(&world).await;
-    let answers = join_all((0..40).map(|_| relay.chat("2 + 2?"))).await;
+    let ask = join_all((0..ALL).map(|_| relay.chat("2 + 2?")));
+    let watch = async {
+        for answered in 0..ALL {
+            let under_way = AT_ONCE.min(ALL - answered);
+            let new = if answered == 0 {
+                under_way
+            } else {
+                usize::from(answered + AT_ONCE <= ALL)
+            };
+            come.acquire_many(u32::try_from(new).unwrap()).await.unwrap().forget();
+            assert_eq!(world.requests(), answered + under_way);
+            gate.add_permits(1);
+        }
+    };
+    let (answers, ()) = tokio::join!(ask, watch);
     assert!(answers.iter().all(|(status, ..)| *status == StatusCode::OK));
-    assert!(MOST.load(Ordering::SeqCst) <= i64::try_from(AT_ONCE).unwrap());
 }
 
 /// What a request may use at most is six times what it does, so that the cap is only kept by looking before each.
@@ -255,6 +265,27 @@ async fn an_answer_that_may_have_been_paid_for_counts_at_the_most_that_it_may_ha
     }
 }
 
+/// Has the evaluator of each model ask once.
+async fn ask_once(world: &World) {
+    let relay = Running::of(world).await;
+    for (place, target) in world.run.asked().enumerate() {
+        let mut body = chat("2 + 2?");
+        body["model"] = json!(target.model);
+        let (status, ..) = relay.ask(&format!("/{place}/gsm8k/v1/chat/completions"), body).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    relay.end().await;
+}
+
+/// A run that asks questions of its own after its evaluator.
+async fn world_with_questions() -> World {
+    let mut world = world(right).await;
+    let own = World::new(right).await;
+    world.dataset(&std::fs::read_to_string(own.file()).unwrap());
+    world.run.suites.extend(own.run.suites.clone());
+    world
+}
+
 /// Writes what the evaluator of the model at that place leaves.
 fn leave(world: &World, target: usize, file: &str, lines: &[Value]) {
     let file = world.folder.0.join(format!("results/{target}/gsm8k/{file}"));
@@ -324,6 +355,7 @@ async fn a_question_that_another_model_has_and_this_one_lacks_is_an_error() {
     let mut other = world.run.targets[0].clone();
     other.model = "gpt".to_owned();
     world.run.targets.push(other);
+    ask_once(&world).await;
     leave(&world, 0, "scores.jsonl", &scores(0..200));
     leave(&world, 1, "scores.jsonl", &scores(0..190));
     let report = world.report().await;
@@ -342,6 +374,8 @@ async fn a_model_is_compared_with_the_baseline_question_by_question() {
     world.run.baseline = Some(serde_json::from_value(baseline).unwrap());
     let criteria = json!([{"suite": "gsm8k", "metric": "score", "notWorseThanBaselineBy": "0.05"}]);
     world.run.targets[0].criteria = serde_json::from_value(criteria).unwrap();
+    world.run.suites[0].external.as_mut().unwrap().metric = Some("exact_match".to_owned());
+    ask_once(&world).await;
     leave(
         &world,
         0,
@@ -354,7 +388,6 @@ async fn a_model_is_compared_with_the_baseline_question_by_question() {
         "out/samples_gsm8k_2026-05-02T02-10-00.1.jsonl",
         &samples(0..300, "strict-match"),
     );
-    world.run.suites[0].external.as_mut().unwrap().metric = Some("exact_match".to_owned());
     let report = world.report().await;
     assert_eq!(report.targets[0].verdict, Verdict::Pass, "{}", report.targets[0].message);
 }
@@ -399,10 +432,7 @@ async fn a_limit_that_an_evaluator_met_ends_the_run_whatever_it_left() {
 
 #[tokio::test]
 async fn what_evaluators_spent_is_no_longer_there_for_the_questions_of_the_run() {
-    let mut world = world(right).await;
-    let own = World::new(right).await;
-    world.dataset(&std::fs::read_to_string(own.file()).unwrap());
-    world.run.suites.extend(own.run.suites.clone());
+    let mut world = world_with_questions().await;
     // Room for one request by a relay and, after it, for some of the twelve questions.
     world.limit("cost", 12 * ANSWER);
     let relay = Running::of(&world).await;
@@ -416,4 +446,139 @@ async fn what_evaluators_spent_is_no_longer_there_for_the_questions_of_the_run()
     // A pod that takes over counts what both have spent.
     let again = Running::of(&world).await;
     assert_eq!(again.relay.spent().cost, report.cost);
+}
+
+#[tokio::test]
+async fn a_run_whose_evaluator_asks_other_questions_in_the_next_pod_forgets_nothing_that_it_spent() {
+    let world = world_with_questions().await;
+    ask_once(&world).await;
+    leave(&world, 0, "scores.jsonl", &scores(0..200));
+    assert_eq!(world.report().await.invalid, None);
+    let noted = std::fs::read(world.progress()).unwrap();
+    ask_once(&world).await;
+    leave(&world, 0, "scores.jsonl", &scores(100..300));
+    let report = world.report().await;
+    let why = report.invalid.unwrap();
+    let says = "the run's pod was lost, and in the next one the evaluator of suite gsm8k asked other questions";
+    assert!(why.starts_with(says), "{why}");
+    assert_eq!(world.requests(), 1 + QUESTIONS + 1);
+    assert_eq!(report.cost, Some(ANSWER * world.requests() as u64));
+    assert_eq!(std::fs::read(world.progress()).unwrap(), noted, "its answers are still there");
+}
+
+#[tokio::test]
+async fn a_run_that_refuses_after_its_evaluators_asked_says_what_they_spent() {
+    let past = Some(serde_json::from_value(json!({"run": "quality-1"})).unwrap());
+    for (dataset, past, says) in [("no question", None, "line 1"), ("", past, "spec.baseline.run")] {
+        let mut world = world_with_questions().await;
+        if past.is_some() {
+            world.run.suites.truncate(1);
+        }
+        world.run.past = past;
+        ask_once(&world).await;
+        leave(&world, 0, "scores.jsonl", &scores(0..200));
+        world.dataset(dataset);
+        let report = world.report().await;
+        let why = report.invalid.unwrap();
+        assert!(why.contains(says), "{why}");
+        assert_eq!((report.tokens, report.cost), ([90, 10], Some(ANSWER)), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn where_evaluators_ask_anew_the_scores_are_those_of_the_files_that_are_kept() {
+    let mut world = world(right).await;
+    ask_once(&world).await;
+    leave(&world, 0, "scores.jsonl", &scores(0..200));
+    let first = world.report().await;
+    assert!(
+        first.targets[0].message.starts_with("gsm8k: score 0.75"),
+        "{}",
+        first.targets[0].message
+    );
+    let all: Vec<Value> = (0..200).map(|n| json!({"id": n, "score": 1})).collect();
+    leave(&world, 0, "scores.jsonl", &all);
+    world.kept = Some("progress");
+    let second = world.report().await;
+    assert!(
+        second.targets[0].message.starts_with("gsm8k: score 1"),
+        "{}",
+        second.targets[0].message
+    );
+    let kept: Value = serde_json::from_slice(&std::fs::read(world.folder.0.join("progress/report.json")).unwrap()).unwrap();
+    assert_eq!(
+        kept["samples"].as_array().unwrap().len(),
+        200,
+        "and each question stands in it once"
+    );
+    let third = world.report().await;
+    assert_eq!(third.targets[0].message, second.targets[0].message);
+}
+
+#[tokio::test]
+async fn scores_of_an_evaluator_that_never_asked_the_model_are_no_verdict_about_it() {
+    let mut world = world(right).await;
+    let mut other = world.run.targets[0].clone();
+    other.model = "gpt".to_owned();
+    world.run.targets.push(other);
+    let relay = Running::of(&world).await;
+    relay.chat("2 + 2?").await;
+    relay.end().await;
+    for target in 0..2 {
+        leave(&world, target, "scores.jsonl", &scores(0..200));
+    }
+    let report = world.report().await;
+    let says = "suite gsm8k, model gpt: its evaluator left scores, and no answer of the model was passed on to it; have it ask at $(OPENAI_BASE_URL)";
+    assert_eq!(report.invalid.as_deref(), Some(says));
+    assert_eq!(report.cost, Some(ANSWER));
+}
+
+#[tokio::test]
+async fn the_relay_ends_when_the_time_of_the_run_is_over_also_where_nobody_asks() {
+    let mut world = world(right).await;
+    world.limit("seconds", 0);
+    let relay = Running::of(&world).await;
+    let report = relay.served.await.unwrap().unwrap().expect("it has no report");
+    assert_eq!(report.stopped, Some(Limit::Duration));
+    drop(relay.relay);
+    // Where evaluators are done, the run judges what it has.
+    let noted = std::fs::read_to_string(world.progress().with_file_name("relayed.jsonl")).unwrap();
+    assert!(!noted.contains("stopped"), "{noted}");
+}
+
+#[tokio::test]
+async fn nothing_is_relayed_where_a_cap_cannot_be_kept() {
+    let mut world = world(right).await;
+    world.limit("cost", 1_000_000_000);
+    world.run.targets[0].price = None;
+    let relay = Running::of(&world).await;
+    let report = relay.served.await.unwrap().unwrap().expect("it has no report");
+    let says = "the price of llama is unknown, so spec.limits.maxCostUSD cannot be kept; set its price";
+    assert_eq!(report.invalid.as_deref(), Some(says));
+}
+
+#[tokio::test]
+async fn tools_need_more_room_than_their_bytes() {
+    let mut world = world(right).await;
+    world.limit("tokens", 1000);
+    let relay = Running::of(&world).await;
+    assert_eq!(relay.chat("2 + 2?").await.0, StatusCode::OK);
+    let mut body = chat("2 + 2?");
+    body["tools"] = json!([{"type": "function", "function": {"name": "add"}}]);
+    assert_eq!(relay.ask("/0/gsm8k/v1/chat/completions", body).await.0.as_u16(), 402);
+}
+
+#[tokio::test]
+async fn a_program_that_never_ends_does_not_fill_the_disk_with_what_is_noted_of_it() {
+    let world = world(right).await;
+    ask_once(&world).await;
+    let file = world.progress().with_file_name("relayed.jsonl");
+    let noted = std::fs::read_to_string(&file).unwrap().replace("\"q\":0", "\"q\":499999");
+    std::fs::write(&file, &noted).unwrap();
+    let relay = Running::of(&world).await;
+    let (status, _, body) = relay.chat("2 + 2?").await;
+    assert_eq!((status.as_u16(), &body["error"]["code"]), (402, &json!("too_many_requests")));
+    assert_eq!(world.requests(), 1);
+    relay.end().await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), noted);
 }

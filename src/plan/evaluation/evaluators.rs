@@ -7,12 +7,16 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::jiff::Timestamp;
 
 use super::external::{EVALUATOR, MODEL, RELAY, SUITE};
+use super::job::CONTAINER;
 use super::report::Report;
 
 /// Of an evaluator's last words, so many characters are told: their end, where errors are.
 const WORDS: usize = 400;
 
-/// An evaluator that failed, and why the run has no verdict.
+/// What the kubelet says of a container that it has lost sight of, as when its node is started again: that is no program's end.
+const LOST: [&str; 2] = ["Unknown", "ContainerStatusUnknown"];
+
+/// An evaluator that failed, or asks on at a limit, and why the run has no verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Failed {
     /// When.
@@ -23,7 +27,8 @@ pub(super) struct Failed {
     pub(super) limit: Option<Report>,
 }
 
-/// The first evaluator in the pods of `job` that ended with anything but 0.
+/// The first evaluator in the pods of `job` that ended with anything but 0; or whichever is asking where the relay has ended at a limit: one that takes
+/// a refusal for a reason to ask again would never end.
 pub(super) fn failed<'a>(job: &Job, pods: impl Iterator<Item = &'a Pod>, now: Timestamp) -> Option<Failed> {
     // One that is evicted or deleted ends its containers, which are not to blame.
     let is_whole = |pod: &&Pod| {
@@ -31,13 +36,29 @@ pub(super) fn failed<'a>(job: &Job, pods: impl Iterator<Item = &'a Pod>, now: Ti
         pod.metadata.deletion_timestamp.is_none() && phase != Some("Failed")
     };
     pods.filter(is_whole).find_map(|pod| {
-        let ended = statuses(pod).find_map(|status| Some((status, failure(status)?)));
-        let (status, ended) = ended?;
-        let at = ended.finished_at.as_ref().map_or(now, |time| time.0);
-        let why = says(job, status, ended);
         let limit = limit(pod);
-        Some(Failed { at, why, limit })
+        if let Some((status, ended)) = statuses(pod).find_map(|status| Some((status, failure(status)?))) {
+            let at = ended.finished_at.as_ref().map_or(now, |time| time.0);
+            let (why, limit) = (says(job, status, ended), limit.map(|(_, report)| report));
+            return Some(Failed { at, why, limit });
+        }
+        // From there on the run itself knows what to make of a limit.
+        let (at, report) = limit.filter(|_| !is_evaluating(pod))?;
+        let why = report.invalid.clone().unwrap_or_default();
+        let limit = Some(report);
+        Some(Failed {
+            at: at.unwrap_or(now),
+            why,
+            limit,
+        })
     })
+}
+
+/// Whether the run's own container runs, or has.
+fn is_evaluating(pod: &Pod) -> bool {
+    let all = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    let mut own = all.into_iter().flatten().filter(|status| status.name == CONTAINER);
+    own.any(|status| has_run(status) || is_running(status))
 }
 
 /// Whether an evaluator in the pod runs, or has.
@@ -72,19 +93,20 @@ fn has_run(status: &ContainerStatus) -> bool {
 fn failure(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
     let ends = [&status.last_state, &status.state];
     let mut ends = ends.into_iter().filter_map(|state| state.as_ref()?.terminated.as_ref());
-    ends.find(|ended| ended.exit_code != 0)
+    ends.find(|ended| ended.exit_code != 0 && !LOST.contains(&ended.reason.as_deref().unwrap_or_default()))
 }
 
-/// Why the relay ended: at a limit, and with nothing else, it leaves a report.
-fn limit(pod: &Pod) -> Option<Report> {
+/// When and why the relay ended: at a limit, and with nothing else, it leaves a report.
+fn limit(pod: &Pod) -> Option<(Option<Timestamp>, Report)> {
     let all = pod.status.as_ref()?.init_container_statuses.as_ref()?;
     let relay = all.iter().find(|status| status.name == RELAY)?;
     let ends = [&relay.last_state, &relay.state];
-    let mut ends = ends
-        .into_iter()
-        .filter_map(|state| state.as_ref()?.terminated.as_ref()?.message.as_ref());
-    let reports = ends.find_map(|message| Report::decode(message).ok());
-    reports.filter(|report| report.invalid.is_some())
+    let ends = ends.into_iter().filter_map(|state| state.as_ref()?.terminated.as_ref());
+    let mut reports = ends.filter_map(|ended| {
+        let report = Report::decode(ended.message.as_ref()?).ok()?;
+        Some((ended.finished_at.as_ref().map(|time| time.0), report))
+    });
+    reports.find(|(_, report)| report.invalid.is_some())
 }
 
 fn says(job: &Job, status: &ContainerStatus, ended: &ContainerStateTerminated) -> String {
@@ -235,6 +257,30 @@ mod tests {
             State::Ending(at("2026-05-02T02:04:05Z"))
         );
         assert_eq!(observed(&[relay, failed], soon), State::Stopped(at("2026-05-02T02:04:00Z"), report));
+    }
+
+    #[test]
+    fn an_evaluator_that_asks_on_at_a_limit_is_ended() {
+        let report = Report::invalid("the run stopped at spec.limits.maxTokens");
+        let relay =
+            json!({"name": RELAY, "restartCount": 1, "state": {"running": {}}, "lastState": ended("", 0, &report.encode())["state"]});
+        assert_eq!(
+            observed(&[relay, running("evaluator-0-0")], "2026-05-02T02:05:00Z"),
+            State::Stopped(at("2026-05-02T02:04:00Z"), report)
+        );
+    }
+
+    #[test]
+    fn an_evaluator_is_not_blamed_for_a_node_that_was_started_again() {
+        for (reason, code) in [("Unknown", 255), ("ContainerStatusUnknown", 137)] {
+            let lost = json!({"terminated": {"exitCode": code, "reason": reason, "finishedAt": "2026-05-02T02:04:00Z"}});
+            let again = json!({"name": "evaluator-0-0", "restartCount": 1, "state": {"running": {}}, "lastState": lost});
+            assert_eq!(
+                observed(&[running(RELAY), again], "2026-05-02T02:05:00Z"),
+                State::Running,
+                "{reason}"
+            );
+        }
     }
 
     #[test]

@@ -240,14 +240,38 @@ fn state(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
     if let Some(Failed { why, limit, .. }) = failed {
         return State::Ended(end, limit.ok_or(why));
     }
+    if failure.is_none() && is_forgetful(job) {
+        return State::Ended(end, Err(lost(job, pods)));
+    }
     match message(job, pods) {
         Some(text) => State::Ended(end, read(&text, failure.as_deref())),
         None if failure.is_none() && now < end + POD_GRACE => State::Ending(end + POD_GRACE),
         None => {
             let why = failure.unwrap_or_else(|| "the pod was removed before its report was read".to_owned());
+            let why = evicted(job, pods).map_or(why.clone(), |evicted| format!("{why}; a pod was evicted ({evicted})"));
             State::Ended(end, Err(format!("the run left no report: {why}; wait for the next run")))
         }
     }
+}
+
+/// Whether a pod was lost, and no other pod of the Job can know what it spent.
+fn is_forgetful(job: &Job) -> bool {
+    let failed = job.status.as_ref().and_then(|status| status.failed);
+    failed.unwrap_or(0) > 0 && !is_kept(job)
+}
+
+/// Why its run has no verdict.
+fn lost(job: &Job, pods: &[Arc<Pod>]) -> String {
+    let how = evicted(job, pods).map_or_else(|| "lost".to_owned(), |why| format!("evicted ({why})"));
+    format!("the run's pod was {how}, and with it what it had found and spent; wait for the next run")
+}
+
+/// Why the kubelet evicted a pod of the Job.
+fn evicted<'a>(job: &Job, pods: &'a [Arc<Pod>]) -> Option<&'a str> {
+    of_job(job, pods).find_map(|pod| {
+        let status = pod.status.as_ref().filter(|status| status.reason.as_deref() == Some("Evicted"))?;
+        Some(status.message.as_deref()?.trim().trim_end_matches('.'))
+    })
 }
 
 /// How far a Job is that Kubernetes has not ended.
@@ -260,9 +284,8 @@ fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
         .any(|c| c.type_ == "FailureTarget" && c.status == "True");
     // A container that fails is started again in its pod; a pod that fails was evicted or its node is gone, and with it what was spent, unless
     // that is kept elsewhere.
-    if status.failed.unwrap_or(0) > 0 && !is_failing && !is_kept(job) {
-        let why = "the run's pod was lost, and with it what it had found and spent; wait for the next run";
-        return State::Stuck(now, why.to_owned());
+    if !is_failing && is_forgetful(job) {
+        return State::Stuck(now, lost(job, pods));
     }
     let own: Vec<&Pod> = of_job(job, pods).collect();
     let words = if has_evaluators(job) { &WORDS_OF_EXTERNAL } else { &WORDS };
@@ -537,6 +560,35 @@ mod tests {
         let failing = "{failed: 1, startTime: '2026-05-02T02:00:00Z', conditions: [{type: FailureTarget, status: 'True'}]}";
         let ended = fixtures::pod("2026-05-02T02:00:00Z", Some("Killed"));
         assert_eq!(observed(failing, &[ended], END), State::Running);
+    }
+
+    #[test]
+    fn a_run_that_another_pod_ended_without_knowing_what_the_first_one_spent_has_no_verdict() {
+        let ended = complete().replacen('{', "{failed: 1, ", 1);
+        let pod = fixtures::pod("2026-05-02T02:00:00Z", Some(&Report::invalid("why").encode()));
+        let State::Ended(_, Err(why)) = observed(&ended, &[pod], END) else {
+            panic!("its report is believed")
+        };
+        assert!(
+            why.starts_with("the run's pod was lost, and with it what it had found and spent"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn why_a_pod_was_evicted_is_told() {
+        let lost = "{active: 1, failed: 1, startTime: '2026-05-02T02:00:00Z'}";
+        let evicted =
+            waiting("{phase: Failed, reason: Evicted, message: 'Usage of EmptyDir volume \"results\" exceeds the limit \"4Gi\". '}");
+        assert_eq!(
+            observed(lost, &[evicted], END),
+            State::Stuck(
+                at(END),
+                "the run's pod was evicted (Usage of EmptyDir volume \"results\" exceeds the limit \"4Gi\"), and with it what it had found and \
+                 spent; wait for the next run"
+                    .to_owned()
+            )
+        );
     }
 
     #[test]

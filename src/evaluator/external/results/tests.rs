@@ -135,7 +135,7 @@ fn each_flaw_is_told_with_file_line_and_remedy() {
         ),
         (
             scores("{\"id\": 1, \"score\": 1}", ", filter: x"),
-            "no line has the filter \"x\", or any; remove external.filter",
+            "scores.jsonl: no line has the filter \"x\", or any; remove external.filter",
         ),
         (
             samples(""),
@@ -147,7 +147,18 @@ fn each_flaw_is_told_with_file_line_and_remedy() {
         ),
         (
             samples(", metric: acc, filter: c"),
-            "no line has the filter \"c\"; set external.filter to one of a, b",
+            "claims__llama/samples_gsm8k_cot_2026-05-02T02-00-00.123456.jsonl: no line has the filter \"c\"; set external.filter to one of a, b",
+        ),
+        (
+            of(
+                &[
+                    (SAMPLES_OF_GSM8K, two),
+                    ("samples_svamp_1.jsonl", "{\"doc_id\": 1, \"filter\": \"none\", \"acc\": 1}"),
+                ],
+                ", metric: acc, filter: a",
+            )
+            .unwrap_err(),
+            "samples_svamp_1.jsonl: no line has the filter \"a\"; set external.filter to one of none",
         ),
         (
             of(&[("scores.jsonl", "{}"), (SAMPLES_OF_GSM8K, "{}")], "").unwrap_err(),
