@@ -34,6 +34,10 @@ pub struct Script {
     pub busy: usize,
     /// It has never heard of conditions, and says so.
     pub knows_no_conditions: bool,
+    /// It has never heard of them, and says nothing.
+    pub ignores_conditions: bool,
+    /// Folders are not listed.
+    pub hides_folders: bool,
 }
 
 /// What was asked of it.
@@ -164,6 +168,9 @@ async fn answer(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, hea
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| (name, decoded(value)))
         .collect();
+    if script.hides_folders && query.contains_key("delimiter") {
+        return refused(StatusCode::FORBIDDEN, "AccessDenied");
+    }
     match method {
         Method::GET if query.contains_key("list-type") => list(&shared, &query),
         Method::GET | Method::HEAD => get(&shared, &key, &method, &headers),
@@ -247,7 +254,7 @@ fn put(shared: &Shared, key: String, query: &BTreeMap<&str, String>, headers: &H
         return [(header::ETAG, format!("\"{number}\""))].into_response();
     }
     lock(&shared.seen).puts += 1;
-    let is_new_only = headers.contains_key(header::IF_NONE_MATCH);
+    let is_new_only = headers.contains_key(header::IF_NONE_MATCH) && !script.ignores_conditions;
     if is_new_only && script.knows_no_conditions {
         return refused(StatusCode::NOT_IMPLEMENTED, "NotImplemented");
     }

@@ -112,8 +112,8 @@ pub struct EvalJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drift: Option<Drift>,
     /// What one run may use, and how much of it may go wrong. A run that reaches a limit stops and its verdict is `Invalid`. Restarts of the
-    /// evaluator in its pod count together. Without `reports`, a run whose pod is lost, by eviction or with its node, ends
-    /// `Invalid`; what Kubernetes' replacement of it spends comes on top, until the operator removes it: seconds, or while no operator runs at most the limits again for
+    /// evaluator in its pod count together. Without `reports`, or with an `external` suite where they are in a bucket, a run whose pod is lost, by
+    /// eviction or with its node, ends `Invalid`; what Kubernetes' replacement of it and evaluators in that spend comes on top, until the operator removes it: seconds, or while no operator runs at most the limits again for
     /// each of three replacements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -121,7 +121,8 @@ pub struct EvalJobSpec {
     #[serde(default)]
     pub history: History,
     /// Where the report of each run is kept, answers included, and what it has asked so far: then a run whose pod is lost goes on in the next
-    /// one where it stopped, instead of ending `Invalid`. Default: nowhere; answers are gone with the pod.
+    /// one where it stopped, instead of ending `Invalid`; one with an `external` suite does so only where they are in a claim.
+    /// Default: nowhere; answers are gone with the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reports: Option<Reports>,
 }
@@ -133,14 +134,16 @@ pub struct EvalJobSpec {
     .message("only a bucket has credentials: remove secretRef").field_path(".secretRef"))]
 pub struct Reports {
     /// `pvc://claim/folder`: a PersistentVolumeClaim in this namespace, which pods of group 65532 may write; or `s3://bucket/prefix`, `gs://…` or
-    /// `az://container/prefix`, whose objects must be free to be listed, read and written. Each run has a folder of the name of its Job in it, with
+    /// `az://container/prefix`, whose objects must be free to be listed, read and written, with a prefix for each namespace: runs of EvalJobs of one
+    /// name have the same names in all of them, and one that finds a folder of another namespace's is `Invalid`. Each run has a folder of the name of its Job in it, with
     /// `report.html` for people, the answers in `lm-eval/` as lm-evaluation-harness writes them, what evaluators of `external` suites left in `external/`,
     /// and what it has asked so far: in a claim
     /// `progress.jsonl`, in a bucket `progress/000001.jsonl` and so on, each with what came within 5 seconds or less. `report.json` comes last: where it
     /// is, all is there, and it is never overwritten. Nothing is ever removed. A bucket that refuses makes a run `Invalid` before anything is asked.
     /// Limits are not passed where a pod is lost either: what it may ask is written to the bucket first, and counts as spent where nobody knows
-    /// better. That is at most what 32 questions may use, or up to 1024 where so many are asked within two seconds, and what the requests of 10 seconds
-    /// of a load may. Example: `s3://evaluations/claims`.
+    /// better. That is at most what 32 questions may use, or more where models are so fast that 16 are asked within a second: then what is asked in four
+    /// seconds at that pace, of 1024 questions at most, and what the requests of 10 seconds of a load may. Only answers that are lost on their way, so that a question is
+    /// asked again, are known to the next pod with the bucket's next object, and not before. Example: `s3://evaluations/claims`.
     #[schemars(length(max = 512), regex(pattern = REPORTS))]
     pub uri: String,
     /// A Secret in this namespace whose keys are the variables that the bucket's credentials and endpoint come from, as of a dataset: such as

@@ -42,9 +42,9 @@ fn means<'a>(each: impl Iterator<Item = (&'a str, &'a str, End, f64)>) -> Scores
 pub(super) struct Earlier(BTreeMap<String, Result<Past, Unread>>);
 
 impl Earlier {
-    fn read(&mut self, run: &str, places: &Places) -> &Result<Past, Unread> {
+    fn read(&mut self, run: &str, namespace: &str, places: &Places) -> &Result<Past, Unread> {
         self.0.entry(run.to_owned()).or_insert_with(|| match &places.report {
-            Some(folder) => Past::read(folder, run),
+            Some(folder) => Past::read(folder, run, namespace),
             None => Err(Unread::Broken("there is no folder of reports".to_owned())),
         })
     }
@@ -79,7 +79,7 @@ pub(super) fn left(
     let asked = asked(suites);
     let mut runs = Vec::new();
     for name in &track.baseline {
-        match earlier.read(name, places) {
+        match earlier.read(name, &run.namespace, places) {
             Ok(past) => runs.push(means(past.all(model).filter(|(suite, id, ..)| asked.contains(&(*suite, *id))))),
             Err(Unread::Gone(why)) => {
                 let lost = Some(why.clone());

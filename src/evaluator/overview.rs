@@ -27,11 +27,14 @@ pub(super) fn page(folder: &Path, outcome: &Outcome<'_>) -> String {
     let run = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let job = job(run);
     let slot = |run: &str| names::evaluation_slot(job, run).map_or_else(|| run.to_owned(), |slot| slot.to_string());
+    let namespace = outcome.run.namespace.as_str();
     let names = earlier(folder, run);
-    let previous = names.iter().find_map(|name| Some((slot(name), Past::read(folder, name).ok()?)));
+    let previous = names
+        .iter()
+        .find_map(|name| Some((slot(name), Past::read(folder, name, namespace).ok()?)));
     let earlier: Vec<(String, Report)> = names
         .into_iter()
-        .filter_map(|name| Some((slot(&name), reports::head(&folder.with_file_name(&name)).ok()?)))
+        .filter_map(|name| Some((slot(&name), reports::head(&folder.with_file_name(&name), namespace).ok()?)))
         .collect();
     let confidence = Confidence::new(outcome.run.confidence).unwrap_or(Confidence::P95);
     let this = Shown {

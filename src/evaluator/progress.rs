@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -176,6 +177,8 @@ pub(super) struct Noted {
     pub(super) gone: Amount,
     /// What the last segment grants.
     pub(super) granted: Amount,
+    /// Who wrote it.
+    pub(super) by: Option<String>,
 }
 
 /// The file.
@@ -186,7 +189,8 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        self.file.write_all(line)?;
+        // Over what is left of one of which a full disk took a part only.
+        self.file.write_all_at(line, self.length)?;
         self.length += line.len() as u64;
         Ok(())
     }
@@ -244,7 +248,6 @@ impl Progress {
         file.read_to_end(&mut bytes).with_context(context)?;
         let (noted, kept) = parse(&bytes, run);
         file.set_len(u64::try_from(kept).unwrap_or(0)).with_context(context)?;
-        file.seek(SeekFrom::End(0)).with_context(context)?;
         let mut lines = Lines { file, length: kept as u64 };
         if kept > 0 {
             return Ok((lines, noted));
@@ -326,6 +329,13 @@ impl Progress {
         Ok(())
     }
 
+    /// Counts answers that were lost on the way and are asked for again, so that no more is asked before the bucket knows of them.
+    pub(super) fn lose(&self, most: &Reserved, times: u32) {
+        if let Self::Shipped(shipping, _) = self {
+            shipping.lose(most, times);
+        }
+    }
+
     /// Waits for a change of what may be asked.
     pub(super) async fn changed(&mut self) {
         match self {
@@ -349,9 +359,9 @@ impl Progress {
 
 const WRITING: &str = "writing the progress file";
 
-/// Notes down in `lines` what a pod that was lost may have spent.
-pub(super) fn note_gone(lines: &mut Lines, gone: Amount) -> anyhow::Result<()> {
-    line_of(&Gone { gone }).and_then(|line| lines.write(&line)).context(WRITING)
+/// The line of what a pod that was lost may have spent.
+pub(super) fn line_of_gone(gone: Amount) -> io::Result<Vec<u8>> {
+    line_of(&Gone { gone })
 }
 
 /// What is noted of this run, and how many bytes hold it.
@@ -368,7 +378,7 @@ pub(super) fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
     let mut open: BTreeMap<Asked, Reserved> = BTreeMap::new();
     let mut lost = Vec::new();
     let mut stopped = None;
-    let (mut gone, mut granted) = (Amount::default(), Amount::default());
+    let (mut gone, mut granted, mut by) = (Amount::default(), Amount::default(), None);
     for line in lines {
         match serde_json::from_slice(line) {
             Ok(Line::Ended(entry)) => {
@@ -380,7 +390,7 @@ pub(super) fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
             // One that is asked anew was lost before.
             Ok(Line::Reserved(reserved)) => lost.extend(open.insert(reserved.asked, reserved)),
             Ok(Line::Stopped(at)) => stopped = stopped.or(Some(at.stopped)),
-            Ok(Line::Granted(line)) => granted = line.granted,
+            Ok(Line::Granted(line)) => (granted, by) = (line.granted, Some(line.by)),
             Ok(Line::Gone(line)) => gone = gone.plus(line.gone),
             Err(_) => break,
         }
@@ -394,6 +404,7 @@ pub(super) fn parse(bytes: &[u8], run: &str) -> (Noted, usize) {
         stopped,
         gone,
         granted,
+        by,
     };
     (noted, kept)
 }
@@ -467,6 +478,28 @@ mod tests {
         bytes.extend(serde_json::to_vec(&entry(5)).unwrap());
         bytes.push(b'\n');
         assert_eq!(parse(&bytes, "a").0.lost, [reserved(5)]);
+    }
+
+    #[test]
+    fn a_line_that_was_written_in_part_is_written_over() {
+        use std::io::Write;
+        let path = std::env::temp_dir().join(format!("portfolio-progress-{}-{}", std::process::id(), fastrand::u64(..)));
+        let (mut lines, _) = Progress::open(&path, "a", 17).unwrap();
+        // What a disk took of a line before it was full.
+        let line = line_of(&entry(1)).unwrap();
+        OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap()
+            .write_all(&line[..line.len() - 1])
+            .unwrap();
+        lines.write(&line_of(&reserved(0)).unwrap()).unwrap();
+        lines.write(&line).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(bytes.len() as u64, lines.length());
+        let (noted, kept) = parse(&bytes, "a");
+        assert_eq!((noted.ended, noted.lost, kept), (vec![entry(1)], vec![reserved(0)], bytes.len()));
     }
 
     proptest! {

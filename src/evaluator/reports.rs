@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::external::KEPT;
 use super::latency::stream::Ended;
 use super::lm_eval::File;
 use super::loads::LoadSuite;
@@ -130,17 +131,36 @@ pub(super) fn put_page(folder: &Path, page: &str) -> anyhow::Result<()> {
     put(&folder.join(PAGE), page.as_bytes())
 }
 
-/// The verdicts and numbers of an earlier run, without its answers.
+/// Whose run a report is of. Other namespaces may keep theirs in the same folder of a bucket, and runs of the same names.
+#[derive(Deserialize)]
+struct Of {
+    namespace: String,
+}
+
+/// The verdicts and numbers of an earlier run of this namespace, without its answers.
 ///
 /// # Errors
-/// When there is no report, or it cannot be understood.
-pub(super) fn head(folder: &Path) -> anyhow::Result<Report> {
+/// When there is no report, or it cannot be understood, or it is of another namespace.
+pub(super) fn head(folder: &Path, namespace: &str) -> anyhow::Result<Report> {
     #[derive(Deserialize)]
     struct Head {
+        evaluation: Of,
         report: Report,
     }
-    let Head { report } = serde_json::from_slice(&std::fs::read(folder.join(REPORT))?)?;
+    let Head { evaluation, report } = serde_json::from_slice(&std::fs::read(folder.join(REPORT))?)?;
+    anyhow::ensure!(evaluation.namespace == namespace, "it is of the namespace {}", evaluation.namespace);
     Ok(report)
+}
+
+/// The namespace whose run the report in the folder is of, where that can be read.
+pub(super) fn namespace(folder: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Head {
+        evaluation: Of,
+    }
+    let file = std::fs::File::open(folder.join(REPORT)).ok()?;
+    let Head { evaluation } = serde_json::from_reader(io::BufReader::new(file)).ok()?;
+    Some(evaluation.namespace)
 }
 
 /// Writes the report, after all else.
@@ -193,6 +213,7 @@ struct Read {
 
 #[derive(Deserialize)]
 struct Asked {
+    namespace: String,
     suites: Vec<api::Suite>,
     #[serde(default)]
     judges: Vec<Target>,
@@ -239,18 +260,22 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// Reads the report of the run of that name, which is kept beside this one's `folder`.
+    /// Reads the report of the run of that name in the namespace, which is kept beside this one's `folder`.
     ///
     /// # Errors
-    /// That it is not there, or cannot be read.
-    pub(super) fn read(folder: &Path, run: &str) -> Result<Self, Unread> {
+    /// That it is not there, or of another namespace, or cannot be read.
+    pub(super) fn read(folder: &Path, run: &str, namespace: &str) -> Result<Self, Unread> {
         let path = folder.with_file_name(run).join(REPORT);
         let file = std::fs::File::open(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Unread::Gone(format!("spec.reports has no report of the run {run}")),
             _ => Unread::Broken(format!("the report of the run {run} cannot be read: {error}")),
         })?;
         let Read {
-            evaluation: Asked { suites: asked, judges },
+            evaluation: Asked {
+                namespace: of,
+                suites: asked,
+                judges,
+            },
             report,
             samples,
         } = serde_json::from_reader(io::BufReader::new(file)).map_err(|error| {
@@ -258,6 +283,10 @@ impl Past {
             // What is no report will not be one later; what the disk did not give may come.
             if error.is_io() { Unread::Broken(why) } else { Unread::Gone(why) }
         })?;
+        if of != namespace {
+            let why = format!("the report of the run {run} in spec.reports is of the namespace {of}, and not of {namespace}");
+            return Err(Unread::Gone(why));
+        }
         let mut ended: HashMap<String, Answers> = HashMap::new();
         for Sample {
             model,
@@ -342,18 +371,18 @@ impl Past {
     }
 }
 
-/// The files of the export, by their paths in the folder.
+/// The files of the export and what evaluators left, by their paths in the folder.
 ///
 /// # Errors
 /// When it cannot be read.
 pub(super) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    let mut open = vec![PathBuf::from(EXPORT)];
+    let mut open = vec![PathBuf::from(EXPORT), PathBuf::from(KEPT)];
     while let Some(below) = open.pop() {
         let path = folder.join(&below);
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
-            // Nothing was answered.
+            // Nothing was answered, or nobody brought an evaluator.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };

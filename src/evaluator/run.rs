@@ -123,7 +123,7 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
     if let Some(why) = external::changed(run, places, &digest)? {
         return refused(why);
     }
-    let (progress, noted) = match begin(&digest, now, places).await? {
+    let (progress, noted) = match begin((&run.namespace, &digest), now, places).await? {
         Ok(begun) => begun,
         Err(why) => return refused(why),
     };
@@ -211,16 +211,15 @@ pub async fn run(run: &Evaluation, client: &Client, places: &Places, watch: impl
 }
 
 /// Where what ends is noted, and what an earlier attempt noted there; or why that will not be there.
-async fn begin(digest: &str, now: i64, places: &Places) -> anyhow::Result<Result<(Progress, Noted), String>> {
+async fn begin((namespace, digest): (&str, &str), now: i64, places: &Places) -> anyhow::Result<Result<(Progress, Noted), String>> {
     let Some(store) = &places.store else {
         let (lines, noted) = Progress::open(&places.progress, digest, now)?;
         return Ok(Ok((Progress::Here(lines), noted)));
     };
     let begun = async {
-        let recovered = store.recover(digest, places).await?;
+        let recovered = store.recover((namespace, digest), places).await?;
         let opened = Progress::open(&places.progress, digest, now);
-        let (lines, mut noted) = opened.map_err(|error| Flaw::Passing(format!("{error:#}")))?;
-        noted.gone = noted.gone.plus(recovered.gone);
+        let (lines, noted) = opened.map_err(|error| Flaw::Passing(format!("{error:#}")))?;
         Ok((store.begin(lines, &recovered, places).await?, noted))
     };
     match begun.await {
@@ -254,7 +253,8 @@ fn past(run: &Evaluation, suites: &[Suite], places: &Places) -> Result<Option<Pa
     let Some(wanted) = &run.past else { return Ok(None) };
     let nowhere = "spec.baseline.run needs spec.reports".to_owned();
     let remedy = "name a run in spec.baseline.run whose report is there, that asked the same and whose verdict is not Invalid";
-    let past = Past::read(places.report.as_ref().ok_or(nowhere)?, &wanted.run).map_err(|unread| format!("{}; {remedy}", unread.why()))?;
+    let past = Past::read(places.report.as_ref().ok_or(nowhere)?, &wanted.run, &run.namespace)
+        .map_err(|unread| format!("{}; {remedy}", unread.why()))?;
     if let Some(model) = wanted.model.as_ref().filter(|model| !past.knows(model)) {
         return Err(format!("the run {} did not ask {model}; {remedy}", wanted.run));
     }
@@ -498,7 +498,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
 
     /// What came of a question, after so many answers were lost.
     fn take(&mut self, most: &Reserved, answered: Result<(Answer, Scored), Failure>, lost: u32) -> anyhow::Result<()> {
-        self.lose(most, lost);
+        self.lose_beside(most, lost);
         let asked = most.asked;
         let suite = &self.suites[asked.suite];
         let model = self.asked[asked.target].model.as_str();
@@ -587,7 +587,7 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
             failure = failure.or_else(|| (untold > 0).then(|| UNTOLD.to_owned()));
         }
         entry.lost += lost;
-        self.lose(most, lost);
+        self.lose_beside(most, lost);
         if let Some(why) = failure {
             let judge = self.scorers.judge(entry.asked.suite).map_or("", |(_, judge)| judge.model.as_str());
             let model = self.asked[entry.asked.target].model.as_str();
@@ -617,6 +617,12 @@ impl<W: FnMut(Standing)> Asker<'_, W> {
     /// Counts answers that were paid for and never came.
     pub(super) fn lose(&mut self, most: &Reserved, times: u32) {
         (0..times).for_each(|_| self.tally.lose(most));
+    }
+
+    /// The same, of a question that was asked again each time: none of that was granted.
+    fn lose_beside(&mut self, most: &Reserved, times: u32) {
+        self.lose(most, times);
+        self.progress.lose(most, times);
     }
 
     /// Notes down how a question ended that nobody answered, after so many answers were lost.

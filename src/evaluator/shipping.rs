@@ -22,14 +22,13 @@ use super::progress::{Granted, Lines, Reserved, line_of};
 use super::store::flaw;
 use crate::fetch::{Created, Objects};
 
-/// A grant that is used up in less is too small.
-const EARLY: Duration = Duration::from_secs(1);
-
 /// When a segment is cut.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rhythm {
     /// So long after the one before, where there is anything.
     pub(super) every: Duration,
+    /// No sooner after the one before, unless somebody waits for it.
+    pub(super) least: Duration,
     /// When there is so much.
     pub(super) bytes: u64,
 }
@@ -38,6 +37,7 @@ impl Default for Rhythm {
     fn default() -> Self {
         Self {
             every: Duration::from_secs(5),
+            least: Duration::from_secs(1),
             bytes: 256 << 10,
         }
     }
@@ -89,7 +89,12 @@ struct State {
     number: u32,
     allowance: Allowance,
     phase: Phase,
+    /// Somebody waits until all that is noted is up.
+    is_settling: bool,
+    /// When the last one was cut.
     cut: Option<Instant>,
+    /// When it was up.
+    since: Option<Instant>,
     /// Why nothing goes up any more.
     failure: Option<String>,
 }
@@ -101,10 +106,19 @@ enum Phase {
     Closed,
 }
 
+/// What there is to do now.
+enum Next {
+    Ship(Segment),
+    /// Nothing for so long, unless something is noted.
+    Wait(Duration),
+}
+
 struct Segment {
     number: u32,
     content: Bytes,
     end: u64,
+    /// The same, and its last line once more: it says nothing else.
+    other: Bytes,
     /// Nothing is asked after it.
     is_last: bool,
 }
@@ -130,7 +144,9 @@ impl Shipping {
                 number,
                 allowance: Allowance::default(),
                 phase: Phase::Open,
+                is_settling: false,
                 cut: None,
+                since: None,
                 failure: None,
             }),
             wake: Notify::new(),
@@ -141,8 +157,12 @@ impl Shipping {
             writer: format!("{:016x}", fastrand::u64(..)),
         });
         let first = shared.cut(true).map_err(|error| broken(&error))?;
-        if let Some(segment) = first {
+        if let Next::Ship(segment) = first {
+            let (path, content, other) = (shared.path(&segment), segment.content.clone(), segment.other.clone());
             shared.ship(segment).await?;
+            // Two pods that write are told apart by what they may not create.
+            let learned = shared.objects.learn(&path, &content, &other).await;
+            learned.map_err(|failure| flaw(shared.objects.uri(), &failure))?;
         }
         let task = tokio::spawn(Arc::clone(&shared).run());
         Ok(Self {
@@ -174,10 +194,15 @@ impl Shipping {
         if is_granted {
             state.lines.write(line)?;
         }
-        if state.allowance.is_wanted {
+        if state.allowance.is_wanted || state.allowance.is_awaited {
             self.shared.wake.notify_one();
         }
         Ok(is_granted)
+    }
+
+    /// Counts answers that were lost on the way, of a question that is asked again.
+    pub(super) fn lose(&self, most: &Reserved, times: u32) {
+        self.shared.lock().allowance.lose(Amount::of(most).times(times));
     }
 
     /// Hears of every change.
@@ -192,7 +217,7 @@ impl Shipping {
     pub(super) async fn settle(&self) -> Result<(), String> {
         let length = {
             let mut state = self.shared.lock();
-            state.allowance.is_wanted = true;
+            state.is_settling = true;
             state.lines.length()
         };
         self.until(|state| state.up >= length).await
@@ -231,6 +256,11 @@ impl Shipping {
     }
 }
 
+/// Another pod goes on with the run.
+pub(super) fn is_taken_over(uri: &str) -> Flaw {
+    Flaw::Passing(format!("another pod of this run writes to {uri}; it is tried again"))
+}
+
 fn broken(error: &io::Error) -> Flaw {
     Flaw::Passing(format!("the progress file: {error}"))
 }
@@ -241,12 +271,17 @@ impl Shared {
     }
 
     async fn run(self: Arc<Self>) {
+        let mut wait = self.rhythm.every;
         loop {
             // Woken or not: what there is decides.
-            tokio::time::timeout(self.rhythm.every, self.wake.notified()).await.ok();
+            tokio::time::timeout(wait, self.wake.notified()).await.ok();
+            wait = self.rhythm.every;
             let shipped = match self.cut(false) {
-                Ok(None) => continue,
-                Ok(Some(segment)) => self.ship(segment).await,
+                Ok(Next::Wait(longer)) => {
+                    wait = longer;
+                    continue;
+                }
+                Ok(Next::Ship(segment)) => self.ship(segment).await,
                 Err(error) => Err(broken(&error)),
             };
             let is_over = match shipped {
@@ -264,57 +299,71 @@ impl Shared {
     }
 
     /// What is to go up next, if anything is.
-    fn cut(&self, is_first: bool) -> io::Result<Option<Segment>> {
-        let (number, range, is_last) = {
+    fn cut(&self, is_first: bool) -> io::Result<Next> {
+        let (number, range, is_last, line) = {
             let mut state = self.lock();
             let is_closing = state.phase == Phase::Closing;
-            if !(is_first || is_closing || state.allowance.is_wanted || state.lines.length() > state.up) {
-                return Ok(None);
-            }
             let now = Instant::now();
-            let is_early = state.cut.is_some_and(|cut| now.duration_since(cut) < EARLY);
-            state.cut = Some(now);
+            let for_some = |since: Option<Instant>| since.map_or(Duration::MAX, |since| now.duration_since(since));
+            let since_cut = for_some(state.cut);
+            if !(is_first || is_closing || state.is_settling || state.allowance.is_awaited) {
+                let fresh = state.lines.length() - state.up;
+                let is_due = fresh > 0 && since_cut >= self.rhythm.every;
+                if !(is_due || state.allowance.is_wanted || fresh >= self.rhythm.bytes) {
+                    let left = self.rhythm.every.saturating_sub(since_cut);
+                    return Ok(Next::Wait(if fresh > 0 { left } else { self.rhythm.every }));
+                }
+                if since_cut < self.rhythm.least {
+                    return Ok(Next::Wait(self.rhythm.least.saturating_sub(since_cut)));
+                }
+            }
             let granted = if is_closing {
                 state.allowance.end()
             } else {
-                state.allowance.cut(is_early)
+                let since = for_some(state.since);
+                state.allowance.cut(since)
             };
-            let line = Granted {
+            state.cut = Some(now);
+            state.is_settling = false;
+            let line = line_of(&Granted {
                 granted,
                 by: self.writer.clone(),
-            };
-            state.lines.write(&line_of(&line)?)?;
-            (state.number, state.up..state.lines.length(), is_closing)
+            })?;
+            state.lines.write(&line)?;
+            (state.number, state.up..state.lines.length(), is_closing, line)
         };
         let mut content = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
         self.file.read_exact_at(&mut content, range.start)?;
-        Ok(Some(Segment {
+        Ok(Next::Ship(Segment {
             number,
+            other: [content.as_slice(), &line].concat().into(),
             content: content.into(),
             end: range.end,
             is_last,
         }))
     }
 
+    fn path(&self, segment: &Segment) -> String {
+        format!("{}/progress/{}", self.run, name(segment.number))
+    }
+
     /// Brings it up; whether it is the last.
     async fn ship(&self, segment: Segment) -> Result<bool, Flaw> {
         let uri = self.objects.uri();
-        let path = format!("{}/progress/{}", self.run, name(segment.number));
+        let path = self.path(&segment);
         match self.objects.create(&path, &segment.content).await {
             Ok(Created::There) => {
                 let mut state = self.lock();
                 state.up = segment.end;
                 state.number = segment.number.saturating_add(1);
                 state.allowance.up();
+                state.since = Some(Instant::now());
                 if segment.is_last {
                     state.phase = Phase::Closed;
                 }
                 Ok(segment.is_last)
             }
-            Ok(Created::Otherwise) => {
-                let why = format!("another pod of this run writes to {uri}; it is tried again");
-                Err(Flaw::Passing(why))
-            }
+            Ok(Created::Otherwise) => Err(is_taken_over(uri)),
             Err(failure) => Err(flaw(uri, &failure)),
         }
     }

@@ -4,6 +4,7 @@
 //! ```text
 //! <run>/progress/000001.jsonl …   what has ended, in segments that are never changed
 //! <run>/lm-eval/                  the answers, as lm-evaluation-harness writes them
+//! <run>/external/                 what evaluators that users bring left, as they wrote it
 //! <run>/report.html               the same on one page, for a person
 //! <run>/report.json               created last and once; its presence says that all of it is there
 //! ```
@@ -20,13 +21,13 @@ use futures::{StreamExt, stream};
 use super::allowance::Amount;
 use super::files::{Flaw, Places, environment};
 use super::overview;
-use super::progress::{Lines, Progress, note_gone, parse};
+use super::progress::{Lines, Progress, line_of_gone, parse};
 use super::reports::{self, PAGE, REPORT};
-use super::shipping::{Rhythm, Shipping, To, name};
+use super::shipping::{Rhythm, Shipping, To, is_taken_over, name};
 use crate::fetch::{Created, Environment, Failure, Objects, Pace};
 use crate::plan::evaluation::run::Evaluation;
 
-/// More than any run takes: one each second of the longest.
+/// More than any run takes: one each second of the longest, and those that a question waits for.
 const MOST_SEGMENTS: usize = 100_000;
 /// What is noted is read into memory, and no pod has more.
 const MOST_NOTED: u64 = 256 << 20;
@@ -54,8 +55,6 @@ pub(super) struct Recovered {
     up: u64,
     /// Its segments.
     segments: u32,
-    /// What a pod that was lost may have spent on what nobody knows.
-    pub(super) gone: Amount,
 }
 
 /// What a store says to a request, in the words of the EvalJob.
@@ -119,7 +118,11 @@ impl Store {
     pub(super) async fn bring(&self, run: &Evaluation, places: &Places) -> Result<(), Flaw> {
         let (folder, this) = kept(places)?;
         let objects = self.objects(places)?;
-        let there = objects.folders().await.map_err(|failure| flaw(&self.uri, &failure))?;
+        // Only the page shows them, and other folders may be many; whether the store takes anything is seen when it is asked for this run's own.
+        let there = objects.folders().await.unwrap_or_else(|failure| {
+            tracing::warn!("the report shows no earlier runs: {}", failure.message);
+            Vec::new()
+        });
         let of_drift = run.drift.iter().flat_map(|drift| drift.targets.values());
         let of_drift = of_drift.flat_map(|track| &track.baseline);
         let compared: BTreeSet<&str> = run
@@ -146,8 +149,8 @@ impl Store {
     }
 
     async fn is_there(&self, objects: &Objects, run: &str) -> Result<bool, Flaw> {
-        let there = objects.get(&format!("{run}/{REPORT}"), MOST_REPORT).await;
-        there.map(|there| there.is_some()).map_err(|failure| flaw(&self.uri, &failure))
+        let there = objects.has(&format!("{run}/{REPORT}")).await;
+        there.map_err(|failure| flaw(&self.uri, &failure))
     }
 
     async fn bring_one(&self, objects: &Objects, to: &Path, name: &str, is_needed: bool) -> Result<(), Flaw> {
@@ -168,20 +171,25 @@ impl Store {
     }
 
     /// Makes the progress file begin with what the store has of this run, unless it does.
-    pub(super) async fn recover(&self, digest: &str, places: &Places) -> Result<Recovered, Flaw> {
-        let (_, run) = kept(places)?;
+    pub(super) async fn recover(&self, (namespace, digest): (&str, &str), places: &Places) -> Result<Recovered, Flaw> {
+        let (folder, run) = kept(places)?;
         let objects = self.objects(places)?;
         let failed = |failure: Failure| flaw(&self.uri, &failure);
         let mut segments = objects.list(&format!("{run}/progress"), MOST_SEGMENTS).await.map_err(failed)?;
         segments.sort();
         let other = |what: &str| {
             let why = format!("{}/{run}/ holds {what}, and history is never rewritten", self.uri);
-            let remedy = "name another folder, or remove that one";
+            let remedy = "name another folder, a prefix for each namespace, or remove that one";
             Flaw::Lasting(format!("spec.reports.uri: {why}; {remedy}"))
+        };
+        // Those of another namespace have the same names where their EvalJobs have.
+        let of_whom = |what: &str| match reports::namespace(folder).filter(|of| of != namespace) {
+            Some(of) => format!("the report of a run of the namespace {of}"),
+            None => what.to_owned(),
         };
         if segments.is_empty() {
             return match self.was_kept.get() {
-                Some(()) => Err(other("the report of another run")),
+                Some(()) => Err(other(&of_whom("the report of another run"))),
                 None => Ok(Recovered::default()),
             };
         }
@@ -211,7 +219,9 @@ impl Store {
         let (noted, known) = parse(&whole, digest);
         if known < whole.len() {
             // Another evaluation of this name, or other data behind the same name: it cannot be both.
-            return Err(other("what another run noted, or one of another dataset"));
+            return Err(other(&of_whom(
+                "what another run noted: of another namespace, or of another dataset",
+            )));
         }
         let unreadable = |error: std::io::Error| Flaw::Passing(format!("the progress file {}: {error}", places.progress.display()));
         let here = match std::fs::read(&places.progress) {
@@ -222,7 +232,19 @@ impl Store {
         // A container that is started again has all that it noted, and more than the store.
         let has_all = here.starts_with(&whole);
         if !has_all {
+            // It would take the run over again and again, and each time what may be spent would count as spent.
+            let (was_here, _) = parse(&here, digest);
+            if was_here.by.is_some_and(|own| noted.by.as_ref() != Some(&own)) {
+                return Err(is_taken_over(&self.uri));
+            }
+            let up = whole.len() as u64;
+            // What the lost pod may have spent on what nobody knows: in the same file at once, or it would be forgotten where this one is killed now.
+            if noted.granted != Amount::default() {
+                let gone = line_of_gone(noted.granted).map_err(unreadable)?;
+                whole.extend_from_slice(&gone);
+            }
             reports::put(&places.progress, &whole).map_err(|error| Flaw::Passing(format!("{error:#}")))?;
+            whole.truncate(usize::try_from(up).unwrap_or(usize::MAX));
             tracing::info!(
                 segments = segments.len(),
                 ended = noted.ended.len(),
@@ -232,16 +254,12 @@ impl Store {
         Ok(Recovered {
             up: whole.len() as u64,
             segments: u32::try_from(segments.len()).unwrap_or(u32::MAX),
-            gone: if has_all { Amount::default() } else { noted.granted },
         })
     }
 
     /// From here on what is noted in the file goes up. That begins at once, which shows whether the store takes it.
-    pub(super) async fn begin(&self, mut lines: Lines, recovered: &Recovered, places: &Places) -> Result<Progress, Flaw> {
+    pub(super) async fn begin(&self, lines: Lines, recovered: &Recovered, places: &Places) -> Result<Progress, Flaw> {
         let (_, run) = kept(places)?;
-        if recovered.gone != Amount::default() {
-            note_gone(&mut lines, recovered.gone).map_err(|error| Flaw::Passing(format!("{error:#}")))?;
-        }
         let to = To {
             objects: Arc::clone(self.objects(places)?),
             run: run.to_owned(),
@@ -270,7 +288,7 @@ impl Store {
         let failed = |failure: Failure| why(flaw(&self.uri, &failure));
         for path in reports::files(folder)?.into_iter().chain([PathBuf::from(PAGE)]) {
             // A pod that was lost may have left some of it, which nobody has read yet.
-            objects.put(&below(run, &path), &read(folder, &path)?).await.map_err(failed)?;
+            objects.put_file(&below(run, &path), &folder.join(&path)).await.map_err(failed)?;
         }
         let path = below(run, Path::new(REPORT));
         match objects.create(&path, &read(folder, Path::new(REPORT))?).await.map_err(failed)? {

@@ -1,11 +1,14 @@
 //! A place in a bucket that is written too: objects that are created once and never again, and what is read back of them.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::path::Path as Key;
+use object_store::path::{Path as Key, PathPart};
 use object_store::{Error, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart};
+use tokio::io::AsyncReadExt;
 
 use super::Environment;
 use super::bucket::{Bucket, Named, status};
@@ -26,6 +29,8 @@ pub struct Objects {
     bucket: Bucket,
     pace: Pace,
     uri: String,
+    /// The store is asked what is there before anything is created: it does not heed conditions.
+    asks: AtomicBool,
 }
 
 /// What became of an object that was to be created.
@@ -48,6 +53,7 @@ impl Objects {
                 bucket: Bucket::new(store, &name, &prefix, environment, None)?,
                 pace,
                 uri: uri.to_owned(),
+                asks: AtomicBool::new(false),
             }),
             Location::Hub { .. } | Location::Web { .. } => Err(Failure::new(
                 Reason::InvalidSource,
@@ -78,17 +84,73 @@ impl Objects {
         }
     }
 
-    /// Puts an object there, whatever was there before.
+    /// Finds out whether the store heeds conditions, of which some know nothing and say nothing: it is to create an object that is there, with
+    /// `other` as its content. Where it does, the object has its `content` again at once, and from here on the store is asked before anything is
+    /// created. Meanwhile readers may find `other`.
     ///
     /// # Errors
     /// As of [`Self::create`].
-    pub async fn put(&self, path: &str, content: &Bytes) -> Result<(), Failure> {
+    pub async fn learn(&self, path: &str, content: &Bytes, other: &Bytes) -> Result<(), Failure> {
         let key = self.key(path)?;
         let mut patience = Patience::new(&self.pace);
         loop {
-            match self.try_put(&key, content).await {
+            match self.put_new(&key, other).await {
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => return Ok(()),
+                Ok(()) => {
+                    tracing::warn!(
+                        uri = self.uri,
+                        "the store heeds no conditions, and is asked what is there before each object"
+                    );
+                    self.asks.store(true, Ordering::Relaxed);
+                    return self.put(&key, content).await;
+                }
+                Err(error) if knows_no_conditions(&error) => {
+                    self.asks.store(true, Ordering::Relaxed);
+                    return Ok(());
+                }
+                Err(error) => patience.after(self.named().failure(&error)).await?,
+            }
+        }
+    }
+
+    /// Puts an object there, whatever was there before.
+    async fn put(&self, key: &Key, content: &Bytes) -> Result<(), Failure> {
+        let mut patience = Patience::new(&self.pace);
+        loop {
+            match self.try_put(key, content).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => patience.after(failure).await?,
+            }
+        }
+    }
+
+    /// Puts a file there in parts, whatever was there before. Characters of its path that no key may have are written as `%0A`.
+    ///
+    /// # Errors
+    /// As of [`Self::create`], and that the file cannot be read.
+    pub async fn put_file(&self, path: &str, file: &Path) -> Result<(), Failure> {
+        let key = self.any_key(path);
+        let mut patience = Patience::new(&self.pace);
+        loop {
+            match self.try_put_file(&key, file).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => patience.after(failure).await?,
+            }
+        }
+    }
+
+    /// Whether an object is there.
+    ///
+    /// # Errors
+    /// As of [`Self::create`].
+    pub async fn has(&self, path: &str) -> Result<bool, Failure> {
+        let key = self.key(path)?;
+        let mut patience = Patience::new(&self.pace);
+        loop {
+            match self.bucket.store.head(&key).await {
+                Ok(_) => return Ok(true),
+                Err(Error::NotFound { .. }) => return Ok(false),
+                Err(error) => patience.after(self.named().failure(&error)).await?,
             }
         }
     }
@@ -121,7 +183,11 @@ impl Objects {
             match listed {
                 Ok(listed) if listed.len() > most => {
                     let problem = format!("there are more than {most} objects below {prefix}");
-                    return Err(Failure::new(Reason::InvalidSource, problem, "remove what does not belong there"));
+                    return Err(Failure::new(
+                        Reason::InvalidSource,
+                        problem,
+                        "name another folder, or remove what does not belong there",
+                    ));
                 }
                 Ok(listed) => {
                     let named = listed
@@ -172,25 +238,37 @@ impl Objects {
         key.map_err(|error| Failure::new(Reason::UnsafeName, words(&error), "correct the URI"))
     }
 
+    /// The key of a path that others named. No two paths have the same, so one with a per cent sign is never taken as it is.
+    fn any_key(&self, path: &str) -> Key {
+        match self.key(path) {
+            Ok(key) if !path.contains('%') => key,
+            _ => path
+                .split('/')
+                .fold(self.bucket.prefix.clone(), |key, part| key.join(PathPart::from(part))),
+        }
+    }
+
     async fn try_create(&self, key: &Key, content: &Bytes) -> Result<Created, Failure> {
         // An upload in parts has no condition.
-        if content.len() > PART {
+        if content.len() > PART || self.asks.load(Ordering::Relaxed) {
             return self.create_if_absent(key, content).await;
         }
-        let options = PutOptions::from(PutMode::Create);
-        let payload = PutPayload::from_bytes(content.clone());
-        match self.bucket.store.put_opts(key, payload, options).await {
-            Ok(_) => Ok(Created::There),
+        match self.put_new(key, content).await {
+            Ok(()) => Ok(Created::There),
             // It may be our own, if the answer to an earlier attempt was lost.
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => match self.compare(key, content).await? {
                 Some(created) => Ok(created),
                 None => Err(Failure::unreachable(format!("{key} is being written by somebody else"))),
             },
-            Err(error) if matches!(error, Error::NotImplemented { .. }) || status(&words(&error)) == Some(501) => {
-                self.create_if_absent(key, content).await
-            }
+            Err(error) if knows_no_conditions(&error) => self.create_if_absent(key, content).await,
             Err(error) => Err(self.named().failure(&error)),
         }
+    }
+
+    async fn put_new(&self, key: &Key, content: &Bytes) -> Result<(), Error> {
+        let options = PutOptions::from(PutMode::Create);
+        let payload = PutPayload::from_bytes(content.clone());
+        self.bucket.store.put_opts(key, payload, options).await.map(drop)
     }
 
     async fn create_if_absent(&self, key: &Key, content: &Bytes) -> Result<Created, Failure> {
@@ -223,8 +301,50 @@ impl Objects {
         let upload = self.bucket.store.put_multipart(key).await.map_err(failed)?;
         let mut parts = WriteMultipart::new_with_chunk_size(upload, PART);
         for start in (0..content.len()).step_by(PART) {
-            parts.wait_for_capacity(PARTS).await.map_err(failed)?;
+            parts = self.room(parts).await?;
             parts.put(content.slice(start..content.len().min(start + PART)));
+        }
+        parts.finish().await.map(drop).map_err(failed)
+    }
+
+    /// Waits until another part may be under way. Where one failed, the store is told to forget the others, which it would keep and charge for.
+    async fn room(&self, mut parts: WriteMultipart) -> Result<WriteMultipart, Failure> {
+        let Err(error) = parts.wait_for_capacity(PARTS).await else {
+            return Ok(parts);
+        };
+        parts.abort().await.ok();
+        Err(self.named().failure(&error))
+    }
+
+    async fn try_put_file(&self, key: &Key, path: &Path) -> Result<(), Failure> {
+        let unreadable = |error: std::io::Error| {
+            let problem = format!("{} cannot be read: {error}", path.display());
+            Failure::new(Reason::FolderUnusable, problem, "see the log of the pod")
+        };
+        let failed = |error: Error| self.named().failure(&error);
+        let mut file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let mut part = next_part(&mut file).await.map_err(unreadable)?;
+        if part.len() < PART {
+            return self
+                .bucket
+                .store
+                .put(key, PutPayload::from_bytes(part))
+                .await
+                .map(drop)
+                .map_err(failed);
+        }
+        let upload = self.bucket.store.put_multipart(key).await.map_err(failed)?;
+        let mut parts = WriteMultipart::new_with_chunk_size(upload, PART);
+        while !part.is_empty() {
+            parts = self.room(parts).await?;
+            parts.put(part);
+            part = match next_part(&mut file).await {
+                Ok(part) => part,
+                Err(error) => {
+                    parts.abort().await.ok();
+                    return Err(unreadable(error));
+                }
+            };
         }
         parts.finish().await.map(drop).map_err(failed)
     }
@@ -242,4 +362,16 @@ impl Objects {
         let content = result.bytes().await.map_err(|error| self.named().failure(&error))?;
         Ok(Some(content))
     }
+}
+
+/// Whether the store says that it cannot create what is not there.
+fn knows_no_conditions(error: &Error) -> bool {
+    matches!(error, Error::NotImplemented { .. }) || status(&words(error)) == Some(501)
+}
+
+/// What comes next in a file: as much as goes up at once, or all that is left.
+async fn next_part(file: &mut tokio::fs::File) -> std::io::Result<Bytes> {
+    let mut part = Vec::new();
+    file.take(PART as u64).read_to_end(&mut part).await?;
+    Ok(part.into())
 }

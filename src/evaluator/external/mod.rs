@@ -30,7 +30,7 @@ use crate::plan::evaluation::run::{Evaluation, Target};
 use crate::plan::fingerprint;
 
 /// The folder with what they left, in that of a report that is kept.
-const KEPT: &str = "external";
+pub(super) const KEPT: &str = "external";
 
 /// What evaluators of one suite found: of each model, by its place among those that are asked, the scores of questions.
 pub(super) struct Given(Vec<HashMap<usize, f64>>);

@@ -45,8 +45,10 @@ pub struct Export {
     pub tasks: Vec<Task>,
     /// When the first request was sent, in seconds since 1970.
     pub started: f64,
-    /// When the last answer was there, likewise; the files are named by it, in UTC.
+    /// When the last answer was there, likewise.
     pub ended: f64,
+    /// The time that the files are named by, likewise, in UTC: of the same files the same, whenever they are written.
+    pub named: f64,
     /// What randomness started from.
     pub seeds: Seeds,
     /// What else there is to say; written as `llmportfolio` unless it is null.
@@ -168,7 +170,7 @@ pub struct File {
 pub fn files(export: &Export) -> Result<Vec<File>, String> {
     check(export)?;
     let folder = sanitized(&export.model);
-    let time = file_time(export.ended)?;
+    let time = file_time(export.named)?;
     let mut samples = Vec::new();
     let mut hashes = Vec::new();
     for task in &export.tasks {
@@ -208,7 +210,7 @@ fn sanitized(model: &str) -> String {
 fn file_time(seconds: f64) -> Result<String, String> {
     // What is beyond all calendars becomes the end of the range, which jiff refuses.
     let time = Timestamp::from_microsecond((seconds * 1e6).round() as i64);
-    let time = time.map_err(|error| format!("ended is no time: {error}"))?;
+    let time = time.map_err(|error| format!("named is no time: {error}"))?;
     Ok(time.strftime("%Y-%m-%dT%H-%M-%S.%6f").to_string())
 }
 

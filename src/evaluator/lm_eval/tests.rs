@@ -114,6 +114,7 @@ fn export(run: &Run) -> Export {
         tasks: tasks.collect(),
         started,
         ended: started + seconds,
+        named: started + seconds,
         seeds: Seeds {
             random: Some(0),
             numpy: Some(1234),
@@ -290,10 +291,10 @@ fn names_of_models_become_names_of_folders() {
 }
 
 #[test]
-fn files_are_named_by_the_end_in_utc() {
+fn files_are_named_by_a_time_in_utc() {
     assert_eq!(file_time(0.0).unwrap(), "1970-01-01T00-00-00.000000");
     assert_eq!(file_time(1_795_841_943.710_943_2).unwrap(), "2026-11-28T04-59-03.710943");
-    assert!(file_time(1e30).unwrap_err().starts_with("ended is no time: "));
+    assert!(file_time(1e30).unwrap_err().starts_with("named is no time: "));
 }
 
 #[test]

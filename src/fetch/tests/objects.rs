@@ -41,8 +41,59 @@ async fn a_large_object_is_put_in_parts() {
     assert!(bucket.objects()["kept/run/a"] == large);
     let shorter = large.slice(1..);
     assert_eq!(objects.create("run/a", &shorter).await.unwrap(), Created::Otherwise);
-    objects.put("run/a", &shorter).await.unwrap();
-    assert!(objects.get("run/a", 1 << 30).await.unwrap() == Some(shorter));
+}
+
+#[tokio::test]
+async fn a_file_is_put_in_parts_under_any_name() {
+    let bucket = Bucket::start().await.unwrap();
+    let objects = objects(&bucket, &[]);
+    let scratch = Scratch::new();
+    let file = scratch.0.join("file");
+    let large = large(1).repeat(17);
+    for (name, key, content) in [
+        ("run/a b", "kept/run/a b", &b"small"[..]),
+        ("run/none", "kept/run/none", b""),
+        ("run/a\nb/c%", "kept/run/a%0Ab/c%25", &large),
+        ("run/a%0Ab/c%", "kept/run/a%250Ab/c%25", b"another"),
+        ("run/../x", "kept/run/%2E%2E/x", b"up"),
+    ] {
+        fs::write(&file, content).unwrap();
+        objects.put_file(name, &file).await.unwrap();
+        assert!(
+            bucket.objects().get(key).is_some_and(|there| there == content),
+            "{name}: {:?}",
+            bucket.objects().keys()
+        );
+    }
+    assert!(objects.has("run/a b").await.unwrap() && !objects.has("run/b").await.unwrap());
+    fs::remove_file(&file).unwrap();
+    assert!(
+        objects
+            .put_file("run/a b", &file)
+            .await
+            .unwrap_err()
+            .message
+            .contains("cannot be read")
+    );
+    bucket.set(|script| script.is_read_only = true);
+    fs::write(&file, &large).unwrap();
+    assert_eq!(objects.put_file("run/a b", &file).await.unwrap_err().reason, Reason::Unauthorized);
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_is_found_out_and_its_object_is_as_it_was() {
+    let (one, other) = (Bytes::from_static(b"one"), Bytes::from_static(b"other"));
+    for ignores_conditions in [false, true] {
+        let bucket = Bucket::start().await.unwrap();
+        bucket.set(|script| script.ignores_conditions = ignores_conditions);
+        let objects = objects(&bucket, &[]);
+        assert_eq!(objects.create("a", &one).await.unwrap(), Created::There);
+        objects.learn("a", &one, &other).await.unwrap();
+        assert_eq!(objects.get("a", 10).await.unwrap(), Some(one.clone()));
+        assert_eq!(objects.create("a", &other).await.unwrap(), Created::Otherwise);
+        assert_eq!(objects.create("b", &other).await.unwrap(), Created::There);
+        assert_eq!(objects.get("a", 10).await.unwrap(), Some(one.clone()));
+    }
 }
 
 #[tokio::test]

@@ -287,7 +287,9 @@ fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
     if !is_failing && is_forgetful(job) {
         return State::Stuck(now, lost(job, pods));
     }
-    let own: Vec<&Pod> = of_job(job, pods).collect();
+    // One that is lost is listed on for a while, and says nothing about the one that takes over.
+    let has_lost = is_kept(job) && status.failed.unwrap_or(0) > 0 && !is_failing;
+    let (lost, own): (Vec<&Pod>, Vec<&Pod>) = of_job(job, pods).partition(|pod| has_lost && is_lost(pod));
     let words = if has_evaluators(job) { &WORDS_OF_EXTERNAL } else { &WORDS };
     let name = job.name_any();
     let mut start = status.start_time.or_else(|| job.creation_timestamp()).map_or(now, |time| time.0);
@@ -299,10 +301,11 @@ fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
             None => return State::Running,
         }
     }
-    if is_kept(job) && status.failed.unwrap_or(0) > 0 {
-        // Another pod takes over, and has as long to start as the first one had.
+    if has_lost {
+        // Another pod takes over, and has as long to start as the first one had; to be there as well.
         let taken_over = own.iter().filter_map(|pod| pod.creation_timestamp()).map(|time| time.0).max();
-        start = start.max(taken_over.unwrap_or(now));
+        let since = taken_over.or_else(|| lost.iter().filter_map(|pod| lost_at(pod)).max());
+        start = start.max(since.unwrap_or(now));
     }
     let trouble = if own.is_empty() && now >= start + NO_POD_GRACE {
         let message = format!(
@@ -332,6 +335,23 @@ fn unended(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> State {
 fn has_evaluators(job: &Job) -> bool {
     let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     pod.is_some_and(|pod| pod.init_containers.is_some())
+}
+
+/// Whether it is gone, or is to be.
+fn is_lost(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_some() || phase == Some("Failed")
+}
+
+/// When something last happened to it, as far as it tells.
+fn lost_at(pod: &Pod) -> Option<Timestamp> {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let containers = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
+    let ended = containers.filter_map(|container| container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
+    let changed = conditions.filter_map(|condition| condition.last_transition_time.as_ref());
+    let times = ended.chain(changed).chain(&pod.metadata.deletion_timestamp);
+    times.map(|time| time.0).max()
 }
 
 fn has_started(pod: &Pod) -> bool {
@@ -607,6 +627,35 @@ mod tests {
             matches!(between[0].state, State::Starting { trouble: None, .. }),
             "the next pod is not there yet: {between:?}"
         );
+        // The one that was evicted is listed on, and another one cannot be made, or does not start.
+        let mut evicted = Pod::clone(&pods[0]);
+        evicted.status = Some(fixtures::read(
+            "{phase: Failed, containerStatuses: [{name: evaluate, image: '', imageID: '', ready: false, restartCount: 0,
+                state: {terminated: {exitCode: 137, finishedAt: '2026-05-02T02:30:00Z'}}}]}",
+        ));
+        let mut next = Pod::clone(&waiting(
+            "{conditions: [{type: PodScheduled, status: 'False', message: '0/3 nodes are available'}]}",
+        ));
+        next.metadata.name = Some("next".to_owned());
+        next.metadata.creation_timestamp = Some(fixtures::read("'2026-05-02T02:30:02Z'"));
+        let evicted = Arc::new(evicted);
+        for (pods, reason) in [
+            (vec![Arc::clone(&evicted)], "PodsRefused"),
+            (vec![evicted, Arc::new(next)], "Unschedulable"),
+        ] {
+            let state = |now| runs(&fixtures::job(), &jobs, &pods, at(now)).remove(0).state;
+            let State::Starting {
+                trouble: Some(trouble), ..
+            } = state("2026-05-02T02:32:00Z")
+            else {
+                panic!("{:?}", state("2026-05-02T02:32:00Z"))
+            };
+            assert_eq!(trouble.reason, reason);
+            let State::Stuck(_, why) = state("2026-05-02T02:45:02Z") else {
+                panic!("it waits for the deadline of the run")
+            };
+            assert!(why.starts_with("the run did not start within 15 minutes"), "{why}");
+        }
     }
 
     #[test]
