@@ -139,7 +139,8 @@ pub struct Reports {
     /// `report.html` for people, the answers in `lm-eval/` as lm-evaluation-harness writes them, what evaluators of `external` suites left in `external/`,
     /// and what it has asked so far: in a claim
     /// `progress.jsonl`, in a bucket `progress/000001.jsonl` and so on, each with what came within 5 seconds or less. `report.json` comes last: where it
-    /// is, all is there, and it is never overwritten. Nothing is ever removed. A bucket that refuses makes a run `Invalid` before anything is asked.
+    /// is, all is there, and it is never overwritten. Nothing is ever removed. A bucket that refuses makes a run `Invalid` before it
+    /// asks anything; evaluators in images have asked by then.
     /// Limits are not passed where a pod is lost either: what it may ask is written to the bucket first, and counts as spent where nobody knows
     /// better. That is at most what 32 questions may use, or more where models are so fast that 16 are asked within a second: then what is asked in four
     /// seconds at that pace, of 1024 questions at most, and what the requests of 10 seconds of a load may. Only answers that are lost on their way, so that a question is

@@ -192,9 +192,9 @@ pub struct PastRun {
     pub slot: Time,
     /// Its verdict over all targets.
     pub verdict: Verdict,
-    /// Tokens used, prompts and answers together.
+    /// Tokens used, prompts and answers together. 0 also where nobody knows, as of a run that left no report; the cost is absent then.
     pub tokens: u64,
-    /// US dollars spent, or absent when a price is unknown.
+    /// US dollars spent, or absent when a price, or what was used, is unknown.
     #[serde(rename = "costUSD", default, skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<Usd>,
 }

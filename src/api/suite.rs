@@ -47,7 +47,20 @@ pub struct Suite {
     /// A load, under which is measured how long answers take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
-    /// An evaluator of one's own, as a container image, which asks the models itself and says how good each answer is.
+    /// An evaluator of one's own, as a container image: a program that asks what it wants, scores the answers itself, and leaves a line for each
+    /// question. It runs once for each target and the baseline, one after the other, before everything else of the run, and exits with 0. It has
+    /// these variables: `MODEL`, the model to ask for; `OPENAI_BASE_URL`, where it answers `/chat/completions`, `/completions` and `/models` as
+    /// OpenAI does; `OPENAI_API_KEY`, which nothing depends on; `SUITE`; and `RESULTS`, an empty folder of at most 4Gi for what it finds:
+    /// `scores.jsonl`, of lines `{"id", "score": 0 to 1, "cluster"?, "stratum"?}`, or anywhere below it the `samples_*.jsonl` of
+    /// lm-evaluation-harness. What it asks counts towards `spec.limits`, which hold for it as for the rest of the run: beyond them it is answered
+    /// with the status 402. Each of them must ask its model at least once, or the run is `Invalid`; which questions it asks, and how it scores,
+    /// nothing checks. What comes before the first question of the run itself, such as reading datasets, comes after them. Where a pod is lost,
+    /// they ask and are paid for anew in the next one; one that asks other questions then ends the run `Invalid`. Where `reports` go to a bucket,
+    /// a run with such a suite whose pod is lost ends `Invalid`: what its evaluators asked is not known to another pod. When one fails, the end
+    /// of its log, at most 400 characters, stands in the status, for whoever may read that: have it print no secrets. It runs as user 65532
+    /// without a token of the cluster or of the gateway, but where the pod has an identity in a cloud, it has that too: give buckets a
+    /// `secretRef` instead. It may reach whatever the namespace's network policies let it. Streams are not relayed; where `spec.limits` caps the
+    /// cost or the tokens, requests must say `max_tokens` and be of text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<External>,
     /// How an answer of `exemplars` is compared with the expected one. Of `safety` only `webhook`, for what no list of texts tells, such as a classifier:
@@ -167,7 +180,8 @@ pub struct Dataset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024), regex(pattern = URI))]
     pub uri: Option<String>,
-    /// What the file's SHA-256 must be, as `sha256:` and 64 hex digits. Another file makes the run `Invalid` before anything is asked.
+    /// What the file's SHA-256 must be, as `sha256:` and 64 hex digits. Another file makes the run `Invalid` before it asks anything; evaluators in
+    /// images have asked by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]
     pub digest: Option<String>,
