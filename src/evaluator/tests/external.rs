@@ -266,7 +266,7 @@ async fn an_answer_that_may_have_been_paid_for_counts_at_the_most_that_it_may_ha
 }
 
 /// Has the evaluator of each model ask once.
-async fn ask_once(world: &World) {
+pub(super) async fn ask_once(world: &World) {
     let relay = Running::of(world).await;
     for (place, target) in world.run.asked().enumerate() {
         let mut body = chat("2 + 2?");
@@ -282,7 +282,7 @@ async fn world_with_questions() -> World {
     let mut world = world(right).await;
     let own = World::new(right).await;
     world.dataset(&std::fs::read_to_string(own.file()).unwrap());
-    world.run.suites.extend(own.run.suites.clone());
+    world.run.suites.extend(own.run.suites);
     world
 }
 

@@ -374,13 +374,14 @@ async fn what_a_lost_pod_may_have_spent_is_counted_whenever_the_next_one_is_kill
 
 #[tokio::test]
 async fn what_evaluators_left_is_in_the_bucket_whatever_its_name() {
-    let mut world = world(AT_ONCE, |_, _, question| thirds(question)).await;
+    let mut world = world(AT_ONCE, |_, _, _| Reply::Text("right".to_owned())).await;
     world.run.suites = serde_json::from_value(json!([{"name": "gsm8k", "external": {"image": "example.com/lm-eval:1"}}])).unwrap();
     world.run.targets[0].criteria.clear();
     let lines: String = (0..20).map(|n| json!({"id": n, "score": 1}).to_string() + "\n").collect();
     let from = world.folder.0.join("results/0/gsm8k/100%25\nright");
     std::fs::create_dir_all(&from).unwrap();
     std::fs::write(from.join("scores.jsonl"), &lines).unwrap();
+    super::external::ask_once(&world).await;
     let report = world.report().await;
     assert_eq!(report.invalid, None);
     let kept = world.object(&format!("{RUN}/external/llama/gsm8k/100%2525%0Aright/scores.jsonl"));
