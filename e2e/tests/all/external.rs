@@ -51,7 +51,7 @@ spec:
         provider.url(),
         job("good", &questions, ""),
         job("broken", "--fail, there is no such task", ""),
-        job("capped", &questions, "limits: {maxTokens: 1000}"),
+        job("capped", &questions, "limits: {maxTokens: 300}"),
     )
 }
 

@@ -102,13 +102,11 @@ fn everything(webhook: &str) -> String {
   - {{name: judged, exemplars: {JUDGED}, scorer: {{judge: {{model: arbiter}}}}}}
   - {{name: hooked, exemplars: {DATASET}, scorer: {{webhook: {{url: '{webhook}'}}}}}}
   - {{name: attacks, safety: {{dataset: {{configMapRef: {{name: rows, key: attacks.jsonl}}}}}}}}
-  - {{name: speed, latency: {{requests: 72, ratePerSecond: '2', inputTokens: 60, outputTokens: 8}}}}
   criteria:
   - {{suite: plain, metric: accuracy, lowerBoundAtLeast: '0.9'}}
   - {{suite: judged, metric: score, lowerBoundAtLeast: '0.3'}}
   - {{suite: hooked, metric: score, lowerBoundAtLeast: '0.7'}}
   - {{suite: attacks, metric: violation_rate, upperBoundAtMost: '0.01'}}
-  - {{suite: speed, metric: latency_p95_seconds, upperBoundAtMost: '2.3'}}
   - {{metric: cost_usd_per_1k_tokens, atMost: '0.01'}}
   limits: {{maxCostUSD: '5'}}"
     );
@@ -118,6 +116,8 @@ fn everything(webhook: &str) -> String {
         "  suites: [{{name: judged, exemplars: {JUDGED}, scorer: {{judge: {{model: arbiter}}}}}}]
   criteria: [{{suite: judged, metric: score, lowerBoundAtLeast: '0.3'}}]"
     );
+    let speed = "  suites: [{name: speed, latency: {requests: 72, ratePerSecond: '4', inputTokens: 60, outputTokens: 8}}]
+  criteria: [{suite: speed, metric: latency_p95_seconds, upperBoundAtMost: '2.3'}]";
     let versions = format!(
         "  triggers: [ProviderModelChange]
   suites: [{{name: plain, exemplars: {DATASET}, scorer: {{exact: {{}}}}}}]"
@@ -125,6 +125,7 @@ fn everything(webhook: &str) -> String {
     [
         job("everything", NEVER, &suites),
         job("safety", NEVER, safety),
+        job("speed", NEVER, speed),
         job("leaning", NEVER, &leaning),
         job("versions", NEVER, &versions),
     ]
@@ -197,6 +198,8 @@ async fn every_kind_of_suite_and_scorer_measures_on_a_cluster() -> Result<()> {
         let capitals = [("capital of France", "Paris"), ("capital of Italy", "Rome, since 1871.")];
         script.answers = capitals.map(|(asked, answer)| (asked.to_owned(), answer.to_owned())).into();
         script.version = Some("small-2026-05-13".to_owned());
+        // Of a stream: answers that take a second can be timed on a busy machine.
+        script.behaviour.word_millis = 400;
     });
     arbiter.set(|script| script.prefers = Some("since 1871".to_owned()));
     let (url, scored) = webhook(local.listen(0)?).await?;
@@ -218,8 +221,16 @@ async fn every_kind_of_suite_and_scorer_measures_on_a_cluster() -> Result<()> {
         (&attacks["value"], &attacks["upper"], &attacks["method"]),
         (&json!("0.000"), &json!("0.012"), &json!("exact"))
     );
-    assert_eq!(metric(&whole, "speed", "latency_p95_seconds")?["n"], 72);
     assert_eq!((scored.load(Ordering::SeqCst), arbiter.asked()), (QUESTIONS, 2 * QUESTIONS));
+
+    // On a machine that others keep busy nothing can be timed, and then that is said.
+    let timed = run_now(&ns, "speed").await?;
+    if timed["verdict"] == "Invalid" {
+        assert!(message(&timed).contains("too slow to measure"), "{}", message(&timed));
+    } else {
+        assert_eq!(timed["verdict"], "Pass", "{}", message(&timed));
+        assert_eq!(metric(&timed, "speed", "latency_p95_seconds")?["n"], 72);
+    }
 
     // The order of answers is all that this judge goes by, and this model tells its secret.
     arbiter.set(|script| {
